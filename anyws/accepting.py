@@ -1,0 +1,160 @@
+"""The server's side of one connection: `accept`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Unpack
+
+import anyio
+from anyio.abc import ByteStream
+from anyio.streams.tls import TLSStream
+
+from .checking import build_options, with_signature_of
+from .link import Link
+from .logs import ConnectionLogger, connection_logger
+from .options import AcceptKeywords, AcceptOptions, RequestHook
+from .protocol.connection import Connection, Role
+from .protocol.errors import HandshakeError, HandshakeRefused
+from .protocol.http11 import Request, Response
+from .protocol.server_handshake import ServerHandshake
+from .transport.ending import STREAM_ERRORS, end_stream
+from .websocket import WebSocket, running
+
+__all__ = ["accept", "open_link"]
+
+
+@with_signature_of(AcceptOptions)
+@asynccontextmanager
+async def accept(stream: ByteStream, **options: Unpack[AcceptKeywords]) -> AsyncIterator[WebSocket]:
+    """Be the server on a byte stream that you bring: ``async with anyws.accept(stream) as websocket``.
+
+    The block's end closes the connection as it does in `connect`. The stream is closed in any case.
+
+    Args:
+        stream: any AnyIO byte stream; TLS is put on it when there is an ``ssl_context``.
+        options: keywords, each documented in `AcceptOptions`.
+
+    Raises:
+        HandshakeRefused: the request was answered with another status than 101; the exception has the response. Where
+            ``on_request`` failed, that is 500, and its exception is the ``__cause__``.
+        HandshakeError: the client ended or lost the connection before.
+        ssl.SSLError: TLS failed.
+        TimeoutError: all this took more than ``open_timeout``.
+        TypeError: an unknown option, or one of the wrong type.
+        ValueError: an option out of its range.
+    """
+    settings = build_options(AcceptOptions, options, where="accept()")
+    websocket, link = await open_link(stream, settings, connection_logger("anyws.server", stream))
+    async with running(websocket, link):
+        yield websocket
+
+
+async def open_link(
+    stream: ByteStream, options: AcceptOptions, logger: ConnectionLogger, *, refusal: Response | None = None
+) -> tuple[WebSocket, Link]:
+    """Make the opening handshake, within ``open_timeout``; raise as `accept`, with the stream closed.
+
+    Args:
+        stream: the byte stream.
+        options: what was asked for.
+        logger: the connection's logger.
+        refusal: what to answer any request with, where nothing else is wrong with it.
+    """
+    try:
+        with anyio.move_on_after(options.open_timeout) as deadline:
+            if options.ssl_context is not None:
+                stream = await _start_tls(stream, options)
+            handshake = ServerHandshake(
+                subprotocols=options.subprotocols,
+                origins=options.origins,
+                allowed_hosts=options.allowed_hosts,
+                max_head_bytes=options.max_head_bytes,
+                max_headers=options.max_headers,
+            )
+            response = await _shake_hands(stream, handshake, options, refusal)
+        if deadline.cancelled_caught:
+            raise TimeoutError(f"the opening handshake took more than {options.open_timeout:g} s")
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
+    assert handshake.request is not None
+    core = Connection(
+        Role.SERVER,
+        max_message_size=options.max_message_size,
+        max_frame_size=options.max_frame_size,
+        max_fragments=options.max_fragments,
+        accept_unmasked=options.accept_unmasked,
+    )
+    link = Link(stream, core, options, logger)
+    link.feed(handshake.trailing_data)
+    return WebSocket(link, handshake.request, response, handshake.subprotocol), link
+
+
+async def _start_tls(stream: ByteStream, options: AcceptOptions) -> TLSStream:
+    try:
+        return await TLSStream.wrap(stream, server_side=True, ssl_context=options.ssl_context)
+    except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
+        raise HandshakeError("the client ended the connection during the TLS handshake") from exc
+
+
+async def _shake_hands(
+    stream: ByteStream, handshake: ServerHandshake, options: AcceptOptions, refusal: Response | None
+) -> Response:
+    """Read the request and answer it; return the response 101, or raise with any other answer given."""
+    try:
+        request = await _read_request(stream, handshake)
+        if refusal is None and options.on_request is not None:
+            refusal = await _ask(options.on_request, request)
+        if refusal is not None:
+            raise HandshakeRefused(f"answered {refusal.status}", response=refusal, request=request)
+        response = handshake.accept(options.headers)
+    except HandshakeRefused as exc:
+        await _refuse(stream, handshake, exc)
+        raise
+    except HandshakeError:
+        raise
+    except Exception as exc:
+        # Our own side failed: the hook, or the choice of a subprotocol.
+        refused = handshake.refusal(500, "internal error")
+        await _refuse(stream, handshake, refused)
+        raise refused from exc
+    await _send(stream, handshake, response)
+    return response
+
+
+async def _refuse(stream: ByteStream, handshake: ServerHandshake, refused: HandshakeRefused) -> None:
+    await _send(stream, handshake, refused.response)
+    await end_stream(stream)
+
+
+async def _read_request(stream: ByteStream, handshake: ServerHandshake) -> Request:
+    begun = False
+    while True:
+        try:
+            data = await stream.receive()
+        except (anyio.EndOfStream, *STREAM_ERRORS) as exc:
+            what = "in the middle of its request" if begun else "without a request"
+            raise HandshakeError(f"the client ended the connection {what}") from exc
+        begun = True
+        request = handshake.receive_data(data)
+        if request is not None:
+            return request
+
+
+async def _ask(on_request: RequestHook, request: Request) -> Response | None:
+    answer = on_request(request)
+    if inspect.isawaitable(answer):
+        answer = await answer
+    if answer is not None and not isinstance(answer, Response):
+        raise TypeError(f"on_request returned {type(answer).__name__}, expected an anyws.Response or None")
+    return answer
+
+
+async def _send(stream: ByteStream, handshake: ServerHandshake, response: Response) -> None:
+    try:
+        await stream.send(handshake.data_to_send(response))
+    except STREAM_ERRORS as exc:
+        problem = "the client ended the connection before it was answered"
+        raise HandshakeError(problem, request=handshake.request, response=response) from exc

@@ -1,0 +1,125 @@
+"""Checks what callers pass as options: the names, and the types that the annotations promise."""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import difflib
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+__all__ = ["build_options", "check_positive", "with_signature_of"]
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def build_options(options_class: Callable[..., T], given: Mapping[str, object], *, where: str) -> T:
+    """Make the options from what a caller gave.
+
+    Args:
+        options_class: a dataclass; its annotations and defaults say what is allowed.
+        given: names and values.
+        where: what takes these options, for the messages, such as ``connect()``.
+
+    Raises:
+        TypeError: an unknown option (with the nearest known one), or a value of the wrong type (with what was expected).
+        ValueError: a value out of its range.
+    """
+    known = _annotations(options_class)
+    for name, value in given.items():
+        if name not in known:
+            raise TypeError(_unknown_option(name, known, where))
+        if not _fits(value, known[name]):
+            raise TypeError(
+                f"{where}: option {name} is {_shown(known[name])}, not {type(value).__name__} ({_abbreviated(value)})"
+            )
+    return options_class(**given)
+
+
+def check_positive(options: object, *names: str) -> None:
+    """Check that these attributes are None or numbers above zero.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"option {name} is {value}: expected a number above 0, or None")
+
+
+def with_signature_of(options_class: type) -> Callable[[F], F]:
+    """Let `help` show a function's ``**options`` as the keywords that they are, with their defaults."""
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        positional = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        taken = {parameter.name for parameter in positional}
+        keywords = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(options_class).parameters.values()
+            if parameter.name not in taken
+        ]
+        ordered = sorted([*positional, *keywords], key=lambda parameter: parameter.kind)
+        function.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+@functools.cache
+def _annotations(options_class: Any) -> dict[str, Any]:
+    hints = typing.get_type_hints(options_class)
+    return {field.name: hints[field.name] for field in dataclasses.fields(options_class)}
+
+
+def _unknown_option(name: str, known: Mapping[str, object], where: str) -> str:
+    plain = str(name).replace("-", "_")
+    nearest = difflib.get_close_matches(plain, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {nearest[0]}?" if nearest else f"; known are {', '.join(sorted(known))}"
+    return f"{where} has no option {name}{hint}"
+
+
+def _fits(value: object, annotation: Any) -> bool:
+    """Say whether the value is of the annotated type, as far as that can be told without consuming or calling it."""
+    if annotation is None or annotation is types.NoneType:
+        return value is None
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, choice) for choice in typing.get_args(annotation))
+    if origin is typing.Literal:
+        return value in typing.get_args(annotation)
+    if origin is collections.abc.Callable:
+        return callable(value)
+    expected = origin or annotation
+    if not isinstance(expected, type):
+        return True
+    if issubclass(expected, collections.abc.Iterable) and isinstance(value, str | bytes):
+        return issubclass(type(value), expected) and expected in (str, bytes)
+    if expected in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, int | float if expected is float else expected)
+
+
+def _shown(annotation: Any) -> str:
+    """The annotation as a reader would write it."""
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_shown(choice) for choice in typing.get_args(annotation))
+    if annotation is types.NoneType:
+        return "None"
+    if origin is collections.abc.Callable:
+        return "a callable"
+    if origin is None and isinstance(annotation, type):
+        return annotation.__name__
+    return str(annotation).replace("collections.abc.", "").replace("typing.", "")
+
+
+def _abbreviated(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,128 @@
+"""The client: `connect`."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Unpack
+
+import anyio
+from anyio.abc import ByteStream
+from anyio.streams.tls import TLSStream
+
+from .checking import build_options, with_signature_of
+from .link import Link
+from .logs import connection_logger
+from .options import ClientOptions, ConnectKeywords
+from .protocol.client_handshake import ClientHandshake
+from .protocol.connection import Connection, Role
+from .protocol.errors import HandshakeError
+from .protocol.http11 import Response
+from .protocol.uri import WebSocketURI, parse_uri
+from .transport.connecting import connect_tcp, connect_unix
+from .transport.ending import STREAM_ERRORS
+from .websocket import WebSocket, running
+
+__all__ = ["connect"]
+
+
+@with_signature_of(ClientOptions)
+@asynccontextmanager
+async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncIterator[WebSocket]:
+    """Connect to a WebSocket server: ``async with anyws.connect("wss://example.com/chat") as websocket``.
+
+    The connection is open when the block begins, and closed when it has ended: with 1000; with 1011 if the block raises
+    (the exception comes out as it is); a cancelled block writes a Close 1001 if that needs no waiting, and cuts.
+
+    Args:
+        uri: ``ws://``, ``wss://``, ``http://``, ``https://``, or ``ws+unix:/the/socket:/resource``. A user name and a
+            password in it are sent as Basic authentication.
+        options: keywords, each documented in `ClientOptions`.
+
+    Raises:
+        OSError: there is no such host, or it does not take the connection.
+        ssl.SSLError: TLS failed; `ssl.SSLCertVerificationError` when the certificate is not trusted.
+        TimeoutError: all this took more than ``open_timeout``.
+        HandshakeRefused: the server answered another HTTP status; the exception has the response and its body.
+        HandshakeError: the server's answer is no valid opening handshake (RFC 6455, 4.1).
+        InvalidURI: the URI is none.
+        TypeError: an unknown option, or one of the wrong type.
+        ValueError: an option out of its range.
+    """
+    settings = build_options(ClientOptions, options, where="connect()")
+    target = parse_uri(uri)
+    timeout = settings.open_timeout
+    with anyio.move_on_after(timeout) as deadline:
+        websocket, link = await _open(target, settings)
+    if deadline.cancelled_caught:
+        raise TimeoutError(f"connecting to {target} took more than {timeout:g} s")
+    async with running(websocket, link):
+        yield websocket
+
+
+async def _open(uri: WebSocketURI, options: ClientOptions) -> tuple[WebSocket, Link]:
+    stream = await _connect(uri, options) if options.stream is None else options.stream
+    try:
+        if uri.secure:
+            stream = await _start_tls(stream, uri, options)
+        handshake = ClientHandshake(
+            uri,
+            headers=options.headers,
+            subprotocols=options.subprotocols,
+            extensions=options.extensions,
+            origin=options.origin,
+        )
+        response = await _shake_hands(stream, handshake)
+        core = Connection(
+            Role.CLIENT,
+            max_message_size=options.max_message_size,
+            max_frame_size=options.max_frame_size,
+            max_fragments=options.max_fragments,
+            masking=options.masking,
+        )
+        link = Link(stream, core, options, connection_logger("anyws.client", stream))
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
+    link.logger.debug("open")
+    link.feed(handshake.trailing_data)
+    return WebSocket(link, handshake.request, response, handshake.subprotocol), link
+
+
+async def _connect(uri: WebSocketURI, options: ClientOptions) -> ByteStream:
+    if uri.socket_path is not None:
+        return await connect_unix(uri.socket_path)
+    local = None if options.local_host is None else (options.local_host, options.local_port)
+    return await connect_tcp(uri.host, uri.port, local=local, happy_eyeballs_delay=options.happy_eyeballs_delay)
+
+
+async def _start_tls(stream: ByteStream, uri: WebSocketURI, options: ClientOptions) -> TLSStream:
+    hostname = uri.host if options.server_hostname is None else options.server_hostname
+    try:
+        return await TLSStream.wrap(
+            stream, server_side=False, hostname=hostname, ssl_context=options.ssl_context or _default_context()
+        )
+    except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
+        raise ConnectionError(f"the connection to {uri} was lost during the TLS handshake") from exc
+
+
+def _default_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])  # a server that prefers HTTP/2 must know that we do not speak it
+    return context
+
+
+async def _shake_hands(stream: ByteStream, handshake: ClientHandshake) -> Response:
+    try:
+        await stream.send(handshake.data_to_send())
+        while True:
+            try:
+                data = await stream.receive()
+            except anyio.EndOfStream:
+                data = b""
+            response = handshake.receive_data(data)
+            if response is not None:
+                return response
+    except STREAM_ERRORS as exc:
+        raise HandshakeError("the connection was lost during the opening handshake", request=handshake.request) from exc

@@ -1,0 +1,61 @@
+"""What a user catches once the connection was open.
+
+`ConnectionClosed` is the question "is it over?"; its three subclasses answer it in AnyIO's vocabulary, so that code which
+knows AnyIO's streams, but not anyws, does the right thing.
+"""
+
+from __future__ import annotations
+
+import anyio
+
+from .protocol.closing import Close, CloseCode
+from .protocol.errors import WebSocketError
+
+__all__ = ["ConnectionBroken", "ConnectionClosed", "ConnectionClosedLocally", "ConnectionEnded"]
+
+_CLEAN = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
+
+
+class ConnectionClosed(WebSocketError):
+    """The connection is closed, or closing, and cannot do what was asked for.
+
+    Where the peer broke a rule or exceeded a limit, or the network failed, that error is the ``__cause__``.
+
+    Attributes:
+        received: the Close of the peer: ``code`` (1005 when it had none) and ``reason``; None if none came.
+        sent: our own Close; None if none was sent.
+    """
+
+    def __init__(self, *, received: Close | None, sent: Close | None, detail: str = "") -> None:
+        theirs = "no Close received" if received is None else f"received {received}"
+        ours = "no Close sent" if sent is None else f"sent {sent}"
+        super().__init__("; ".join(filter(None, (detail, theirs, ours))))
+        self.received = received
+        self.sent = sent
+
+    @property
+    def code(self) -> int:
+        """The received close code: 1005 when the Close had none, 1006 when there was no Close (RFC 6455, 7.1.5)."""
+        return int(CloseCode.ABNORMAL_CLOSURE) if self.received is None else self.received.code
+
+    @property
+    def reason(self) -> str:
+        """The received reason; empty when there was none."""
+        return "" if self.received is None else self.received.reason
+
+
+class ConnectionEnded(ConnectionClosed, anyio.EndOfStream):
+    """Nothing more will be received: the peer closed with 1000, 1001 or no code. Ends ``async for``."""
+
+
+class ConnectionBroken(ConnectionClosed, anyio.BrokenResourceError):
+    """The connection ended in any other way, or the peer closed it and we tried to send."""
+
+
+class ConnectionClosedLocally(ConnectionClosed, anyio.ClosedResourceError):
+    """We tried to send after our own ``aclose()`` or ``send_eof()``."""
+
+
+def is_clean(received: Close | None) -> bool:
+    """Say whether a received Close is a clean end."""
+    return received is not None and received.code in _CLEAN

@@ -1,0 +1,337 @@
+"""The running connection: what moves bytes between a byte stream and the protocol core, and watches the clock.
+
+How this works. Three tasks belong to a link, and none of them ever raises into the task group of its owner:
+
+* the reader feeds the core, unless the inbox is full; it alone decides that the connection has ended;
+* the writer writes what the core has queued, one batch at a time: it alone writes, so a cancelled sender leaves nothing
+  half-sent, and a blocked write never keeps the reader from reading;
+* the watch sends Pings to a silent peer, and once a close has begun it cuts the connection after ``close_timeout``.
+
+Senders and receivers change the core and the inbox directly, and wake the tasks.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import time
+from logging import LoggerAdapter
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+from anyio.abc import ByteStream
+
+from .exceptions import ConnectionBroken, ConnectionClosed, ConnectionClosedLocally, ConnectionEnded, is_clean
+from .inbox import Inbox
+from .options import ConnectionOptions
+from .pings import PendingPings
+from .protocol.closing import Close, CloseCode
+from .protocol.connection import Connection, Pong, State
+from .transport.ending import STREAM_ERRORS, end_stream
+from .wakeup import Wakeup
+
+if TYPE_CHECKING:
+    Logger = LoggerAdapter[Any]
+
+__all__ = ["Link"]
+
+C = TypeVar("C", bound=ConnectionClosed)
+
+_READ_SIZE = 65536  # above it the allocator maps fresh pages for every read
+# A Close that is written in passing, when a block is cancelled, may take no longer than this. Seconds.
+_PARTING_TIME = 0.05
+
+
+class _Ending(enum.Enum):
+    """Whether we said that we would send no more, and whether we still want what the peer sends."""
+
+    NOT_YET = enum.auto()
+    SENDING_ENDED = enum.auto()
+    ALL_ENDED = enum.auto()
+
+
+class Link:
+    """One running connection.
+
+    Args:
+        stream: the byte stream; the link owns it.
+        core: the protocol, OPEN.
+        options: limits and times.
+        logger: where to say what happens; contents of messages are never said.
+    """
+
+    def __init__(self, stream: ByteStream, core: Connection, options: ConnectionOptions, logger: Logger) -> None:
+        self.stream = stream
+        self.core = core
+        self.options = options
+        self.logger = logger
+        self.inbox = Inbox(options.receive_buffer)
+        self.pings = PendingPings()
+        self.arrived = Wakeup()
+        """Something has changed for the one task that receives."""
+        self.drained = Wakeup()
+        """Something has changed for the one task that waits for room to send."""
+        self.ended = anyio.Event()
+        """The stream is closed."""
+        self.receiver_waits = False
+        """Whether a task waits for a message, so that one larger than the inbox may be completed."""
+        self._ending = _Ending.NOT_YET
+        self._detail = ""  # why the connection broke, where neither the network nor the core says so
+        self._error: BaseException | None = None  # the network's error
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._to_read = Wakeup()
+        self._to_write = Wakeup()
+        self._writing = False
+        self._written = Wakeup()
+        self._closing = anyio.Event()
+        self._last_heard = anyio.current_time()
+        self._reading_paused = False
+
+    # -- for senders and receivers -------------------------------------------------------------------------------------
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a sender need not wait."""
+        return self.core.queued < self.options.send_buffer
+
+    def flush(self) -> None:
+        """Let the writer see what the core has queued."""
+        self._to_write.set()
+
+    def resume_reading(self) -> None:
+        """Let the reader see that there is room again, or that a task waits."""
+        if self._reading_paused:
+            self._to_read.set()
+
+    def begin_close(self, code: int | None, reason: str, *, discard: bool) -> None:
+        """Queue a Close, unless that was done before.
+
+        Args:
+            code: the close code; None for a Close without one.
+            reason: the reason.
+            discard: whether the messages that have come or still come are dropped.
+
+        Raises:
+            ValueError: the code cannot be sent.
+        """
+        if self.core.state is State.OPEN:
+            self.core.send_close(code, reason)
+            self.logger.debug("sent Close %s", self.core.close_sent)
+        if discard:
+            self._ending = _Ending.ALL_ENDED
+            self.inbox.clear()
+        elif self._ending is _Ending.NOT_YET:
+            self._ending = _Ending.SENDING_ENDED
+        self._closing.set()
+        self._to_read.set()
+        self._to_write.set()
+        self._wake_users()
+
+    async def ping(self, payload: bytes | None) -> float:
+        """Send a Ping and return the latency of its Pong, in seconds."""
+        self.check_sendable()
+        payload = os.urandom(4) if payload is None else bytes(payload)
+        self.core.send_ping(payload)
+        self.flush()
+        ping = self.pings.add(payload, time.perf_counter())
+        try:
+            await ping.done.wait()
+        finally:
+            self.pings.discard(ping)
+        if ping.latency is None:
+            raise self._closed(ConnectionEnded if is_clean(self.core.close_received) else ConnectionBroken)
+        return ping.latency
+
+    async def part(self, code: int) -> None:
+        """Write a Close if that needs no waiting, and close the stream at once."""
+        if self.core.state is State.OPEN and not self._writing:
+            self.core.send_close(code)
+            with anyio.move_on_after(_PARTING_TIME, shield=True):
+                try:
+                    await self.stream.send(self.core.data_to_send())
+                except STREAM_ERRORS:
+                    pass
+        self.cut()
+
+    def cut(self) -> None:
+        """Close the stream at once."""
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
+
+    def check_sendable(self) -> None:
+        """Raise unless something can be sent.
+
+        Raises:
+            ConnectionClosedLocally: we began to close.
+            ConnectionBroken: the peer closed, or the connection is lost.
+        """
+        if self.core.state is not State.OPEN or self._error is not None:
+            raise self._closed(ConnectionBroken if self._ending is _Ending.NOT_YET else ConnectionClosedLocally)
+
+    def check_receivable(self) -> None:
+        """Raise unless a message may still come.
+
+        Raises:
+            ConnectionEnded: the connection was closed cleanly.
+            ConnectionBroken: it ended in any other way.
+        """
+        core = self.core
+        if core.state is State.CLOSED or self._ending is _Ending.ALL_ENDED:
+            decisive = core.close_sent if core.state is not State.CLOSED else core.close_received
+            raise self._closed(ConnectionEnded if is_clean(decisive) else ConnectionBroken)
+
+    def broken(self) -> ConnectionBroken:
+        """Return the exception for what was cut short, whatever the close code."""
+        return self._closed(ConnectionBroken)
+
+    def _closed(self, exception: type[C]) -> C:
+        closed = exception(received=self.core.close_received, sent=self.core.close_sent, detail=self._detail)
+        closed.__cause__ = self.core.failure or self._error
+        return closed
+
+    def _wake_users(self) -> None:
+        self.arrived.set()
+        self.drained.set()
+
+    # -- the tasks -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run the connection until its stream is closed. When cancelled, the stream is closed at once."""
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                self._tasks.start_soon(self._write)
+                self._tasks.start_soon(self._watch)
+                await self._read()
+                if self.core.state is not State.CLOSED:
+                    self.core.receive_eof()
+                self._closing.set()
+                self._wake_users()
+                await self._write_rest()
+                await end_stream(self.stream)
+                self._tasks.cancel_scope.cancel()
+        except Exception:
+            self._detail = self._detail or "internal error"
+            self.logger.exception("internal error; the connection is cut")
+        finally:
+            if self.core.state is not State.CLOSED:
+                self.core.receive_eof()
+            with anyio.CancelScope(shield=True):
+                await anyio.aclose_forcefully(self.stream)
+            self.ended.set()
+            self._wake_users()
+            self.pings.abandon()
+            self.logger.debug("closed (%s)", self.core.close_code)
+
+    async def _read(self) -> None:
+        """Feed the core, until the peer has ended or it is on us to end."""
+        while not self.core.is_server_done:
+            if not self._wants_data():
+                self._reading_paused = True
+                await self._to_read.wait()
+                self._reading_paused = False
+                self._last_heard = anyio.current_time()
+                continue
+            try:
+                data = await self.stream.receive(_READ_SIZE)
+            except anyio.EndOfStream:
+                return
+            except STREAM_ERRORS as exc:
+                self._error = self._error or exc
+                return
+            self.feed(data)
+
+    def _wants_data(self) -> bool:
+        if self.core.state is State.CLOSED or self._ending is _Ending.ALL_ENDED:
+            return True
+        if self.receiver_waits and not self.inbox:
+            return True
+        return self.inbox.size + self.core.held < self.inbox.limit
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the peer; also what came behind the head of the opening handshake."""
+        self._last_heard = anyio.current_time()
+        for event in self.core.receive_data(data):
+            if isinstance(event, str | bytes):
+                if self._ending is not _Ending.ALL_ENDED:
+                    self.inbox.put(event)
+            elif isinstance(event, Pong):
+                self.pings.answered(event.payload, time.perf_counter())
+            elif isinstance(event, Close):
+                self.logger.debug("received Close %s", event)
+        if self.core.has_data_to_send:
+            self._to_write.set()
+        if self.core.state is State.CLOSED:
+            if self.core.failure is not None:
+                self.logger.info("the peer broke a rule: %s", self.core.failure)
+            self._closing.set()
+            self.drained.set()
+        self.arrived.set()
+
+    async def _write(self) -> None:
+        """Write what the core has queued, as it comes."""
+        while True:
+            while data := self.core.data_to_send():
+                self._writing = True
+                try:
+                    await self.stream.send(data)
+                except STREAM_ERRORS as exc:
+                    # What the peer has sent before may still be read, its Close above all.
+                    self._error = self._error or exc
+                    self._closing.set()
+                    self._wake_users()
+                    self._written.set()
+                    return
+                self._writing = False
+                self.drained.set()
+            self._written.set()
+            await self._to_write.wait()
+
+    async def _write_rest(self) -> None:
+        while self._error is None and (self._writing or self.core.has_data_to_send):
+            self._to_write.set()
+            await self._written.wait()
+
+    async def _watch(self) -> None:
+        """Find out whether a silent peer is alive; see that a close comes to an end."""
+        await self._keep_alive()
+        timeout = self.options.close_timeout
+        if timeout is not None and not await self._ended_within(timeout):
+            self._detail = self._detail or f"the close took more than {timeout:g} s"
+            self.cut()
+
+    async def _keep_alive(self) -> None:
+        """Return when a close has begun; cut the connection of a peer that does not answer."""
+        interval, timeout = self.options.ping_interval, self.options.ping_timeout
+        if interval is None:
+            await self._closing.wait()
+            return
+        while True:
+            heard = self._last_heard
+            if await self._closing_within(heard + interval - anyio.current_time()):
+                return
+            if self._reading_paused:
+                # Its sign of life may well be among what we do not read.
+                self._last_heard = anyio.current_time()
+            if self._last_heard > heard:
+                continue
+            self.core.send_ping(os.urandom(4))
+            self.flush()
+            if timeout is None:
+                self._last_heard = anyio.current_time()
+                continue
+            if await self._closing_within(timeout):
+                return
+            if self._last_heard == heard and not self._reading_paused:
+                self._detail = f"the peer was silent for {interval + timeout:g} s"
+                self.logger.info("%s; the connection is cut", self._detail)
+                self.cut()
+
+    async def _closing_within(self, seconds: float) -> bool:
+        with anyio.move_on_after(max(seconds, 0)):
+            await self._closing.wait()
+        return self._closing.is_set()
+
+    async def _ended_within(self, seconds: float) -> bool:
+        with anyio.move_on_after(seconds):
+            await self.ended.wait()
+        return self.ended.is_set()

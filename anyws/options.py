@@ -1,0 +1,238 @@
+"""Every knob, once: its name, unit, default and why.
+
+The dataclasses hold the values; the typed dictionaries beside them give type checkers and editors the same names as
+keywords of `connect`, `serve` and `accept`. A test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from anyio.abc import ByteStream, Listener
+
+from .checking import check_positive
+from .protocol.extensions import parse_extensions
+from .protocol.headers import HeadersLike
+from .protocol.http11 import Request, Response
+from .protocol.subprotocols import SubprotocolSelector, check_subprotocols
+
+__all__ = [
+    "AcceptKeywords",
+    "AcceptOptions",
+    "ClientOptions",
+    "ConnectKeywords",
+    "ConnectionOptions",
+    "RequestHook",
+    "ServeKeywords",
+    "ServerOptions",
+]
+
+RequestHook = Callable[[Request], Response | None | Awaitable[Response | None]]
+"""Looks at a request before it is answered: None to go on, a `Response` to answer it with plain HTTP."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOptions:
+    """What both ends know. Times are in seconds, sizes in bytes; None switches a limit off.
+
+    Attributes:
+        ssl_context: the TLS context. A client makes a default one for ``wss:`` (system trust store, name checked);
+            a server without one speaks plain TCP.
+        close_timeout: bounds the closing handshake and the end of TCP and TLS together; then the connection is cut.
+            10 s, as in websockets.
+        ping_interval: a peer that was silent for so long gets a Ping. Any byte that comes in counts as a sign of life,
+            also while the application receives nothing. 20 s, below the 30 s or 60 s of common proxies.
+        ping_timeout: a peer that stays silent for so long after that Ping is given up (1006). 20 s, as in websockets.
+        max_message_size: the largest message, over all its fragments; refused with 1009 at the header of the frame that
+            would exceed it. 1 MiB, as in websockets.
+        max_frame_size: the largest data frame; 1009 likewise. No limit besides that of the message.
+        max_fragments: the most frames that one message may have, empty ones included; 1009. 16,384, as in ws.
+        receive_buffer: received messages that nobody has taken yet may fill so much memory; beyond, nothing more is
+            read, and TCP holds the peer back. 64 KiB, as the receive window of a new TCP connection.
+        send_buffer: frames that wait to be written may fill so much memory before ``send()`` waits. One message more
+            may stand beyond it. 64 KiB, as in uWebSockets.
+    """
+
+    ssl_context: ssl.SSLContext | None = None
+    close_timeout: float | None = 10
+    ping_interval: float | None = 20
+    ping_timeout: float | None = 20
+    max_message_size: int | None = 1024 * 1024
+    max_frame_size: int | None = None
+    max_fragments: int | None = 16384
+    receive_buffer: int = 65536
+    send_buffer: int = 65536
+
+    def __post_init__(self) -> None:
+        check_positive(
+            self,
+            "close_timeout",
+            "ping_interval",
+            "ping_timeout",
+            "max_message_size",
+            "max_frame_size",
+            "max_fragments",
+            "receive_buffer",
+            "send_buffer",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOptions(ConnectionOptions):
+    """What a client knows besides.
+
+    Attributes:
+        subprotocols: the subprotocols to offer, in the order of preference.
+        headers: further request headers: a mapping, or (name, value) pairs.
+        extensions: further extension offers, as a header value. There is no codec for them, so a server must decline.
+        origin: the value of ``Origin``. None: no such header, as is usual outside a browser.
+        open_timeout: bounds name resolution, TCP, TLS and the opening handshake together; then `TimeoutError`. 10 s.
+        masking: whether to mask frames, as RFC 6455, 5.3 demands. False is outside the RFC: every conformant server
+            answers 1002. It is meant for a server that was told to accept it (``accept_unmasked=True``).
+        server_hostname: the name that the server's certificate must have, and SNI; by default the URI's host.
+        stream: a byte stream to use instead of a new connection. TLS is put on it when the URI says ``wss:``.
+        local_host: the address to connect from.
+        local_port: the port to connect from; needs ``local_host``.
+        happy_eyeballs_delay: how long one address of a host may take before the next is tried beside it. 0.25 s, as in
+            RFC 8305, 5.
+    """
+
+    subprotocols: Sequence[str] = ()
+    headers: HeadersLike = ()
+    extensions: str | None = None
+    origin: str | None = None
+    open_timeout: float | None = 10
+    masking: bool = True
+    server_hostname: str | None = None
+    stream: ByteStream | None = None
+    local_host: str | None = None
+    local_port: int = 0
+    happy_eyeballs_delay: float = 0.25
+
+    def __post_init__(self) -> None:
+        # super() without arguments does not know the class that slots=True makes anew.
+        ConnectionOptions.__post_init__(self)
+        check_positive(self, "open_timeout", "happy_eyeballs_delay")
+        check_subprotocols(self.subprotocols)
+        if self.extensions is not None:
+            parse_extensions(self.extensions)
+        if self.local_port and self.local_host is None:
+            raise ValueError("option local_port needs local_host")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptOptions(ConnectionOptions):
+    """What a server knows of each connection.
+
+    Attributes:
+        subprotocols: the subprotocols that the server speaks, in its order of preference: the first that the client
+            offers is agreed. Or a callable that gets the offered ones and returns one of them or None.
+        headers: further headers of the response 101: a mapping, or (name, value) pairs.
+        open_timeout: bounds TLS, the request and ``on_request`` together, from the TCP accept on; then the connection
+            is destroyed. 5 s, as the document that anyws implements demands.
+        on_request: a sync or async callable that gets the `Request` before it is answered. None goes on with the
+            opening handshake; an `anyws.Response` is sent instead: a refusal, or plain HTTP. It is called for requests
+            that do not ask for WebSocket too, and only for valid ones from an allowed origin.
+        origins: the origins whose pages may connect, such as ``https://example.com``, or ``*``. None: only pages from
+            the same host and port. Clients that are no browsers send no ``Origin`` and pass.
+        allowed_hosts: the host names that ``Host`` may have when there is an ``Origin``; IP addresses pass. None: a
+            server bound to loopback only takes ``localhost``, against DNS rebinding; any other takes every name.
+        accept_unmasked: take frames without a mask, against RFC 6455, 5.1. See ``masking`` of the client.
+        max_head_bytes: the largest request head; 431. 16 KiB, as in h11 and Node.
+        max_headers: the most request headers; 431. 128, as in websockets.
+    """
+
+    subprotocols: Sequence[str] | SubprotocolSelector = ()
+    headers: HeadersLike = ()
+    open_timeout: float | None = 5
+    on_request: RequestHook | None = None
+    origins: Sequence[str] | None = None
+    allowed_hosts: Sequence[str] | None = None
+    accept_unmasked: bool = False
+    max_head_bytes: int = 16384
+    max_headers: int = 128
+
+    def __post_init__(self) -> None:
+        ConnectionOptions.__post_init__(self)
+        check_positive(self, "open_timeout", "max_head_bytes", "max_headers")
+        if not callable(self.subprotocols):
+            check_subprotocols(self.subprotocols)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions(AcceptOptions):
+    """What a listening server knows besides.
+
+    Attributes:
+        path: listen on a unix socket of this path, instead of TCP.
+        listeners: AnyIO listeners to use instead of new ones. They are closed with the server.
+        backlog: how many connections may wait to be accepted. 128.
+        reuse_port: let several processes listen on the same port (``SO_REUSEPORT``).
+        max_connections: how many connections there may be at a time, those in their handshake included; more are
+            answered 503. None: no limit.
+    """
+
+    path: str | None = None
+    listeners: Sequence[Listener[ByteStream]] | None = None
+    backlog: int = 128
+    reuse_port: bool = False
+    max_connections: int | None = None
+
+    def __post_init__(self) -> None:
+        AcceptOptions.__post_init__(self)
+        check_positive(self, "backlog", "max_connections")
+
+
+class _ConnectionKeywords(TypedDict, total=False):
+    ssl_context: ssl.SSLContext | None
+    close_timeout: float | None
+    ping_interval: float | None
+    ping_timeout: float | None
+    max_message_size: int | None
+    max_frame_size: int | None
+    max_fragments: int | None
+    receive_buffer: int
+    send_buffer: int
+
+
+class ConnectKeywords(_ConnectionKeywords, total=False):
+    """The keywords of `connect`: see `ClientOptions`."""
+
+    subprotocols: Sequence[str]
+    headers: HeadersLike
+    extensions: str | None
+    origin: str | None
+    open_timeout: float | None
+    masking: bool
+    server_hostname: str | None
+    stream: ByteStream | None
+    local_host: str | None
+    local_port: int
+    happy_eyeballs_delay: float
+
+
+class AcceptKeywords(_ConnectionKeywords, total=False):
+    """The keywords of `accept`: see `AcceptOptions`."""
+
+    subprotocols: Sequence[str] | SubprotocolSelector
+    headers: HeadersLike
+    open_timeout: float | None
+    on_request: RequestHook | None
+    origins: Sequence[str] | None
+    allowed_hosts: Sequence[str] | None
+    accept_unmasked: bool
+    max_head_bytes: int
+    max_headers: int
+
+
+class ServeKeywords(AcceptKeywords, total=False):
+    """The keywords of `serve`: see `ServerOptions`."""
+
+    path: str | None
+    listeners: Sequence[Listener[ByteStream]] | None
+    backlog: int
+    reuse_port: bool
+    max_connections: int | None

@@ -1,0 +1,47 @@
+"""RFC 6455 without I/O: bytes in, events and bytes out. For authors of other I/O layers, and for tests.
+
+A client writes `ClientHandshake.data_to_send`, feeds the answer to `ClientHandshake.receive_data`, and goes on with a
+`Connection` in `Role.CLIENT` that is first fed `trailing_data`. A server does the same with `ServerHandshake`.
+"""
+
+from .client_handshake import ClientHandshake as ClientHandshake
+from .closing import Close as Close, CloseCode as CloseCode
+from .connection import (
+    Connection as Connection,
+    Event as Event,
+    Ping as Ping,
+    Pong as Pong,
+    Role as Role,
+    State as State,
+)
+from .errors import (
+    HandshakeError as HandshakeError,
+    HandshakeRefused as HandshakeRefused,
+    InvalidText as InvalidText,
+    InvalidURI as InvalidURI,
+    LimitExceeded as LimitExceeded,
+    LocalProtocolError as LocalProtocolError,
+    ProtocolError as ProtocolError,
+    RemoteProtocolError as RemoteProtocolError,
+    WebSocketError as WebSocketError,
+)
+from .extensions import (
+    ExtensionOffer as ExtensionOffer,
+    parse_extensions as parse_extensions,
+    serialize_extensions as serialize_extensions,
+)
+from .frames import (
+    FrameDecoder as FrameDecoder,
+    FrameHeader as FrameHeader,
+    FramePart as FramePart,
+    Opcode as Opcode,
+    serialize_frame as serialize_frame,
+)
+from .headers import Headers as Headers, HeadersLike as HeadersLike
+from .http11 import Request as Request, Response as Response
+from .keys import MAGIC_STRING as MAGIC_STRING, accept_value as accept_value
+from .messages import MessageDecoder as MessageDecoder
+from .server_handshake import ServerHandshake as ServerHandshake
+from .speedups import apply_mask as apply_mask
+from .subprotocols import SubprotocolSelector as SubprotocolSelector
+from .uri import WebSocketURI as WebSocketURI, parse_uri as parse_uri

@@ -1,0 +1,153 @@
+"""The client's side of the opening handshake (RFC 6455, 4.1)."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+
+from .errors import HandshakeError, HandshakeRefused
+from .exchange import ClientExchange, InvalidHead
+from .extensions import parse_extensions
+from .headers import Headers, HeadersLike, check_header, split_list
+from .http11 import Request, Response
+from .keys import VERSION, accept_value
+from .subprotocols import check_subprotocols
+from .uri import WebSocketURI
+
+__all__ = ["ClientHandshake"]
+
+# Headers that the opening handshake owns: a caller that sets them would break it.
+_RESERVED = frozenset(
+    {
+        "connection",
+        "content-length",
+        "sec-websocket-accept",
+        "sec-websocket-extensions",
+        "sec-websocket-key",
+        "sec-websocket-protocol",
+        "sec-websocket-version",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+class ClientHandshake:
+    """Writes the request, checks the response.
+
+    Args:
+        uri: where the request goes.
+        headers: further request headers. ``Host``, ``Origin`` and ``Authorization`` here win over what would be sent.
+        subprotocols: the names that are offered, in the order of preference.
+        extensions: further offers, as a header value; there is no codec for them, so a server must decline them.
+        origin: the value of ``Origin``; None for no such header, as is usual outside a browser.
+        nonce: 16 random bytes; by default from the operating system.
+        max_head_bytes: the largest response head, in bytes.
+        max_headers: the largest number of response headers.
+        max_body_bytes: how much of the body of a refusal to keep, in bytes.
+
+    Raises:
+        ValueError: a header, a subprotocol or the extensions cannot be sent.
+    """
+
+    def __init__(
+        self,
+        uri: WebSocketURI,
+        *,
+        headers: HeadersLike = (),
+        subprotocols: Sequence[str] = (),
+        extensions: str | None = None,
+        origin: str | None = None,
+        nonce: bytes | None = None,
+        max_head_bytes: int = 16384,
+        max_headers: int = 128,
+        max_body_bytes: int = 65536,
+    ) -> None:
+        self._key = base64.b64encode(os.urandom(16) if nonce is None else nonce).decode()
+        self._offered = check_subprotocols(subprotocols)
+        if extensions is not None:
+            parse_extensions(extensions)
+        self.request = Request(target=uri.resource, headers=self._headers(uri, Headers(headers), extensions, origin))
+        self._exchange = ClientExchange(max_bytes=max_head_bytes, max_headers=max_headers, max_body=max_body_bytes)
+        self.subprotocol: str | None = None
+        """The agreed subprotocol, after the response; None if there is none."""
+
+    @property
+    def trailing_data(self) -> bytes:
+        """What came behind the response: the first frames."""
+        return self._exchange.trailing_data
+
+    def data_to_send(self) -> bytes:
+        """Return the bytes of the request, once."""
+        return self._exchange.send(self.request)
+
+    def receive_data(self, data: bytes) -> Response | None:
+        """Add bytes, or ``b""`` for their end; return the response once it is whole and has been checked.
+
+        Raises:
+            HandshakeRefused: the status is not 101; the exception has the response and a bounded body.
+            HandshakeError: the response is not HTTP, or does not agree to what was asked for.
+        """
+        try:
+            response = self._exchange.receive_data(data)
+        except InvalidHead as exc:
+            raise HandshakeError(f"invalid response: {exc}", request=self.request) from exc
+        if response is None:
+            return None
+        if response.status != 101:
+            status = f"{response.status} {response.reason}".rstrip()
+            raise HandshakeRefused(f"the server answered {status}", response=response, request=self.request)
+        try:
+            self.subprotocol = self._check(response.headers)
+        except ValueError as exc:
+            raise HandshakeError(f"invalid response: {exc}", request=self.request, response=response) from exc
+        return response
+
+    def _headers(self, uri: WebSocketURI, extra: Headers, extensions: str | None, origin: str | None) -> Headers:
+        for name, value in extra.multi_items():
+            check_header(name, value)
+            if name.lower() in _RESERVED:
+                raise ValueError(f"header {name} belongs to the opening handshake and cannot be set")
+        if len(extra.get_all("host")) > 1:
+            raise ValueError("header Host is given twice")
+        pairs = [
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Key", self._key),
+            ("Sec-WebSocket-Version", VERSION),
+        ]
+        if self._offered:
+            pairs.append(("Sec-WebSocket-Protocol", ", ".join(self._offered)))
+        if extensions is not None:
+            pairs.append(("Sec-WebSocket-Extensions", extensions))
+        if origin is not None:
+            check_header("Origin", origin)
+            pairs.append(("Origin", origin))
+        if uri.username is not None and "authorization" not in extra:
+            credentials = f"{uri.username}:{uri.password or ''}".encode()
+            pairs.append(("Authorization", f"Basic {base64.b64encode(credentials).decode()}"))
+        if "origin" in extra:
+            pairs = [pair for pair in pairs if pair[0] != "Origin"]
+        host = extra.get("host", uri.host_header)
+        others = [(name, value) for name, value in extra.multi_items() if name.lower() != "host"]
+        return Headers([("Host", host), *pairs, *others])
+
+    def _check(self, headers: Headers) -> str | None:
+        """Check what RFC 6455, 4.1 lists under the server's response; return the agreed subprotocol."""
+        if [value.lower() for value in headers.get_all("upgrade")] != ["websocket"]:
+            raise ValueError(f"Upgrade is {headers.get('upgrade')!r}, expected 'websocket'")
+        if "upgrade" not in [token.lower() for token in split_list(headers.get("connection", ""))]:
+            raise ValueError(f"Connection is {headers.get('connection')!r}, expected 'Upgrade'")
+        if headers.get_all("sec-websocket-accept") != [accept_value(self._key)]:
+            raise ValueError("Sec-WebSocket-Accept does not fit the key that was sent")
+        if "sec-websocket-extensions" in headers:
+            agreed = parse_extensions(headers["sec-websocket-extensions"])
+            raise ValueError(f"extension {agreed[0].name} agreed to, but there is no codec for it")
+        if "sec-websocket-protocol" not in headers:
+            return None
+        agreed_protocols = headers.get_all("sec-websocket-protocol")
+        if len(agreed_protocols) != 1 or agreed_protocols[0] not in self._offered:
+            offered = ", ".join(self._offered) or "none"
+            raise ValueError(f"subprotocol {', '.join(agreed_protocols)!r} agreed to, but offered was {offered}")
+        return agreed_protocols[0]

@@ -1,0 +1,96 @@
+"""The body of a Close frame: status code and reason (RFC 6455, 5.5.1 and 7.4)."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from .errors import InvalidText, ProtocolError
+
+__all__ = ["Close", "CloseCode", "check_close_code", "parse_close", "serialize_close"]
+
+
+class CloseCode(enum.IntEnum):
+    """Status codes of the closing handshake (RFC 6455, 7.4.1, and the IANA registry)."""
+
+    NORMAL_CLOSURE = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    NO_STATUS_RECEIVED = 1005
+    ABNORMAL_CLOSURE = 1006
+    INVALID_PAYLOAD = 1007
+    POLICY_VIOLATION = 1008
+    MESSAGE_TOO_BIG = 1009
+    MANDATORY_EXTENSION = 1010
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
+    BAD_GATEWAY = 1014
+
+
+_MAX_REASON = 123  # RFC 6455, 5.5: 125 bytes of payload less the 2 of the code.
+_EXPECTED = "expected 1000-1003, 1007-1014 or 3000-4999 (7.4)"
+
+
+def _may_be_on_the_wire(code: int) -> bool:
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """What a Close frame says.
+
+    Attributes:
+        code: the status code; 1005 for a Close without one.
+        reason: the reason; empty when there was none.
+    """
+
+    code: int
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.code} ({self.reason})" if self.reason else str(self.code)
+
+
+def check_close_code(code: int) -> None:
+    """Check a code that a caller wants to send.
+
+    Raises:
+        TypeError: the code is no `int`.
+        ValueError: the code is one that a Close frame cannot carry.
+    """
+    if not isinstance(code, int):
+        raise TypeError(f"a close code is an int, not {type(code).__name__}")
+    if not _may_be_on_the_wire(code):
+        raise ValueError(f"close code {int(code)} cannot be sent: {_EXPECTED}")
+
+
+def parse_close(payload: bytes) -> Close:
+    """Read the payload of a Close frame.
+
+    Raises:
+        ProtocolError: one byte, or a code that nobody may send.
+        InvalidText: the reason is not UTF-8.
+    """
+    if not payload:
+        return Close(CloseCode.NO_STATUS_RECEIVED)
+    if len(payload) == 1:
+        raise ProtocolError("Close frame with 1 byte of payload, expected 0 or at least 2 (5.5.1)")
+    code = int.from_bytes(payload[:2], "big")
+    if not _may_be_on_the_wire(code):
+        raise ProtocolError(f"close code {code}: {_EXPECTED}")
+    try:
+        return Close(code, payload[2:].decode())
+    except UnicodeDecodeError as exc:
+        raise InvalidText(f"close reason is not UTF-8 at byte {exc.start} (5.5.1)") from exc
+
+
+def serialize_close(close: Close) -> bytes:
+    """Return the payload of a Close frame; a reason of more than 123 bytes is cut at a code point."""
+    if close.code == CloseCode.NO_STATUS_RECEIVED:
+        return b""
+    reason = close.reason.encode()
+    if len(reason) > _MAX_REASON:
+        reason = reason[:_MAX_REASON].decode(errors="ignore").encode()
+    return close.code.to_bytes(2, "big") + reason

@@ -1,0 +1,311 @@
+"""The state machine of an open connection: who may send what, and when (RFC 6455, 5.5 and 7).
+
+The rule of this file: whatever changes the state stands here. What the RFC says must happen by itself happens here too:
+a Ping queues a Pong, a Close queues its echo, a violation queues a Close with its code and ends all processing.
+
+    OPEN     -- our Close is queued -------------------> CLOSING
+    OPEN     -- a Close comes (its echo is queued) ----> CLOSED
+    CLOSING  -- a Close comes -------------------------> CLOSED
+    any      -- a violation, or the end of the stream -> CLOSED
+
+Bytes that wait to be sent are in two lanes. Pings and Pongs overtake queued data, but never split a frame; a Close goes
+behind the data that was accepted before it, except that a connection which fails drops that data.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .closing import Close, CloseCode, check_close_code, parse_close, serialize_close
+from .errors import LocalProtocolError, RemoteProtocolError
+from .frames import FrameDecoder, FramePart, Opcode, serialize_frame
+from .messages import MessageDecoder
+
+__all__ = ["Connection", "Event", "Ping", "Pong", "Role", "State"]
+
+_BATCH = 65536  # bytes that one write gathers, before it looks again for a Pong that should go first
+
+
+class Role(enum.Enum):
+    """Which end of the connection we are."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class State(enum.Enum):
+    """Where the connection stands (RFC 6455, 4.1, 7.1.3, 7.1.4); CONNECTING belongs to the handshake objects."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A Ping came; its Pong is queued. ``payload`` has at most 125 bytes."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """A Pong came, asked for or not. ``payload`` has at most 125 bytes."""
+
+    payload: bytes
+
+
+Event = str | bytes | Ping | Pong | Close
+"""What comes of received bytes: a text message, a binary message, or a control frame."""
+
+
+class Connection:
+    """One end of an open connection, without I/O: bytes in, events and bytes out.
+
+    Args:
+        role: which end we are.
+        max_message_size: the largest message to receive, in bytes over all its fragments; None for no limit.
+        max_frame_size: the largest data frame to receive, in bytes of payload; None for no limit.
+        max_fragments: the largest number of frames in one received message; None for no limit.
+        masking: whether a client masks what it sends, as RFC 6455, 5.3 demands.
+        accept_unmasked: whether a server takes frames that are not masked, against RFC 6455, 5.1.
+        new_masking_key: gives a fresh, unpredictable masking key of 4 bytes (RFC 6455, 5.3 and 10.3).
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        *,
+        max_message_size: int | None = 1024 * 1024,
+        max_frame_size: int | None = None,
+        max_fragments: int | None = 16384,
+        masking: bool = True,
+        accept_unmasked: bool = False,
+        new_masking_key: Callable[[], bytes] = lambda: os.urandom(4),
+    ) -> None:
+        self.role = role
+        self.state = State.OPEN
+        self.close_sent: Close | None = None
+        self.close_received: Close | None = None
+        self.failure: RemoteProtocolError | None = None
+        """Why we failed the connection (RFC 6455, 7.1.7), if we did."""
+        their_frames_masked = None if accept_unmasked and role is Role.SERVER else role is Role.SERVER
+        self._frames = FrameDecoder(masked=their_frames_masked, max_frame_size=max_frame_size)
+        self._messages = MessageDecoder(max_message_size=max_message_size, max_fragments=max_fragments)
+        self._new_masking_key = new_masking_key if masking and role is Role.CLIENT else None
+        self._sending_opcode: Opcode | None = None  # of the fragmented message that is being sent
+        self._data: deque[bytes] = deque()
+        self._control: deque[bytes] = deque()
+        self._pong: bytes | None = None  # the payload of the one automatic Pong that is due
+        self.queued = 0
+        """Bytes of frames that wait to be sent behind one another (Pings and Pongs not counted)."""
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def close_code(self) -> int | None:
+        """The code of the received Close: 1005 when it had none, 1006 when the end came without one, None before."""
+        if self.close_received is not None:
+            return self.close_received.code
+        return CloseCode.ABNORMAL_CLOSURE if self.state is State.CLOSED else None
+
+    @property
+    def is_server_done(self) -> bool:
+        """Whether it is on us, the server, to end the TCP connection once all is sent (RFC 6455, 7.1.1)."""
+        return self.state is State.CLOSED and self.role is Role.SERVER
+
+    @property
+    def held(self) -> int:
+        """Bytes of the incoming, unfinished message that `take_partial` would give."""
+        return self._messages.held
+
+    @property
+    def in_message(self) -> bool:
+        """Whether a message is coming in that has not ended."""
+        return self._messages.in_message
+
+    @property
+    def sending_fragments(self) -> bool:
+        """Whether `send_fragment` has begun a message that it has not ended."""
+        return self._sending_opcode is not None
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Take bytes from the peer and return what they bring; nothing once the connection is CLOSED.
+
+        Answers to the peer are queued for `data_to_send`. A violation by the peer is not raised: it queues a Close,
+        sets `failure` and ends the processing.
+        """
+        events: list[Event] = []
+        self._frames.feed(data)
+        try:
+            while self.state is not State.CLOSED and (part := self._frames.next_part()) is not None:
+                self._receive_part(part, events)
+        except RemoteProtocolError as exc:
+            self._fail(exc)
+        return events
+
+    def receive_eof(self) -> None:
+        """Take notice that no more bytes will come, or that none can be sent."""
+        self.state = State.CLOSED
+        self._discard_queue()
+
+    def take_partial(self) -> str | bytes:
+        """Take what has come of the unfinished message; the event that ends it will hold the rest only."""
+        return self._messages.take_partial()
+
+    def _receive_part(self, part: FramePart, events: list[Event]) -> None:
+        opcode = part.header.opcode
+        if opcode <= Opcode.BINARY:
+            message = self._messages.receive(part)
+            if message is not None:
+                events.append(message)
+        elif opcode is Opcode.PING:
+            events.append(Ping(part.payload))
+            if self.state is State.OPEN:
+                self._pong = part.payload
+        elif opcode is Opcode.PONG:
+            events.append(Pong(part.payload))
+        else:
+            close = parse_close(part.payload)
+            self.close_received = close
+            if self.state is State.OPEN:
+                self._queue_close(Close(close.code))
+            self.state = State.CLOSED
+            events.append(close)
+
+    def _fail(self, failure: RemoteProtocolError) -> None:
+        self.failure = failure
+        if self.state is State.OPEN:
+            self._discard_queue()
+            self._queue_close(Close(failure.close_code, failure.reason))
+        self.state = State.CLOSED
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    def send_message(
+        self, message: str | bytes, *, opcode: Opcode | None = None, fragment_size: int | None = None
+    ) -> None:
+        """Queue a whole message.
+
+        Args:
+            message: what to send.
+            opcode: ``TEXT`` or ``BINARY``; by default what the type of the message says.
+            fragment_size: the largest payload of one frame, in bytes; None for one frame, however large.
+
+        Raises:
+            LocalProtocolError: a Close was queued or received, or a fragmented message is being sent.
+        """
+        self._check_open()
+        if self._sending_opcode is not None:
+            raise LocalProtocolError("a fragmented message is being sent (5.4)")
+        if isinstance(message, str):
+            payload = message.encode()
+            opcode = Opcode.TEXT if opcode is None else opcode
+        else:
+            payload = message
+            opcode = Opcode.BINARY if opcode is None else opcode
+            if opcode is Opcode.TEXT:
+                str(payload, "utf-8")
+        if fragment_size is None or len(payload) <= fragment_size:
+            self._queue_data(opcode, payload, fin=True)
+            return
+        for start in range(0, len(payload), fragment_size):
+            fin = start + fragment_size >= len(payload)
+            self._queue_data(opcode, payload[start : start + fragment_size], fin=fin)
+            opcode = Opcode.CONTINUATION
+
+    def send_fragment(self, data: str | bytes, *, fin: bool) -> None:
+        """Queue the next fragment of a message; the first one begins it, and its type is the message's type.
+
+        Raises:
+            LocalProtocolError: a Close was queued or received.
+            TypeError: the data is not of the message's type.
+        """
+        self._check_open()
+        opcode = Opcode.TEXT if isinstance(data, str) else Opcode.BINARY
+        if self._sending_opcode not in (None, opcode):
+            raise TypeError(f"a fragment of a {self._sending_opcode.name} message cannot be {type(data).__name__}")
+        payload = data.encode() if isinstance(data, str) else data
+        self._queue_data(opcode if self._sending_opcode is None else Opcode.CONTINUATION, payload, fin=fin)
+        self._sending_opcode = None if fin else opcode
+
+    def send_ping(self, payload: bytes = b"") -> None:
+        """Queue a Ping of at most 125 bytes; it overtakes queued data."""
+        self._queue_control(Opcode.PING, payload)
+
+    def send_pong(self, payload: bytes = b"") -> None:
+        """Queue an unsolicited Pong of at most 125 bytes (RFC 6455, 5.5.3); it overtakes queued data."""
+        self._queue_control(Opcode.PONG, payload)
+
+    def send_close(self, code: int | None = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Queue a Close behind what was queued before; nothing can be sent after it.
+
+        Args:
+            code: the close code; None for a Close without one.
+            reason: cut at 123 bytes of UTF-8.
+
+        Raises:
+            ValueError: the code cannot be sent, or there is a reason without a code.
+            LocalProtocolError: a Close was queued or received.
+        """
+        if code is not None:
+            check_close_code(code)
+        elif reason:
+            raise ValueError("a Close without a code cannot have a reason (5.5.1)")
+        self._check_open()
+        self._queue_close(Close(CloseCode.NO_STATUS_RECEIVED if code is None else code, reason))
+        self.state = State.CLOSING
+
+    def data_to_send(self) -> bytes:
+        """Take the next bytes to write: some 64 KiB of whole frames at most, or one larger frame; empty if there are none."""
+        frames: list[bytes] = list(self._control)
+        self._control.clear()
+        if self._pong is not None:
+            frames.append(self._frame(Opcode.PONG, self._pong))
+            self._pong = None
+        size = 0
+        while self._data and (size == 0 or size + len(self._data[0]) <= _BATCH):
+            size += len(self._data[0])
+            frames.append(self._data.popleft())
+        self.queued -= size
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    @property
+    def has_data_to_send(self) -> bool:
+        """Whether `data_to_send` would give anything."""
+        return bool(self._data or self._control) or self._pong is not None
+
+    def _check_open(self) -> None:
+        if self.state is not State.OPEN:
+            raise LocalProtocolError(f"nothing can be sent after a Close (5.5.1); the connection is {self.state.value}")
+
+    def _frame(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> bytes:
+        key = b"" if self._new_masking_key is None else self._new_masking_key()
+        return serialize_frame(opcode, payload, fin=fin, masking_key=key)
+
+    def _queue_data(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> None:
+        frame = self._frame(opcode, payload, fin=fin)
+        self._data.append(frame)
+        self.queued += len(frame)
+
+    def _queue_control(self, opcode: Opcode, payload: bytes) -> None:
+        if len(payload) > 125:
+            raise ValueError(f"{opcode.name} payload of {len(payload)} bytes, expected at most 125 (5.5)")
+        self._check_open()
+        self._control.append(self._frame(opcode, payload))
+
+    def _queue_close(self, close: Close) -> None:
+        self.close_sent = close
+        self._queue_data(Opcode.CLOSE, serialize_close(close))
+
+    def _discard_queue(self) -> None:
+        self._data.clear()
+        self._control.clear()
+        self._pong = None
+        self.queued = 0

@@ -1,0 +1,121 @@
+"""What can be wrong, with the close code or HTTP status that it means.
+
+Three questions decide the class: was it *our* caller (`LocalProtocolError`), the *peer* once the connection was open
+(`RemoteProtocolError`, with a close code), or the peer during the opening handshake (`HandshakeError`)?
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .http11 import Request, Response
+
+__all__ = [
+    "HandshakeError",
+    "HandshakeRefused",
+    "InvalidText",
+    "InvalidURI",
+    "LimitExceeded",
+    "LocalProtocolError",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "WebSocketError",
+]
+
+
+class WebSocketError(Exception):
+    """The root of every exception that anyws defines."""
+
+
+class LocalProtocolError(WebSocketError):
+    """Our own caller asked for something that RFC 6455 forbids in this state, such as data after a Close."""
+
+
+class RemoteProtocolError(WebSocketError):
+    """The peer broke a rule after the opening handshake: "Fail the WebSocket Connection" (RFC 6455, 7.1.7).
+
+    Attributes:
+        close_code: the close code to send (RFC 6455, 7.4.1).
+        reason: what was wrong and what was expected, in at most 123 bytes of UTF-8.
+    """
+
+    close_code: int = 1002
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ProtocolError(RemoteProtocolError):
+    """The peer sent what RFC 6455 does not allow (close code 1002)."""
+
+
+class InvalidText(RemoteProtocolError):
+    """The peer sent a text message or a close reason that is not UTF-8 (close code 1007; RFC 6455, 8.1)."""
+
+    close_code = 1007
+
+
+class LimitExceeded(RemoteProtocolError):
+    """The peer sent more than an option of ours allows (close code 1009).
+
+    Attributes:
+        option: the name of the option, such as ``"max_message_size"``.
+        limit: the value of that option.
+        actual: what came, or would have come by the frame's header; in the unit of the option.
+    """
+
+    close_code = 1009
+
+    def __init__(self, option: str, limit: int, actual: int) -> None:
+        super().__init__(f"{option} is {limit}, received {actual}")
+        self.option = option
+        self.limit = limit
+        self.actual = actual
+
+
+class InvalidURI(WebSocketError, ValueError):
+    """A URI that is not a WebSocket URI (RFC 6455, 3).
+
+    Attributes:
+        uri: the text as given. It is not part of the message when it has a user name or a password.
+    """
+
+    def __init__(self, uri: str, problem: str) -> None:
+        super().__init__(problem)
+        self.uri = uri
+
+
+class HandshakeError(WebSocketError):
+    """The opening handshake failed (RFC 6455, 4).
+
+    Attributes:
+        request: the request, when it was read (server) or sent (client); otherwise None.
+        response: the response that was received (client) or sent (server); None when there was none.
+    """
+
+    def __init__(self, message: str, *, request: Request | None = None, response: Response | None = None) -> None:
+        super().__init__(message)
+        self.request = request
+        self.response = response
+
+
+class HandshakeRefused(HandshakeError):
+    """The opening handshake was answered with an HTTP status other than 101.
+
+    On a client that is the server's answer; on a server it is the answer that was given to the client.
+
+    Attributes:
+        response: the answer: ``status``, ``headers`` and a bounded ``body``.
+    """
+
+    response: Response
+
+    def __init__(self, message: str, *, response: Response, request: Request | None = None) -> None:
+        super().__init__(message, request=request, response=response)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status code."""
+        return self.response.status

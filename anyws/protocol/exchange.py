@@ -1,0 +1,212 @@
+"""One HTTP/1.1 request and its response, from each side (RFC 9112), over h11.
+
+h11 is lenient where RFC 9112 lets it be; we are not: a bare LF or CR, a NUL or a folded line is refused before h11 sees
+it, for these are what requests are smuggled with.
+"""
+
+from __future__ import annotations
+
+import re
+
+import h11
+
+from .headers import Headers
+from .http11 import Request, Response
+
+__all__ = ["ClientExchange", "InvalidHead", "ServerExchange"]
+
+_END = b"\r\n\r\n"
+_BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)(?=.)", re.DOTALL)
+_FOLDED_LINE = re.compile(rb"\r\n[ \t]")
+_NO_TOKEN = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
+
+
+class InvalidHead(Exception):
+    """A head that cannot be read; ``status`` is the HTTP status that says so."""
+
+    def __init__(self, problem: str, status: int = 400) -> None:
+        super().__init__(problem)
+        self.status = status
+
+
+class _HeadReader:
+    """Gathers the bytes of one head, in whatever pieces they come."""
+
+    def __init__(self, *, max_bytes: int, max_headers: int) -> None:
+        self._max_bytes = max_bytes
+        self._max_headers = max_headers
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Return the head, its blank line included, and what came behind it, once the head is whole."""
+        searched = max(0, len(self._buffer) - len(_END) + 1)
+        self._buffer += data
+        if _NO_TOKEN.match(self._buffer):
+            raise InvalidHead("not HTTP")
+        end = self._buffer.find(_END, searched)
+        length = len(self._buffer) if end < 0 else end + len(_END)
+        if length > self._max_bytes:
+            raise InvalidHead(f"more than {self._max_bytes} bytes of head", 431)
+        if (bare := _BARE_LINE_END.search(self._buffer, max(0, searched - 1), length)) is not None:
+            raise InvalidHead(f"line end other than CR LF at byte {bare.start()} (RFC 9112, 2.2)")
+        if end < 0:
+            return None
+        head = bytes(self._buffer[:length])
+        if b"\0" in head:
+            raise InvalidHead("NUL in the head (RFC 9110, 5.5)")
+        if _FOLDED_LINE.search(head):
+            raise InvalidHead("folded header line (RFC 9112, 5.2)")
+        if head.count(b"\r\n") - 2 > self._max_headers:
+            raise InvalidHead(f"more than {self._max_headers} header lines", 431)
+        return head, bytes(self._buffer[length:])
+
+
+class ServerExchange:
+    """The server's side: reads a request head, writes a response.
+
+    Args:
+        max_bytes: the largest head, in bytes.
+        max_headers: the largest number of header lines.
+    """
+
+    def __init__(self, *, max_bytes: int, max_headers: int) -> None:
+        self._reader = _HeadReader(max_bytes=max_bytes, max_headers=max_headers)
+        self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=max_bytes)
+        self._method = ""
+        self.trailing_data = b""
+        """What came behind the head."""
+
+    def receive_data(self, data: bytes) -> Request | None:
+        """Add bytes; return the request once its head is whole.
+
+        Raises:
+            InvalidHead: the bytes are no request head, or too long a one.
+        """
+        parts = self._reader.feed(data)
+        if parts is None:
+            return None
+        head, self.trailing_data = parts
+        try:
+            self._connection.receive_data(head)
+            event = self._connection.next_event()
+        except h11.RemoteProtocolError as exc:
+            raise InvalidHead(str(exc), exc.error_status_hint) from exc
+        assert isinstance(event, h11.Request)
+        self._connection.next_event()  # the end of the message: h11 then knows whether an upgrade was asked for
+        self._method = event.method.decode("ascii")
+        return Request(
+            target=event.target.decode("latin-1"),
+            headers=_decode(event.headers.raw_items()),
+            method=self._method,
+            http_version=event.http_version.decode("ascii"),
+        )
+
+    def send(self, response: Response) -> bytes:
+        """Return the bytes of the response: status 101, or any other with its body."""
+        headers = _encode(response.headers)
+        reason = response.reason.encode("latin-1", "replace")
+        if response.status == 101:
+            switching = h11.InformationalResponse(status_code=101, headers=headers, reason=reason)
+            return self._connection.send(switching) or b""
+        if "content-length" not in response.headers and response.status not in (204, 304):
+            headers.append((b"Content-Length", str(len(response.body)).encode()))
+        if "connection" not in response.headers:
+            headers.append((b"Connection", b"close"))
+        event = h11.Response(status_code=response.status, headers=headers, reason=reason)
+        head = self._connection.send(event) or b""
+        return head if response.status in (204, 304) or self._method == "HEAD" else head + response.body
+
+
+class ClientExchange:
+    """The client's side: writes a request, reads the response and, where it is not 101, some of its body.
+
+    Args:
+        max_bytes: the largest head, in bytes.
+        max_headers: the largest number of header lines.
+        max_body: how much of the body to keep, in bytes.
+    """
+
+    def __init__(self, *, max_bytes: int, max_headers: int, max_body: int) -> None:
+        self._max_bytes = max_bytes
+        self._max_headers = max_headers
+        self._max_body = max_body
+        self._reader = _HeadReader(max_bytes=max_bytes, max_headers=max_headers)
+        self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=max_bytes)
+        self._response: h11.Response | None = None
+        self._body = bytearray()
+        self.trailing_data = b""
+        """What came behind the head of a 101."""
+
+    def send(self, request: Request) -> bytes:
+        """Return the bytes of the request."""
+        event = h11.Request(method=request.method, target=request.target, headers=_encode(request.headers))
+        return (self._connection.send(event) or b"") + (self._connection.send(h11.EndOfMessage()) or b"")
+
+    def receive_data(self, data: bytes) -> Response | None:
+        """Add bytes, or ``b""`` for their end; return the response once it is whole, or its body at the bound.
+
+        Raises:
+            InvalidHead: the bytes are no response head, or too long a one; or they ended in the head.
+        """
+        while self._response is None:
+            if not data:
+                raise InvalidHead("the server closed the connection before it answered")
+            parts = self._reader.feed(data)
+            if parts is None:
+                return None
+            head, data = parts
+            event = self._next_event(head)
+            if isinstance(event, h11.InformationalResponse):
+                if event.status_code == 101:
+                    self.trailing_data = data
+                    return _response(event)
+                # Any other 1xx comes before the answer proper (RFC 9110, 15.2).
+                self._reader = _HeadReader(max_bytes=self._max_bytes, max_headers=self._max_headers)
+                if not data:
+                    return None
+            else:
+                assert isinstance(event, h11.Response)
+                self._response = event
+                return self._read_body(data or None)
+        return self._read_body(data)
+
+    def _next_event(self, data: bytes) -> object:
+        try:
+            self._connection.receive_data(data)
+            return self._connection.next_event()
+        except h11.RemoteProtocolError as exc:
+            raise InvalidHead(str(exc)) from exc
+
+    def _read_body(self, data: bytes | None) -> Response | None:
+        """Return the response if its body has ended, has reached the bound, or is broken."""
+        assert self._response is not None
+        try:
+            if data is not None:
+                self._connection.receive_data(data)
+            while (event := self._connection.next_event()) is not h11.NEED_DATA:
+                if not isinstance(event, h11.Data):
+                    break
+                self._body += event.data
+                if len(self._body) >= self._max_body:
+                    break
+            else:
+                return None
+        except h11.RemoteProtocolError:
+            pass
+        return _response(self._response, bytes(self._body[: self._max_body]))
+
+
+def _response(event: h11.Response | h11.InformationalResponse, body: bytes = b"") -> Response:
+    headers = _decode(event.headers.raw_items())
+    try:
+        return Response(event.status_code, headers, body, reason=event.reason.decode("latin-1"))
+    except ValueError as exc:
+        raise InvalidHead(str(exc)) from exc
+
+
+def _encode(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.multi_items()]
+
+
+def _decode(pairs: list[tuple[bytes, bytes]]) -> Headers:
+    return Headers([(name.decode("ascii"), value.decode("latin-1")) for name, value in pairs])

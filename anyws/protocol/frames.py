@@ -1,0 +1,192 @@
+"""One frame and its bytes (RFC 6455, 5.2, 5.3, 5.5).
+
+The decoder hands out the payload of a data frame as it comes, in parts, so that a limit acts on the header and bad text
+is seen before the frame is whole. Control frames are short and come out whole.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+from .errors import LimitExceeded, ProtocolError
+from .speedups import apply_mask
+
+__all__ = ["FrameDecoder", "FrameHeader", "FramePart", "Opcode", "serialize_frame"]
+
+
+class Opcode(enum.IntEnum):
+    """What a frame carries (RFC 6455, 5.2)."""
+
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+_OPCODES = {int(opcode): opcode for opcode in Opcode}
+_CONTROL = 0x8  # RFC 6455, 5.5: the most significant bit of a control frame's opcode is 1.
+_FIN = 0x80
+_MASK = 0x80
+_RSV = 0x70
+_MAX_CONTROL_PAYLOAD = 125  # RFC 6455, 5.5.
+
+
+class FrameHeader(NamedTuple):
+    """A frame without its payload.
+
+    ``rsv`` holds the three reserved bits where they stand in the first byte (RSV1 is 0x40); ``length`` is in bytes;
+    ``masking_key`` is empty when the frame is not masked.
+    """
+
+    opcode: Opcode
+    fin: bool
+    rsv: int
+    length: int
+    masking_key: bytes
+
+
+class FramePart(NamedTuple):
+    """A frame, or a part of one: ``first`` says that the part begins the frame, ``last`` that it ends it."""
+
+    header: FrameHeader
+    payload: bytes
+    first: bool
+    last: bool
+
+
+def serialize_frame(opcode: int, payload: bytes, *, fin: bool = True, rsv: int = 0, masking_key: bytes = b"") -> bytes:
+    """Return the bytes of a frame; masked if a masking key of 4 bytes is given."""
+    length = len(payload)
+    first = opcode | rsv | (_FIN if fin else 0)
+    mask_bit = _MASK if masking_key else 0
+    if length < 126:
+        header = bytes((first, mask_bit | length))
+    elif length < 65536:
+        header = bytes((first, mask_bit | 126)) + length.to_bytes(2, "big")
+    else:
+        header = bytes((first, mask_bit | 127)) + length.to_bytes(8, "big")
+    if masking_key:
+        return b"".join((header, masking_key, apply_mask(payload, masking_key)))
+    return header + payload
+
+
+class FrameDecoder:
+    """Turns bytes, in whatever pieces they come, into frames.
+
+    Args:
+        masked: whether frames must be masked (a server's view), must not be (a client's), or may be (None).
+        rsv: the reserved bits to which an extension gives a meaning.
+        max_frame_size: the largest payload of one data frame, in bytes; None for no limit.
+    """
+
+    def __init__(self, *, masked: bool | None, rsv: int = 0, max_frame_size: int | None = None) -> None:
+        self._masked = masked
+        self._rsv = rsv
+        self._max_frame_size = max_frame_size
+        # What is left over from one feed to the next is a piece of a header or of a control frame: a few bytes.
+        self._buffer = b""
+        self._position = 0
+        self._header: FrameHeader | None = None  # of the frame whose payload is coming
+        self._offset = 0  # how much of that payload has come
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes from the peer."""
+        if self._position < len(self._buffer):
+            self._buffer = self._buffer[self._position :] + data
+        else:
+            self._buffer = data
+        self._position = 0
+
+    def next_part(self) -> FramePart | None:
+        """Return the next frame or part of a frame, or None when more bytes are needed.
+
+        Raises:
+            ProtocolError: the bytes are no frame that this peer may send.
+            LimitExceeded: the header announces more than ``max_frame_size``.
+        """
+        header = self._header
+        first = header is None
+        if header is None:
+            header = self._read_header()
+            if header is None:
+                return None
+            if not header.opcode & _CONTROL:
+                self._header = header
+            self._offset = 0
+        available = len(self._buffer) - self._position
+        missing = header.length - self._offset
+        if available >= missing:
+            payload, last = self._take(missing), True
+        elif available == 0 and not first:
+            return None
+        else:
+            payload, last = self._take(available), False
+        if header.masking_key and payload:
+            turn = self._offset & 3
+            key = header.masking_key
+            payload = apply_mask(payload, key[turn:] + key[:turn] if turn else key)
+        self._offset += len(payload)
+        if last:
+            self._header = None
+        return FramePart(header, payload, first, last)
+
+    def _take(self, count: int) -> bytes:
+        start = self._position
+        self._position = start + count
+        return self._buffer[start : self._position]
+
+    def _read_header(self) -> FrameHeader | None:
+        buffer, position = self._buffer, self._position
+        available = len(buffer) - position
+        if available < 2:
+            return None
+        first, second = buffer[position], buffer[position + 1]
+        opcode = self._check_first(first)
+        length = second & 0x7F
+        if opcode & _CONTROL:
+            if not first & _FIN:
+                raise ProtocolError(f"fragmented {opcode.name} frame, expected FIN (5.5)")
+            if length > _MAX_CONTROL_PAYLOAD:
+                raise ProtocolError(f"{opcode.name} frame of more than 125 bytes (5.5)")
+        masked = bool(second & _MASK)
+        if self._masked is not None and masked is not self._masked:
+            raise ProtocolError(
+                "frame is not masked, expected a masked one (5.1)"
+                if self._masked
+                else "frame is masked, expected an unmasked one (5.1)"
+            )
+        position += 2
+        extended = 2 if length == 126 else 8 if length == 127 else 0
+        key_length = 4 if masked else 0
+        if available < 2 + extended:
+            return None
+        if extended:
+            length = int.from_bytes(buffer[position : position + extended], "big")
+            position += extended
+            self._check_extended_length(length, extended)
+        if not opcode & _CONTROL and self._max_frame_size is not None and length > self._max_frame_size:
+            raise LimitExceeded("max_frame_size", self._max_frame_size, length)
+        needed = 2 + extended + key_length + (length if opcode & _CONTROL else 0)
+        if available < needed:
+            return None
+        self._position = position + key_length
+        return FrameHeader(opcode, bool(first & _FIN), first & _RSV, length, buffer[position : self._position])
+
+    def _check_first(self, first: int) -> Opcode:
+        unknown = first & _RSV & ~self._rsv
+        if unknown:
+            bits = ", ".join(f"RSV{n}" for n, bit in ((1, 0x40), (2, 0x20), (3, 0x10)) if unknown & bit)
+            raise ProtocolError(f"{bits} set, but no extension gives it a meaning (5.2)")
+        opcode = _OPCODES.get(first & 0x0F)
+        if opcode is None:
+            raise ProtocolError(f"reserved opcode 0x{first & 0x0F:X} (5.2)")
+        return opcode
+
+    def _check_extended_length(self, length: int, size: int) -> None:
+        if length >> 63:
+            raise ProtocolError("the top bit of the 64-bit payload length is set (5.2)")
+        if length < (126 if size == 2 else 65536):
+            raise ProtocolError(f"payload length {length} is not in its minimal encoding (5.2)")

@@ -1,0 +1,97 @@
+"""HTTP header fields: a case-insensitive multi-mapping, and the list grammar that WebSocket headers share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+__all__ = ["Headers", "HeadersLike", "check_header", "is_token", "split_list"]
+
+HeadersLike = Mapping[str, str] | Iterable[tuple[str, str]]
+"""What callers may pass for headers: a mapping, or (name, value) pairs where names may repeat."""
+
+# RFC 9110, 5.6.2.
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# RFC 9110, 5.5: visible characters, obs-text, and inner spaces and tabs.
+_VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t \x21-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+
+
+def is_token(text: str) -> bool:
+    """Say whether the text is a token (RFC 9110, 5.6.2)."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def check_header(name: str, value: str) -> None:
+    """Check one header that a caller wants to send.
+
+    Raises:
+        TypeError: the name or the value is not a `str`.
+        ValueError: the name is not a token, or the value has a character that a header cannot carry,
+            such as a line break.
+    """
+    if not isinstance(name, str) or not isinstance(value, str):
+        raise TypeError(f"a header is a pair of str, not ({type(name).__name__}, {type(value).__name__})")
+    if not is_token(name):
+        raise ValueError(f"header name {name!r} is not a token (RFC 9110, 5.6.2)")
+    if not _VALUE.fullmatch(value):
+        raise ValueError(f"the value of header {name} has a character that a header cannot carry (RFC 9110, 5.5)")
+
+
+def split_list(value: str) -> list[str]:
+    """Split a comma-separated list without quoted strings, dropping white space and empty elements (RFC 9110, 5.6.1)."""
+    return [element for part in value.split(",") if (element := part.strip(" \t"))]
+
+
+class Headers(Mapping[str, str]):
+    """The headers of a request or a response: an immutable, case-insensitive multi-mapping of `str` to `str`.
+
+    ``headers["Name"]`` joins repeated headers by ``", "`` (RFC 9110, 5.2); `get_all` gives them one by one and
+    `multi_items` all of them in their order. Bytes outside ASCII appear as Latin-1.
+
+    Args:
+        headers: a mapping, or (name, value) pairs.
+    """
+
+    __slots__ = ("_index", "_pairs")
+
+    def __init__(self, headers: HeadersLike = ()) -> None:
+        items = headers.items() if isinstance(headers, Mapping) else headers
+        if isinstance(headers, Headers):
+            items = headers.multi_items()
+        self._pairs: tuple[tuple[str, str], ...] = tuple((name, value) for name, value in items)
+        self._index: dict[str, list[str]] = {}
+        for name, value in self._pairs:
+            if not isinstance(name, str):
+                raise TypeError(f"a header is a pair of str, not ({type(name).__name__}, {type(value).__name__})")
+            self._index.setdefault(name.lower(), []).append(value)
+
+    def __getitem__(self, name: str) -> str:
+        return ", ".join(self._index[name.lower()])
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._index
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the distinct names, in lower case."""
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        """Count the distinct names."""
+        return len(self._index)
+
+    def __eq__(self, other: object) -> bool:
+        return self._index == other._index if isinstance(other, Headers) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(frozenset((name, tuple(values)) for name, values in self._index.items()))
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self._pairs)!r})"
+
+    def get_all(self, name: str) -> list[str]:
+        """Return the values of each header of this name, in their order; an empty list if there is none."""
+        return list(self._index.get(name.lower(), ()))
+
+    def multi_items(self) -> list[tuple[str, str]]:
+        """Return all (name, value) pairs in their order, the names as they were written."""
+        return list(self._pairs)

@@ -1,0 +1,88 @@
+"""Requests and responses, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from .headers import Headers, HeadersLike, check_header
+
+__all__ = ["Request", "Response"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The head of an HTTP request.
+
+    Attributes:
+        target: the request target as sent: path and query.
+        headers: the headers.
+        method: the method, ``GET`` for an opening handshake.
+        http_version: such as ``1.1``.
+    """
+
+    target: str
+    headers: Headers
+    method: str = "GET"
+    http_version: str = "1.1"
+
+    @property
+    def path(self) -> str:
+        """The path of the target, percent-encoded as sent."""
+        return urlsplit(self.target).path or "/"
+
+    @property
+    def query(self) -> str:
+        """What stands behind the question mark, as sent; empty if there is nothing."""
+        return urlsplit(self.target).query
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Response:
+    """An HTTP response.
+
+    Args:
+        status: the HTTP status, 100 to 999.
+        headers: a mapping, or (name, value) pairs. What a server sends gets ``Content-Length`` and
+            ``Connection: close`` where they are missing.
+        body: the body; a `str` is encoded as UTF-8, with ``Content-Type: text/plain; charset=utf-8`` unless given.
+        reason: the reason phrase; by default the standard one.
+
+    Raises:
+        ValueError: the status or a header is one that HTTP does not allow.
+        TypeError: an argument is of the wrong type.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes
+    reason: str = field(compare=False)
+
+    def __init__(
+        self, status: int, headers: HeadersLike = (), body: str | bytes = b"", *, reason: str | None = None
+    ) -> None:
+        if not isinstance(status, int):
+            raise TypeError(f"a status is an int, not {type(status).__name__}")
+        if not 100 <= status <= 999:
+            raise ValueError(f"status {status}: expected 100 to 999")
+        if not isinstance(body, str | bytes):
+            raise TypeError(f"a body is str or bytes, not {type(body).__name__}")
+        checked = Headers(headers)
+        for name, value in checked.multi_items():
+            check_header(name, value)
+        if isinstance(body, str):
+            if "content-type" not in checked:
+                checked = Headers([*checked.multi_items(), ("Content-Type", "text/plain; charset=utf-8")])
+            body = body.encode()
+        object.__setattr__(self, "status", int(status))
+        object.__setattr__(self, "headers", checked)
+        object.__setattr__(self, "body", body)
+        object.__setattr__(self, "reason", _standard_phrase(status) if reason is None else reason)
+
+
+def _standard_phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""

@@ -1,0 +1,214 @@
+"""The server's side of the opening handshake (RFC 6455, 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from .errors import HandshakeRefused
+from .exchange import InvalidHead, ServerExchange
+from .extensions import parse_extensions
+from .headers import Headers, HeadersLike, check_header, is_token, split_list
+from .http11 import Request, Response
+from .keys import VERSION, accept_value, is_valid_key
+from .subprotocols import SubprotocolSelector, check_subprotocols, prefer
+
+__all__ = ["ServerHandshake"]
+
+_UPGRADE = [("Upgrade", "websocket")]
+# Headers that the opening handshake owns, in what a caller adds to the 101.
+_RESERVED = frozenset(
+    {
+        "connection",
+        "content-length",
+        "sec-websocket-accept",
+        "sec-websocket-extensions",
+        "sec-websocket-protocol",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+class ServerHandshake:
+    """Reads and checks the request, writes the response.
+
+    Args:
+        subprotocols: the names that we speak, in the order of preference, of which the first that the client offers is
+            agreed; or a callable that chooses among the offered ones.
+        origins: the origins from which a browser may connect, each such as ``https://example.com`` or ``*`` for any;
+            None for the same origin only, which compares host and port with ``Host``. Requests without ``Origin`` do
+            not come from a browser and pass.
+        allowed_hosts: the hosts, without port, that ``Host`` may name when there is an ``Origin``; None for any.
+        max_head_bytes: the largest request head, in bytes.
+        max_headers: the largest number of request headers.
+    """
+
+    def __init__(
+        self,
+        *,
+        subprotocols: Sequence[str] | SubprotocolSelector = (),
+        origins: Sequence[str] | None = None,
+        allowed_hosts: Sequence[str] | None = None,
+        max_head_bytes: int = 16384,
+        max_headers: int = 128,
+    ) -> None:
+        self._select = subprotocols if callable(subprotocols) else prefer(check_subprotocols(subprotocols))
+        self._origins = None if origins is None else [origin.lower() for origin in origins]
+        self._allowed_hosts = None if allowed_hosts is None else [host.lower() for host in allowed_hosts]
+        self._exchange = ServerExchange(max_bytes=max_head_bytes, max_headers=max_headers)
+        self.request: Request | None = None
+        """The request, once its head has come."""
+        self._offered: list[str] = []
+        self.subprotocol: str | None = None
+        """The agreed subprotocol, after `accept`; None if there is none."""
+
+    @property
+    def trailing_data(self) -> bytes:
+        """What came behind the request: the first frames."""
+        return self._exchange.trailing_data
+
+    @property
+    def asks_for_websocket(self) -> bool:
+        """Whether the request asks for an upgrade to WebSocket at all."""
+        return self.request is not None and _has_token(self.request.headers, "upgrade", "websocket")
+
+    def receive_data(self, data: bytes) -> Request | None:
+        """Add bytes; return the request once its head is whole.
+
+        The request is then HTTP/1.1, a GET with one Host and without a body; and, where it asks for WebSocket, a valid
+        opening handshake from an allowed origin. Where it does not, a server may answer it with plain HTTP.
+
+        Raises:
+            HandshakeRefused: with the response that is to be sent.
+        """
+        try:
+            request = self._exchange.receive_data(data)
+        except InvalidHead as exc:
+            raise self.refusal(exc.status, str(exc)) from exc
+        if request is None:
+            return None
+        self.request = request
+        self._check_http(request)
+        if self.asks_for_websocket:
+            self._check_opening(request.headers)
+            self._check_origin(request.headers)
+        return request
+
+    def accept(self, headers: HeadersLike = ()) -> Response:
+        """Return the response 101, and agree on a subprotocol.
+
+        Args:
+            headers: further response headers.
+
+        Raises:
+            HandshakeRefused: the request did not ask for WebSocket.
+            ValueError: a header cannot be sent, or the subprotocol that was chosen was not offered.
+        """
+        assert self.request is not None
+        if not self.asks_for_websocket:
+            raise self.refusal(426, "a WebSocket opening handshake was expected", _UPGRADE)
+        extra = Headers(headers).multi_items()
+        for name, value in extra:
+            check_header(name, value)
+            if name.lower() in _RESERVED:
+                raise ValueError(f"header {name} belongs to the opening handshake and cannot be set")
+        self.subprotocol = self._agreed_subprotocol()
+        pairs = [
+            *_UPGRADE,
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Accept", accept_value(self.request.headers["sec-websocket-key"].strip())),
+        ]
+        if self.subprotocol is not None:
+            pairs.append(("Sec-WebSocket-Protocol", self.subprotocol))
+        return Response(101, [*pairs, *extra])
+
+    def data_to_send(self, response: Response) -> bytes:
+        """Return the bytes of the one response."""
+        return self._exchange.send(response)
+
+    def refusal(self, status: int, problem: str, headers: HeadersLike = ()) -> HandshakeRefused:
+        """Return the exception that refuses the request, with a response that says why."""
+        response = Response(status, headers, f"{problem}\n")
+        return HandshakeRefused(f"refused with {status}: {problem}", response=response, request=self.request)
+
+    def _check_http(self, request: Request) -> None:
+        headers = request.headers
+        if request.http_version < "1.1":
+            raise self.refusal(505, f"HTTP/{request.http_version}: expected HTTP/1.1")
+        if len(headers.get_all("host")) != 1:
+            raise self.refusal(400, f"{len(headers.get_all('host'))} Host headers: expected one")
+        if request.method != "GET":
+            raise self.refusal(405, f"method {request.method}: expected GET", [("Allow", "GET")])
+        if "transfer-encoding" in headers or headers.get("content-length", "0").strip("0, "):
+            raise self.refusal(400, "a body on the request: expected none")
+
+    def _check_opening(self, headers: Headers) -> None:
+        """Check what RFC 6455, 4.2.1 lists."""
+        if not _has_token(headers, "connection", "upgrade"):
+            raise self.refusal(400, "Connection without Upgrade")
+        versions = headers.get_all("sec-websocket-version")
+        if versions != [VERSION]:
+            version = ", ".join(versions) or "none"
+            required = [("Sec-WebSocket-Version", VERSION), *_UPGRADE]
+            raise self.refusal(426, f"Sec-WebSocket-Version {version}: expected {VERSION}", required)
+        keys = headers.get_all("sec-websocket-key")
+        if len(keys) != 1 or not is_valid_key(keys[0].strip()):
+            raise self.refusal(400, "Sec-WebSocket-Key: expected one, the base64 of 16 bytes")
+        self._offered = split_list(headers.get("sec-websocket-protocol", ""))
+        if not all(map(is_token, self._offered)) or len(set(self._offered)) < len(self._offered):
+            raise self.refusal(400, "Sec-WebSocket-Protocol: expected unique tokens")
+        if "sec-websocket-protocol" in headers and not self._offered:
+            raise self.refusal(400, "Sec-WebSocket-Protocol is empty")
+        if "sec-websocket-extensions" in headers:
+            try:
+                parse_extensions(headers["sec-websocket-extensions"])
+            except ValueError as exc:
+                raise self.refusal(400, f"Sec-WebSocket-Extensions: {exc}") from exc
+
+    def _check_origin(self, headers: Headers) -> None:
+        """Check where a browser's page comes from (RFC 6455, 10.2), and that the name it used for us is ours."""
+        if "origin" not in headers:
+            return
+        origin, host = headers["origin"].lower(), headers["host"].lower()
+        if self._origins is None:
+            theirs = _host_and_port(origin)
+            if theirs is None or theirs != _host_and_port(f"{urlsplit(origin).scheme}://{host}"):
+                raise self.refusal(403, "a foreign Origin")
+        elif "*" not in self._origins and origin not in self._origins:
+            raise self.refusal(403, "an Origin that is not allowed")
+        if self._allowed_hosts is not None:
+            ours = _host_and_port(f"http://{host}")
+            if ours is None or not (ours[0] in self._allowed_hosts or _is_ip_address(ours[0])):
+                raise self.refusal(403, "a Host that is not allowed")
+
+    def _agreed_subprotocol(self) -> str | None:
+        if not self._offered:
+            return None
+        chosen = self._select(tuple(self._offered))
+        if chosen is not None and chosen not in self._offered:
+            raise ValueError(f"subprotocol {chosen!r} was chosen, but the client offered {', '.join(self._offered)}")
+        return chosen
+
+
+def _has_token(headers: Headers, name: str, token: str) -> bool:
+    return token in [element.lower() for element in split_list(headers.get(name, ""))]
+
+
+def _host_and_port(origin: str) -> tuple[str, int] | None:
+    """The host and the port of an origin, with the scheme's default; None for ``null`` and other nonsense."""
+    try:
+        parts = urlsplit(origin)
+        port = {"http": 80, "https": 443}.get(parts.scheme) if parts.port is None else parts.port
+    except ValueError:
+        return None
+    return None if parts.hostname is None or port is None else (parts.hostname, port)
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

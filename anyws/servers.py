@@ -1,0 +1,156 @@
+"""What listens, and owns the connections that it has accepted: `Server`."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import anyio
+from anyio.abc import AsyncResource, ByteStream, Listener, SocketAttribute, SocketListener, TaskGroup, TaskStatus
+
+from .link import Link
+from .logs import connection_logger
+from .options import ServerOptions
+from .protocol.closing import CloseCode
+from .websocket import WebSocket, running
+
+__all__ = ["Server"]
+
+# Seconds to wait when the machine has no file descriptor or memory for one more connection; as in trio.
+_ACCEPT_PAUSE = 0.1
+# What accept(2) says of a connection that went away before it was accepted: the next one may be fine.
+_GONE = {errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM}
+
+
+class _StreamHandler(Protocol):
+    """Serves one accepted stream: the opening handshake and all that follows. Raises no `Exception`."""
+
+    def __call__(self, server: Server, stream: ByteStream, /) -> Awaitable[None]: ...
+
+
+class Server(AsyncResource):
+    """A listening server, from `serve` or `open_server`.
+
+    ``extra()`` gives the typed attributes of its first listener.
+    """
+
+    def __init__(
+        self, listeners: Sequence[Listener[Any]], stream_handler: _StreamHandler, options: ServerOptions
+    ) -> None:
+        self._listeners = listeners
+        self._stream_handler = stream_handler
+        self._options = options
+        self._links: dict[WebSocket, Link] = {}
+        self._streams = 0  # that are being served, those in their handshake included
+        self._accepting = anyio.CancelScope()
+        self._serving = anyio.CancelScope()
+        self._closing = False
+        self._stopped = anyio.Event()
+
+    @property
+    def addresses(self) -> list[Any]:
+        """Where the server listens, one element for each listener, as `socket.socket.getsockname` gives it.
+
+        ``(host, port)`` for IPv4, ``(host, port, flow information, scope)`` for IPv6, the path for a unix socket.
+        """
+        sockets = (listener.extra(SocketAttribute.raw_socket, None) for listener in self._listeners)
+        return [raw.getsockname() for raw in sockets if raw is not None and raw.fileno() >= 0]
+
+    @property
+    def connections(self) -> frozenset[WebSocket]:
+        """The connections that are open now."""
+        return frozenset(self._links)
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """The typed attributes of the first listener."""
+        return self._listeners[0].extra_attributes if self._listeners else {}
+
+    @property
+    def options(self) -> ServerOptions:
+        """What the server was told."""
+        return self._options
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are more streams than ``max_connections`` allows."""
+        limit = self._options.max_connections
+        return limit is not None and self._streams > limit
+
+    async def aclose(self, grace: float = 3) -> None:
+        """Stop gracefully: stop accepting, close all connections with 1001, wait for their handlers, then cancel them.
+
+        A handler finds that ``receive()`` ends, after the messages that had come before, and that ``send()`` raises.
+        When cancelled, the handlers are cancelled at once.
+
+        Args:
+            grace: how long to wait, in seconds.
+        """
+        self._closing = True
+        self._accepting.cancel()
+        try:
+            for link in list(self._links.values()):
+                link.begin_close(CloseCode.GOING_AWAY, "the server stops", discard=False)
+            with anyio.move_on_after(grace):
+                await self._stopped.wait()
+        finally:
+            self._serving.cancel()
+        await self._stopped.wait()
+
+    async def run(self, *, task_status: TaskStatus[Server] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Accept and serve until cancelled or closed."""
+        try:
+            with self._serving:
+                async with anyio.create_task_group() as connections:
+                    with self._accepting:
+                        await self._accept(connections, task_status)
+                    await self._close_listeners()
+        finally:
+            await self._close_listeners()
+            self._stopped.set()
+
+    @asynccontextmanager
+    async def connection(self, websocket: WebSocket, link: Link) -> AsyncIterator[WebSocket]:
+        """Run a connection, as one of this server's."""
+        self._links[websocket] = link
+        if self._closing:
+            link.begin_close(CloseCode.GOING_AWAY, "the server stops", discard=False)
+        try:
+            async with running(websocket, link):
+                yield websocket
+        finally:
+            del self._links[websocket]
+
+    async def _accept(self, connections: TaskGroup, task_status: TaskStatus[Server]) -> None:
+        async with anyio.create_task_group() as accepting:
+            for listener in self._listeners:
+                accepting.start_soon(self._accept_from, listener, connections)
+            task_status.started(self)
+
+    async def _accept_from(self, listener: Listener[Any], connections: TaskGroup) -> None:
+        if not isinstance(listener, SocketListener):
+            await listener.serve(self._serve_stream, connections)
+            return
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as exc:
+                if exc.errno not in _GONE:
+                    connection_logger("anyws.server", listener).error("cannot accept connections: %s", exc)
+                    await anyio.sleep(_ACCEPT_PAUSE)
+            else:
+                connections.start_soon(self._serve_stream, stream)
+
+    async def _serve_stream(self, stream: ByteStream) -> None:
+        self._streams += 1
+        try:
+            await self._stream_handler(self, stream)
+        finally:
+            self._streams -= 1
+
+    async def _close_listeners(self) -> None:
+        with anyio.CancelScope(shield=True):
+            for listener in self._listeners:
+                await listener.aclose()

@@ -1,0 +1,181 @@
+"""The server: `serve` and `open_server`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from typing import Any, Unpack
+
+import anyio
+from anyio.abc import ByteStream, Listener, SocketAttribute, TaskStatus
+
+from .accepting import open_link
+from .beside import beside
+from .checking import build_options, with_signature_of
+from .exceptions import ConnectionClosed
+from .link import Link
+from .logs import ConnectionLogger, connection_logger
+from .options import ServeKeywords, ServerOptions
+from .protocol.errors import HandshakeError, HandshakeRefused
+from .protocol.http11 import Response
+from .servers import Server
+from .transport.listening import listen_tcp, listen_unix
+from .websocket import WebSocket
+
+__all__ = [
+    "Handler",
+    "log_failure",
+    "log_no_connection",
+    "open_listeners",
+    "open_server",
+    "serve",
+    "too_many_connections",
+    "with_default_hosts",
+]
+
+Handler = Callable[[WebSocket], Awaitable[object]]
+"""What serves one connection; the connection is closed when it returns."""
+
+
+@with_signature_of(ServerOptions)
+async def serve(
+    handler: Handler,
+    host: str | None = None,
+    port: int = 0,
+    *,
+    task_status: TaskStatus[Server] = anyio.TASK_STATUS_IGNORED,
+    **options: Unpack[ServeKeywords],
+) -> None:
+    """Serve WebSocket connections until cancelled, or until the server is closed.
+
+    ``server = await task_group.start(anyws.serve, handler, "127.0.0.1", 8765)`` starts it, in an AnyIO task group as in
+    a trio nursery, and gives the `Server` once it listens. An exception in a handler closes that connection with 1011
+    and is logged; it never ends the server.
+
+    Args:
+        handler: an async callable that gets the `WebSocket`; when it returns, the connection is closed with 1000.
+        host: a name or an address to listen on; None for all of the machine's.
+        port: the TCP port; 0 for a free one, see `Server.addresses`.
+        task_status: gets the `Server` once it listens.
+        options: keywords, each documented in `ServerOptions`.
+
+    Raises:
+        OSError: the address or the port is not to be had.
+        TypeError: an unknown option, or one of the wrong type.
+        ValueError: an option out of its range.
+    """
+    server = await _listen(handler, host, port, build_options(ServerOptions, options, where="serve()"))
+    await server.run(task_status=task_status)
+
+
+@with_signature_of(ServerOptions)
+@asynccontextmanager
+async def open_server(
+    handler: Handler, host: str | None = None, port: int = 0, **options: Unpack[ServeKeywords]
+) -> AsyncIterator[Server]:
+    """Serve in the background of a block: ``async with anyws.open_server(handler, "127.0.0.1", 0) as server``.
+
+    For programs that have no task group at hand. When the block ends, the server is closed gracefully, as by
+    `Server.aclose`; when it raises or is cancelled, at once, and the exception comes out as it is. All else is as in
+    `serve`.
+
+    Args:
+        handler: see `serve`.
+        host: see `serve`.
+        port: see `serve`.
+        options: keywords, each documented in `ServerOptions`.
+    """
+    server = await _listen(handler, host, port, build_options(ServerOptions, options, where="open_server()"))
+    async with beside(server.run):
+        yield server
+        await server.aclose()
+
+
+async def open_listeners(
+    host: str | None, port: int, options: ServerOptions, *, ipv6_only: bool = True
+) -> list[Listener[Any]]:
+    """Return the listeners that the options ask for."""
+    if options.listeners is not None:
+        if host is not None or options.path is not None:
+            raise ValueError("listeners cannot be given together with host or path")
+        return list(options.listeners)
+    if options.path is not None:
+        if host is not None:
+            raise ValueError("path (a unix socket) cannot be given together with host")
+        return [await listen_unix(options.path, backlog=options.backlog)]
+    return list(
+        await listen_tcp(host, port, backlog=options.backlog, reuse_port=options.reuse_port, ipv6_only=ipv6_only)
+    )
+
+
+def with_default_hosts(options: ServerOptions, listeners: list[Listener[Any]]) -> ServerOptions:
+    """Let a server on loopback answer only pages that know it as ``localhost``, against DNS rebinding."""
+    addresses = [listener.extra(SocketAttribute.local_address, None) for listener in listeners]
+    on_loopback = all(isinstance(address, tuple) and ip_address(address[0]).is_loopback for address in addresses)
+    if options.allowed_hosts is None and addresses and on_loopback:
+        return dataclasses.replace(options, allowed_hosts=("localhost",))
+    return options
+
+
+def too_many_connections(server: Server) -> Response | None:
+    """Return the refusal of a server that is full, or None."""
+    return Response(503, [("Retry-After", "1")], "too many connections\n") if server.is_full else None
+
+
+def log_no_connection(logger: ConnectionLogger, exc: Exception) -> None:
+    """Log why an opening handshake failed: in one line, unless it was our own side (500)."""
+    if isinstance(exc, HandshakeRefused) and exc.status == 500:
+        logger.error("no connection: on_request failed", exc_info=exc.__cause__)
+    elif isinstance(exc, HandshakeError | OSError):
+        # A port scan, a health check, garbage, a client that went away.
+        logger.info("no connection: %s", exc)
+    else:
+        logger.error("no connection", exc_info=exc)
+
+
+def log_failure(logger: ConnectionLogger, exc: Exception, who: str) -> None:
+    """Log what came out of user code: with its traceback, or in one line if it only says that the peer has gone."""
+    if _is_closed(exc):
+        logger.info("%s ended with the connection: %s", who, exc)
+    else:
+        logger.error("%s failed; the connection is closed", who, exc_info=exc)
+
+
+def _is_closed(exc: BaseException) -> bool:
+    if isinstance(exc, BaseExceptionGroup):
+        return all(map(_is_closed, exc.exceptions))
+    return isinstance(exc, ConnectionClosed)
+
+
+async def _listen(handler: Handler, host: str | None, port: int, options: ServerOptions) -> Server:
+    if not callable(handler):
+        raise TypeError(f"the handler is an async callable, not {type(handler).__name__}")
+
+    async def serve_stream(server: Server, stream: ByteStream) -> None:
+        await _serve_websocket(server, stream, handler)
+
+    listeners = await open_listeners(host, port, options)
+    return Server(listeners, serve_stream, with_default_hosts(options, listeners))
+
+
+async def _serve_websocket(server: Server, stream: ByteStream, handler: Handler) -> None:
+    logger = connection_logger("anyws.server", stream)
+    opened = await _open(server, stream, logger)
+    if opened is None:
+        return
+    logger.debug("open")
+    try:
+        async with server.connection(*opened) as websocket:
+            await handler(websocket)
+    except Exception as exc:
+        log_failure(logger, exc, "the handler")
+
+
+async def _open(server: Server, stream: ByteStream, logger: ConnectionLogger) -> tuple[WebSocket, Link] | None:
+    try:
+        return await open_link(stream, server.options, logger, refusal=too_many_connections(server))
+    except Exception as exc:
+        log_no_connection(logger, exc)
+        return None

@@ -1,0 +1,1 @@
+"""AnyIO byte streams and listeners for TCP and unix sockets."""

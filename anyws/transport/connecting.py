@@ -1,0 +1,122 @@
+"""New connections: TCP with happy eyeballs (RFC 8305), and unix sockets."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from itertools import chain, zip_longest
+from typing import Any
+
+import anyio
+
+from .stream import SocketStream
+
+__all__ = ["connect_tcp", "connect_unix"]
+
+_Address = tuple[socket.AddressFamily, Any]
+
+
+async def connect_tcp(
+    host: str, port: int, *, local: tuple[str, int] | None = None, happy_eyeballs_delay: float = 0.25
+) -> SocketStream:
+    """Connect to the first address of the host that answers.
+
+    The addresses are tried in turn, IPv6 and IPv4 alternating, each beginning when the one before has failed or has
+    taken ``happy_eyeballs_delay`` seconds. When cancelled, no socket stays behind.
+
+    Raises:
+        OSError: the name has no address, or no address took the connection.
+    """
+    addresses = _interleaved(await _resolve(host, port))
+    bind_to = dict(await _resolve(*local, passive=True)) if local is not None else {}
+    if local is not None:
+        addresses = [address for address in addresses if address[0] in bind_to]
+        if not addresses:
+            raise OSError(errno.EADDRNOTAVAIL, f"{local[0]} is not of the same address family as {host}")
+    winner: list[socket.socket] = []
+    errors: list[OSError] = []
+
+    async def attempt(address: _Address, ended: anyio.Event) -> None:
+        try:
+            connected = await _connect_socket(*address, bind_to.get(address[0]))
+        except OSError as exc:
+            errors.append(exc)
+        else:
+            if winner:
+                connected.close()
+            else:
+                winner.append(connected)
+                attempts.cancel_scope.cancel()
+        finally:
+            ended.set()
+
+    try:
+        async with anyio.create_task_group() as attempts:
+            for address in addresses:
+                ended = anyio.Event()
+                attempts.start_soon(attempt, address, ended)
+                with anyio.move_on_after(happy_eyeballs_delay):
+                    await ended.wait()
+        if winner:
+            return SocketStream(winner[0])
+    except BaseException:
+        for connected in winner:
+            connected.close()
+        raise
+    raise _combined(host, errors)
+
+
+async def connect_unix(path: str) -> SocketStream:
+    """Connect to the unix socket at this path.
+
+    Raises:
+        OSError: there is no such socket, or nobody listens.
+    """
+    return SocketStream(await _connect_socket(socket.AF_UNIX, path, None))
+
+
+async def _resolve(host: str, port: int, *, passive: bool = False) -> list[_Address]:
+    flags = socket.AI_PASSIVE if passive else 0
+    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    return [(socket.AddressFamily(family), address) for family, _, _, _, address in found]
+
+
+def _interleaved(addresses: list[_Address]) -> list[_Address]:
+    """The resolver's order, but the two families in turn, beginning with that of its first (RFC 8305, 4)."""
+    if not addresses:
+        return []
+    same = [address for address in addresses if address[0] == addresses[0][0]]
+    other = [address for address in addresses if address[0] != addresses[0][0]]
+    return [address for address in chain.from_iterable(zip_longest(same, other)) if address is not None]
+
+
+async def _connect_socket(family: socket.AddressFamily, address: Any, local_address: Any) -> socket.socket:
+    connecting = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connecting.setblocking(False)
+        if local_address is not None:
+            connecting.bind(local_address)
+        error = connecting.connect_ex(address)
+        if error == errno.EINPROGRESS:
+            await anyio.wait_writable(connecting)
+            error = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            shown = address if family not in (socket.AF_INET, socket.AF_INET6) else "%s port %d" % address[:2]
+            raise OSError(error, f"{os.strerror(error)}: {shown}")
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
+
+
+def _combined(host: str, errors: list[OSError]) -> OSError:
+    """One error for all addresses: of their own class where they agree, with each of them as the cause."""
+    if len(errors) == 1:
+        return errors[0]
+    numbers = {error.errno for error in errors}
+    number = numbers.pop() if len(numbers) == 1 else None
+    text = "; ".join(str(error.strerror) for error in errors)
+    combined = OSError(f"no address of {host}: {text}") if number is None else OSError(number, text)
+    combined.__cause__ = ExceptionGroup(f"all addresses of {host} failed", errors) if errors else None
+    return combined

@@ -1,0 +1,45 @@
+"""The end of a byte stream: in peace, so that nothing which was sent is lost to a reset."""
+
+from __future__ import annotations
+
+import ssl
+
+import anyio
+from anyio.abc import AnyByteStream
+from anyio.streams.tls import TLSStream
+
+__all__ = ["STREAM_ERRORS", "end_stream"]
+
+STREAM_ERRORS = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError, ssl.SSLError)
+"""What a stream raises when its connection is lost."""
+
+
+async def end_stream(stream: AnyByteStream) -> None:
+    """End our side, wait for the end of the peer's side, and close.
+
+    Closing a socket that still has unread data resets the connection, and a reset may destroy the last bytes that we
+    sent (RFC 6455, 7.1.1): so what still comes is read and dropped. The caller bounds the time; when cancelled, the
+    stream is closed at once.
+    """
+    try:
+        if isinstance(stream, TLSStream):
+            stream = await _end_tls(stream)
+        try:
+            await stream.send_eof()
+        except NotImplementedError:
+            pass
+        while True:
+            await stream.receive()
+    except (anyio.EndOfStream, *STREAM_ERRORS):
+        pass
+    finally:
+        await anyio.aclose_forcefully(stream)
+
+
+async def _end_tls(stream: TLSStream) -> AnyByteStream:
+    """Exchange close_notify (RFC 8446, 6.1); a peer that does without is forgiven."""
+    try:
+        await stream.unwrap()
+    except (anyio.EndOfStream, *STREAM_ERRORS):
+        pass
+    return stream.transport_stream

@@ -1,0 +1,168 @@
+"""Listening sockets: TCP on every address of a host, and unix sockets."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from typing import Any
+
+import anyio
+from anyio.abc import SocketListener as AbstractSocketListener
+from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
+
+from .stream import SocketStream
+
+__all__ = ["SocketListener", "listen_tcp", "listen_unix"]
+
+# How often another port is tried where one that was free for one address is taken for another.
+_PORT_ATTEMPTS = 8
+
+
+class SocketListener(AbstractSocketListener):
+    """A listening socket. It owns the socket, and the file of a unix socket."""
+
+    def __init__(self, listening: socket.socket, *, path: str | None = None) -> None:
+        listening.setblocking(False)
+        self._socket = listening
+        self._closed = False
+        self._path = path
+        self._inode = None if path is None else os.stat(path).st_ino
+        self._guard = anyio.ResourceGuard("accepting connections from")
+
+    @property
+    def _raw_socket(self) -> socket.socket:
+        return self._socket
+
+    async def accept(self) -> SocketStream:
+        """Return the next connection.
+
+        Raises:
+            ClosedResourceError: the listener was closed.
+            OSError: accepting failed, for one connection or for want of file descriptors. The listener goes on.
+        """
+        await checkpoint_if_cancelled()
+        with self._guard:
+            waited = False
+            while True:
+                try:
+                    connected, _ = self._socket.accept()
+                    break
+                except (BlockingIOError, InterruptedError):
+                    await anyio.wait_readable(self._socket)
+                    waited = True
+                except OSError as exc:
+                    if self._closed:
+                        raise anyio.ClosedResourceError from exc
+                    raise
+        stream = SocketStream(connected)
+        if not waited:
+            await cancel_shielded_checkpoint()
+        return stream
+
+    async def aclose(self) -> None:
+        """Stop listening; accepted connections go on. The file of a unix socket is removed if it is still ours."""
+        if not self._closed:
+            self._closed = True
+            anyio.notify_closing(self._socket)
+            self._socket.close()
+            if self._path is not None:
+                try:
+                    if os.stat(self._path).st_ino == self._inode:
+                        os.unlink(self._path)
+                except FileNotFoundError:
+                    pass
+        await checkpoint()
+
+
+async def listen_tcp(
+    host: str | None, port: int, *, backlog: int = 128, reuse_port: bool = False, ipv6_only: bool = True
+) -> list[SocketListener]:
+    """Listen on every address of a host, all on the same port.
+
+    Args:
+        host: a name or an address; None for all addresses of the machine.
+        port: the port; 0 for a free one.
+        backlog: how many connections may wait to be accepted.
+        reuse_port: let several processes listen on the same port.
+        ipv6_only: whether an IPv6 socket on all addresses leaves IPv4 alone.
+
+    Raises:
+        OSError: the name has no address, or an address or the port is not to be had.
+    """
+    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+    for attempt in range(_PORT_ATTEMPTS):
+        listening: list[socket.socket] = []
+        chosen = port
+        try:
+            for family, address in addresses:
+                bound = _listening_socket(family, (address[0], chosen, *address[2:]), backlog, reuse_port, ipv6_only)
+                if bound is not None:
+                    listening.append(bound)
+                    chosen = bound.getsockname()[1]
+        except OSError as exc:
+            for bound in listening:
+                bound.close()
+            if port == 0 and exc.errno == errno.EADDRINUSE and attempt < _PORT_ATTEMPTS - 1:
+                continue
+            raise
+        if not listening:
+            raise OSError(errno.EAFNOSUPPORT, f"no address of {host} is of a family that this machine speaks")
+        return [SocketListener(bound) for bound in listening]
+    raise AssertionError("unreachable")
+
+
+async def listen_unix(path: str, *, backlog: int = 128) -> SocketListener:
+    """Listen on a unix socket at this path. A socket file that nobody listens on any more is replaced.
+
+    Raises:
+        OSError: the path is taken, by a listener that lives or by a file that is no socket, or cannot be made.
+    """
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _is_abandoned(path):
+            os.unlink(path)
+        listening.bind(path)
+        listening.listen(backlog)
+        return SocketListener(listening, path=path)
+    except BaseException:
+        listening.close()
+        raise
+
+
+def _listening_socket(
+    family: int, address: tuple[Any, ...], backlog: int, reuse_port: bool, ipv6_only: bool
+) -> socket.socket | None:
+    """A listening socket; None where the machine does not speak the address family."""
+    try:
+        listening = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as exc:
+        if exc.errno == errno.EAFNOSUPPORT:
+            return None
+        raise
+    try:
+        if os.name == "posix":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+        if reuse_port:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, True)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, ipv6_only)
+        listening.bind(address)
+        listening.listen(backlog)
+    except OSError as exc:
+        listening.close()
+        raise OSError(exc.errno, f"{exc.strerror}: {address[0]} port {address[1]}") from exc
+    return listening
+
+
+def _is_abandoned(path: str) -> bool:
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return False
+    except FileNotFoundError:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(path) == errno.ECONNREFUSED

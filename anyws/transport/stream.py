@@ -1,0 +1,104 @@
+"""An AnyIO stream over a non-blocking socket, for TCP and unix sockets, on every backend.
+
+Why not AnyIO's own: on asyncio that one reads without bound while data keeps coming, so a bounded receive buffer cannot
+rest on it. This one reads when it is asked to, and the kernel's window does the rest.
+"""
+
+from __future__ import annotations
+
+import socket
+
+import anyio
+from anyio.abc import SocketStream as AbstractSocketStream
+from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
+
+__all__ = ["SocketStream"]
+
+
+class SocketStream(AbstractSocketStream):
+    """A connected socket as a byte stream. It owns the socket.
+
+    A cancelled `receive` loses nothing. A cancelled `send` may have sent a part: the stream is then of no more use.
+    """
+
+    def __init__(self, connected: socket.socket) -> None:
+        connected.setblocking(False)
+        if connected.family in (socket.AF_INET, socket.AF_INET6):
+            # Frames are written whole, so waiting for more to send would only add latency.
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        self._socket = connected
+        self._closed = False
+        self._receive_guard = anyio.ResourceGuard("reading from")
+        self._send_guard = anyio.ResourceGuard("writing to")
+
+    @property
+    def _raw_socket(self) -> socket.socket:
+        return self._socket
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Return what has come, at least 1 byte and at most ``max_bytes``.
+
+        Raises:
+            EndOfStream: the peer has ended its side.
+            BrokenResourceError: the connection is lost.
+            ClosedResourceError: the stream was closed.
+        """
+        await checkpoint_if_cancelled()
+        with self._receive_guard:
+            waited = False
+            while True:
+                try:
+                    data = self._socket.recv(max_bytes)
+                    break
+                except (BlockingIOError, InterruptedError):
+                    await anyio.wait_readable(self._socket)
+                    waited = True
+                except OSError as exc:
+                    raise self._translated(exc) from exc
+        if not waited:
+            await cancel_shielded_checkpoint()
+        if not data:
+            raise anyio.EndOfStream
+        return data
+
+    async def send(self, item: bytes) -> None:
+        """Write all of the bytes.
+
+        Raises:
+            BrokenResourceError: the connection is lost.
+            ClosedResourceError: the stream was closed.
+        """
+        await checkpoint_if_cancelled()
+        with self._send_guard:
+            waited = False
+            rest = memoryview(item)
+            while rest:
+                try:
+                    rest = rest[self._socket.send(rest) :]
+                except (BlockingIOError, InterruptedError):
+                    await anyio.wait_writable(self._socket)
+                    waited = True
+                except OSError as exc:
+                    raise self._translated(exc) from exc
+        if not waited:
+            await cancel_shielded_checkpoint()
+
+    async def send_eof(self) -> None:
+        """End our side; the peer's side stays open."""
+        with self._send_guard:
+            try:
+                self._socket.shutdown(socket.SHUT_WR)
+            except OSError as exc:
+                raise self._translated(exc) from exc
+        await checkpoint()
+
+    async def aclose(self) -> None:
+        """Close both sides at once."""
+        if not self._closed:
+            self._closed = True
+            anyio.notify_closing(self._socket)
+            self._socket.close()
+        await checkpoint()
+
+    def _translated(self, exc: OSError) -> Exception:
+        return anyio.ClosedResourceError() if self._closed else anyio.BrokenResourceError(str(exc))

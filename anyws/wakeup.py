@@ -1,0 +1,33 @@
+"""A signal from anybody to the one task that waits for it."""
+
+from __future__ import annotations
+
+import anyio
+
+__all__ = ["Wakeup"]
+
+
+class Wakeup:
+    """An event that resets itself: each `wait` returns once after a `set` that came before or during it."""
+
+    __slots__ = ("_event", "_is_set")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._event: anyio.Event | None = None
+
+    def set(self) -> None:
+        """Wake the task that waits, or the next one that does. Never waits."""
+        self._is_set = True
+        if self._event is not None:
+            self._event.set()
+
+    async def wait(self) -> None:
+        """Wait for a `set` since the last `wait`. When cancelled, nothing is lost: the next `wait` sees the `set`."""
+        while not self._is_set:
+            self._event = anyio.Event()
+            try:
+                await self._event.wait()
+            finally:
+                self._event = None
+        self._is_set = False

@@ -1,0 +1,337 @@
+"""The connection as its user sees it: an AnyIO object stream of messages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from anyio.abc import ObjectStream
+from anyio.lowlevel import checkpoint
+
+from .beside import beside
+from .link import Link
+from .protocol.closing import CloseCode
+from .protocol.connection import State
+from .protocol.frames import Opcode
+from .protocol.http11 import Request, Response
+
+__all__ = ["MessageStream", "WebSocket", "running"]
+
+Sendable = str | bytes | bytearray | memoryview
+
+
+class WebSocket(ObjectStream[str | bytes]):
+    """An open WebSocket connection: an `anyio.abc.ObjectStream` of `str` (text) and `bytes` (binary) messages.
+
+    It comes from `connect`, `serve` or `accept`, and lives as long as their block or handler. Any task may send while
+    another receives; one task at a time may receive. Pings of the peer are answered and its Close is noticed also while
+    nobody receives. ``extra()`` gives the typed attributes of the stream below, such as `anyio.abc.SocketAttribute` and
+    `anyio.streams.tls.TLSAttribute`.
+
+    A connection that is over raises `ConnectionClosed`, which is also AnyIO's `EndOfStream` (a clean end, when
+    receiving), `BrokenResourceError` (any other end) or `ClosedResourceError` (sending after our own close).
+
+    Attributes:
+        request: the request of the opening handshake.
+        response: its response.
+        subprotocol: the agreed subprotocol, or None.
+    """
+
+    _link: Link
+    request: Request
+    response: Response
+    subprotocol: str | None
+
+    def __init__(self, link: Link, request: Request, response: Response, subprotocol: str | None) -> None:
+        self._link = link
+        self.request = request
+        self.response = response
+        self.subprotocol = subprotocol
+        self._turn = anyio.Lock()  # of the task that waits for room, or is within a fragmented message
+        self._receiving = anyio.ResourceGuard("receiving from")
+        self._piecewise: MessageStream | None = None  # takes the pieces of a message that has not ended
+
+    def __repr__(self) -> str:
+        core = self._link.core
+        code = "" if core.close_code is None else f" {core.close_code}"
+        return f"<anyws.WebSocket {core.role.value} {self.request.path!r} {core.state.value}{code}>"
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """The typed attributes of the stream below."""
+        return self._link.stream.extra_attributes
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    async def send(self, item: Sendable | AsyncIterable[str] | AsyncIterable[bytes]) -> None:
+        """Send a message: `str` as text, bytes as binary; or an async iterable of either, as one fragmented message.
+
+        Waits while ``send_buffer`` is full, that is while the peer reads too slowly; then the message is handed over as
+        a whole, and written in the background, in order. An iterable sends each of its elements as a frame; Pings and
+        Pongs pass between them, other messages wait. An iterable without elements sends nothing.
+
+        When cancelled, nothing of a `str` or bytes message is sent. If an iterable raises or is cancelled after its first
+        element, the message cannot be completed: the connection is closed with 1011.
+
+        Raises:
+            ConnectionClosedLocally: after our own `aclose` or `send_eof`; an `anyio.ClosedResourceError`.
+            ConnectionBroken: the peer has closed, or the connection is lost; an `anyio.BrokenResourceError`.
+            TypeError: the message is of another type.
+        """
+        if isinstance(item, AsyncIterable):
+            await self._send_fragments(item)
+            return
+        message = _checked(item)
+        await checkpoint()
+        if self._turn.locked() or not self._link.has_room:
+            async with self._turn:
+                await self._wait_for_room()
+                self._hand_over(message)
+        else:
+            self._hand_over(message)
+
+    def send_nowait(self, item: Sendable) -> None:
+        """Send a message without waiting; from synchronous code too, in the thread of the event loop.
+
+        Raises:
+            anyio.WouldBlock: ``send_buffer`` is full, or a fragmented message is being sent; nothing was sent.
+            ConnectionClosed: as `send`.
+            TypeError: the message is neither `str` nor bytes.
+        """
+        message = _checked(item)
+        self._link.check_sendable()
+        if self._turn.locked() or not self._link.has_room:
+            raise anyio.WouldBlock
+        self._hand_over(message)
+
+    async def send_eof(self) -> None:
+        """Begin the closing handshake (1000), and go on receiving what the peer sent before its own Close.
+
+        RFC 6455 has no half-close: a peer answers a Close with its own and sends nothing after it, so what comes is
+        what was on its way. It may come for ``close_timeout``. Does not wait for the peer.
+        """
+        await checkpoint()
+        self._link.begin_close(CloseCode.NORMAL_CLOSURE, "", discard=False)
+
+    async def aclose(self, code: int | None = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close: send what was handed over and a Close, wait for the peer's Close, end TLS and TCP.
+
+        Takes at most ``close_timeout``; then the connection is cut. Messages that have not been received are dropped.
+        When cancelled, the connection is cut at once. Does nothing but wait if a close was begun before.
+
+        Args:
+            code: the close code: 1000 to 1003, 1007 to 1014, 3000 to 4999; None for a Close without one.
+            reason: cut at 123 bytes of UTF-8.
+
+        Raises:
+            ValueError: the code cannot be sent.
+        """
+        self._link.begin_close(code, reason, discard=True)
+        try:
+            await self.wait_closed()
+        except BaseException:
+            self._link.cut()
+            raise
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection has ended, TCP included; whoever closes it."""
+        await checkpoint()
+        await self._link.ended.wait()
+
+    async def ping(self, payload: bytes | None = None) -> float:
+        """Send a Ping and wait for its Pong.
+
+        A Pong that answers a later Ping answers this one too (RFC 6455, 5.5.3). There is no time limit: use
+        `anyio.fail_after`.
+
+        Args:
+            payload: at most 125 bytes; by default 4 random ones.
+
+        Returns:
+            The latency, in seconds.
+
+        Raises:
+            ConnectionClosed: the connection has ended, before or while waiting.
+            ValueError: more than 125 bytes of payload.
+        """
+        await checkpoint()
+        return await self._link.ping(payload)
+
+    def _hand_over(self, message: str | bytes) -> None:
+        self._link.check_sendable()
+        self._link.core.send_message(message)
+        self._link.flush()
+
+    async def _wait_for_room(self) -> None:
+        """Wait until there is room, or nothing can be sent any more. The caller has the turn."""
+        while not self._link.has_room:
+            self._link.check_sendable()
+            await self._link.drained.wait()
+        self._link.check_sendable()
+
+    async def _send_fragments(self, fragments: AsyncIterable[str] | AsyncIterable[bytes]) -> None:
+        core = self._link.core
+        async with self._turn:
+            self._link.check_sendable()
+            try:
+                kind: Opcode | None = None
+                async for fragment in fragments:
+                    data = _checked(fragment)
+                    await self._wait_for_room()
+                    core.send_fragment(data, fin=False)
+                    self._link.flush()
+                    kind = Opcode.TEXT if isinstance(data, str) else Opcode.BINARY
+                if kind is not None:
+                    await self._wait_for_room()
+                    core.send_fragment("" if kind is Opcode.TEXT else b"", fin=True)
+                    self._link.flush()
+            finally:
+                if core.sending_fragments and core.state is State.OPEN:
+                    reason = "a fragmented message was not completed"
+                    self._link.begin_close(CloseCode.INTERNAL_ERROR, reason, discard=False)
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message and return it: `str` for text, `bytes` for binary.
+
+        ``async for message in websocket`` does this until a clean close. When cancelled, nothing is lost.
+
+        Raises:
+            ConnectionEnded: the peer closed with 1000, 1001 or no code; an `anyio.EndOfStream`.
+            ConnectionBroken: any other end; an `anyio.BrokenResourceError`.
+            anyio.BusyResourceError: another task is receiving.
+        """
+        with self._receiving:
+            await checkpoint()
+            await self._skip_rest()
+            await self._wait_for_message()
+            return self._take_message()
+
+    def receive_stream(self) -> MessageStream:
+        """Return the next message piece by piece, as it comes: an async iterator of `str` or of `bytes`.
+
+        Memory stays within ``receive_buffer``, however large the message is; ``max_message_size`` still bounds the
+        whole of it. An empty message is one empty piece. Leaving the loop early skips the rest of the message. When
+        cancelled, nothing is lost.
+
+        The iterator raises:
+            ConnectionEnded: the connection was closed cleanly before the message began.
+            ConnectionBroken: any other end; also a clean close in the middle of the message.
+            anyio.BusyResourceError: another task is receiving.
+        """
+        return MessageStream(self)
+
+    async def _next_piece(self, stream: MessageStream) -> tuple[str | bytes, bool]:
+        """Return the next piece of the message that a stream takes, and whether it is the last."""
+        link = self._link
+        with self._receiving:
+            await checkpoint()
+            if self._piecewise is not stream:
+                await self._skip_rest()
+            while True:
+                if link.inbox:
+                    self._piecewise = None
+                    return self._take_message(), True
+                if link.core.held and (piece := link.core.take_partial()):
+                    self._piecewise = stream
+                    link.resume_reading()
+                    return piece, False
+                await self._wait_for_arrival()
+
+    async def _skip_rest(self) -> None:
+        """Drop the rest of a message whose stream was left early."""
+        if self._piecewise is not None:
+            while not self._link.inbox:
+                self._link.core.take_partial()
+                await self._wait_for_arrival()
+            self._take_message()
+            self._piecewise = None
+
+    async def _wait_for_message(self) -> None:
+        self._link.receiver_waits = True
+        try:
+            while not self._link.inbox:
+                await self._wait_for_arrival()
+        finally:
+            self._link.receiver_waits = False
+
+    async def _wait_for_arrival(self) -> None:
+        """Wait until something has come; raise if nothing will."""
+        if self._piecewise is not None and self._link.core.state is State.CLOSED:
+            raise self._link.broken()
+        self._link.check_receivable()
+        self._link.resume_reading()
+        await self._link.arrived.wait()
+
+    def _take_message(self) -> str | bytes:
+        message = self._link.inbox.take()
+        self._link.resume_reading()
+        return message
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def close_code(self) -> int | None:
+        """The received close code: 1005 when the Close had none, 1006 when the end came without a Close.
+
+        None while the connection is open, and while our own Close has no answer.
+        """
+        code = self._link.core.close_code
+        return None if code is None else int(code)
+
+    @property
+    def close_reason(self) -> str | None:
+        """The received reason, empty when there was none; None as long as `close_code` is."""
+        close = self._link.core.close_received
+        return close.reason if close is not None else None if self.close_code is None else ""
+
+
+class MessageStream(AsyncIterator[str | bytes]):
+    """One message, piece by piece: see `WebSocket.receive_stream`."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+        self._begun = False
+        self._ended = False
+
+    async def __anext__(self) -> str | bytes:
+        if self._ended:
+            raise StopAsyncIteration
+        if self._begun and self._websocket._piecewise is not self:
+            raise anyio.ClosedResourceError("the rest of this message was skipped by a later receive()")
+        piece, self._ended = await self._websocket._next_piece(self)
+        if self._ended and self._begun and not piece:
+            raise StopAsyncIteration
+        self._begun = True
+        return piece
+
+
+def _checked(message: object) -> str | bytes:
+    if isinstance(message, str | bytes):
+        return message
+    if isinstance(message, bytearray | memoryview):
+        return bytes(message)
+    raise TypeError(f"a message is str, bytes or an async iterable of one of them, not {type(message).__name__}")
+
+
+@asynccontextmanager
+async def running(websocket: WebSocket, link: Link) -> AsyncIterator[WebSocket]:
+    """Run the connection as long as the block; then close it.
+
+    A block that ends closes with 1000; one that raises closes with 1011, and the exception comes out bare; one that is
+    cancelled writes a Close 1001 if that needs no waiting, and cuts.
+    """
+    async with beside(link.run):
+        try:
+            yield websocket
+        except Exception:
+            await websocket.aclose(CloseCode.INTERNAL_ERROR)
+            raise
+        except BaseException:
+            await link.part(CloseCode.GOING_AWAY)
+            raise
+        else:
+            await websocket.aclose()

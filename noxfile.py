@@ -1,0 +1,67 @@
+"""What a change must pass: ``nox`` runs all of it, ``nox -s lint`` one part."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import nox
+
+nox.options.sessions = ["tests", "lint", "types", "docs"]
+
+# pyenv answers only for the versions that are switched on: switch on all, the current one first.
+if "PYENV_VERSION" not in os.environ and shutil.which("pyenv"):
+    versions = [
+        subprocess.run(["pyenv", *command], capture_output=True, check=True, text=True).stdout
+        for command in (["version-name"], ["versions", "--bare"])
+    ]
+    os.environ["PYENV_VERSION"] = ":".join(":".join(versions).split())
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def tests(session: nox.Session) -> None:
+    """Run the tests, and measure their coverage over all versions of Python."""
+    session.install("-e", ".[tests]")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.notify("coverage")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Report the coverage that the tests have left behind."""
+    session.install("coverage")
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install("ruff")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types, and that the public ones are complete."""
+    session.install("-e", ".[dev]")
+    session.run("mypy")
+    session.run("pyright")
+    # It looks for installed packages, and does not follow the hook of an editable installation.
+    session.run("pyright", "--verifytypes", "anyws", "--ignoreexternal", env={"PYTHONPATH": "."})
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, where a warning is an error, and run its code blocks."""
+    session.install("-e", ".[docs,tests]")
+    session.run("sphinx-build", "-W", "-n", "--keep-going", "docs", "docs/_build/html")
+    session.run("pytest", "docs", "README.md")
+
+
+@nox.session(venv_backend="none")
+def interop(session: nox.Session) -> None:
+    """Install the peers from npm that the interoperability tests talk to."""
+    session.run("npm", "ci", "--prefix", "tests/interop", external=True)

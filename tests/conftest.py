@@ -1,0 +1,70 @@
+"""What all tests share: three event loops, a time limit, certificates for the local host."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import inspect
+import ssl
+from typing import Any
+
+import anyio
+import pytest
+import trustme
+from hypothesis import settings
+
+# The same examples in each run, and no failure because the machine was slow.
+settings.register_profile("anyws", deadline=None, derandomize=True)
+settings.load_profile("anyws")
+
+needs_uvloop = pytest.mark.skipif(importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(("asyncio", {"debug": False}), id="asyncio"),
+        pytest.param(("asyncio", {"debug": False, "use_uvloop": True}), id="uvloop", marks=needs_uvloop),
+        pytest.param(("trio", {}), id="trio"),
+    ],
+)
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Run each async test on each event loop."""
+    backend: tuple[str, dict[str, Any]] = request.param
+    return backend
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Fail an async test that hangs, and go on with the next."""
+    test = pyfuncitem.obj
+    if inspect.iscoroutinefunction(test):
+
+        @functools.wraps(test)
+        async def test_with_limit(**fixtures: Any) -> None:
+            with anyio.fail_after(30):
+                await test(**fixtures)
+
+        pyfuncitem.obj = test_with_limit
+
+
+@pytest.fixture(scope="session")
+def certificate_authority() -> trustme.CA:
+    """The authority that `client_ssl_context` trusts and that signed the server's certificate."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def server_ssl_context(certificate_authority: trustme.CA) -> ssl.SSLContext:
+    """A server's context, with a certificate for ``localhost``, ``127.0.0.1`` and ``::1``."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate_authority.issue_cert("localhost", "127.0.0.1", "::1").configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="session")
+def client_ssl_context(certificate_authority: trustme.CA) -> ssl.SSLContext:
+    """A client's context that trusts `certificate_authority` and checks the host name."""
+    context = ssl.create_default_context()
+    certificate_authority.configure_trust(context)
+    return context

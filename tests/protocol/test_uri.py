@@ -1,0 +1,164 @@
+"""WebSocket URIs (RFC 6455, 3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from anyws.protocol import InvalidURI, WebSocketError, WebSocketURI, parse_uri
+
+
+def plain(host: str = "a", port: int = 80, resource: str = "/", **others: Any) -> WebSocketURI:
+    return WebSocketURI(secure=False, host=host, port=port, resource=resource, **others)
+
+
+def secure(host: str = "a", port: int = 443, resource: str = "/", **others: Any) -> WebSocketURI:
+    return WebSocketURI(secure=True, host=host, port=port, resource=resource, **others)
+
+
+# (uri, value) where str() gives the same URI again.
+CANONICAL = [
+    pytest.param("ws://a/", plain(), id="plain"),
+    pytest.param("wss://a/", secure(), id="secure"),
+    pytest.param("ws://a:443/", plain(port=443), id="port-of-the-other-scheme"),
+    pytest.param("wss://a:8443/", secure(port=8443), id="port"),
+    pytest.param("ws://a:65535/", plain(port=65535), id="highest-port"),
+    pytest.param("ws://a/chat/room", plain(resource="/chat/room"), id="path"),
+    pytest.param("ws://a//b", plain(resource="//b"), id="double-slash"),
+    pytest.param("ws://a/?x=1&y=/?", plain(resource="/?x=1&y=/?"), id="query"),
+    pytest.param("ws://a/x?y", plain(resource="/x?y"), id="path-and-query"),
+    pytest.param("ws://a/%23%2F%20", plain(resource="/%23%2F%20"), id="percent-encoded-stays"),
+    pytest.param("ws://a/a;b=c@d:e!$'()*+,~", plain(resource="/a;b=c@d:e!$'()*+,~"), id="path-characters"),
+    pytest.param("ws://[::1]/", plain("::1"), id="ipv6"),
+    pytest.param("ws://[2001:db8::1]:8080/", plain("2001:db8::1", 8080), id="ipv6-port"),
+    pytest.param("ws://127.0.0.1/", plain("127.0.0.1"), id="ipv4"),
+    pytest.param("ws+unix:/run/a.sock:/", plain("localhost", socket_path="/run/a.sock"), id="unix"),
+    pytest.param("wss+unix:/a:/b:c?d=e:f", secure("localhost", resource="/b:c?d=e:f", socket_path="/a"), id="unix-tls"),
+    pytest.param("ws+unix:/a%20b%3A%25:/", plain("localhost", socket_path="/a b:%"), id="unix-percent-encoded"),
+]
+
+# Other ways to write one.
+OTHER = [
+    pytest.param("http://a/", plain(), id="http"),
+    pytest.param("https://a/", secure(), id="https"),
+    pytest.param("WSS://A.Example/B", secure("a.example", resource="/B"), id="upper-case"),
+    pytest.param("ws://a", plain(), id="no-path"),
+    pytest.param("ws://a?x", plain(resource="/?x"), id="query-without-path"),
+    pytest.param("ws://a/?", plain(), id="empty-query"),
+    pytest.param("ws://a:/", plain(), id="empty-port"),
+    pytest.param("ws://a:80/", plain(), id="default-port"),
+    pytest.param("wss://a:443/", secure(), id="default-port-secure"),
+    pytest.param("ws://a/b\xfc?c=\u20ac", plain(resource="/b%C3%BC?c=%E2%82%AC"), id="not-ascii-resource"),
+    pytest.param('ws://a/<"[{|}]">', plain(resource="/%3C%22%5B%7B%7C%7D%5D%22%3E"), id="unsafe-resource"),
+    pytest.param("ws://b\xfccher.example/", plain("xn--bcher-kva.example"), id="idna"),
+    pytest.param("ws://B\xdcCHER.example/", plain("xn--bcher-kva.example"), id="idna-upper-case"),
+    pytest.param("ws://u:p@a/", plain(username="u", password="p"), id="userinfo"),
+    pytest.param("ws://u%40x:p%3A%C3%A9@a/", plain(username="u@x", password="p:\xe9"), id="userinfo-encoded"),
+    pytest.param("ws://u@a/", plain(username="u"), id="user-only"),
+    pytest.param("ws+unix:///run/a", plain("localhost", socket_path="/run/a"), id="unix-slashes"),
+    pytest.param("ws+unix:/run/a", plain("localhost", socket_path="/run/a"), id="unix-no-resource"),
+    pytest.param("ws+unix:/run/a:", plain("localhost", socket_path="/run/a"), id="unix-empty-resource"),
+    pytest.param("WS+Unix:/run/a", plain("localhost", socket_path="/run/a"), id="unix-upper-case"),
+]
+
+INVALID = [
+    pytest.param("", "scheme none: expected ws, wss", id="empty"),
+    pytest.param("a", "scheme none", id="no-scheme"),
+    pytest.param("//a/", "scheme none", id="relative"),
+    pytest.param("ftp://a/", "scheme ftp", id="other-scheme"),
+    pytest.param("ws:", "has a host", id="scheme-only"),
+    pytest.param("ws:///chat", "has a host", id="no-host"),
+    pytest.param("ws:a", "has a host", id="no-slashes"),
+    pytest.param("ws://:80/", "has a host", id="port-without-host"),
+    pytest.param("ws://u@/", "has a host", id="user-without-host"),
+    pytest.param("ws://a/#", "no fragment; write %23", id="empty-fragment"),
+    pytest.param("ws://a/b#c", "no fragment; write %23", id="fragment"),
+    pytest.param("ws+unix:/a:/b#c", "no fragment; write %23", id="unix-fragment"),
+    pytest.param("ws://a:0/", "port 0: expected 1 to 65535", id="port-0"),
+    pytest.param("ws://a:65536/", "not a URI", id="port-too-high"),
+    pytest.param("ws://a:-1/", "not a URI", id="port-negative"),
+    pytest.param("ws://a:x/", "not a URI", id="port-letters"),
+    pytest.param("ws://[::1/", "not a URI", id="open-bracket"),
+    pytest.param("ws://a\u2100b/", "not a URI", id="slash-by-normalization"),
+    pytest.param("ws://\xfc..example/", "is not a domain name", id="idna-empty-label"),
+    pytest.param("ws://a /", "no white space, control", id="space"),
+    pytest.param("ws://a/\r\nX: y", "no white space, control", id="line-break"),
+    pytest.param("\tws://a/", "no white space, control", id="leading-tab"),
+    pytest.param("ws://a/\x7f", "no white space, control", id="delete"),
+    pytest.param("ws://a/\ud800", "surrogate", id="lone-surrogate"),
+    pytest.param("ws+unix:a", "ws\\+unix:/the/socket", id="unix-relative"),
+    pytest.param("ws+unix:/a:b", "ws\\+unix:/the/socket", id="unix-relative-resource"),
+    pytest.param("ws+unix:", "ws\\+unix:/the/socket", id="unix-empty"),
+]
+
+
+@pytest.mark.parametrize(("uri", "value"), CANONICAL)
+def test_parse_and_str_are_inverses(uri: str, value: WebSocketURI) -> None:
+    assert parse_uri(uri) == value
+    assert str(value) == uri
+
+
+@pytest.mark.parametrize(("uri", "value"), OTHER)
+def test_other_spellings(uri: str, value: WebSocketURI) -> None:
+    assert parse_uri(uri) == value
+
+
+@pytest.mark.parametrize(("uri", "problem"), INVALID)
+def test_anything_else_is_refused(uri: str, problem: str) -> None:
+    with pytest.raises(InvalidURI, match=problem) as caught:
+        parse_uri(uri)
+    assert caught.value.uri == uri
+    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, WebSocketError)
+
+
+@pytest.mark.parametrize("uri", [b"ws://a/", None, 1])
+def test_what_is_no_str_is_a_type_error(uri: Any) -> None:
+    with pytest.raises(TypeError, match=f"a URI is a str, not {type(uri).__name__}"):
+        parse_uri(uri)
+
+
+@pytest.mark.parametrize("uri", ["ftp://user:secret@a/", "ws://user:secret@a:0/", "ws://user:secret@a/#b"])
+def test_the_message_does_not_tell_the_password(uri: str) -> None:
+    with pytest.raises(InvalidURI) as caught:
+        parse_uri(uri)
+    assert "secret" not in str(caught.value)
+
+
+def test_str_does_not_tell_the_password() -> None:
+    assert str(parse_uri("ws://user:secret@a/b")) == "ws://a/b"
+
+
+@pytest.mark.parametrize(
+    ("uri", "host", "origin"),
+    [
+        pytest.param("ws://a.example/", "a.example", "http://a.example", id="plain"),
+        pytest.param("wss://a.example/", "a.example", "https://a.example", id="secure"),
+        pytest.param("ws://a:80/", "a", "http://a", id="default-port"),
+        pytest.param("wss://a:443/", "a", "https://a", id="default-port-secure"),
+        pytest.param("wss://a:80/", "a:80", "https://a:80", id="port-80-over-tls"),
+        pytest.param("ws://a:9000/", "a:9000", "http://a:9000", id="port"),
+        pytest.param("ws://[::1]/", "[::1]", "http://[::1]", id="ipv6"),
+        pytest.param("ws://[::1]:9000/", "[::1]:9000", "http://[::1]:9000", id="ipv6-port"),
+        pytest.param("ws://u:p@a/", "a", "http://a", id="no-userinfo"),
+        pytest.param("ws+unix:/a", "localhost", "http://localhost", id="unix"),
+    ],
+)
+def test_host_header_and_origin(uri: str, host: str, origin: str) -> None:
+    """RFC 6455, 4.1: no port where it is the default; RFC 3986, 3.2.2: brackets around IPv6."""
+    assert parse_uri(uri).host_header == host
+    assert parse_uri(uri).origin == origin
+
+
+@given(st.text(st.characters(), max_size=20), st.sampled_from(["", "ws://a/", "ws://", "ws+unix:/", "ws://a:", "ws://["]))
+def test_any_text_is_a_uri_or_an_invalid_uri(text: str, prefix: str) -> None:
+    try:
+        value = parse_uri(prefix + text)
+    except InvalidURI:
+        return
+    assert value.resource.startswith("/")
+    assert value.resource.isascii()
+    if value.username is None and value.host.isascii():
+        assert parse_uri(str(value)) == value
