@@ -1,28 +1,95 @@
-"""anyws: WebSocket client and server for trio and asyncio, on AnyIO (RFC 6455)."""
+"""anyws: WebSocket client and server for trio and asyncio, on AnyIO (RFC 6455).
 
-from ._version import __version__ as __version__
-from .accepting import accept as accept
-from .client import connect as connect
-from .exceptions import (
-    ConnectionBroken as ConnectionBroken,
-    ConnectionClosed as ConnectionClosed,
-    ConnectionClosedLocally as ConnectionClosedLocally,
-    ConnectionEnded as ConnectionEnded,
+`connect` and `serve` are the native API; `client_connect` and `server` are the same with callbacks. The protocol
+without I/O is `anyws.protocol`.
+"""
+
+from ._version import __version__
+from .accepting import accept
+from .addresses import Address, SocketAddresses, get_address
+from .callback_client import client_connect
+from .callback_options import (
+    ClientConnectOptions,
+    ClientSocketOptions,
+    ListenerOptions,
+    ServerSocketOptions,
+    SocketServerOptions,
 )
-from .protocol.closing import Close as Close, CloseCode as CloseCode
+from .callback_server import Ready, server
+from .client import connect
+from .exceptions import ConnectionBroken, ConnectionClosed, ConnectionClosedLocally, ConnectionEnded
+from .options import AcceptOptions, ClientOptions, ConnectionOptions, ServerOptions
+from .protocol.closing import Close, CloseCode
 from .protocol.errors import (
-    HandshakeError as HandshakeError,
-    HandshakeRefused as HandshakeRefused,
-    InvalidText as InvalidText,
-    InvalidURI as InvalidURI,
-    LimitExceeded as LimitExceeded,
-    LocalProtocolError as LocalProtocolError,
-    ProtocolError as ProtocolError,
-    RemoteProtocolError as RemoteProtocolError,
-    WebSocketError as WebSocketError,
+    HandshakeError,
+    HandshakeRefused,
+    InvalidText,
+    InvalidURI,
+    LimitExceeded,
+    LocalProtocolError,
+    ProtocolError,
+    RemoteProtocolError,
+    WebSocketError,
 )
-from .protocol.headers import Headers as Headers
-from .protocol.http11 import Request as Request, Response as Response
-from .servers import Server as Server
-from .serving import open_server as open_server, serve as serve
-from .websocket import MessageStream as MessageStream, WebSocket as WebSocket
+from .protocol.frames import Opcode
+from .protocol.headers import Headers
+from .protocol.http11 import Request, Response
+from .protocol.keys import MAGIC_STRING as magic_string
+from .servers import Server
+from .serving import open_server, serve
+from .sockets import Room, Socket
+from .websocket import MessageStream, WebSocket
+
+__all__ = [
+    "AcceptOptions",
+    "Address",
+    "ClientConnectOptions",
+    "ClientOptions",
+    "ClientSocketOptions",
+    "Close",
+    "CloseCode",
+    "ConnectionBroken",
+    "ConnectionClosed",
+    "ConnectionClosedLocally",
+    "ConnectionEnded",
+    "ConnectionOptions",
+    "HandshakeError",
+    "HandshakeRefused",
+    "Headers",
+    "InvalidText",
+    "InvalidURI",
+    "LimitExceeded",
+    "ListenerOptions",
+    "LocalProtocolError",
+    "MessageStream",
+    "Opcode",
+    "ProtocolError",
+    "Ready",
+    "RemoteProtocolError",
+    "Request",
+    "Response",
+    "Room",
+    "Server",
+    "ServerOptions",
+    "ServerSocketOptions",
+    "Socket",
+    "SocketAddresses",
+    "SocketServerOptions",
+    "WebSocket",
+    "WebSocketError",
+    "__version__",
+    "accept",
+    "client_connect",
+    "connect",
+    "get_address",
+    "magic_string",
+    "open_server",
+    "serve",
+    "server",
+]
+
+# Tracebacks, reprs and documentation name what users import, not where it stands.
+for _name in __all__:
+    if hasattr(_public := globals()[_name], "__module__"):
+        _public.__module__ = __name__
+del _name, _public

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Unpack
@@ -22,7 +23,7 @@ from .protocol.server_handshake import ServerHandshake
 from .transport.ending import STREAM_ERRORS, end_stream
 from .websocket import WebSocket, running
 
-__all__ = ["accept", "open_link"]
+__all__ = ["accept", "ask", "open_link"]
 
 
 @with_signature_of(AcceptOptions)
@@ -52,7 +53,12 @@ async def accept(stream: ByteStream, **options: Unpack[AcceptKeywords]) -> Async
 
 
 async def open_link(
-    stream: ByteStream, options: AcceptOptions, logger: ConnectionLogger, *, refusal: Response | None = None
+    stream: ByteStream,
+    options: AcceptOptions,
+    logger: ConnectionLogger,
+    *,
+    refusal: Response | None = None,
+    tls_timeout: float | None = None,
 ) -> tuple[WebSocket, Link]:
     """Make the opening handshake, within ``open_timeout``; raise as `accept`, with the stream closed.
 
@@ -61,11 +67,12 @@ async def open_link(
         options: what was asked for.
         logger: the connection's logger.
         refusal: what to answer any request with, where nothing else is wrong with it.
+        tls_timeout: how long the TLS handshake may take of it, in seconds.
     """
     try:
         with anyio.move_on_after(options.open_timeout) as deadline:
             if options.ssl_context is not None:
-                stream = await _start_tls(stream, options)
+                stream = await _start_tls(stream, options.ssl_context, tls_timeout)
             handshake = ServerHandshake(
                 subprotocols=options.subprotocols,
                 origins=options.origins,
@@ -92,11 +99,13 @@ async def open_link(
     return WebSocket(link, handshake.request, response, handshake.subprotocol), link
 
 
-async def _start_tls(stream: ByteStream, options: AcceptOptions) -> TLSStream:
-    try:
-        return await TLSStream.wrap(stream, server_side=True, ssl_context=options.ssl_context)
-    except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
-        raise HandshakeError("the client ended the connection during the TLS handshake") from exc
+async def _start_tls(stream: ByteStream, context: ssl.SSLContext, limit: float | None) -> TLSStream:
+    with anyio.move_on_after(limit):
+        try:
+            return await TLSStream.wrap(stream, server_side=True, ssl_context=context)
+        except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
+            raise HandshakeError("the client ended the connection during the TLS handshake") from exc
+    raise TimeoutError(f"the TLS handshake took more than {limit:g} s")
 
 
 async def _shake_hands(
@@ -106,7 +115,7 @@ async def _shake_hands(
     try:
         request = await _read_request(stream, handshake)
         if refusal is None and options.on_request is not None:
-            refusal = await _ask(options.on_request, request)
+            refusal = await ask(options.on_request, request)
         if refusal is not None:
             raise HandshakeRefused(f"answered {refusal.status}", response=refusal, request=request)
         response = handshake.accept(options.headers)
@@ -143,7 +152,8 @@ async def _read_request(stream: ByteStream, handshake: ServerHandshake) -> Reque
             return request
 
 
-async def _ask(on_request: RequestHook, request: Request) -> Response | None:
+async def ask(on_request: RequestHook, request: Request) -> Response | None:
+    """Call a request hook, sync or async."""
     answer = on_request(request)
     if inspect.isawaitable(answer):
         answer = await answer

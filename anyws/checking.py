@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["build_options", "check_positive", "with_signature_of"]
+__all__ = ["build_options", "check_positive", "merged", "with_signature_of"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -27,7 +27,8 @@ def build_options(options_class: Callable[..., T], given: Mapping[str, object], 
         where: what takes these options, for the messages, such as ``connect()``.
 
     Raises:
-        TypeError: an unknown option (with the nearest known one), or a value of the wrong type (with what was expected).
+        TypeError: an unknown option (the message names the nearest known one), or a value of the wrong type (it says
+            what was expected).
         ValueError: a value out of its range.
     """
     known = _annotations(options_class)
@@ -39,6 +40,21 @@ def build_options(options_class: Callable[..., T], given: Mapping[str, object], 
                 f"{where}: option {name} is {_shown(known[name])}, not {type(value).__name__} ({_abbreviated(value)})"
             )
     return options_class(**given)
+
+
+def merged(options: Mapping[str, object] | None, keywords: Mapping[str, object], where: str) -> dict[str, object]:
+    """Join options given as one mapping and as keywords.
+
+    Raises:
+        TypeError: the options are no mapping, or an option is given in both ways.
+    """
+    if options is None:
+        return dict(keywords)
+    if not isinstance(options, Mapping):
+        raise TypeError(f"{where}: options are a mapping, not {type(options).__name__}")
+    if twice := sorted(set(options) & set(keywords)):
+        raise TypeError(f"{where}: option {twice[0]} is given twice")
+    return {**options, **keywords}
 
 
 def check_positive(options: object, *names: str) -> None:
@@ -74,8 +90,7 @@ def with_signature_of(options_class: type) -> Callable[[F], F]:
 
 @functools.cache
 def _annotations(options_class: Any) -> dict[str, Any]:
-    hints = typing.get_type_hints(options_class)
-    return {field.name: hints[field.name] for field in dataclasses.fields(options_class)}
+    return {field.name: field.type for field in dataclasses.fields(options_class)}
 
 
 def _unknown_option(name: str, known: Mapping[str, object], where: str) -> str:

@@ -24,7 +24,7 @@ from .transport.connecting import connect_tcp, connect_unix
 from .transport.ending import STREAM_ERRORS
 from .websocket import WebSocket, running
 
-__all__ = ["connect"]
+__all__ = ["connect", "open_link", "start_tls"]
 
 
 @with_signature_of(ClientOptions)
@@ -54,18 +54,20 @@ async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncIterator
     target = parse_uri(uri)
     timeout = settings.open_timeout
     with anyio.move_on_after(timeout) as deadline:
-        websocket, link = await _open(target, settings)
+        stream = await _connect_stream(target, settings) if settings.stream is None else settings.stream
+        if target.secure:
+            hostname = target.host if settings.server_hostname is None else settings.server_hostname
+            stream = await start_tls(stream, settings.ssl_context or _default_context(), hostname)
+        websocket, link = await open_link(stream, target, settings)
     if deadline.cancelled_caught:
         raise TimeoutError(f"connecting to {target} took more than {timeout:g} s")
     async with running(websocket, link):
         yield websocket
 
 
-async def _open(uri: WebSocketURI, options: ClientOptions) -> tuple[WebSocket, Link]:
-    stream = await _connect(uri, options) if options.stream is None else options.stream
+async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOptions) -> tuple[WebSocket, Link]:
+    """Make the opening handshake on a stream, over TLS or not; raise as `connect`, with the stream closed."""
     try:
-        if uri.secure:
-            stream = await _start_tls(stream, uri, options)
         handshake = ClientHandshake(
             uri,
             headers=options.headers,
@@ -74,37 +76,43 @@ async def _open(uri: WebSocketURI, options: ClientOptions) -> tuple[WebSocket, L
             origin=options.origin,
         )
         response = await _shake_hands(stream, handshake)
-        core = Connection(
-            Role.CLIENT,
-            max_message_size=options.max_message_size,
-            max_frame_size=options.max_frame_size,
-            max_fragments=options.max_fragments,
-            masking=options.masking,
-        )
-        link = Link(stream, core, options, connection_logger("anyws.client", stream))
     except BaseException:
         await anyio.aclose_forcefully(stream)
         raise
-    link.logger.debug("open")
+    core = Connection(
+        Role.CLIENT,
+        max_message_size=options.max_message_size,
+        max_frame_size=options.max_frame_size,
+        max_fragments=options.max_fragments,
+        masking=options.masking,
+    )
+    link = Link(stream, core, options, connection_logger("anyws.client", stream))
     link.feed(handshake.trailing_data)
     return WebSocket(link, handshake.request, response, handshake.subprotocol), link
 
 
-async def _connect(uri: WebSocketURI, options: ClientOptions) -> ByteStream:
+async def start_tls(stream: ByteStream, context: ssl.SSLContext, hostname: str) -> TLSStream:
+    """Put TLS on a stream; if that fails, the stream is closed.
+
+    Raises:
+        ssl.SSLError: the two do not agree, or the certificate is not trusted.
+        ConnectionError: the connection was lost.
+    """
+    try:
+        return await TLSStream.wrap(stream, server_side=False, hostname=hostname, ssl_context=context)
+    except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
+        await anyio.aclose_forcefully(stream)
+        raise ConnectionError(f"the connection to {hostname} was lost during the TLS handshake") from exc
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
+
+
+async def _connect_stream(uri: WebSocketURI, options: ClientOptions) -> ByteStream:
     if uri.socket_path is not None:
         return await connect_unix(uri.socket_path)
     local = None if options.local_host is None else (options.local_host, options.local_port)
     return await connect_tcp(uri.host, uri.port, local=local, happy_eyeballs_delay=options.happy_eyeballs_delay)
-
-
-async def _start_tls(stream: ByteStream, uri: WebSocketURI, options: ClientOptions) -> TLSStream:
-    hostname = uri.host if options.server_hostname is None else options.server_hostname
-    try:
-        return await TLSStream.wrap(
-            stream, server_side=False, hostname=hostname, ssl_context=options.ssl_context or _default_context()
-        )
-    except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
-        raise ConnectionError(f"the connection to {uri} was lost during the TLS handshake") from exc
 
 
 def _default_context() -> ssl.SSLContext:

@@ -1,7 +1,7 @@
 """What a user catches once the connection was open.
 
-`ConnectionClosed` is the question "is it over?"; its three subclasses answer it in AnyIO's vocabulary, so that code which
-knows AnyIO's streams, but not anyws, does the right thing.
+`ConnectionClosed` is the question "is it over?"; its three subclasses answer it in AnyIO's vocabulary, so that code
+which knows AnyIO's streams, but not anyws, does the right thing.
 """
 
 from __future__ import annotations

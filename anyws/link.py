@@ -25,7 +25,7 @@ from .exceptions import ConnectionBroken, ConnectionClosed, ConnectionClosedLoca
 from .inbox import Inbox
 from .options import ConnectionOptions
 from .pings import PendingPings
-from .protocol.closing import Close, CloseCode
+from .protocol.closing import Close
 from .protocol.connection import Connection, Pong, State
 from .transport.ending import STREAM_ERRORS, end_stream
 from .wakeup import Wakeup

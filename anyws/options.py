@@ -4,7 +4,7 @@ The dataclasses hold the values; the typed dictionaries beside them give type ch
 keywords of `connect`, `serve` and `accept`. A test keeps the two equal.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: the annotations are the types that options are checked against.
 
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -30,7 +30,7 @@ __all__ = [
     "ServerOptions",
 ]
 
-RequestHook = Callable[[Request], Response | None | Awaitable[Response | None]]
+RequestHook = Callable[[Request], Response | Awaitable[Response | None] | None]
 """Looks at a request before it is answered: None to go on, a `Response` to answer it with plain HTTP."""
 
 

@@ -17,9 +17,10 @@ from .protocol.connection import State
 from .protocol.frames import Opcode
 from .protocol.http11 import Request, Response
 
-__all__ = ["MessageStream", "WebSocket", "running"]
+__all__ = ["MessageStream", "Sendable", "WebSocket", "running"]
 
 Sendable = str | bytes | bytearray | memoryview
+"""A message to send: text, or binary."""
 
 
 class WebSocket(ObjectStream[str | bytes]):
@@ -72,8 +73,8 @@ class WebSocket(ObjectStream[str | bytes]):
         a whole, and written in the background, in order. An iterable sends each of its elements as a frame; Pings and
         Pongs pass between them, other messages wait. An iterable without elements sends nothing.
 
-        When cancelled, nothing of a `str` or bytes message is sent. If an iterable raises or is cancelled after its first
-        element, the message cannot be completed: the connection is closed with 1011.
+        When cancelled, nothing of a `str` or bytes message is sent. If an iterable raises or is cancelled after its
+        first element, the message cannot be completed: the connection is closed with 1011.
 
         Raises:
             ConnectionClosedLocally: after our own `aclose` or `send_eof`; an `anyio.ClosedResourceError`.
@@ -100,11 +101,50 @@ class WebSocket(ObjectStream[str | bytes]):
             ConnectionClosed: as `send`.
             TypeError: the message is neither `str` nor bytes.
         """
+        self.send_frames(item)
+
+    def send_frames(self, item: Sendable, *, opcode: int | None = None, fragment_size: int | None = None) -> None:
+        """Send a message or a control frame without waiting, with a say in how.
+
+        Args:
+            item: the message, or the payload of a Ping or Pong, or the reason of a Close (1000).
+            opcode: an `Opcode`; by default what the type of the message says.
+            fragment_size: the largest payload of one data frame, in bytes; None for one frame.
+
+        Raises:
+            anyio.WouldBlock: ``send_buffer`` is full, or a fragmented message is being sent; nothing was sent.
+            ConnectionClosed: as `send`.
+            TypeError: the message is neither `str` nor bytes.
+            ValueError: another opcode or fragment size than can be sent; bytes as text that are not UTF-8.
+        """
         message = _checked(item)
-        self._link.check_sendable()
-        if self._turn.locked() or not self._link.has_room:
-            raise anyio.WouldBlock
-        self._hand_over(message)
+        kind = _checked_opcode(opcode)
+        if fragment_size is not None and fragment_size < 1:
+            raise ValueError(f"fragment_size is {fragment_size}: expected at least 1, or None")
+        link = self._link
+        link.check_sendable()
+        if kind is Opcode.CLOSE:
+            reason = message if isinstance(message, str) else message.decode()
+            link.begin_close(CloseCode.NORMAL_CLOSURE, reason, discard=False)
+            return
+        if self._turn.locked() or not link.has_room:
+            raise anyio.WouldBlock(f"send_buffer ({link.options.send_buffer} bytes) is full")
+        if kind in (Opcode.PING, Opcode.PONG):
+            payload = message.encode() if isinstance(message, str) else message
+            (link.core.send_ping if kind is Opcode.PING else link.core.send_pong)(payload)
+        else:
+            link.core.send_message(message, opcode=kind, fragment_size=fragment_size)
+        link.flush()
+
+    async def wait_for_room(self) -> None:
+        """Wait until `send_nowait` would not block.
+
+        Raises:
+            ConnectionClosed: the connection is closed or closing.
+        """
+        await checkpoint()
+        async with self._turn:
+            await self._wait_for_room()
 
     async def send_eof(self) -> None:
         """Begin the closing handshake (1000), and go on receiving what the peer sent before its own Close.
@@ -315,6 +355,15 @@ def _checked(message: object) -> str | bytes:
     if isinstance(message, bytearray | memoryview):
         return bytes(message)
     raise TypeError(f"a message is str, bytes or an async iterable of one of them, not {type(message).__name__}")
+
+
+def _checked_opcode(opcode: int | None) -> Opcode | None:
+    if opcode is None:
+        return None
+    allowed = [kind for kind in Opcode if kind is not Opcode.CONTINUATION]
+    if opcode not in allowed:
+        raise ValueError(f"opcode {opcode}: expected {', '.join(f'{kind.value} ({kind.name})' for kind in allowed)}")
+    return Opcode(opcode)
 
 
 @asynccontextmanager

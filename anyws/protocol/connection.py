@@ -142,7 +142,8 @@ class Connection:
         sets `failure` and ends the processing.
         """
         events: list[Event] = []
-        self._frames.feed(data)
+        if self.state is not State.CLOSED:  # What comes after the end is not even kept.
+            self._frames.feed(data)
         try:
             while self.state is not State.CLOSED and (part := self._frames.next_part()) is not None:
                 self._receive_part(part, events)
@@ -184,6 +185,11 @@ class Connection:
         if self.state is State.OPEN:
             self._discard_queue()
             self._queue_close(Close(failure.close_code, failure.reason))
+        elif self._data:
+            our_close = self._data[-1]
+            self._discard_queue()
+            self._data.append(our_close)
+            self.queued = len(our_close)
         self.state = State.CLOSED
 
     # -- sending -------------------------------------------------------------------------------------------------------
@@ -200,17 +206,22 @@ class Connection:
 
         Raises:
             LocalProtocolError: a Close was queued or received, or a fragmented message is being sent.
+            ValueError: the text is not UTF-8, the opcode is of no message, or the fragment size is not positive.
         """
         self._check_open()
         if self._sending_opcode is not None:
             raise LocalProtocolError("a fragmented message is being sent (5.4)")
+        if opcode is not None and opcode not in (Opcode.TEXT, Opcode.BINARY):
+            raise ValueError(f"opcode {opcode!r}: expected TEXT or BINARY (5.6)")
+        if fragment_size is not None and fragment_size < 1:
+            raise ValueError(f"fragment_size {fragment_size}: expected at least 1")
         if isinstance(message, str):
             payload = message.encode()
             opcode = Opcode.TEXT if opcode is None else opcode
         else:
             payload = message
             opcode = Opcode.BINARY if opcode is None else opcode
-            if opcode is Opcode.TEXT:
+            if opcode == Opcode.TEXT:
                 str(payload, "utf-8")
         if fragment_size is None or len(payload) <= fragment_size:
             self._queue_data(opcode, payload, fin=True)
@@ -263,7 +274,7 @@ class Connection:
         self.state = State.CLOSING
 
     def data_to_send(self) -> bytes:
-        """Take the next bytes to write: some 64 KiB of whole frames at most, or one larger frame; empty if there are none."""
+        """Take the next bytes to write: 64 KiB of whole frames at most, or one larger frame; empty if none waits."""
         frames: list[bytes] = list(self._control)
         self._control.clear()
         if self._pong is not None:
@@ -301,8 +312,9 @@ class Connection:
         self._control.append(self._frame(opcode, payload))
 
     def _queue_close(self, close: Close) -> None:
-        self.close_sent = close
-        self._queue_data(Opcode.CLOSE, serialize_close(close))
+        payload = serialize_close(close)
+        self.close_sent = parse_close(payload)
+        self._queue_data(Opcode.CLOSE, payload)
 
     def _discard_queue(self) -> None:
         self._data.clear()

@@ -38,7 +38,7 @@ def check_header(name: str, value: str) -> None:
 
 
 def split_list(value: str) -> list[str]:
-    """Split a comma-separated list without quoted strings, dropping white space and empty elements (RFC 9110, 5.6.1)."""
+    """Split a comma-separated list without quoted strings; drop white space and empty elements (RFC 9110, 5.6.1)."""
     return [element for part in value.split(",") if (element := part.strip(" \t"))]
 
 

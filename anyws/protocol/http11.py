@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
-from .headers import Headers, HeadersLike, check_header
+from .headers import Headers, HeadersLike, check_header, split_list
 
 __all__ = ["Request", "Response"]
+
+# What stands before the path in the absolute form of a target (RFC 9112, 3.2.2). Any other target begins with its path,
+# so "//a/b" is a path, and no generic parser of URIs may look at it.
+_SCHEME_AND_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?]*")
+_REASON = re.compile(r"[\t \x21-\x7e\x80-\xff]*")  # RFC 9112, 4.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +35,20 @@ class Request:
     @property
     def path(self) -> str:
         """The path of the target, percent-encoded as sent."""
-        return urlsplit(self.target).path or "/"
+        path = self.target.partition("?")[0]
+        if (before := _SCHEME_AND_AUTHORITY.match(path)) is not None:
+            path = path[before.end() :]
+        return path or "/"
 
     @property
     def query(self) -> str:
         """What stands behind the question mark, as sent; empty if there is nothing."""
-        return urlsplit(self.target).query
+        return self.target.partition("?")[2]
+
+    @property
+    def asks_for_websocket(self) -> bool:
+        """Whether the request asks for an upgrade to WebSocket; plain HTTP does not."""
+        return "websocket" in [name.lower() for name in split_list(self.headers.get("upgrade", ""))]
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -50,7 +63,7 @@ class Response:
         reason: the reason phrase; by default the standard one.
 
     Raises:
-        ValueError: the status or a header is one that HTTP does not allow.
+        ValueError: the status, a header or the reason is one that HTTP does not allow.
         TypeError: an argument is of the wrong type.
     """
 
@@ -68,6 +81,8 @@ class Response:
             raise ValueError(f"status {status}: expected 100 to 999")
         if not isinstance(body, str | bytes):
             raise TypeError(f"a body is str or bytes, not {type(body).__name__}")
+        if reason is not None and not _REASON.fullmatch(reason):
+            raise ValueError(f"reason {reason!r} has a character that a status line cannot carry (RFC 9112, 4)")
         checked = Headers(headers)
         for name, value in checked.multi_items():
             check_header(name, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -16,7 +17,11 @@ from .subprotocols import SubprotocolSelector, check_subprotocols, prefer
 
 __all__ = ["ServerHandshake"]
 
-_UPGRADE = [("Upgrade", "websocket")]
+_UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+# RFC 9110, 7.8: who sends Upgrade also sends the connection option; and a refusal ends the connection.
+_UPGRADE_REQUIRED = [("Upgrade", "websocket"), ("Connection", "Upgrade, close")]
+# RFC 9110, 7.2: a host and perhaps a port, without user name.
+_HOST = re.compile(r"(?:\[[0-9A-Za-z:.%_~\-]+\]|[0-9A-Za-z._~!$&'()*+,;=%\-]+)(?::[0-9]*)?")
 # Headers that the opening handshake owns, in what a caller adds to the 101.
 _RESERVED = frozenset(
     {
@@ -55,8 +60,8 @@ class ServerHandshake:
         max_headers: int = 128,
     ) -> None:
         self._select = subprotocols if callable(subprotocols) else prefer(check_subprotocols(subprotocols))
-        self._origins = None if origins is None else [origin.lower() for origin in origins]
-        self._allowed_hosts = None if allowed_hosts is None else [host.lower() for host in allowed_hosts]
+        self._origins = _lower_case("origins", origins)
+        self._allowed_hosts = _lower_case("allowed_hosts", allowed_hosts)
         self._exchange = ServerExchange(max_bytes=max_head_bytes, max_headers=max_headers)
         self.request: Request | None = None
         """The request, once its head has come."""
@@ -68,11 +73,6 @@ class ServerHandshake:
     def trailing_data(self) -> bytes:
         """What came behind the request: the first frames."""
         return self._exchange.trailing_data
-
-    @property
-    def asks_for_websocket(self) -> bool:
-        """Whether the request asks for an upgrade to WebSocket at all."""
-        return self.request is not None and _has_token(self.request.headers, "upgrade", "websocket")
 
     def receive_data(self, data: bytes) -> Request | None:
         """Add bytes; return the request once its head is whole.
@@ -91,7 +91,7 @@ class ServerHandshake:
             return None
         self.request = request
         self._check_http(request)
-        if self.asks_for_websocket:
+        if request.asks_for_websocket:
             self._check_opening(request.headers)
             self._check_origin(request.headers)
         return request
@@ -107,8 +107,8 @@ class ServerHandshake:
             ValueError: a header cannot be sent, or the subprotocol that was chosen was not offered.
         """
         assert self.request is not None
-        if not self.asks_for_websocket:
-            raise self.refusal(426, "a WebSocket opening handshake was expected", _UPGRADE)
+        if not self.request.asks_for_websocket:
+            raise self.refusal(426, "a WebSocket opening handshake was expected", _UPGRADE_REQUIRED)
         extra = Headers(headers).multi_items()
         for name, value in extra:
             check_header(name, value)
@@ -117,7 +117,6 @@ class ServerHandshake:
         self.subprotocol = self._agreed_subprotocol()
         pairs = [
             *_UPGRADE,
-            ("Connection", "Upgrade"),
             ("Sec-WebSocket-Accept", accept_value(self.request.headers["sec-websocket-key"].strip())),
         ]
         if self.subprotocol is not None:
@@ -137,8 +136,8 @@ class ServerHandshake:
         headers = request.headers
         if request.http_version < "1.1":
             raise self.refusal(505, f"HTTP/{request.http_version}: expected HTTP/1.1")
-        if len(headers.get_all("host")) != 1:
-            raise self.refusal(400, f"{len(headers.get_all('host'))} Host headers: expected one")
+        if not _HOST.fullmatch(headers["host"]):  # h11 has seen to it that there is exactly one.
+            raise self.refusal(400, "Host: expected a host and perhaps a port")
         if request.method != "GET":
             raise self.refusal(405, f"method {request.method}: expected GET", [("Allow", "GET")])
         if "transfer-encoding" in headers or headers.get("content-length", "0").strip("0, "):
@@ -151,7 +150,7 @@ class ServerHandshake:
         versions = headers.get_all("sec-websocket-version")
         if versions != [VERSION]:
             version = ", ".join(versions) or "none"
-            required = [("Sec-WebSocket-Version", VERSION), *_UPGRADE]
+            required = [("Sec-WebSocket-Version", VERSION), *_UPGRADE_REQUIRED]
             raise self.refusal(426, f"Sec-WebSocket-Version {version}: expected {VERSION}", required)
         keys = headers.get_all("sec-websocket-key")
         if len(keys) != 1 or not is_valid_key(keys[0].strip()):
@@ -190,6 +189,12 @@ class ServerHandshake:
         if chosen is not None and chosen not in self._offered:
             raise ValueError(f"subprotocol {chosen!r} was chosen, but the client offered {', '.join(self._offered)}")
         return chosen
+
+
+def _lower_case(option: str, values: Sequence[str] | None) -> list[str] | None:
+    if isinstance(values, str):
+        raise TypeError(f"{option} is a sequence, such as [{values!r}], not a str")
+    return None if values is None else [value.lower() for value in values]
 
 
 def _has_token(headers: Headers, name: str, token: str) -> bool:

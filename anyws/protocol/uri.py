@@ -17,7 +17,7 @@ _DEFAULT_PORT = {False: 80, True: 443}
 _UNIX_SCHEME = re.compile(r"wss?\+unix:", re.IGNORECASE)
 _UNIX = re.compile(r"(wss?)\+unix:(?://)?(/[^:]+)(?::(/.*)?)?", re.DOTALL | re.IGNORECASE)
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
-# Characters that may stand in a path or a query as they are (RFC 3986, 3.3 and 3.4), and "%" of what is encoded already.
+# What may stand in a path or a query as it is (RFC 3986, 3.3 and 3.4), and "%" of what is encoded already.
 _SAFE = "/?:@!$&'()*+,;=-._~%"
 
 

@@ -18,7 +18,12 @@ _Address = tuple[socket.AddressFamily, Any]
 
 
 async def connect_tcp(
-    host: str, port: int, *, local: tuple[str, int] | None = None, happy_eyeballs_delay: float = 0.25
+    host: str,
+    port: int,
+    *,
+    local: tuple[str, int] | None = None,
+    family: int = socket.AF_UNSPEC,
+    happy_eyeballs_delay: float = 0.25,
 ) -> SocketStream:
     """Connect to the first address of the host that answers.
 
@@ -28,8 +33,8 @@ async def connect_tcp(
     Raises:
         OSError: the name has no address, or no address took the connection.
     """
-    addresses = _interleaved(await _resolve(host, port))
-    bind_to = dict(await _resolve(*local, passive=True)) if local is not None else {}
+    addresses = _interleaved(await _resolve(host, port, family))
+    bind_to = dict(await _resolve(*local, family)) if local is not None else {}
     if local is not None:
         addresses = [address for address in addresses if address[0] in bind_to]
         if not addresses:
@@ -76,9 +81,8 @@ async def connect_unix(path: str) -> SocketStream:
     return SocketStream(await _connect_socket(socket.AF_UNIX, path, None))
 
 
-async def _resolve(host: str, port: int, *, passive: bool = False) -> list[_Address]:
-    flags = socket.AI_PASSIVE if passive else 0
-    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+async def _resolve(host: str, port: int, family: int) -> list[_Address]:
+    found = await anyio.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
     return [(socket.AddressFamily(family), address) for family, _, _, _, address in found]
 
 
@@ -102,7 +106,7 @@ async def _connect_socket(family: socket.AddressFamily, address: Any, local_addr
             await anyio.wait_writable(connecting)
             error = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
-            shown = address if family not in (socket.AF_INET, socket.AF_INET6) else "%s port %d" % address[:2]
+            shown = address if family not in (socket.AF_INET, socket.AF_INET6) else f"{address[0]} port {address[1]}"
             raise OSError(error, f"{os.strerror(error)}: {shown}")
     except BaseException:
         connecting.close()

@@ -31,6 +31,21 @@ class SocketStream(AbstractSocketStream):
         self._receive_guard = anyio.ResourceGuard("reading from")
         self._send_guard = anyio.ResourceGuard("writing to")
 
+    def configure(self, *, no_delay: bool, keep_alive: bool, keep_alive_delay: float | None) -> None:
+        """Set what TCP sockets know; does nothing on a unix socket.
+
+        Args:
+            no_delay: send small segments at once (``TCP_NODELAY``).
+            keep_alive: probe a silent peer (``SO_KEEPALIVE``).
+            keep_alive_delay: seconds of silence before the first probe; None for the system's default.
+        """
+        if self._socket.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, no_delay)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, keep_alive)
+        if keep_alive_delay is not None and hasattr(socket, "TCP_KEEPIDLE"):
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, round(keep_alive_delay)))
+
     @property
     def _raw_socket(self) -> socket.socket:
         return self._socket

@@ -1,0 +1,96 @@
+"""`get_address`: both ends of any network socket."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+from anyio import TypedAttributeProvider
+from anyio.abc import SocketAttribute
+
+__all__ = ["Address", "SocketAddresses", "get_address"]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One end of a connection.
+
+    Attributes:
+        address: an IP address, an IPv4-mapped IPv6 address as IPv4; the path of a unix socket, empty if it has none.
+        port: the port; None for a unix socket.
+    """
+
+    address: str
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SocketAddresses:
+    """Both ends of a socket.
+
+    Attributes:
+        local: our end; None when it is not known.
+        remote: the peer's end; None for a listener, and when it is not known, such as after the end of the connection.
+    """
+
+    local: Address | None
+    remote: Address | None
+
+
+def get_address(socket: object) -> SocketAddresses:
+    """Return the addresses of any network socket.
+
+    Args:
+        socket: a `WebSocket` or a `Server` of anyws, a stream or a listener of AnyIO or trio, a trio socket, an asyncio
+            transport, stream writer or server, or a `socket.socket`.
+
+    Raises:
+        TypeError: it is none of these.
+    """
+    if isinstance(socket, TypedAttributeProvider):
+        raw = socket.extra(SocketAttribute.raw_socket, None)
+        if raw is None:
+            return SocketAddresses(
+                _address(socket.extra(SocketAttribute.local_address, None)),
+                _address(socket.extra(SocketAttribute.remote_address, None)),
+            )
+        return _of_raw_socket(raw)
+    if callable(get_extra_info := getattr(socket, "get_extra_info", None)):  # asyncio's transports and writers
+        return SocketAddresses(_address(get_extra_info("sockname")), _address(get_extra_info("peername")))
+    if hasattr(socket, "getsockname"):
+        return _of_raw_socket(socket)
+    if hasattr(inner := getattr(socket, "socket", None), "getsockname"):  # trio's SocketStream and SocketListener
+        return _of_raw_socket(inner)
+    if inner := getattr(socket, "sockets", None):  # asyncio's Server
+        return _of_raw_socket(inner[0])
+    if (inner := getattr(socket, "transport_stream", None)) is not None:  # trio's SSLStream
+        return get_address(inner)
+    raise TypeError(f"a network socket was expected, not {type(socket).__name__}")
+
+
+def _of_raw_socket(raw: Any) -> SocketAddresses:
+    return SocketAddresses(_address(_ask(raw.getsockname)), _address(_ask(raw.getpeername)))
+
+
+def _ask(question: Any) -> Any:
+    try:
+        return question()
+    except OSError:  # not connected, or closed
+        return None
+
+
+def _address(found: Any) -> Address | None:
+    if isinstance(found, tuple) and len(found) >= 2:
+        return Address(_plain(str(found[0])), int(found[1]))
+    if isinstance(found, bytes):  # a unix socket in Linux's abstract namespace
+        return Address(found.decode(errors="surrogateescape"), None)
+    return Address(found, None) if isinstance(found, str) else None
+
+
+def _plain(host: str) -> str:
+    try:
+        mapped = ipaddress.IPv6Address(host).ipv4_mapped
+    except ValueError:
+        return host
+    return host if mapped is None else str(mapped)

@@ -1,0 +1,142 @@
+"""The client of the callback API: `client_connect`."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket as sockets_module
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Unpack
+
+import anyio
+from anyio.abc import ByteStream
+from anyio.streams.tls import TLSAttribute, TLSStream
+
+from .beside import beside
+from .callback_options import ClientConnectKeywords, ClientConnectOptions, ClientSocketOptions
+from .certificates import client_context
+from .checking import build_options, merged, with_signature_of
+from .client import open_link, start_tls
+from .hooks import wrap_hook
+from .link import Link
+from .protocol.uri import WebSocketURI, parse_uri
+from .sockets import Socket, handle_messages
+from .transport.connecting import connect_tcp, connect_unix
+from .websocket import running
+
+__all__ = ["client_connect"]
+
+
+@with_signature_of(ClientConnectOptions)
+@asynccontextmanager
+async def client_connect(
+    options: Mapping[str, Any] | None = None, /, **keywords: Unpack[ClientConnectKeywords]
+) -> AsyncIterator[Socket]:
+    """Connect, with callbacks: ``async with anyws.client_connect(message_handler=..., socket_options=...) as socket``.
+
+    The body of the block begins when ``callback_open`` has returned. Messages go to ``message_handler``, one at a time
+    and in their order, as long as the block lasts; they are discarded if there is none. When the peer closes, the body
+    goes on: ``await socket.wait_closed()`` returns, and sending raises. An exception of a hook cancels the body, closes
+    the connection with 1011 and comes out of the block.
+
+    Args:
+        options: the options as a mapping; or
+        keywords: the options as keywords, each documented in `ClientConnectOptions`; or some of both.
+
+    Raises:
+        OSError, ssl.SSLError, TimeoutError, HandshakeError: as `connect`; ``callback_open`` gets the exception too.
+        TypeError: an unknown option, also in ``socket_options``, or one of the wrong type.
+        ValueError: an option out of its range.
+    """
+    where = "client_connect()"
+    settings = build_options(ClientConnectOptions, merged(options, keywords, where), where=where)
+    given = {} if settings.socket_options is None else settings.socket_options
+    socket_options = build_options(ClientSocketOptions, given, where=f"socket_options of {where}")
+    on_open = wrap_hook(settings.callback_open, "callback_open", "err", "socket")
+    on_message = wrap_hook(settings.message_handler, "message_handler", "message", "socket")
+    try:
+        socket, link = await _open(settings, socket_options)
+    except Exception as exc:
+        if on_open is not None:
+            await on_open(exc, None)
+        raise
+    async with running(socket, link):
+        if on_open is not None:
+            await on_open(None, socket)
+        async with beside(lambda: handle_messages(socket, on_message)):
+            yield socket
+
+
+async def _open(settings: ClientConnectOptions, socket_options: ClientSocketOptions) -> tuple[Socket, Link]:
+    uri = _uri(settings, socket_options)
+    timeout = settings.open_timeout if socket_options.timeout is None else socket_options.timeout
+    with anyio.move_on_after(timeout) as deadline:
+        stream = await _connect(uri, socket_options) if settings.stream is None else settings.stream
+        if uri.secure:
+            stream = await _start_tls(stream, uri, settings, socket_options)
+        socket = Socket(stream)
+        websocket, link = await open_link(stream, uri, _native(settings))
+    if deadline.cancelled_caught:
+        raise TimeoutError(f"connecting to {uri} took more than {timeout:g} s")
+    socket.open(websocket, link)
+    return socket, link
+
+
+def _uri(settings: ClientConnectOptions, socket_options: ClientSocketOptions) -> WebSocketURI:
+    host = f"[{socket_options.host}]" if ":" in socket_options.host else socket_options.host
+    port = "" if socket_options.port is None else f":{socket_options.port}"
+    uri = parse_uri(f"{'wss' if settings.secure else 'ws'}://{host}{port}{settings.resource}")
+    return dataclasses.replace(uri, socket_path=socket_options.path)
+
+
+def _native(settings: ClientConnectOptions) -> ClientConnectOptions:
+    """Say in the native options what the document's options say."""
+    named = {
+        "Authorization": settings.authentication,
+        "Proxy-Authorization": settings.proxy_authorization,
+        "id": settings.id,
+        "type": settings.type,
+    }
+    headers = [(name, value) for name, value in named.items() if value is not None]
+    headers += settings.headers.items() if isinstance(settings.headers, Mapping) else settings.headers
+    names = settings.subprotocols
+    if settings.sub_protocol is not None:
+        names = [settings.sub_protocol] if isinstance(settings.sub_protocol, str) else settings.sub_protocol
+    return dataclasses.replace(settings, headers=headers, subprotocols=names, sub_protocol=None)
+
+
+async def _connect(uri: WebSocketURI, options: ClientSocketOptions) -> ByteStream:
+    if uri.socket_path is not None:
+        return await connect_unix(uri.socket_path)
+    families = {0: sockets_module.AF_UNSPEC, 4: sockets_module.AF_INET, 6: sockets_module.AF_INET6}
+    local = None if options.local_address is None else (options.local_address, options.local_port)
+    stream = await connect_tcp(uri.host, uri.port, local=local, family=families[options.family])
+    stream.configure(
+        no_delay=options.no_delay,
+        keep_alive=options.keep_alive,
+        keep_alive_delay=options.keep_alive_initial_delay,
+    )
+    return stream
+
+
+async def _start_tls(
+    stream: ByteStream, uri: WebSocketURI, settings: ClientConnectOptions, options: ClientSocketOptions
+) -> ByteStream:
+    check = options.check_server_identity
+    context = settings.ssl_context or client_context(options, check_hostname=check is None)
+    hostname = options.servername or settings.server_hostname or uri.host
+    secured = await start_tls(stream, context, hostname)
+    if check is not None:
+        try:
+            problem = check(hostname, _certificate(secured))
+            if problem is not None:
+                raise problem
+        except BaseException:
+            await anyio.aclose_forcefully(secured)
+            raise
+    return secured
+
+
+def _certificate(stream: TLSStream) -> dict[str, Any]:
+    certificate: dict[str, Any] | None = stream.extra(TLSAttribute.ssl_object).getpeercert()
+    return certificate or {}

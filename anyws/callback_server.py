@@ -1,0 +1,233 @@
+"""The server of the callback API: `server`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Unpack
+
+import anyio
+from anyio.abc import ByteStream
+
+from .accepting import ask, open_link
+from .beside import beside
+from .callback_options import ListenerOptions, ServerKeywords, ServerSocketOptions, SocketServerOptions
+from .certificates import server_context
+from .checking import build_options, merged, with_signature_of
+from .hooks import AsyncHook, wrap_hook
+from .link import Link
+from .logs import connection_logger
+from .options import ServerOptions
+from .protocol.closing import CloseCode
+from .protocol.errors import HandshakeError
+from .protocol.headers import HeadersLike
+from .protocol.http11 import Request, Response
+from .servers import Server
+from .serving import log_failure, log_no_connection, open_listeners, too_many_connections, with_default_hosts
+from .sockets import Socket, handle_messages
+from .transport.stream import SocketStream
+
+__all__ = ["Ready", "server"]
+
+
+class Ready:
+    """Completes an opening handshake, or refuses it; the first call decides, later ones do nothing."""
+
+    def __init__(self) -> None:
+        self._decided = anyio.Event()
+        self._refusal: Response | None = None
+        self._failure: Exception | None = None
+
+    def __call__(self) -> None:
+        """Complete the opening handshake."""
+        self._decided.set()
+
+    def refuse(self, status: int = 403, headers: HeadersLike = (), *, body: str | bytes = b"") -> None:
+        """Refuse the opening handshake with an HTTP status, and close.
+
+        Args:
+            status: the HTTP status.
+            headers: response headers.
+            body: the body of the response.
+
+        Raises:
+            ValueError: a status or a header that cannot be sent.
+        """
+        response = Response(status, headers, body)
+        if not self._decided.is_set():
+            self._refusal = response
+            self._decided.set()
+
+    def fail(self, failure: Exception) -> bool:
+        """Take the exception of the hook; say whether nothing had been decided before."""
+        if self._decided.is_set():
+            return False
+        self._failure = failure
+        self._decided.set()
+        return True
+
+    async def wait(self) -> Response | None:
+        """Wait for the decision; return the refusal, if it is one, or raise what the hook raised."""
+        await self._decided.wait()
+        if self._failure is not None:
+            raise self._failure
+        return self._refusal
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Hooks:
+    on_connect: AsyncHook | None
+    on_open: AsyncHook | None
+    on_message: AsyncHook | None
+
+
+@with_signature_of(SocketServerOptions)
+@asynccontextmanager
+async def server(
+    options: Mapping[str, Any] | None = None, /, **keywords: Unpack[ServerKeywords]
+) -> AsyncIterator[Server]:
+    """Listen, with callbacks: ``async with anyws.server(message_handler=..., listener_options=...) as server``.
+
+    The server listens as long as the block lasts, and is then closed gracefully (1001). A socket whose opening
+    handshake has not completed 5 seconds after its TCP connection is destroyed; TLS and ``callback_connect`` count. For
+    each connection ``callback_connect``, ``callback_open`` and ``message_handler`` get the same `Socket`; messages come
+    one at a time and in their order. An exception of a hook closes that one connection (500 before the opening
+    handshake has completed, 1011 after) and is logged; one of ``callback_listener`` comes out of the block.
+
+    Args:
+        options: the options as a mapping; or
+        keywords: the options as keywords, each documented in `SocketServerOptions`; or some of both.
+
+    Raises:
+        OSError: the address or the port is not to be had, or a certificate file cannot be read.
+        TypeError: an unknown option, also in ``listener_options`` or ``server_options``, or one of the wrong type.
+        ValueError: an option out of its range.
+    """
+    where = "server()"
+    settings = build_options(SocketServerOptions, merged(options, keywords, where), where=where)
+    listening = build_options(ListenerOptions, settings.listener_options or {}, where=f"listener_options of {where}")
+    accepted = build_options(ServerSocketOptions, settings.server_options or {}, where=f"server_options of {where}")
+    on_listener = wrap_hook(settings.callback_listener, "callback_listener", "server")
+    hooks = _Hooks(
+        on_connect=wrap_hook(settings.callback_connect, "callback_connect", "header_values", "socket", "ready"),
+        on_open=wrap_hook(settings.callback_open, "callback_open", "err", "socket"),
+        on_message=wrap_hook(settings.message_handler, "message_handler", "message", "socket"),
+    )
+    native = _native(settings, listening, accepted)
+    listeners = await open_listeners(listening.host, listening.port, native, ipv6_only=listening.ipv6_only)
+
+    async def serve_stream(server: Server, stream: ByteStream) -> None:
+        if isinstance(stream, SocketStream):
+            stream.configure(
+                no_delay=accepted.no_delay,
+                keep_alive=accepted.keep_alive,
+                keep_alive_delay=accepted.keep_alive_initial_delay,
+            )
+        await _Connection(server, stream, hooks, accepted.handshake_timeout).serve()
+
+    listener = Server(listeners, serve_stream, with_default_hosts(native, listeners))
+    async with beside(listener.run):
+        if on_listener is not None:
+            await on_listener(listener)
+        yield listener
+        await listener.aclose()
+
+
+def _native(settings: SocketServerOptions, listening: ListenerOptions, accepted: ServerSocketOptions) -> ServerOptions:
+    """Say in the native options what the document's options say."""
+    context = None
+    if settings.secure:
+        context = settings.ssl_context or server_context(
+            accepted, request_cert=accepted.request_cert, sni_callback=accepted.sni_callback
+        )
+    names = settings.subprotocols
+    if settings.sub_protocol is not None:
+        names = [settings.sub_protocol] if isinstance(settings.sub_protocol, str) else settings.sub_protocol
+    return dataclasses.replace(
+        settings,
+        ssl_context=context,
+        subprotocols=names,
+        sub_protocol=None,
+        path=listening.path or settings.path,
+        backlog=listening.backlog,
+        reuse_port=listening.reuse_port or settings.reuse_port,
+    )
+
+
+class _Connection:
+    """One accepted stream, from its opening handshake to its end."""
+
+    def __init__(self, server: Server, stream: ByteStream, hooks: _Hooks, tls_timeout: float | None) -> None:
+        self._server = server
+        self._stream = stream
+        self._hooks = hooks
+        self._tls_timeout = tls_timeout
+        self._logger = connection_logger("anyws.server", stream)
+        self._socket = Socket(stream)
+        self._ready = Ready()
+        self._request: Request | None = None
+        self._link: Link | None = None
+        self._connect_failed = False
+
+    async def serve(self) -> None:
+        """Serve the stream; what goes wrong is logged."""
+        # callback_connect may go on after it has called ready(), so it is a task of the whole connection.
+        async with anyio.create_task_group() as self._tasks:
+            try:
+                self._link = await self._open()
+                if self._link is not None:
+                    await self._run(self._link)
+            except Exception as exc:
+                log_failure(self._logger, exc, "a hook")
+            self._tasks.cancel_scope.cancel()
+
+    async def _open(self) -> Link | None:
+        options = dataclasses.replace(self._server.options, on_request=self._on_request)
+        refusal = too_many_connections(self._server)
+        try:
+            websocket, link = await open_link(
+                self._stream, options, self._logger, refusal=refusal, tls_timeout=self._tls_timeout
+            )
+        except Exception as exc:
+            log_no_connection(self._logger, exc)
+            request = exc.request if isinstance(exc, HandshakeError) else self._request
+            if request is not None and self._hooks.on_open is not None:
+                await self._hooks.on_open(exc, None)
+            return None
+        self._socket.open(websocket, link)
+        return link
+
+    async def _on_request(self, request: Request) -> Response | None:
+        if self._server.options.on_request is not None:
+            answer = await ask(self._server.options.on_request, request)
+            if answer is not None:
+                return answer
+        if not request.asks_for_websocket:
+            return None
+        self._request = request
+        self._socket.began(request)
+        if self._hooks.on_connect is None:
+            return None
+        self._tasks.start_soon(self._call_on_connect, self._hooks.on_connect, request)
+        return await self._ready.wait()
+
+    async def _call_on_connect(self, on_connect: AsyncHook, request: Request) -> None:
+        try:
+            await on_connect(request.headers, self._socket, self._ready)
+        except Exception as exc:
+            if not self._ready.fail(exc):
+                log_failure(self._logger, exc, "callback_connect")
+                self._connect_failed = True
+                self._close_failed()
+
+    async def _run(self, link: Link) -> None:
+        async with self._server.connection(self._socket, link):
+            self._close_failed()
+            if self._hooks.on_open is not None:
+                await self._hooks.on_open(None, self._socket)
+            await handle_messages(self._socket, self._hooks.on_message)
+
+    def _close_failed(self) -> None:
+        if self._connect_failed and self._link is not None:
+            self._link.begin_close(CloseCode.INTERNAL_ERROR, "", discard=True)

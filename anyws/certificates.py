@@ -1,0 +1,171 @@
+"""TLS contexts from the options of the document: certificates as PEM text, PEM bytes or paths."""
+
+# No `from __future__ import annotations`: the annotations are the types that options are checked against.
+
+import os
+import ssl
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+__all__ = ["PEM", "ServerNameHook", "TLSOptions", "client_context", "server_context"]
+
+PEM = str | bytes | os.PathLike[str]
+"""A certificate or a key: PEM text, PEM bytes, or the path of a PEM file."""
+
+ServerNameHook = Callable[[str | None], ssl.SSLContext | None]
+"""Gets the name that a client asks for (SNI); returns the context to use, or None for the usual one."""
+
+_BEGIN = "-----BEGIN "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLSOptions:
+    """What both ends know of TLS, as in Node's ``tls.createSecureContext``.
+
+    Attributes:
+        ca: certificates of the authorities to trust, instead of the system's.
+        cert: our certificate chain.
+        key: our private key; by default looked for in ``cert``.
+        passphrase: of the private key.
+        alpn_protocols: for ALPN, in the order of preference.
+        min_version: such as ``"TLSv1.2"``; by default Python's.
+        max_version: likewise.
+        ciphers: in OpenSSL's format.
+        reject_unauthorized: whether a peer whose certificate is not trusted is refused. True.
+        ssl_context: a ready context, instead of all of these.
+    """
+
+    ca: PEM | Sequence[PEM] | None = None
+    cert: PEM | None = None
+    key: PEM | None = None
+    passphrase: str | bytes | None = None
+    alpn_protocols: Sequence[str] | None = None
+    min_version: str | None = None
+    max_version: str | None = None
+    ciphers: str | None = None
+    reject_unauthorized: bool = True
+    ssl_context: ssl.SSLContext | None = None
+
+
+def client_context(options: TLSOptions, *, check_hostname: bool) -> ssl.SSLContext:
+    """Return a client's context.
+
+    Raises:
+        ValueError: an option that is no certificate, no key, no version or no cipher.
+        OSError: a file that cannot be read.
+    """
+    if options.ssl_context is not None:
+        return options.ssl_context
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = check_hostname and options.reject_unauthorized
+    context.verify_mode = ssl.CERT_REQUIRED if options.reject_unauthorized else ssl.CERT_NONE
+    if options.ca is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    _configure(context, options)
+    return context
+
+
+def server_context(
+    options: TLSOptions, *, request_cert: bool = False, sni_callback: ServerNameHook | None = None
+) -> ssl.SSLContext:
+    """Return a server's context.
+
+    Raises:
+        ValueError: there is no certificate; or as `client_context`.
+        OSError: a file that cannot be read.
+    """
+    if options.ssl_context is not None:
+        return options.ssl_context
+    if options.cert is None:
+        raise ValueError("secure=True needs server_options with cert and key, or with ssl_context; or use secure=False")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if request_cert:
+        context.verify_mode = ssl.CERT_REQUIRED if options.reject_unauthorized else ssl.CERT_OPTIONAL
+        if options.ca is None:
+            context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+    if sni_callback is not None:
+
+        def choose(connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, usual: ssl.SSLContext) -> None:
+            connection.context = sni_callback(name) or usual
+
+        context.sni_callback = choose
+    _configure(context, options)
+    return context
+
+
+def _configure(context: ssl.SSLContext, options: TLSOptions) -> None:
+    if options.ca is not None:
+        for authority in [options.ca] if isinstance(options.ca, str | bytes | os.PathLike) else options.ca:
+            text = _text(authority, "ca")
+            try:
+                context.load_verify_locations(cadata=text)
+            except ssl.SSLError as exc:
+                raise ValueError(f"option ca: not a PEM certificate ({exc.reason})") from exc
+    if options.cert is not None:
+        _load_certificate(context, options.cert, options.key, options.passphrase)
+    elif options.key is not None:
+        raise ValueError("option key needs cert")
+    if options.alpn_protocols is not None:
+        context.set_alpn_protocols(list(options.alpn_protocols))
+    if options.min_version is not None:
+        context.minimum_version = _version(options.min_version)
+    if options.max_version is not None:
+        context.maximum_version = _version(options.max_version)
+    if options.ciphers is not None:
+        try:
+            context.set_ciphers(options.ciphers)
+        except ssl.SSLError as exc:
+            raise ValueError(f"option ciphers: {options.ciphers!r} names none that is known") from exc
+
+
+def _load_certificate(context: ssl.SSLContext, cert: PEM, key: PEM | None, passphrase: str | bytes | None) -> None:
+    def password() -> str | bytes:
+        if passphrase is None:
+            raise ValueError("option key is encrypted: expected passphrase")
+        return passphrase
+
+    with _as_file(cert, "cert") as certificate_path, _as_file(key, "key") as key_path:
+        try:
+            context.load_cert_chain(certificate_path or "", key_path, password)
+        except ssl.SSLError as exc:
+            reason = exc.reason or "no certificate and key in it"
+            raise ValueError(f"options cert and key: not a PEM certificate with its key ({reason})") from exc
+
+
+def _text(pem: PEM, name: str) -> str:
+    """The PEM text; a `str` or bytes without a PEM header is a path."""
+    if isinstance(pem, bytes):
+        pem = pem.decode("latin-1")
+    if isinstance(pem, str) and _BEGIN in pem:
+        return pem
+    try:
+        with open(pem, encoding="latin-1") as file:
+            return file.read()
+    except (OSError, ValueError) as exc:
+        shown = str(pem)[:60]
+        raise FileNotFoundError(f"option {name}: neither PEM nor the path of a readable file: {shown!r}") from exc
+
+
+@contextmanager
+def _as_file(pem: PEM | None, name: str) -> Iterator[str | None]:
+    """A file with the PEM text, that only we can read, as long as the block: ssl loads these from files only."""
+    if pem is None:
+        yield None
+        return
+    text = _text(pem, name)
+    descriptor, path = tempfile.mkstemp(suffix=".pem")
+    try:
+        with open(descriptor, "w", encoding="latin-1") as file:
+            file.write(text)
+        yield path
+    finally:
+        os.unlink(path)
+
+
+def _version(name: str) -> ssl.TLSVersion:
+    known = {"TLSv1": "TLSv1", "TLSv1.1": "TLSv1_1", "TLSv1.2": "TLSv1_2", "TLSv1.3": "TLSv1_3"}
+    if name not in known:
+        raise ValueError(f"TLS version {name!r}: expected one of {', '.join(known)}")
+    return ssl.TLSVersion[known[name]]

@@ -1,0 +1,96 @@
+"""The socket of the callback API: a `WebSocket` that exists before its opening handshake has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+import anyio
+from anyio.abc import ByteStream
+
+from .hooks import AsyncHook
+from .link import Link
+from .protocol.errors import LocalProtocolError
+from .protocol.http11 import Request
+from .websocket import Sendable, WebSocket
+
+__all__ = ["Room", "Socket", "handle_messages"]
+
+
+class Socket(WebSocket):
+    """A `WebSocket` with `message_send`: the same object from ``callback_connect`` on, for as long as it lives.
+
+    Before ``callback_open`` only ``extra()``, `get_address` and, on a server, ``request`` work. Attributes of your own
+    may be set on it.
+    """
+
+    def __init__(self, stream: ByteStream) -> None:
+        # WebSocket.__init__ follows in open(): there is no link before the opening handshake has ended.
+        self._transport = stream
+        self._opened = False
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("_link", "request", "response", "subprotocol"):
+            raise LocalProtocolError("the opening handshake has not ended; wait for callback_open")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        return super().__repr__() if self._opened else "<anyws.Socket connecting>"
+
+    def began(self, request: Request) -> None:
+        """Take the request, before it is answered."""
+        self.request = request
+
+    def open(self, websocket: WebSocket, link: Link) -> None:
+        """Become the open connection."""
+        super().__init__(link, websocket.request, websocket.response, websocket.subprotocol)
+        self._opened = True
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """The typed attributes of the stream below."""
+        return super().extra_attributes if self._opened else self._transport.extra_attributes
+
+    def message_send(self, message: Sendable, opcode: int | None = None, fragment_size: int | None = None) -> Room:
+        """Queue a message, from a sync hook or an async one.
+
+        The message is accepted as a whole or not at all. In an async function, ``await socket.message_send(...)`` goes
+        on when there is room for the next one.
+
+        Args:
+            message: `str` for text, bytes for binary.
+            opcode: an `Opcode`: ``TEXT`` or ``BINARY`` where the type of the message should not decide; ``PING`` or
+                ``PONG`` with the message as payload; ``CLOSE`` to begin the closing handshake (1000) with the message
+                as reason.
+            fragment_size: the largest payload of one frame, in bytes; None for one frame.
+
+        Raises:
+            anyio.WouldBlock: ``send_buffer`` is full; the message was not accepted.
+            ConnectionClosed: the connection is closed or closing.
+            LocalProtocolError: the opening handshake has not ended.
+            TypeError: the message is neither `str` nor bytes.
+            ValueError: an opcode or a fragment size that cannot be sent; text that is not UTF-8.
+        """
+        self.send_frames(message, opcode=opcode, fragment_size=fragment_size)
+        return Room(self)
+
+
+class Room:
+    """What `Socket.message_send` returns: await it to wait until there is room for the next message."""
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._socket.wait_for_room().__await__()
+
+
+async def handle_messages(socket: Socket, on_message: AsyncHook | None) -> None:
+    """Give each message to the handler until the connection ends; the end itself is no error here."""
+    while True:
+        try:
+            message = await socket.receive()
+        except (anyio.EndOfStream, anyio.BrokenResourceError):
+            return
+        if on_message is not None:
+            await on_message(message, socket)

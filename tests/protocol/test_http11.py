@@ -1,0 +1,57 @@
+"""Requests and responses, as values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from anyws.protocol import Headers, Request, Response
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        ("/", "/", ""),
+        ("/a%2Fb?c=d&e", "/a%2Fb", "c=d&e"),
+        ("/a??", "/a", "?"),
+        ("//evil.example/a", "//evil.example/a", ""),
+        ("//[", "//[", ""),
+        ("/a:b/c#d", "/a:b/c#d", ""),
+        ("http://a:80/b?c", "/b", "c"),
+        ("http://a", "/", ""),
+        ("http://a?b", "/", "b"),
+        ("/?http://a/b", "/", "http://a/b"),
+        ("*", "*", ""),
+    ],
+)
+def test_path_and_query_of_a_target(target: str, path: str, query: str) -> None:
+    request = Request(target=target, headers=Headers())
+    assert (request.path, request.query) == (path, query)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        pytest.param({"status": 99}, ValueError, "status 99: expected 100 to 999", id="status-low"),
+        pytest.param({"status": 1000}, ValueError, "status 1000: expected", id="status-high"),
+        pytest.param({"status": "200"}, TypeError, "a status is an int, not str", id="status-str"),
+        pytest.param({"body": None}, TypeError, "a body is str or bytes, not NoneType", id="body"),
+        pytest.param({"headers": {"a b": "c"}}, ValueError, "not a token", id="header-name"),
+        pytest.param({"headers": {"a": "b\r\nc: d"}}, ValueError, "cannot carry", id="header-value"),
+        pytest.param({"headers": {1: "b"}}, TypeError, "pair of str", id="header-type"),
+        pytest.param({"reason": "a\r\nb: c"}, ValueError, "reason", id="reason-splits-the-response"),
+        pytest.param({"reason": "\u20ac"}, ValueError, "reason", id="reason-beyond-latin-1"),
+    ],
+)
+def test_what_is_no_response_is_refused(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Response(**{"status": 200, **arguments})
+
+
+def test_the_defaults_of_a_response() -> None:
+    assert (Response(200).reason, Response(299).reason, Response(200, reason="").reason) == ("OK", "", "")
+    assert Response(200, body="\xe9").body == b"\xc3\xa9"
+    assert Response(200, body="x").headers["content-type"] == "text/plain; charset=utf-8"
+    assert Response(200, {"content-type": "text/html"}, "x").headers.get_all("content-type") == ["text/html"]
+    assert "content-type" not in Response(200, body=b"x").headers
