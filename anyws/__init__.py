@@ -35,10 +35,11 @@ from .protocol.frames import Opcode
 from .protocol.headers import Headers
 from .protocol.http11 import Request, Response
 from .protocol.keys import MAGIC_STRING as magic_string
+from .receiving import MessageStream
 from .servers import Server
 from .serving import open_server, serve
 from .sockets import Room, Socket
-from .websocket import MessageStream, WebSocket
+from .websocket import WebSocket
 
 __all__ = [
     "AcceptOptions",

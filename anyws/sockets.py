@@ -12,7 +12,8 @@ from .hooks import AsyncHook
 from .link import Link
 from .protocol.errors import LocalProtocolError
 from .protocol.http11 import Request
-from .websocket import Sendable, WebSocket
+from .sending import Sendable
+from .websocket import WebSocket
 
 __all__ = ["Room", "Socket", "handle_messages"]
 
@@ -30,7 +31,7 @@ class Socket(WebSocket):
         self._opened = False
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("_link", "request", "response", "subprotocol"):
+        if name in ("_link", "_receiver", "_sender", "request", "response", "subprotocol"):
             raise LocalProtocolError("the opening handshake has not ended; wait for callback_open")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

@@ -6,21 +6,17 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
 from anyio.abc import ObjectStream
 from anyio.lowlevel import checkpoint
 
 from .beside import beside
 from .link import Link
 from .protocol.closing import CloseCode
-from .protocol.connection import State
-from .protocol.frames import Opcode
 from .protocol.http11 import Request, Response
+from .receiving import MessageStream, Receiver
+from .sending import Sendable, Sender
 
-__all__ = ["MessageStream", "Sendable", "WebSocket", "running"]
-
-Sendable = str | bytes | bytearray | memoryview
-"""A message to send: text, or binary."""
+__all__ = ["WebSocket", "running"]
 
 
 class WebSocket(ObjectStream[str | bytes]):
@@ -50,9 +46,8 @@ class WebSocket(ObjectStream[str | bytes]):
         self.request = request
         self.response = response
         self.subprotocol = subprotocol
-        self._turn = anyio.Lock()  # of the task that waits for room, or is within a fragmented message
-        self._receiving = anyio.ResourceGuard("receiving from")
-        self._piecewise: MessageStream | None = None  # takes the pieces of a message that has not ended
+        self._sender = Sender(link)
+        self._receiver = Receiver(link)
 
     def __repr__(self) -> str:
         core = self._link.core
@@ -81,17 +76,7 @@ class WebSocket(ObjectStream[str | bytes]):
             ConnectionBroken: the peer has closed, or the connection is lost; an `anyio.BrokenResourceError`.
             TypeError: the message is of another type.
         """
-        if isinstance(item, AsyncIterable):
-            await self._send_fragments(item)
-            return
-        message = _checked(item)
-        await checkpoint()
-        if self._turn.locked() or not self._link.has_room:
-            async with self._turn:
-                await self._wait_for_room()
-                self._hand_over(message)
-        else:
-            self._hand_over(message)
+        await self._sender.send(item)
 
     def send_nowait(self, item: Sendable) -> None:
         """Send a message without waiting; from synchronous code too, in the thread of the event loop.
@@ -101,7 +86,7 @@ class WebSocket(ObjectStream[str | bytes]):
             ConnectionClosed: as `send`.
             TypeError: the message is neither `str` nor bytes.
         """
-        self.send_frames(item)
+        self._sender.send_frames(item, None, None)
 
     def send_frames(self, item: Sendable, *, opcode: int | None = None, fragment_size: int | None = None) -> None:
         """Send a message or a control frame without waiting, with a say in how.
@@ -117,24 +102,7 @@ class WebSocket(ObjectStream[str | bytes]):
             TypeError: the message is neither `str` nor bytes.
             ValueError: another opcode or fragment size than can be sent; bytes as text that are not UTF-8.
         """
-        message = _checked(item)
-        kind = _checked_opcode(opcode)
-        if fragment_size is not None and fragment_size < 1:
-            raise ValueError(f"fragment_size is {fragment_size}: expected at least 1, or None")
-        link = self._link
-        link.check_sendable()
-        if kind is Opcode.CLOSE:
-            reason = message if isinstance(message, str) else message.decode()
-            link.begin_close(CloseCode.NORMAL_CLOSURE, reason, discard=False)
-            return
-        if self._turn.locked() or not link.has_room:
-            raise anyio.WouldBlock(f"send_buffer ({link.options.send_buffer} bytes) is full")
-        if kind in (Opcode.PING, Opcode.PONG):
-            payload = message.encode() if isinstance(message, str) else message
-            (link.core.send_ping if kind is Opcode.PING else link.core.send_pong)(payload)
-        else:
-            link.core.send_message(message, opcode=kind, fragment_size=fragment_size)
-        link.flush()
+        self._sender.send_frames(item, opcode, fragment_size)
 
     async def wait_for_room(self) -> None:
         """Wait until `send_nowait` would not block.
@@ -142,9 +110,7 @@ class WebSocket(ObjectStream[str | bytes]):
         Raises:
             ConnectionClosed: the connection is closed or closing.
         """
-        await checkpoint()
-        async with self._turn:
-            await self._wait_for_room()
+        await self._sender.wait_for_room()
 
     async def send_eof(self) -> None:
         """Begin the closing handshake (1000), and go on receiving what the peer sent before its own Close.
@@ -199,39 +165,6 @@ class WebSocket(ObjectStream[str | bytes]):
         await checkpoint()
         return await self._link.ping(payload)
 
-    def _hand_over(self, message: str | bytes) -> None:
-        self._link.check_sendable()
-        self._link.core.send_message(message)
-        self._link.flush()
-
-    async def _wait_for_room(self) -> None:
-        """Wait until there is room, or nothing can be sent any more. The caller has the turn."""
-        while not self._link.has_room:
-            self._link.check_sendable()
-            await self._link.drained.wait()
-        self._link.check_sendable()
-
-    async def _send_fragments(self, fragments: AsyncIterable[str] | AsyncIterable[bytes]) -> None:
-        core = self._link.core
-        async with self._turn:
-            self._link.check_sendable()
-            try:
-                kind: Opcode | None = None
-                async for fragment in fragments:
-                    data = _checked(fragment)
-                    await self._wait_for_room()
-                    core.send_fragment(data, fin=False)
-                    self._link.flush()
-                    kind = Opcode.TEXT if isinstance(data, str) else Opcode.BINARY
-                if kind is not None:
-                    await self._wait_for_room()
-                    core.send_fragment("" if kind is Opcode.TEXT else b"", fin=True)
-                    self._link.flush()
-            finally:
-                if core.sending_fragments and core.state is State.OPEN:
-                    reason = "a fragmented message was not completed"
-                    self._link.begin_close(CloseCode.INTERNAL_ERROR, reason, discard=False)
-
     # -- receiving -----------------------------------------------------------------------------------------------------
 
     async def receive(self) -> str | bytes:
@@ -244,11 +177,7 @@ class WebSocket(ObjectStream[str | bytes]):
             ConnectionBroken: any other end; an `anyio.BrokenResourceError`.
             anyio.BusyResourceError: another task is receiving.
         """
-        with self._receiving:
-            await checkpoint()
-            await self._skip_rest()
-            await self._wait_for_message()
-            return self._take_message()
+        return await self._receiver.receive()
 
     def receive_stream(self) -> MessageStream:
         """Return the next message piece by piece, as it comes: an async iterator of `str` or of `bytes`.
@@ -262,54 +191,7 @@ class WebSocket(ObjectStream[str | bytes]):
             ConnectionBroken: any other end; also a clean close in the middle of the message.
             anyio.BusyResourceError: another task is receiving.
         """
-        return MessageStream(self)
-
-    async def _next_piece(self, stream: MessageStream) -> tuple[str | bytes, bool]:
-        """Return the next piece of the message that a stream takes, and whether it is the last."""
-        link = self._link
-        with self._receiving:
-            await checkpoint()
-            if self._piecewise is not stream:
-                await self._skip_rest()
-            while True:
-                if link.inbox:
-                    self._piecewise = None
-                    return self._take_message(), True
-                if link.core.held and (piece := link.core.take_partial()):
-                    self._piecewise = stream
-                    link.resume_reading()
-                    return piece, False
-                await self._wait_for_arrival()
-
-    async def _skip_rest(self) -> None:
-        """Drop the rest of a message whose stream was left early."""
-        if self._piecewise is not None:
-            while not self._link.inbox:
-                self._link.core.take_partial()
-                await self._wait_for_arrival()
-            self._take_message()
-            self._piecewise = None
-
-    async def _wait_for_message(self) -> None:
-        self._link.receiver_waits = True
-        try:
-            while not self._link.inbox:
-                await self._wait_for_arrival()
-        finally:
-            self._link.receiver_waits = False
-
-    async def _wait_for_arrival(self) -> None:
-        """Wait until something has come; raise if nothing will."""
-        if self._piecewise is not None and self._link.core.state is State.CLOSED:
-            raise self._link.broken()
-        self._link.check_receivable()
-        self._link.resume_reading()
-        await self._link.arrived.wait()
-
-    def _take_message(self) -> str | bytes:
-        message = self._link.inbox.take()
-        self._link.resume_reading()
-        return message
+        return MessageStream(self._receiver)
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -327,43 +209,6 @@ class WebSocket(ObjectStream[str | bytes]):
         """The received reason, empty when there was none; None as long as `close_code` is."""
         close = self._link.core.close_received
         return close.reason if close is not None else None if self.close_code is None else ""
-
-
-class MessageStream(AsyncIterator[str | bytes]):
-    """One message, piece by piece: see `WebSocket.receive_stream`."""
-
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
-        self._begun = False
-        self._ended = False
-
-    async def __anext__(self) -> str | bytes:
-        if self._ended:
-            raise StopAsyncIteration
-        if self._begun and self._websocket._piecewise is not self:
-            raise anyio.ClosedResourceError("the rest of this message was skipped by a later receive()")
-        piece, self._ended = await self._websocket._next_piece(self)
-        if self._ended and self._begun and not piece:
-            raise StopAsyncIteration
-        self._begun = True
-        return piece
-
-
-def _checked(message: object) -> str | bytes:
-    if isinstance(message, str | bytes):
-        return message
-    if isinstance(message, bytearray | memoryview):
-        return bytes(message)
-    raise TypeError(f"a message is str, bytes or an async iterable of one of them, not {type(message).__name__}")
-
-
-def _checked_opcode(opcode: int | None) -> Opcode | None:
-    if opcode is None:
-        return None
-    allowed = [kind for kind in Opcode if kind is not Opcode.CONTINUATION]
-    if opcode not in allowed:
-        raise ValueError(f"opcode {opcode}: expected {', '.join(f'{kind.value} ({kind.name})' for kind in allowed)}")
-    return Opcode(opcode)
 
 
 @asynccontextmanager

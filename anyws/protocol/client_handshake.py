@@ -48,7 +48,7 @@ class ClientHandshake:
         max_body_bytes: how much of the body of a refusal to keep, in bytes.
 
     Raises:
-        ValueError: a header, a subprotocol or the extensions cannot be sent.
+        ValueError: a header, a subprotocol or the extensions cannot be sent, or the nonce is not of 16 bytes.
     """
 
     def __init__(
@@ -64,10 +64,13 @@ class ClientHandshake:
         max_headers: int = 128,
         max_body_bytes: int = 65536,
     ) -> None:
+        if nonce is not None and len(nonce) != 16:
+            raise ValueError(f"nonce of {len(nonce)} bytes, expected 16 (4.1)")
         self._key = base64.b64encode(os.urandom(16) if nonce is None else nonce).decode()
         self._offered = check_subprotocols(subprotocols)
         if extensions is not None:
             parse_extensions(extensions)
+            check_header("Sec-WebSocket-Extensions", extensions)
         self.request = Request(target=uri.resource, headers=self._headers(uri, Headers(headers), extensions, origin))
         self._exchange = ClientExchange(max_bytes=max_head_bytes, max_headers=max_headers, max_body=max_body_bytes)
         self.subprotocol: str | None = None

@@ -16,7 +16,9 @@ from anyws.protocol.closing import parse_close
 both_roles = pytest.mark.parametrize("role", Role)
 
 
-def frame(role: Role, first: int, payload: bytes = b"", length: bytes | None = None, masked: bool | None = None) -> bytes:
+def frame(
+    role: Role, first: int, payload: bytes = b"", length: bytes | None = None, masked: bool | None = None
+) -> bytes:
     """A frame that the peer of the role sends; its masking key is zero. The length can be encoded in another way."""
     if length is None:
         length = bytes([len(payload)]) if len(payload) < 126 else b"\x7e" + len(payload).to_bytes(2, "big")
@@ -166,12 +168,14 @@ def test_a_client_never_accepts_masked_frames() -> None:
         pytest.param({"max_message_size": 9}, [(0x82, b"", b"\x0a")], "max_message_size", 10, id="message"),
         pytest.param({"max_frame_size": 9}, [(0x82, b"", b"\x0a")], "max_frame_size", 10, id="frame"),
         pytest.param({"max_fragments": 1}, [(2, b"a"), (0, b"", b"\x01")], "max_fragments", 2, id="fragments"),
-        pytest.param({}, [(0x82, b"", b"\x7f" + (2**20 + 1).to_bytes(8, "big"))], "max_message_size", 2**20 + 1, id="1-MiB"),
+        pytest.param(
+            {}, [(0x82, b"", b"\x7f" + (2**20 + 1).to_bytes(8, "big"))], "max_message_size", 2**20 + 1, id="1-MiB"
+        ),
         pytest.param({}, [(0x02, b"")] + [(0x00, b"")] * 16384, "max_fragments", 16385, id="16384-fragments"),
     ],
 )
 def test_limits_act_before_the_payload_comes(
-    limits: dict[str, int], frames: list[Any], option: str, actual: int, role: Role
+    limits: dict[str, Any], frames: list[Any], option: str, actual: int, role: Role
 ) -> None:
     connection = Connection(role, **limits)
     assert connection.receive_data(b"".join(frame(role, *arguments) for arguments in frames)) == []
@@ -279,6 +283,16 @@ def test_a_violation_after_our_close_sends_no_second_close_and_drops_the_data_be
 
 
 @both_roles
+def test_a_violation_after_our_close_went_out_sends_nothing(role: Role) -> None:
+    connection = Connection(role)
+    connection.send_close(1000)
+    assert sent(connection) == [(Opcode.CLOSE, b"\x03\xe8")]
+    assert connection.receive_data(frame(role, 0x83)) == []
+    assert connection.failure is not None
+    assert (connection.state, connection.close_code, sent(connection)) == (State.CLOSED, 1006, [])
+
+
+@both_roles
 def test_the_end_of_the_stream_without_a_close_is_1006(role: Role) -> None:
     connection = Connection(role)
     connection.send_message("cannot be sent any more")
@@ -319,7 +333,9 @@ def test_what_comes_after_the_end_is_not_kept(end: str, role: Role) -> None:
 # -- random streams ----------------------------------------------------------------------------------------------------
 
 controls = st.builds(lambda first, payload: (first, payload), st.sampled_from([0x89, 0x8A]), st.binary(max_size=125))
-data_frames = st.tuples(st.sampled_from([0x00, 0x80, 0x01, 0x81, 0x02, 0x82, 0x83]), st.text(max_size=50).map(str.encode))
+data_frames = st.tuples(
+    st.sampled_from([0x00, 0x80, 0x01, 0x81, 0x02, 0x82, 0x83]), st.text(max_size=50).map(str.encode)
+)
 closes = st.tuples(st.just(0x88), st.sampled_from([b"", b"\x03\xe8", b"\x03\xe8bye", b"\x03\xed", b"\x03"]))
 
 

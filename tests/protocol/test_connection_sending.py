@@ -1,4 +1,4 @@
-"""The state machine of an open connection, in both roles: what is sent, and in which order (RFC 6455, 5.4, 5.5, 10.3)."""
+"""The state machine of an open connection, in both roles: what is sent, and in which order (RFC 6455, 5.4 and 5.5)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ MESSAGES = [
         b"12345", {"fragment_size": 4}, [(Opcode.BINARY, False, b"1234"), (Opcode.CONTINUATION, True, b"5")], id="tail"
     ),
     pytest.param(
-        b"12345678", {"fragment_size": 4}, [(Opcode.BINARY, False, b"1234"), (Opcode.CONTINUATION, True, b"5678")], id="even"
+        b"12345678",
+        {"fragment_size": 4},
+        [(Opcode.BINARY, False, b"1234"), (Opcode.CONTINUATION, True, b"5678")],
+        id="even",
     ),
     pytest.param(
         "a\u20ac",
@@ -213,18 +216,21 @@ def test_a_write_gathers_64_KiB_at_most(role: Role) -> None:
         pytest.param(None, "", b"", id="no-code"),
     ],
 )
-def test_a_close_goes_behind_the_data_and_is_the_last(code: int | None, reason: str, payload: bytes, role: Role) -> None:
+def test_a_close_goes_behind_the_data_and_is_the_last(
+    code: int | None, reason: str, payload: bytes, role: Role
+) -> None:
     connection = Connection(role)
     connection.send_message(b"before")
     connection.send_close(code, reason)
     assert connection.state is State.CLOSING
-    for send in (
+    late: list[Callable[[], None]] = [
         lambda: connection.send_message("late"),
         lambda: connection.send_fragment("late", fin=True),
         connection.send_ping,
         connection.send_pong,
         connection.send_close,
-    ):
+    ]
+    for send in late:
         with pytest.raises(LocalProtocolError, match="nothing can be sent after a Close"):
             send()
     assert frames(connection.data_to_send()) == [(Opcode.BINARY, True, b"before"), (Opcode.CLOSE, True, payload)]
@@ -235,7 +241,10 @@ def test_a_close_goes_behind_the_data_and_is_the_last(code: int | None, reason: 
 @pytest.mark.parametrize(
     ("code", "reason", "message"),
     [
-        *[pytest.param(code, "", "cannot be sent", id=str(code)) for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000)],
+        *[
+            pytest.param(code, "", "cannot be sent", id=str(code))
+            for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000)
+        ],
         pytest.param(None, "bye", "without a code cannot have a reason", id="reason-without-code"),
         pytest.param(1000, "\ud800", "surrogates not allowed", id="reason-is-no-text"),
     ],

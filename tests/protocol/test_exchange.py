@@ -32,7 +32,9 @@ def server(max_bytes: int = 16384, max_headers: int = 128) -> ServerExchange:
 def client(max_bytes: int = 16384, max_headers: int = 128, max_body: int = 65536) -> ClientExchange:
     """A client that has sent its request."""
     exchange = ClientExchange(max_bytes=max_bytes, max_headers=max_headers, max_body=max_body)
-    exchange.send(Request(target="/", headers=Headers([("Host", "a"), ("Upgrade", "websocket"), ("Connection", "Upgrade")])))
+    exchange.send(
+        Request(target="/", headers=Headers([("Host", "a"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]))
+    )
     return exchange
 
 
@@ -193,9 +195,13 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r
 
 MORE_RESPONSES = [
     pytest.param(CHUNKED, Response(200, [("Transfer-Encoding", "chunked")], b"abcde"), id="chunked"),
-    pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" + SWITCHING, Response(101, [("Upgrade", "websocket")]), id="100-before"),
     pytest.param(
-        b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n" * 2 + b"HTTP/1.1 204 No Content\r\n\r\n", Response(204), id="103-before"
+        b"HTTP/1.1 100 Continue\r\n\r\n" + SWITCHING, Response(101, [("Upgrade", "websocket")]), id="100-before"
+    ),
+    pytest.param(
+        b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n" * 2 + b"HTTP/1.1 204 No Content\r\n\r\n",
+        Response(204),
+        id="103-before",
     ),
 ]
 

@@ -78,7 +78,9 @@ FRAMES = [
     pytest.param("82 7e 00 7e" + "5a" * 126, Frame(Opcode.BINARY, b"Z" * 126), id="126"),
     pytest.param("82 7e ff ff" + "5a" * 65535, Frame(Opcode.BINARY, b"Z" * 65535), id="65535"),
     pytest.param("89 7d" + "5a" * 125, Frame(Opcode.PING, b"Z" * 125), id="longest-ping"),
-    pytest.param("82 fe 00 7e 00 00 00 00" + "5a" * 126, Frame(Opcode.BINARY, b"Z" * 126, key=bytes(4)), id="masked-126"),
+    pytest.param(
+        "82 fe 00 7e 00 00 00 00" + "5a" * 126, Frame(Opcode.BINARY, b"Z" * 126, key=bytes(4)), id="masked-126"
+    ),
     pytest.param(
         "82 ff 00 00 00 00 00 01 00 00 00 00 00 00" + "5a" * 65536,
         Frame(Opcode.BINARY, b"Z" * 65536, key=bytes(4)),
@@ -144,15 +146,14 @@ REFUSED = [
 
 
 def failing_byte(decoder: FrameDecoder, data: bytes, error: type[RemoteProtocolError], message: str) -> int:
-    """Feed byte by byte; return the number of bytes that it took to fail, and check that it fails for good."""
+    """Feed byte by byte; return the number of bytes that it took to fail with this message."""
     for count, byte in enumerate(split(data), 1):
         decoder.feed(byte)
         try:
             read_parts(decoder)
         except error as exc:
-            assert message in exc.reason
-            return count
-    raise AssertionError("not refused")
+            return count if message in exc.reason else -1
+    return -1
 
 
 @pytest.mark.parametrize(("data", "masked", "message"), REFUSED)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Container
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, strategies as st
@@ -101,7 +102,7 @@ def test_names_are_case_insensitive_and_repeat() -> None:
 def test_a_missing_name() -> None:
     headers = Headers(PAIRS)
     assert "origin" not in headers
-    assert 1 not in headers
+    assert 1 not in cast("Container[object]", headers)
     assert headers.get("origin") is None
     assert headers.get_all("origin") == []
     with pytest.raises(KeyError):

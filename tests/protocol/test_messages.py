@@ -116,8 +116,16 @@ def test_fragments_out_of_order_are_refused(data: bytes, message: str, chunked: 
         pytest.param({"max_message_size": 4}, frames(b"12345")[:2], "max_message_size", 5, id="size-whole"),
         pytest.param({"max_message_size": 4}, frames(b"123", b"12")[:7], "max_message_size", 5, id="size-fragments"),
         pytest.param({"max_message_size": 0}, b"\x02\x01", "max_message_size", 1, id="size-0"),
-        pytest.param({"max_message_size": 4}, b"\x82\x7f" + b"\x7f" * 8, "max_message_size", 0x7F7F7F7F7F7F7F7F, id="huge"),
-        pytest.param({"max_message_size": 2}, frames("€".encode(), text=True)[:2], "max_message_size", 3, id="bytes-not-characters"),
+        pytest.param(
+            {"max_message_size": 4}, b"\x82\x7f" + b"\x7f" * 8, "max_message_size", 0x7F7F7F7F7F7F7F7F, id="huge"
+        ),
+        pytest.param(
+            {"max_message_size": 2},
+            frames("€".encode(), text=True)[:2],
+            "max_message_size",
+            3,
+            id="bytes-not-characters",
+        ),
         pytest.param({"max_fragments": 2}, frames(b"a", b"b", b"c")[:8], "max_fragments", 3, id="fragments"),
         pytest.param({"max_fragments": 2}, frames(b"", b"", b"")[:6], "max_fragments", 3, id="empty-fragments"),
     ],
@@ -212,11 +220,9 @@ def count_until_invalid(feed: Callable[[bytes], object], data: bytes) -> int:
     for count, byte in enumerate(byte_by_byte(data), 1):
         try:
             feed(byte)
-        except InvalidText as exc:
-            assert exc.close_code == 1007
-            assert exc.reason.startswith("text is not UTF-8: ")
+        except InvalidText:
             return count
-    raise AssertionError("not refused")
+    return -1
 
 
 @pytest.mark.parametrize(("data", "count"), INVALID_TEXT)
@@ -236,8 +242,9 @@ def test_bad_text_is_seen_at_its_first_impossible_byte_across_fragments(data: by
 @pytest.mark.parametrize(("data", "count"), INVALID_TEXT)
 def test_bad_text_is_seen_when_the_bytes_come_at_once(data: bytes, count: int) -> None:
     for wire in (b"\x81\x7d" + data[:count], frames(data, text=True), frames(data[:count], text=True, fin=False)):
-        with pytest.raises(InvalidText):
+        with pytest.raises(InvalidText, match="text is not UTF-8: ") as caught:
             Receiver().receive([wire])
+        assert caught.value.close_code == 1007
 
 
 @chunked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -136,7 +136,9 @@ REFUSED: list[Any] = [
     pytest.param({"Sec-WebSocket-Protocol": "a b"}, 400, "expected unique tokens", id="protocol-no-token"),
     pytest.param({"Sec-WebSocket-Protocol": "a, b, a"}, 400, "expected unique tokens", id="protocol-twice"),
     pytest.param({"Sec-WebSocket-Protocol": ["a", "a"]}, 400, "expected unique tokens", id="protocol-twice-repeated"),
-    pytest.param({"Sec-WebSocket-Extensions": ""}, 400, "Sec-WebSocket-Extensions: at least one", id="empty-extensions"),
+    pytest.param(
+        {"Sec-WebSocket-Extensions": ""}, 400, "Sec-WebSocket-Extensions: at least one", id="empty-extensions"
+    ),
     pytest.param({"Sec-WebSocket-Extensions": "a; b="}, 400, "Sec-WebSocket-Extensions: token or", id="bad-extensions"),
     pytest.param({"Sec-WebSocket-Extensions": ["a", "b;"]}, 400, "parameter name expected", id="bad-second-extensions"),
     pytest.param({"X": "a\r\n b"}, 400, "folded header line", id="folded"),
@@ -264,10 +266,10 @@ ORIGINS = [
 
 @pytest.mark.parametrize(("origin", "host", "origins", "allowed_hosts", "problem"), ORIGINS)
 def test_where_a_browser_may_come_from(
-    origin: str | None, host: str, origins: Sequence[str] | None, allowed_hosts: Sequence[str] | None, problem: str | None
+    origin: str | None, host: str, origins: list[str] | None, allowed_hosts: list[str] | None, problem: str | None
 ) -> None:
     data = opening({"Host": host, "Origin": origin})
-    options = {"origins": origins, "allowed_hosts": allowed_hosts}
+    options: dict[str, Any] = {"origins": origins, "allowed_hosts": allowed_hosts}
     if problem is None:
         assert read(data, **options).accept().status == 101
     else:

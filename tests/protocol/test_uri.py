@@ -152,7 +152,9 @@ def test_host_header_and_origin(uri: str, host: str, origin: str) -> None:
     assert parse_uri(uri).origin == origin
 
 
-@given(st.text(st.characters(), max_size=20), st.sampled_from(["", "ws://a/", "ws://", "ws+unix:/", "ws://a:", "ws://["]))
+@given(
+    st.text(st.characters(), max_size=20), st.sampled_from(["", "ws://a/", "ws://", "ws+unix:/", "ws://a:", "ws://["])
+)
 def test_any_text_is_a_uri_or_an_invalid_uri(text: str, prefix: str) -> None:
     try:
         value = parse_uri(prefix + text)

@@ -65,7 +65,11 @@ async def open_client(uri: str, subprotocols: list[str]) -> None:
             await puppet.obey(Link(connection), path, connection.subprotocol)
     except ConnectionRejected as exc:
         puppet.report(path, status=exc.status_code, body=(exc.body or b"").decode())
-    # A client that was refused, or whose server closed, leaves its stream to the garbage collector.
+
+
+async def open_and_clean(uri: str, subprotocols: list[str]) -> None:
+    """Leave no stream open: after a refusal or a Close of the server, the library leaves that to the garbage collector."""
+    await open_client(uri, subprotocols)
     gc.collect()
 
 
@@ -75,7 +79,7 @@ async def main() -> None:
         plain = await nursery.start(listen, None)
         secure = await nursery.start(listen, puppet.server_context())
         puppet.announce(plain.port, secure.port, LACKS)
-        await puppet.follow(open_client)
+        await puppet.follow(open_and_clean)
         nursery.cancel_scope.cancel()
 
 

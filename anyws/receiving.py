@@ -1,0 +1,105 @@
+"""The receiving half of a connection: whole messages, or one piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from .link import Link
+from .protocol.connection import State
+
+__all__ = ["MessageStream", "Receiver"]
+
+
+class Receiver:
+    """Takes messages from the inbox of a link; for one task at a time.
+
+    Whatever waits here has taken nothing yet, so a receive that is cancelled loses nothing.
+
+    A message that is taken piece by piece is taken from the core while it is still coming in. What the core then puts
+    into the inbox at the message's end is the rest only, and belongs to the stream of that message.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._guard = anyio.ResourceGuard("receiving from")
+        self._stream: MessageStream | None = None  # has taken pieces of a message whose end it has not taken
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message; see `WebSocket.receive`."""
+        with self._guard:
+            await checkpoint()
+            await self._skip_rest()
+            self._link.receiver_waits = True
+            try:
+                while not self._link.inbox:
+                    await self._wait()
+            finally:
+                self._link.receiver_waits = False
+            return self._take()
+
+    async def receive_piece(self, stream: MessageStream) -> tuple[str | bytes, bool]:
+        """Wait for the next piece of the message that this stream takes; return it, and whether it is the last."""
+        with self._guard:
+            await checkpoint()
+            if self._stream is not stream:
+                await self._skip_rest()
+            while True:
+                if self._link.inbox:
+                    self._stream = None
+                    return self._take(), True
+                if self._link.core.held and (piece := self._link.core.take_partial()):
+                    self._stream = stream
+                    self._link.resume_reading()
+                    return piece, False
+                await self._wait()
+
+    def is_current(self, stream: MessageStream) -> bool:
+        """Whether the stream's message has begun, and neither ended nor been skipped."""
+        return self._stream is stream
+
+    async def _skip_rest(self) -> None:
+        """Drop the rest of a message whose stream was left early."""
+        while self._stream is not None:
+            if self._link.inbox:
+                self._stream = None
+                self._take()
+            else:
+                self._link.core.take_partial()
+                await self._wait()
+
+    async def _wait(self) -> None:
+        """Wait until something has come; raise if nothing will."""
+        if self._stream is not None and self._link.core.state is State.CLOSED:
+            raise self._link.broken()
+        self._link.check_receivable()
+        self._link.resume_reading()
+        await self._link.arrived.wait()
+
+    def _take(self) -> str | bytes:
+        message = self._link.inbox.take()
+        self._link.resume_reading()
+        return message
+
+
+class MessageStream(AsyncIterator[str | bytes]):
+    """One message, piece by piece: see `WebSocket.receive_stream`."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._begun = False
+        self._ended = False
+
+    async def __anext__(self) -> str | bytes:
+        """Wait for the next piece and return it."""
+        if self._ended:
+            raise StopAsyncIteration
+        if self._begun and not self._receiver.is_current(self):
+            raise anyio.ClosedResourceError("the rest of this message was skipped by a later receive()")
+        piece, self._ended = await self._receiver.receive_piece(self)
+        if self._ended and self._begun and not piece:
+            raise StopAsyncIteration
+        self._begun = True
+        return piece

@@ -1,0 +1,126 @@
+"""The sending half of a connection: who may hand a message to the core, and when."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from .link import Link
+from .protocol.closing import CloseCode
+from .protocol.connection import State
+from .protocol.frames import Opcode
+
+__all__ = ["Sendable", "Sender"]
+
+Sendable = str | bytes | bytearray | memoryview
+"""A message to send: text, or binary."""
+
+_OPCODES = tuple(opcode for opcode in Opcode if opcode is not Opcode.CONTINUATION)
+
+
+class Sender:
+    """Hands messages to the core of a link, each as a whole, while there is room.
+
+    A message is handed over without a wait in between, and the link alone writes: so what is cancelled while it waits
+    for room has sent nothing, and what has been handed over will be sent whole.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        # Of the task that waits for room, or is within a fragmented message: others wait behind it, in order.
+        self._turn = anyio.Lock()
+
+    async def send(self, item: Sendable | AsyncIterable[str] | AsyncIterable[bytes]) -> None:
+        """Send a message, or an iterable as the fragments of one; see `WebSocket.send`."""
+        if isinstance(item, AsyncIterable):
+            await self._send_fragments(item)
+            return
+        message = _checked(item)
+        await checkpoint()
+        if self._has_room:
+            self._hand_over(message)
+        else:
+            async with self._turn:
+                await self._room()
+                self._hand_over(message)
+
+    def send_frames(self, item: Sendable, opcode: int | None, fragment_size: int | None) -> None:
+        """Send a message or a control frame without waiting; see `WebSocket.send_frames`."""
+        message = _checked(item)
+        kind = _checked_opcode(opcode)
+        if fragment_size is not None and fragment_size < 1:
+            raise ValueError(f"fragment_size is {fragment_size}: expected at least 1, or None")
+        link = self._link
+        link.check_sendable()
+        if kind is Opcode.CLOSE:
+            reason = message if isinstance(message, str) else message.decode()
+            link.begin_close(CloseCode.NORMAL_CLOSURE, reason, discard=False)
+            return
+        if not self._has_room:
+            raise anyio.WouldBlock(f"send_buffer ({link.options.send_buffer} bytes) is full")
+        if kind is Opcode.PING or kind is Opcode.PONG:
+            payload = message.encode() if isinstance(message, str) else message
+            (link.core.send_ping if kind is Opcode.PING else link.core.send_pong)(payload)
+        else:
+            link.core.send_message(message, opcode=kind, fragment_size=fragment_size)
+        link.flush()
+
+    async def wait_for_room(self) -> None:
+        """Wait until `send_frames` would not block; see `WebSocket.wait_for_room`."""
+        await checkpoint()
+        async with self._turn:
+            await self._room()
+
+    @property
+    def _has_room(self) -> bool:
+        return self._link.has_room and not self._turn.locked()
+
+    async def _room(self) -> None:
+        """Wait until there is room, or nothing can be sent any more. The caller has the turn."""
+        self._link.check_sendable()
+        while not self._link.has_room:
+            await self._link.drained.wait()
+            self._link.check_sendable()
+
+    def _hand_over(self, message: str | bytes) -> None:
+        self._link.check_sendable()
+        self._link.core.send_message(message)
+        self._link.flush()
+
+    async def _send_fragments(self, fragments: AsyncIterable[str] | AsyncIterable[bytes]) -> None:
+        async with self._turn:
+            self._link.check_sendable()
+            try:
+                last: str | bytes | None = None
+                async for fragment in fragments:
+                    last = _checked(fragment)
+                    await self._hand_over_fragment(last, fin=False)
+                if last is not None:
+                    await self._hand_over_fragment("" if isinstance(last, str) else b"", fin=True)
+            finally:
+                if self._link.core.sending_fragments and self._link.core.state is State.OPEN:
+                    reason = "a fragmented message was not completed"
+                    self._link.begin_close(CloseCode.INTERNAL_ERROR, reason, discard=False)
+
+    async def _hand_over_fragment(self, data: str | bytes, *, fin: bool) -> None:
+        await self._room()
+        self._link.core.send_fragment(data, fin=fin)
+        self._link.flush()
+
+
+def _checked(message: object) -> str | bytes:
+    if isinstance(message, str | bytes):
+        return message
+    if isinstance(message, bytearray | memoryview):
+        return bytes(message)
+    raise TypeError(f"a message is str, bytes or an async iterable of one of them, not {type(message).__name__}")
+
+
+def _checked_opcode(opcode: int | None) -> Opcode | None:
+    if opcode is None:
+        return None
+    if opcode not in _OPCODES:
+        raise ValueError(f"opcode {opcode}: expected {', '.join(f'{kind.value} ({kind.name})' for kind in _OPCODES)}")
+    return Opcode(opcode)
