@@ -25,6 +25,9 @@ from .websocket import WebSocket, running
 
 __all__ = ["accept", "ask", "open_link"]
 
+# How long a client that was refused may take to end its side, so that it can read the answer. Seconds.
+_LINGER = 1
+
 
 @with_signature_of(AcceptOptions)
 @asynccontextmanager
@@ -135,7 +138,8 @@ async def _shake_hands(
 
 async def _refuse(stream: ByteStream, handshake: ServerHandshake, refused: HandshakeRefused) -> None:
     await _send(stream, handshake, refused.response)
-    await end_stream(stream)
+    with anyio.move_on_after(_LINGER):
+        await end_stream(stream)
 
 
 async def _read_request(stream: ByteStream, handshake: ServerHandshake) -> Request:

@@ -215,12 +215,18 @@ class Link:
         finally:
             if self.core.state is not State.CLOSED:
                 self.core.receive_eof()
-            with anyio.CancelScope(shield=True):
-                await anyio.aclose_forcefully(self.stream)
+            await self._close_stream()
             self.ended.set()
             self._wake_users()
             self.pings.abandon()
             self.logger.debug("closed (%s)", self.core.close_code)
+
+    async def _close_stream(self) -> None:
+        with anyio.CancelScope(shield=True):
+            try:
+                await anyio.aclose_forcefully(self.stream)
+            except Exception:
+                self.logger.exception("the stream could not be closed")
 
     async def _read(self) -> None:
         """Feed the core, until the peer has ended or it is on us to end."""

@@ -77,13 +77,16 @@ class Site:
 
     Attributes:
         closes: for each request target the Close that was received, once the handler has ended.
+        next_page: where the page goes when it has reported.
+        report: what the page saw.
+        left: set when the page has gone there.
     """
 
     def __init__(self) -> None:
         self.closes: dict[str, tuple[int | None, str | None]] = {}
         self.next_page = "about:blank"
         self.report: Any = None
-        self.reported = anyio.Event()
+        self.left = anyio.Event()
 
     async def handle(self, websocket: anyws.WebSocket) -> None:
         try:
@@ -93,6 +96,8 @@ class Site:
         except anyws.ConnectionClosed:
             pass
         self.closes[websocket.request.target] = (websocket.close_code, websocket.close_reason)
+        if websocket.request.path == "/report":
+            self.left.set()
 
     async def talk(self, websocket: anyws.WebSocket) -> None:
         match websocket.request.path:
@@ -107,7 +112,6 @@ class Site:
                 await websocket.aclose(code, reason)
             case "/report":
                 self.report = json.loads(await websocket.receive())
-                self.reported.set()
                 await websocket.send(self.next_page)
 
     @asynccontextmanager
@@ -161,11 +165,10 @@ async def test_browser(tmp_path: Path, server_ssl_context: ssl.SSLContext, caplo
     async with plain.open() as page, secure.open(server_ssl_context) as secure_page:
         plain.next_page = secure_page
         async with run_browser(page, tmp_path):
-            await plain.reported.wait()
-            assert plain.report == EXPECTED
-            await secure.reported.wait()
-            assert secure.report == EXPECTED
+            await plain.left.wait()
+            await secure.left.wait()
     for site in (plain, secure):
+        assert site.report == EXPECTED
         assert site.closes | EXPECTED_CLOSES == site.closes
     refusals = [record.message for record in caplog.records if "a foreign Origin" in record.message]
     assert len(refusals) == 2
