@@ -89,8 +89,12 @@ __all__ = [
     "server",
 ]
 
+
 # Tracebacks, reprs and documentation name what users import, not where it stands.
-for _name in __all__:
-    if hasattr(_public := globals()[_name], "__module__"):
-        _public.__module__ = __name__
-del _name, _public
+def _claim_names() -> None:
+    for name in __all__:
+        if hasattr(public := globals()[name], "__module__"):
+            public.__module__ = __name__
+
+
+_claim_names()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Unpack
 
@@ -13,6 +13,7 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
 from .checking import build_options, with_signature_of
+from .deadlines import deadline
 from .link import Link
 from .logs import ConnectionLogger, connection_logger
 from .options import AcceptKeywords, AcceptOptions, RequestHook
@@ -31,7 +32,7 @@ _LINGER = 1
 
 @with_signature_of(AcceptOptions)
 @asynccontextmanager
-async def accept(stream: ByteStream, **options: Unpack[AcceptKeywords]) -> AsyncIterator[WebSocket]:
+async def accept(stream: ByteStream, **options: Unpack[AcceptKeywords]) -> AsyncGenerator[WebSocket, None]:
     """Be the server on a byte stream that you bring: ``async with anyws.accept(stream) as websocket``.
 
     The block's end closes the connection as it does in `connect`. The stream is closed in any case.
@@ -73,7 +74,7 @@ async def open_link(
         tls_timeout: how long the TLS handshake may take of it, in seconds.
     """
     try:
-        with anyio.move_on_after(options.open_timeout) as deadline:
+        with deadline(options.open_timeout, "the opening handshake"):
             if options.ssl_context is not None:
                 stream = await _start_tls(stream, options.ssl_context, tls_timeout)
             handshake = ServerHandshake(
@@ -84,8 +85,6 @@ async def open_link(
                 max_headers=options.max_headers,
             )
             response = await _shake_hands(stream, handshake, options, refusal)
-        if deadline.cancelled_caught:
-            raise TimeoutError(f"the opening handshake took more than {options.open_timeout:g} s")
     except BaseException:
         await anyio.aclose_forcefully(stream)
         raise
@@ -103,12 +102,11 @@ async def open_link(
 
 
 async def _start_tls(stream: ByteStream, context: ssl.SSLContext, limit: float | None) -> TLSStream:
-    with anyio.move_on_after(limit):
+    with deadline(limit, "the TLS handshake"):
         try:
             return await TLSStream.wrap(stream, server_side=True, ssl_context=context)
         except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
             raise HandshakeError("the client ended the connection during the TLS handshake") from exc
-    raise TimeoutError(f"the TLS handshake took more than {limit:g} s")
 
 
 async def _shake_hands(

@@ -81,8 +81,9 @@ def _ask(question: Any) -> Any:
 
 
 def _address(found: Any) -> Address | None:
-    if isinstance(found, tuple) and len(found) >= 2:
-        return Address(_plain(str(found[0])), int(found[1]))
+    if isinstance(found, tuple):
+        host, port = found[:2]
+        return Address(_plain(str(host)), int(port))
     if isinstance(found, bytes):  # a unix socket in Linux's abstract namespace
         return Address(found.decode(errors="surrogateescape"), None)
     return Address(found, None) if isinstance(found, str) else None

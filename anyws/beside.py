@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -11,7 +11,7 @@ __all__ = ["beside"]
 
 
 @asynccontextmanager
-async def beside(task: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+async def beside(task: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, None]:
     """Run a task as long as the block: when the block ends, the task is cancelled.
 
     An exception of the block comes out as it is. An `Exception` of the task cancels the block and comes out as it is.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket as sockets_module
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
@@ -17,8 +17,10 @@ from .callback_options import ClientConnectKeywords, ClientConnectOptions, Clien
 from .certificates import client_context
 from .checking import build_options, merged, with_signature_of
 from .client import open_link, start_tls
+from .deadlines import deadline
 from .hooks import wrap_hook
 from .link import Link
+from .protocol.headers import Headers
 from .protocol.uri import WebSocketURI, parse_uri
 from .sockets import Socket, handle_messages
 from .transport.connecting import connect_tcp, connect_unix
@@ -31,7 +33,7 @@ __all__ = ["client_connect"]
 @asynccontextmanager
 async def client_connect(
     options: Mapping[str, Any] | None = None, /, **keywords: Unpack[ClientConnectKeywords]
-) -> AsyncIterator[Socket]:
+) -> AsyncGenerator[Socket, None]:
     """Connect, with callbacks: ``async with anyws.client_connect(message_handler=..., socket_options=...) as socket``.
 
     The body of the block begins when ``callback_open`` has returned. Messages go to ``message_handler``, one at a time
@@ -50,8 +52,7 @@ async def client_connect(
     """
     where = "client_connect()"
     settings = build_options(ClientConnectOptions, merged(options, keywords, where), where=where)
-    given = {} if settings.socket_options is None else settings.socket_options
-    socket_options = build_options(ClientSocketOptions, given, where=f"socket_options of {where}")
+    socket_options = build_options(ClientSocketOptions, settings.socket_options, where=f"socket_options of {where}")
     on_open = wrap_hook(settings.callback_open, "callback_open", "err", "socket")
     on_message = wrap_hook(settings.message_handler, "message_handler", "message", "socket")
     try:
@@ -70,14 +71,12 @@ async def client_connect(
 async def _open(settings: ClientConnectOptions, socket_options: ClientSocketOptions) -> tuple[Socket, Link]:
     uri = _uri(settings, socket_options)
     timeout = settings.open_timeout if socket_options.timeout is None else socket_options.timeout
-    with anyio.move_on_after(timeout) as deadline:
+    with deadline(timeout, f"connecting to {uri}"):
         stream = await _connect(uri, socket_options) if settings.stream is None else settings.stream
         if uri.secure:
             stream = await _start_tls(stream, uri, settings, socket_options)
         socket = Socket(stream)
         websocket, link = await open_link(stream, uri, _native(settings))
-    if deadline.cancelled_caught:
-        raise TimeoutError(f"connecting to {uri} took more than {timeout:g} s")
     socket.open(websocket, link)
     return socket, link
 
@@ -98,7 +97,7 @@ def _native(settings: ClientConnectOptions) -> ClientConnectOptions:
         "type": settings.type,
     }
     headers = [(name, value) for name, value in named.items() if value is not None]
-    headers += settings.headers.items() if isinstance(settings.headers, Mapping) else settings.headers
+    headers += Headers(settings.headers).multi_items()
     names = settings.subprotocols
     if settings.sub_protocol is not None:
         names = [settings.sub_protocol] if isinstance(settings.sub_protocol, str) else settings.sub_protocol

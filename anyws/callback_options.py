@@ -6,7 +6,7 @@ Beside them stand all options of the native API, such as ``max_message_size``.
 # No `from __future__ import annotations`: the annotations are the types that options are checked against.
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .certificates import ServerNameHook, TLSOptions
@@ -145,7 +145,7 @@ class ClientConnectOptions(ClientOptions):
     proxy_authorization: str | None = None
     secure: bool = True
     resource: str = "/"
-    socket_options: Mapping[str, Any] | None = None
+    socket_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         ClientOptions.__post_init__(self)
@@ -174,8 +174,8 @@ class SocketServerOptions(ServerOptions):
     message_handler: Callable[..., object] | None = None
     sub_protocol: str | Sequence[str] | None = None
     secure: bool = True
-    listener_options: Mapping[str, Any] | None = None
-    server_options: Mapping[str, Any] | None = None
+    listener_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    server_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         ServerOptions.__post_init__(self)
@@ -195,7 +195,7 @@ class ClientConnectKeywords(ConnectKeywords, total=False):
     proxy_authorization: str | None
     secure: bool
     resource: str
-    socket_options: Mapping[str, Any] | None
+    socket_options: Mapping[str, Any]
 
 
 class ServerKeywords(ServeKeywords, total=False):
@@ -207,5 +207,5 @@ class ServerKeywords(ServeKeywords, total=False):
     message_handler: Callable[..., object] | None
     sub_protocol: str | Sequence[str] | None
     secure: bool
-    listener_options: Mapping[str, Any] | None
-    server_options: Mapping[str, Any] | None
+    listener_options: Mapping[str, Any]
+    server_options: Mapping[str, Any]

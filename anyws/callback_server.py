@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
@@ -52,9 +52,11 @@ class Ready:
             body: the body of the response.
 
         Raises:
-            ValueError: a status or a header that cannot be sent.
+            ValueError: a status below 200, or a status or a header that cannot be sent.
         """
         response = Response(status, headers, body)
+        if status < 200:
+            raise ValueError(f"status {status} is no refusal: expected 200 to 999 (RFC 9110, 15)")
         if not self._decided.is_set():
             self._refusal = response
             self._decided.set()
@@ -86,7 +88,7 @@ class _Hooks:
 @asynccontextmanager
 async def server(
     options: Mapping[str, Any] | None = None, /, **keywords: Unpack[ServerKeywords]
-) -> AsyncIterator[Server]:
+) -> AsyncGenerator[Server, None]:
     """Listen, with callbacks: ``async with anyws.server(message_handler=..., listener_options=...) as server``.
 
     The server listens as long as the block lasts, and is then closed gracefully (1001). A socket whose opening
@@ -106,8 +108,8 @@ async def server(
     """
     where = "server()"
     settings = build_options(SocketServerOptions, merged(options, keywords, where), where=where)
-    listening = build_options(ListenerOptions, settings.listener_options or {}, where=f"listener_options of {where}")
-    accepted = build_options(ServerSocketOptions, settings.server_options or {}, where=f"server_options of {where}")
+    listening = build_options(ListenerOptions, settings.listener_options, where=f"listener_options of {where}")
+    accepted = build_options(ServerSocketOptions, settings.server_options, where=f"server_options of {where}")
     on_listener = wrap_hook(settings.callback_listener, "callback_listener", "server")
     hooks = _Hooks(
         on_connect=wrap_hook(settings.callback_connect, "callback_connect", "header_values", "socket", "ready"),
@@ -186,9 +188,12 @@ class _Connection:
         options = dataclasses.replace(self._server.options, on_request=self._on_request)
         refusal = too_many_connections(self._server)
         try:
-            websocket, link = await open_link(
-                self._stream, options, self._logger, refusal=refusal, tls_timeout=self._tls_timeout
-            )
+            try:
+                websocket, link = await open_link(
+                    self._stream, options, self._logger, refusal=refusal, tls_timeout=self._tls_timeout
+                )
+            finally:
+                self._ready()  # whatever callback_connect raises from now on is too late to be an answer: it is logged
         except Exception as exc:
             log_no_connection(self._logger, exc)
             request = exc.request if isinstance(exc, HandshakeError) else self._request

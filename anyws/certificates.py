@@ -5,7 +5,7 @@
 import os
 import ssl
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -149,7 +149,7 @@ def _text(pem: PEM, name: str) -> str:
 
 
 @contextmanager
-def _as_file(pem: PEM | None, name: str) -> Iterator[str | None]:
+def _as_file(pem: PEM | None, name: str) -> Generator[str | None, None, None]:
     """A file with the PEM text, that only we can read, as long as the block: ssl loads these from files only."""
     if pem is None:
         yield None

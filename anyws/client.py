@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Unpack
 
@@ -12,6 +12,7 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
 from .checking import build_options, with_signature_of
+from .deadlines import deadline
 from .link import Link
 from .logs import connection_logger
 from .options import ClientOptions, ConnectKeywords
@@ -29,7 +30,7 @@ __all__ = ["connect", "open_link", "start_tls"]
 
 @with_signature_of(ClientOptions)
 @asynccontextmanager
-async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncIterator[WebSocket]:
+async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerator[WebSocket, None]:
     """Connect to a WebSocket server: ``async with anyws.connect("wss://example.com/chat") as websocket``.
 
     The connection is open when the block begins, and closed when it has ended: with 1000; with 1011 if the block raises
@@ -52,15 +53,12 @@ async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncIterator
     """
     settings = build_options(ClientOptions, options, where="connect()")
     target = parse_uri(uri)
-    timeout = settings.open_timeout
-    with anyio.move_on_after(timeout) as deadline:
+    with deadline(settings.open_timeout, f"connecting to {target}"):
         stream = await _connect_stream(target, settings) if settings.stream is None else settings.stream
         if target.secure:
             hostname = target.host if settings.server_hostname is None else settings.server_hostname
             stream = await start_tls(stream, settings.ssl_context or _default_context(), hostname)
         websocket, link = await open_link(stream, target, settings)
-    if deadline.cancelled_caught:
-        raise TimeoutError(f"connecting to {target} took more than {timeout:g} s")
     async with running(websocket, link):
         yield websocket
 

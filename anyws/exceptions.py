@@ -35,7 +35,7 @@ class ConnectionClosed(WebSocketError):
 
     @property
     def code(self) -> int:
-        """The received close code: 1005 when the Close had none, 1006 when there was no Close (RFC 6455, 7.1.5)."""
+        """The received close code; 1005 when the Close had none, 1006 when there was no Close (RFC 6455, 7.1.5)."""
         return int(CloseCode.ABNORMAL_CLOSURE) if self.received is None else self.received.code
 
     @property

@@ -21,7 +21,7 @@ def wrap_hook(hook: Callable[..., object] | None, name: str, *documented: str) -
         documented: the names of the arguments that it is given, in order.
 
     Raises:
-        TypeError: the hook requires more arguments than there are.
+        TypeError: the hook requires more arguments than there are, or a keyword.
     """
     if hook is None:
         return None
@@ -40,11 +40,13 @@ def _count_arguments(hook: Callable[..., object], name: str, documented: tuple[s
         parameters = inspect.signature(hook).parameters.values()
     except ValueError:  # some built-in functions do not tell
         return len(documented)
+    keywords = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if keywords:
+        raise TypeError(f"{name} requires the keyword {keywords[0]}, but is called without keywords")
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         return len(documented)
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p.name for p in positional if p.default is p.empty]
-    required += [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     if len(required) > len(documented):
         raise TypeError(
             f"{name} requires {len(required)} arguments ({', '.join(required)}), "

@@ -18,7 +18,7 @@ class Inbox:
     __slots__ = ("_messages", "_size", "limit")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
+        self.limit: int = limit
         self._messages: deque[str | bytes] = deque()
         self._size = 0
 

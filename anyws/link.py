@@ -65,13 +65,13 @@ class Link:
         self.core = core
         self.options = options
         self.logger = logger
-        self.inbox = Inbox(options.receive_buffer)
-        self.pings = PendingPings()
-        self.arrived = Wakeup()
+        self.inbox: Inbox = Inbox(options.receive_buffer)
+        self.pings: PendingPings = PendingPings()
+        self.arrived: Wakeup = Wakeup()
         """Something has changed for the one task that receives."""
-        self.drained = Wakeup()
+        self.drained: Wakeup = Wakeup()
         """Something has changed for the one task that waits for room to send."""
-        self.ended = anyio.Event()
+        self.ended: anyio.Event = anyio.Event()
         """The stream is closed."""
         self.receiver_waits = False
         """Whether a task waits for a message, so that one larger than the inbox may be completed."""

@@ -16,11 +16,11 @@ class _Pipe:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.buffer = bytearray()
+        self.buffer: bytearray = bytearray()
         self.ended = False  # the writer sends no more
         self.abandoned = False  # the reader takes no more
-        self.changed_for_reader = Wakeup()
-        self.changed_for_writer = Wakeup()
+        self.changed_for_reader: Wakeup = Wakeup()
+        self.changed_for_writer: Wakeup = Wakeup()
 
     def wake(self) -> None:
         self.changed_for_reader.set()

@@ -22,9 +22,9 @@ class PendingPing:
     __slots__ = ("done", "latency", "payload", "sent_at")
 
     def __init__(self, payload: bytes, sent_at: float) -> None:
-        self.payload = payload
-        self.sent_at = sent_at
-        self.done = anyio.Event()
+        self.payload: bytes = payload
+        self.sent_at: float = sent_at
+        self.done: anyio.Event = anyio.Event()
         self.latency: float | None = None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -112,7 +112,7 @@ class Server(AsyncResource):
             self._stopped.set()
 
     @asynccontextmanager
-    async def connection(self, websocket: WebSocket, link: Link) -> AsyncIterator[WebSocket]:
+    async def connection(self, websocket: WebSocket, link: Link) -> AsyncGenerator[WebSocket, None]:
         """Run a connection, as one of this server's."""
         self._links[websocket] = link
         if self._closing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import Any, Unpack
@@ -74,7 +74,7 @@ async def serve(
 @asynccontextmanager
 async def open_server(
     handler: Handler, host: str | None = None, port: int = 0, **options: Unpack[ServeKeywords]
-) -> AsyncIterator[Server]:
+) -> AsyncGenerator[Server, None]:
     """Serve in the background of a block: ``async with anyws.open_server(handler, "127.0.0.1", 0) as server``.
 
     For programs that have no task group at hand. When the block ends, the server is closed gracefully, as by

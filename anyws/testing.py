@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -35,7 +35,7 @@ async def connected_pair(
     client_options: Options | None = None,
     server_options: Options | None = None,
     capacity: int = 65536,
-) -> AsyncIterator[tuple[WebSocket, WebSocket]]:
+) -> AsyncGenerator[tuple[WebSocket, WebSocket], None]:
     """Connect a client and a server in memory.
 
     ``async with connected_pair() as (client, server)``: both are what `anyws.connect` and `anyws.accept` give, opening
@@ -144,7 +144,7 @@ class ScriptedPeer:
         """Wait for the next frame.
 
         Raises:
-            EndOfStream: the other end has ended.
+            anyio.EndOfStream: the other end has ended.
         """
         payload = bytearray()
         while True:
@@ -163,14 +163,14 @@ class ScriptedPeer:
 @asynccontextmanager
 async def scripted_peer(
     *, server: bool = False, options: Options | None = None, capacity: int = 65536
-) -> AsyncIterator[tuple[WebSocket, ScriptedPeer]]:
-    """Connect a `WebSocket` in memory with a peer that does what it is told.
+) -> AsyncGenerator[tuple[WebSocket, ScriptedPeer], None]:
+    """Connect an `anyws.WebSocket` in memory with a peer that does what it is told.
 
     ``async with scripted_peer() as (websocket, peer)``; the opening handshake has been made.
 
     Args:
-        server: whether the `WebSocket` is the server of the two; by default it is the client.
-        options: keywords of the `WebSocket`, as of `anyws.accept` or `anyws.connect`.
+        server: whether the `anyws.WebSocket` is the server of the two; by default it is the client.
+        options: keywords of the `anyws.WebSocket`, as of `anyws.accept` or `anyws.connect`.
         capacity: how many bytes may be on their way in each direction before the writer waits.
     """
     streams = memory_stream_pair(capacity)

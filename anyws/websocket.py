@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,8 +27,9 @@ class WebSocket(ObjectStream[str | bytes]):
     nobody receives. ``extra()`` gives the typed attributes of the stream below, such as `anyio.abc.SocketAttribute` and
     `anyio.streams.tls.TLSAttribute`.
 
-    A connection that is over raises `ConnectionClosed`, which is also AnyIO's `EndOfStream` (a clean end, when
-    receiving), `BrokenResourceError` (any other end) or `ClosedResourceError` (sending after our own close).
+    A connection that is over raises `ConnectionClosed`, which is also an `anyio.EndOfStream` (a clean end, when
+    receiving), an `anyio.BrokenResourceError` (any other end) or an `anyio.ClosedResourceError` (sending after our own
+    close).
 
     Attributes:
         request: the request of the opening handshake.
@@ -197,7 +198,7 @@ class WebSocket(ObjectStream[str | bytes]):
 
     @property
     def close_code(self) -> int | None:
-        """The received close code: 1005 when the Close had none, 1006 when the end came without a Close.
+        """The received close code; 1005 when the Close had none, 1006 when the end came without a Close.
 
         None while the connection is open, and while our own Close has no answer.
         """
@@ -212,7 +213,7 @@ class WebSocket(ObjectStream[str | bytes]):
 
 
 @asynccontextmanager
-async def running(websocket: WebSocket, link: Link) -> AsyncIterator[WebSocket]:
+async def running(websocket: WebSocket, link: Link) -> AsyncGenerator[WebSocket, None]:
     """Run the connection as long as the block; then close it.
 
     A block that ends closes with 1000; one that raises closes with 1011, and the exception comes out bare; one that is

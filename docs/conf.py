@@ -1,8 +1,13 @@
 """How Sphinx builds the documentation: ``nox -s docs``."""
 
 import builtins
+import dataclasses
+
+from sphinx.application import Sphinx
+from sphinx.util.typing import stringify_annotation
 
 import anyws
+import anyws.protocol
 
 project = "anyws"
 author = "The anyws authors"
@@ -17,12 +22,16 @@ extensions = [
 ]
 html_theme = "furo"
 html_title = f"anyws {release}"
+html_static_path = ["_static"]
+html_css_files = ["anyws.css"]
 
-default_role = "code"  # `name` in a docstring
+default_role = "py:obj"  # `name` in a docstring is a link
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+python_maximum_signature_line_length = 100
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_attr_annotations = False  # see show_attributes
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -36,3 +45,43 @@ nitpick_ignore_regex = [
     ("py:.*", rf"({not_ours})\..*"),
     ("py:.*", "|".join(name for name in dir(builtins) if name[0].isalpha())),
 ]
+
+
+def show_attributes(_: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Show each attribute of a class with its type, and each field of a dataclass with its default."""
+    if what not in ("class", "exception"):
+        return
+    types, defaults = {}, {}
+    for base in reversed(obj.__mro__):
+        types |= base.__dict__.get("__annotations__", {})
+    if dataclasses.is_dataclass(obj):
+        fields = dataclasses.fields(obj)
+        defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+    for number, line in reversed(list(enumerate(lines))):
+        directive, _, attribute = line.partition(":: ")
+        if directive == ".. attribute" and attribute in types:
+            lines.insert(number + 1, f"   :type: {shown_type(types[attribute])}")
+            if attribute in defaults:
+                lines.insert(number + 2, f"   :value: {defaults[attribute]!r}")
+
+
+def shown_type(annotation: object) -> str:
+    """The annotation as it stands in the source, or nearly so: a name of ours instead of what it stands for."""
+    shown = annotation if isinstance(annotation, str) else stringify_annotation(annotation, "smart")
+    for long, short in NAMED.items():
+        shown = shown.replace(long, short)
+    return shown
+
+
+NAMED = {
+    stringify_annotation(alias, "smart"): name
+    for alias, name in (
+        (anyws.protocol.HeadersLike, "~anyws.protocol.HeadersLike"),
+        (anyws.protocol.SubprotocolSelector, "~anyws.protocol.SubprotocolSelector"),
+    )
+}
+
+
+def setup(app: Sphinx) -> None:
+    """Hook into autodoc, behind napoleon."""
+    app.connect("autodoc-process-docstring", show_attributes, priority=900)

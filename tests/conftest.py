@@ -6,7 +6,7 @@ import functools
 import importlib.util
 import inspect
 import ssl
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pytest
@@ -68,3 +68,10 @@ def client_ssl_context(certificate_authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.create_default_context()
     certificate_authority.configure_trust(context)
     return context
+
+
+@pytest.fixture(params=["client", "server"])
+def ours(request: pytest.FixtureRequest) -> Literal["client", "server"]:
+    """Which side anyws is, in a test that holds for both."""
+    side: Literal["client", "server"] = request.param
+    return side

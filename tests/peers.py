@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, ParamSpec
 
 import anyio
+import pytest
 import trio
 from anyio.abc import ByteStream
 from anyio.lowlevel import checkpoint
@@ -38,6 +39,7 @@ __all__ = [
     "accept_value",
     "cancelling_at",
     "close_payload",
+    "ended",
     "frame_bytes",
     "meeting",
     "on_mock_clock",
@@ -289,6 +291,7 @@ async def meeting(ours: Side, *, trailing: bytes = b"", **options: Any) -> Async
         trailing: what comes from the peer in the same piece as the head.
         options: of anyws.
     """
+    options.setdefault("close_timeout", None)  # a close that hangs shall be seen, not cut
     peer = Peer(ours, trailing=trailing)
     if ours == "client":
         opened = anyws.connect("ws://localhost/chat", stream=peer.stream, **options)
@@ -299,6 +302,14 @@ async def meeting(ours: Side, *, trailing: bytes = b"", **options: Any) -> Async
         peer.go_on_reading()
         peer.send_eof()
     assert peer.stream.is_closed
+
+
+async def ended(websocket: anyws.WebSocket) -> anyws.ConnectionClosed:
+    """Receive until the end; return what is raised."""
+    with pytest.raises(anyws.ConnectionClosed) as raised:
+        while True:
+            await websocket.receive()
+    return raised.value
 
 
 # -- a peer with a socket ----------------------------------------------------------------------------------------------

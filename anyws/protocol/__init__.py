@@ -1,7 +1,8 @@
 """RFC 6455 without I/O: bytes in, events and bytes out. For authors of other I/O layers, and for tests.
 
 A client writes `ClientHandshake.data_to_send`, feeds the answer to `ClientHandshake.receive_data`, and goes on with a
-`Connection` in `Role.CLIENT` that is first fed `trailing_data`. A server does the same with `ServerHandshake`.
+`Connection` in `Role.CLIENT` that is first fed `ClientHandshake.trailing_data`. A server does the same with
+`ServerHandshake`.
 """
 
 from .client_handshake import ClientHandshake as ClientHandshake

@@ -71,14 +71,16 @@ class ClientHandshake:
         if extensions is not None:
             parse_extensions(extensions)
             check_header("Sec-WebSocket-Extensions", extensions)
-        self.request = Request(target=uri.resource, headers=self._headers(uri, Headers(headers), extensions, origin))
+        self.request: Request = Request(
+            target=uri.resource, headers=self._headers(uri, Headers(headers), extensions, origin)
+        )
         self._exchange = ClientExchange(max_bytes=max_head_bytes, max_headers=max_headers, max_body=max_body_bytes)
         self.subprotocol: str | None = None
         """The agreed subprotocol, after the response; None if there is none."""
 
     @property
     def trailing_data(self) -> bytes:
-        """What came behind the response: the first frames."""
+        """What came behind the response, that is the first frames."""
         return self._exchange.trailing_data
 
     def data_to_send(self) -> bytes:

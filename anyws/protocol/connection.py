@@ -88,7 +88,7 @@ class Connection:
         new_masking_key: Callable[[], bytes] = lambda: os.urandom(4),
     ) -> None:
         self.role = role
-        self.state = State.OPEN
+        self.state: State = State.OPEN
         self.close_sent: Close | None = None
         self.close_received: Close | None = None
         self.failure: RemoteProtocolError | None = None
@@ -101,14 +101,14 @@ class Connection:
         self._data: deque[bytes] = deque()
         self._control: deque[bytes] = deque()
         self._pong: bytes | None = None  # the payload of the one automatic Pong that is due
-        self.queued = 0
+        self.queued: int = 0
         """Bytes of frames that wait to be sent behind one another (Pings and Pongs not counted)."""
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
     @property
     def close_code(self) -> int | None:
-        """The code of the received Close: 1005 when it had none, 1006 when the end came without one, None before."""
+        """The code of the received Close; 1005 when it had none, 1006 when the end came without one, None before."""
         if self.close_received is not None:
             return self.close_received.code
         return CloseCode.ABNORMAL_CLOSURE if self.state is State.CLOSED else None

@@ -73,7 +73,7 @@ class ServerExchange:
         self._reader = _HeadReader(max_bytes=max_bytes, max_headers=max_headers)
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=max_bytes)
         self._method = ""
-        self.trailing_data = b""
+        self.trailing_data: bytes = b""
         """What came behind the head."""
 
     def receive_data(self, data: bytes) -> Request | None:
@@ -134,7 +134,7 @@ class ClientExchange:
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=max_bytes)
         self._response: h11.Response | None = None
         self._body = bytearray()
-        self.trailing_data = b""
+        self.trailing_data: bytes = b""
         """What came behind the head of a 101."""
 
     def send(self, request: Request) -> bytes:

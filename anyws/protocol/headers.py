@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
 
 __all__ = ["Headers", "HeadersLike", "check_header", "is_token", "split_list"]
 
@@ -55,10 +56,11 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_index", "_pairs")
 
     def __init__(self, headers: HeadersLike = ()) -> None:
-        items = headers.items() if isinstance(headers, Mapping) else headers
         if isinstance(headers, Headers):
-            items = headers.multi_items()
-        self._pairs: tuple[tuple[str, str], ...] = tuple((name, value) for name, value in items)
+            headers = headers.multi_items()
+        elif isinstance(headers, Mapping):
+            headers = cast(Mapping[str, str], headers).items()
+        self._pairs: tuple[tuple[str, str], ...] = tuple((name, value) for name, value in headers)
         self._index: dict[str, list[str]] = {}
         for name, value in self._pairs:
             if not isinstance(name, str):

@@ -74,7 +74,7 @@ class MessageDecoder:
         self._message: _Text | _Binary | None = None  # the message that is coming in
         self._size = 0  # its payload, in bytes, by the headers so far
         self._fragments = 0
-        self.held = 0
+        self.held: int = 0
         """Bytes of the message that is coming in which nobody has taken yet."""
 
     @property

@@ -71,7 +71,7 @@ class ServerHandshake:
 
     @property
     def trailing_data(self) -> bytes:
-        """What came behind the request: the first frames."""
+        """What came behind the request, that is the first frames."""
         return self._exchange.trailing_data
 
     def receive_data(self, data: bytes) -> Request | None:

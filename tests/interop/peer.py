@@ -1,4 +1,4 @@
-"""A handle on a peer: a process that talks WebSocket by another library. What it does is described in peers/puppet.py."""
+"""A handle on a peer, a process that talks WebSocket by another library: see peers/puppet.py."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not instal
 # What the page sees: see page.html.
 EXPECTED = {
     "texts": [True] * 4,
-    "buffers": {size: True for size in ("0", "125", "126", "65535", "65536", "1048576")},
+    "buffers": dict.fromkeys(["0", "125", "126", "65535", "65536", "1048576"], True),
     "blob": True,
     "fragments": ["Grüße ✓", [0, 1, 2, 255]],
     "ping": "pong",
@@ -84,7 +84,7 @@ class Site:
 
     def __init__(self) -> None:
         self.closes: dict[str, tuple[int | None, str | None]] = {}
-        self.next_page = "about:blank"
+        self.next_page = ""
         self.report: Any = None
         self.left = anyio.Event()
 
@@ -163,7 +163,7 @@ async def test_browser(tmp_path: Path, server_ssl_context: ssl.SSLContext, caplo
     caplog.set_level(logging.INFO, "anyws.server")
     plain, secure = Site(), Site()
     async with plain.open() as page, secure.open(server_ssl_context) as secure_page:
-        plain.next_page = secure_page
+        plain.next_page, secure.next_page = secure_page, f"{page}last"
         async with run_browser(page, tmp_path):
             await plain.left.wait()
             await secure.left.wait()

@@ -49,6 +49,20 @@ def test_what_is_no_response_is_refused(arguments: dict[str, Any], error: type[E
         Response(**{"status": 200, **arguments})
 
 
+@pytest.mark.parametrize("status", [100, 999])
+def test_the_lowest_and_the_highest_status(status: int) -> None:
+    assert Response(status).status == status
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "asks"),
+    [(["websocket"], True), (["h2c, WebSocket"], True), (["h2c", "websocket"], True), (["h2c"], False), ([], False)],
+)
+def test_asking_for_websocket_is_one_of_the_upgrades(upgrade: list[str], asks: bool) -> None:
+    headers = Headers([("Upgrade", value) for value in upgrade])
+    assert Request(target="/", headers=headers).asks_for_websocket is asks
+
+
 def test_the_defaults_of_a_response() -> None:
     assert (Response(200).reason, Response(299).reason, Response(200, reason="").reason) == ("OK", "", "")
     assert Response(200, body="\xe9").body == b"\xc3\xa9"

@@ -90,7 +90,8 @@ async def main() -> None:
     try:
         await listen(runner, None)
         await listen(runner, puppet.server_context())
-        puppet.announce(*(address[1] for address in runner.addresses), lacks=LACKS)
+        plain, secure = runner.addresses
+        puppet.announce(plain[1], secure[1], LACKS)
         await puppet.follow(open_client)
     finally:
         await runner.cleanup()

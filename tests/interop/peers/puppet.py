@@ -1,8 +1,8 @@
 """What every Python peer does, whichever library it uses: echo, obey, and report.
 
 A peer is a process that listens on two ports of 127.0.0.1, one of them with TLS, and connects where it is told to.
-Whether it is the server or the client of a connection, it then does the same: it echoes each message, except that a text
-that begins with ``!`` is an order (JSON) to do something else.
+Whether it is the server or the client of a connection, it then does the same: it echoes each message, except that a
+text that begins with ``!`` is an order (JSON) to do something else.
 
 * Argument: a directory with ``server.pem`` (key and certificates) and ``ca.pem``.
 * Standard output, a JSON object on each line: first the ports and what the library lacks, then for each connection that
@@ -15,9 +15,9 @@ from __future__ import annotations
 import json
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import anyio.to_thread
@@ -108,7 +108,7 @@ def is_refused(path: str) -> bool:
     return path.startswith("/refuse/")
 
 
-async def follow(connect: Callable[[str, list[str]], Awaitable[None]]) -> None:
+async def follow(connect: Callable[[str, list[str]], Coroutine[Any, Any, None]]) -> None:
     """Connect where we are told to, until there is no one to tell us."""
     async with anyio.create_task_group() as tasks:
         while line := await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):

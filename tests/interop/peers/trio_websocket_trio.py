@@ -68,7 +68,7 @@ async def open_client(uri: str, subprotocols: list[str]) -> None:
 
 
 async def open_and_clean(uri: str, subprotocols: list[str]) -> None:
-    """Leave no stream open: after a refusal or a Close of the server, the library leaves that to the garbage collector."""
+    """Leave no stream open: after a refusal, or a Close of the server, the library relies on the garbage collector."""
     await open_client(uri, subprotocols)
     gc.collect()
 

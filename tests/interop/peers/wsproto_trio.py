@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import trio
@@ -31,7 +32,7 @@ class Link:
         self.stream = stream
         self.core = WSConnection(role)
         self.events = self.read_events()
-        self.pieces: list[str | bytes] = []
+        self.pieces: list[Any] = []  # of one type
         self.close_received = (1006, "")
 
     async def write(self, event: Event) -> None:
@@ -49,7 +50,7 @@ class Link:
                 self.pieces.append(bytes(event.data) if isinstance(event, BytesMessage) else event.data)
                 if event.message_finished:
                     pieces, self.pieces = self.pieces, []
-                    return type(pieces[0])().join(pieces)  # type: ignore[arg-type]  # all are of one type
+                    return type(pieces[0])().join(pieces)
             elif isinstance(event, Ping):
                 await self.write(event.response())
             elif isinstance(event, CloseConnection):
@@ -60,12 +61,17 @@ class Link:
         return None
 
     async def send(self, message: str | bytes) -> None:
-        await self.send_fragments([message])  # type: ignore[list-item]  # one item is of one type
+        await self.send_frame(message, fin=True)
 
     async def send_fragments(self, pieces: list[str] | list[bytes]) -> None:
-        kind = TextMessage if isinstance(pieces[0], str) else BytesMessage
         for number, piece in enumerate(pieces, 1):
-            await self.write(kind(data=piece, message_finished=number == len(pieces)))
+            await self.send_frame(piece, fin=number == len(pieces))
+
+    async def send_frame(self, data: str | bytes, *, fin: bool) -> None:
+        if isinstance(data, str):
+            await self.write(TextMessage(data, message_finished=fin))
+        else:
+            await self.write(BytesMessage(data, message_finished=fin))
 
     async def ping(self, payload: bytes) -> None:
         await self.write(Ping(payload))

@@ -1,0 +1,29 @@
+"""``python -m anyws``, and the command ``anyws``."""
+
+from __future__ import annotations
+
+import sys
+
+from .cli.parser import parse_arguments
+
+__all__ = ["main"]
+
+_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status; the arguments are by default those of the process.
+
+    Raises:
+        SystemExit: after ``--help`` and ``--version``, and with status 2 when the command line is wrong.
+    """
+    parsed = parse_arguments(arguments)
+    try:
+        status: int = parsed.run(parsed)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The command line: ``anyws connect``, ``anyws serve`` and ``anyws demo``."""

@@ -1,0 +1,61 @@
+"""The command line as a whole: which commands there are, and what they have in common."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+from importlib.metadata import version as version_of
+
+from anyws._version import __version__
+
+from . import connect, demo, serve
+
+__all__ = ["parse_arguments"]
+
+EPILOG = """\
+examples:
+  anyws demo                                        see it work, on trio and on asyncio
+  anyws serve                                       an echo on ws://127.0.0.1:8765/
+  anyws connect ws://127.0.0.1:8765/                talk to it
+  echo hello | anyws connect ws://127.0.0.1:8765/
+  anyws connect --help                              all about one command"""
+
+_COMMANDS = {
+    "connect": (connect.add_arguments, "connect to a server: send lines, print messages"),
+    "serve": (serve.add_arguments, "serve an echo, a broadcast or a handler of yours"),
+    "demo": (demo.add_arguments, "run the four examples of the document, and check what happens"),
+}
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse a command line; ``run(namespace)`` of the result runs the command.
+
+    Raises:
+        SystemExit: after ``--help`` and ``--version``; with status 2 when the command line is wrong.
+    """
+    parser = argparse.ArgumentParser(
+        prog="anyws",
+        description="WebSocket client and server for trio and asyncio.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    version = f"anyws {__version__} (Python {platform.python_version()}, AnyIO {version_of('anyio')})"
+    parser.add_argument("--version", action="version", version=version)
+    _add_verbose(parser, default=False)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (add_arguments, summary) in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
+        add_arguments(command)
+        _add_verbose(command, default=argparse.SUPPRESS)  # of the command, or before it
+    parsed = parser.parse_args(arguments)
+    if parsed.verbose:
+        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+        logging.getLogger("anyws").setLevel(logging.DEBUG)
+    return parsed
+
+
+def _add_verbose(parser: argparse.ArgumentParser, *, default: object) -> None:
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", default=default, help="log what the connections do, to stderr"
+    )

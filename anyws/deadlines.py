@@ -1,0 +1,27 @@
+"""Time limits that say what took too long."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import anyio
+
+__all__ = ["deadline"]
+
+
+@contextmanager
+def deadline(seconds: float | None, what: str) -> Generator[None, None, None]:
+    """Cancel the block when it takes longer.
+
+    Args:
+        seconds: the limit; None for none.
+        what: what takes time, for the message.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    with anyio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise TimeoutError(f"{what} took more than {seconds:g} s")

@@ -1,0 +1,405 @@
+"""Cancelled anywhere: nothing is lost or half-sent, and no task and no socket stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import anyio
+import pytest
+import trio
+from anyio.lowlevel import checkpoint
+
+import anyws
+
+from .peers import BINARY, TEXT, Frame, Peer, Side, cancelling_at, meeting, open_sockets, uri_of
+
+
+async def cancelled_everywhere(make_block: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[bool]:
+    """Run a block again and again, cancelled where it suspends first, second and so on, until it comes to its end.
+
+    Yields:
+        After each run, whether it came to its end.
+    """
+    for step in itertools.count():
+        assert step < 500, "the block does not come to an end"
+        with anyio.CancelScope() as scope, anyio.fail_after(5):
+            await cancelling_at(step, scope, make_block())
+        yield not scope.cancel_called
+        if not scope.cancel_called:
+            assert step > 0
+            return
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_receive_loses_nothing(ours: Side) -> None:
+    received: list[str | bytes] = []
+    count = 0
+
+    async def receive() -> None:
+        received.append(await websocket.receive())
+
+    async with meeting(ours) as (websocket, peer):
+        for before, step in itertools.product((True, False), range(6)):
+            # The message comes before the receiver, or while it waits.
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as tasks:
+                    if before:
+                        peer.send(TEXT, str(count).encode())
+                        await anyio.wait_all_tasks_blocked()
+                        await cancelling_at(step, scope, receive())
+                    else:
+                        tasks.start_soon(cancelling_at, step, scope, receive())
+                        await anyio.wait_all_tasks_blocked()
+                        peer.send(TEXT, str(count).encode())
+            count += 1
+            while len(received) < count:
+                await receive()
+            assert received == [str(number) for number in range(count)]
+
+
+async def test_a_receive_that_is_cancelled_while_messages_come_loses_nothing(ours: Side) -> None:
+    received: list[str | bytes] = []
+    total = 60
+
+    async def receive_all() -> None:
+        while True:
+            received.append(await websocket.receive())
+
+    async with meeting(ours, receive_buffer=300) as (websocket, peer), anyio.create_task_group() as tasks:
+
+        async def send_all() -> None:
+            for number in range(total):
+                frame = peer.frame_bytes(BINARY, bytes([number]) * 50)
+                peer.send_bytes(frame[:7])
+                await checkpoint()
+                peer.send_bytes(frame[7:])
+
+        tasks.start_soon(send_all)
+        for ticks in itertools.cycle(range(12)):
+            if len(received) == total:
+                break
+            async with anyio.create_task_group() as receiving:
+                receiving.start_soon(receive_all)
+                for _ in range(ticks):
+                    await checkpoint()
+                receiving.cancel_scope.cancel()
+    assert [message[0] for message in received] == list(range(total))
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_a_cancelled_send_sends_all_or_nothing(ours: Side, full: bool) -> None:
+    completed: list[str] = []
+
+    async def send(message: str) -> None:
+        await websocket.send(message)
+        completed.append(message)
+
+    async with meeting(ours, send_buffer=10) as (websocket, peer):
+        if full:
+            peer.stop_reading()
+            await websocket.send(b"is being written")
+            await websocket.send(b"waits")
+            await anyio.wait_all_tasks_blocked()
+        for step in range(6):
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(cancelling_at, step, scope, send(f"message {step}"))
+                    await anyio.wait_all_tasks_blocked()
+                    if full and step == 5:
+                        peer.go_on_reading()
+        peer.go_on_reading()
+        await websocket.send(b"end")
+        sent = []
+        while (frame := await peer.frame()) != Frame(BINARY, b"end"):
+            if frame.opcode == TEXT:
+                sent.append(frame.payload.decode())
+        assert sent == completed
+        assert completed  # the one that was not cancelled
+
+
+async def test_messages_go_on_after_a_cancelled_send_to_a_peer_that_did_not_read() -> None:
+    async with meeting("client", send_buffer=10) as (websocket, peer):
+        peer.stop_reading()
+        for _ in range(10):
+            with anyio.move_on_after(0.001):
+                await websocket.send("x" * 100)
+        peer.go_on_reading()
+        await websocket.send("end")
+        while (frame := await peer.frame()).payload != b"end":
+            assert frame == Frame(TEXT, b"x" * 100)
+
+
+# -- connections -------------------------------------------------------------------------------------------------------
+
+
+def opened_on(peer: Peer) -> AbstractAsyncContextManager[anyws.WebSocket]:
+    """Return what opens our side of a connection to the peer."""
+    if peer.ours == "client":
+        return anyws.connect("ws://localhost/", stream=peer.stream)
+    return anyws.accept(peer.stream)
+
+
+async def test_a_connection_that_is_cancelled_anywhere_closes_its_stream_and_leaves_no_task(ours: Side) -> None:
+    peers: list[Peer] = []
+
+    async def converse() -> None:
+        peers.append(peer := Peer(ours))
+        async with opened_on(peer) as websocket:
+            await websocket.send("hello")
+            peer.send(TEXT, b"hello")
+            assert await websocket.receive() == "hello"
+            peer.send_close()
+            peer.send_eof()
+
+    tasks_before = len(anyio.get_running_tasks())
+    async for _ in cancelled_everywhere(converse):
+        assert peers[-1].stream.is_closed
+        assert len(anyio.get_running_tasks()) == tasks_before
+    assert len(peers) > 5
+
+
+async def test_a_close_that_is_cancelled_anywhere_cuts(ours: Side) -> None:
+    async def close() -> None:
+        await websocket.aclose()
+
+    for step in range(8):
+        peer = Peer(ours)
+        async with opened_on(peer) as websocket:
+            if step == 7:
+                peer.send_close()
+                peer.send_eof()
+            else:
+                peer.stop_reading()
+            with anyio.CancelScope() as scope, anyio.fail_after(5):
+                await cancelling_at(step, scope, close())
+            assert step == 7 or scope.cancelled_caught
+            await websocket.wait_closed()
+            assert peer.stream.is_closed
+            assert websocket.close_code == (1000 if step == 7 else 1006)
+
+
+async def test_a_cancelled_block_writes_a_close_and_cuts(ours: Side) -> None:
+    peer = Peer(ours)
+    with anyio.CancelScope() as scope, anyio.fail_after(5):
+        async with opened_on(peer) as websocket:
+            await websocket.send("last words")
+            assert await peer.frame() == Frame(TEXT, b"last words")
+            scope.cancel()
+            await websocket.receive()
+    assert scope.cancelled_caught
+    assert (await peer.frame()).close_code == 1001
+    assert peer.stream.is_closed
+    assert websocket.close_code == 1006
+
+
+async def test_a_cancelled_block_does_not_wait_for_a_peer_that_does_not_read(ours: Side) -> None:
+    peer = Peer(ours)
+    with anyio.CancelScope() as scope, anyio.fail_after(2):
+        async with opened_on(peer) as websocket:
+            peer.stop_reading()
+            await websocket.send(b"x" * 100_000)
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+            await checkpoint()
+    assert scope.cancelled_caught
+    assert peer.stream.is_closed
+    assert not peer.frames
+
+
+async def test_a_block_that_is_cancelled_while_closing_writes_one_close_only(ours: Side) -> None:
+    peer = Peer(ours)
+    with anyio.CancelScope() as scope, anyio.fail_after(5):
+        async with opened_on(peer) as websocket, anyio.create_task_group() as tasks:
+            tasks.start_soon(websocket.aclose, 3000)
+            assert (await peer.frame()).close_code == 3000
+            scope.cancel()
+    assert not peer.frames
+    assert peer.stream.is_closed
+
+
+# -- sockets -----------------------------------------------------------------------------------------------------------
+
+
+async def echo(websocket: anyws.WebSocket) -> None:
+    """Serve an echo."""
+    async for message in websocket:
+        await websocket.send(message)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+async def test_a_client_that_is_cancelled_anywhere_leaves_no_socket(
+    tls: bool, server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    async def converse() -> None:
+        uri = uri_of(server, scheme="wss" if tls else "ws")
+        async with anyws.connect(uri, ssl_context=client_ssl_context if tls else None) as websocket:
+            await websocket.send("hello")
+            assert await websocket.receive() == "hello"
+
+    sockets_before = open_sockets()
+    tasks_before = len(anyio.get_running_tasks())
+    async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=server_ssl_context if tls else None) as server:
+        async for _ in cancelled_everywhere(converse):
+            pass
+    assert open_sockets() <= sockets_before
+    assert len(anyio.get_running_tasks()) == tasks_before
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+async def test_a_program_that_is_cancelled_at_any_time_leaves_no_socket_and_no_task(
+    tls: bool, server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    """The cancellation comes from outside, after so and so many rounds of the event loop, and meets all tasks."""
+    completed = False
+
+    async def program() -> None:
+        nonlocal completed
+        async with anyio.create_task_group() as tasks:
+            server: anyws.Server = await tasks.start(serve)
+            uri = uri_of(server, scheme="wss" if tls else "ws")
+            async with anyws.connect(uri, ssl_context=client_ssl_context if tls else None) as websocket:
+                await websocket.send(b"x" * 100_000)
+                assert len(await websocket.receive()) == 100_000
+            await server.aclose()
+        completed = True
+
+    async def serve(*, task_status: anyio.abc.TaskStatus[anyws.Server]) -> None:
+        context = server_ssl_context if tls else None
+        await anyws.serve(echo, "127.0.0.1", 0, ssl_context=context, task_status=task_status)
+
+    sockets_before = open_sockets()
+    tasks_before = len(anyio.get_running_tasks())
+    # With TLS there are many more rounds.
+    for rounds in itertools.count(0, 5 if tls else 1):
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(program)
+                for _ in range(rounds):
+                    await checkpoint()
+                tasks.cancel_scope.cancel()
+        assert open_sockets() <= sockets_before
+        assert len(anyio.get_running_tasks()) == tasks_before
+        if completed:
+            break
+        assert rounds < 5000
+    assert rounds > 10
+
+
+async def test_a_server_that_is_cancelled_anywhere_stops_listening() -> None:
+    addresses: list[Any] = []
+
+    async def run() -> None:
+        async with anyws.open_server(echo, "127.0.0.1", 0) as server:
+            addresses.extend(server.addresses)
+
+    sockets_before = open_sockets()
+    async for _ in cancelled_everywhere(run):
+        assert open_sockets() <= sockets_before
+    assert addresses
+
+
+# -- programs without AnyIO --------------------------------------------------------------------------------------------
+
+
+def test_a_trio_program_without_anyio() -> None:
+    codes: list[int | None] = []
+
+    async def handler(websocket: anyws.WebSocket) -> None:
+        try:
+            await echo(websocket)
+        finally:
+            codes.append(websocket.close_code)
+
+    async def main() -> None:
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                server: anyws.Server = await nursery.start(anyws.serve, handler, "127.0.0.1", 0)
+                async with anyws.connect(uri_of(server)) as websocket:
+                    await websocket.send("hello")
+                    assert await websocket.receive() == "hello"
+                    with trio.move_on_after(0.001) as scope:
+                        await websocket.receive()
+                    assert scope.cancelled_caught
+
+                    async def pieces() -> AsyncIterator[bytes]:
+                        yield b"the first half"
+                        nursery.cancel_scope.cancel()
+                        await trio.sleep_forever()
+
+                    await websocket.send(pieces())
+            assert nursery.cancel_scope.cancelled_caught
+
+    trio.run(main)
+    assert len(codes) == 1
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_an_asyncio_program_without_anyio(loop: str) -> None:
+    all_wait: asyncio.Barrier
+
+    class Stop(Exception):
+        pass
+
+    async def use(server: anyws.Server) -> None:
+        async with anyws.connect(uri_of(server)) as websocket:
+            await websocket.send("hello")
+            assert await websocket.receive() == "hello"
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await websocket.receive()
+            receiving = asyncio.create_task(websocket.receive())
+            await asyncio.sleep(0)
+            receiving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await receiving
+            await websocket.send("still open")
+            assert await asyncio.wait_for(websocket.receive(), 5) == "still open"
+            await all_wait.wait()
+            await asyncio.sleep(3600)
+
+    async def stop() -> None:
+        raise Stop
+
+    async def main() -> None:
+        nonlocal all_wait
+        all_wait = asyncio.Barrier(4)
+        async with asyncio.timeout(10), anyws.open_server(echo, "127.0.0.1", 0) as server:
+            with pytest.raises(ExceptionGroup) as raised:
+                async with asyncio.TaskGroup() as tasks:
+                    for _ in range(3):
+                        tasks.create_task(use(server))
+                    await all_wait.wait()
+                    tasks.create_task(stop())
+            assert [type(exception) for exception in raised.value.exceptions] == [Stop]
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    factory = pytest.importorskip("uvloop").new_event_loop if loop == "uvloop" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
+
+
+async def test_close_is_the_last_frame_of_a_cancelled_client() -> None:
+    """A server sees 1001, not a reset, when a client's program is cancelled."""
+    seen: list[anyws.ConnectionClosed] = []
+
+    async def handler(websocket: anyws.WebSocket) -> None:
+        await websocket.send("go")
+        with pytest.raises(anyws.ConnectionClosed) as raised:
+            await websocket.receive()
+        seen.append(raised.value)
+
+    async with anyws.open_server(handler, "127.0.0.1", 0) as server:
+        with anyio.CancelScope() as scope:
+            async with anyws.connect(uri_of(server)) as websocket:
+                assert await websocket.receive() == "go"
+                scope.cancel()
+                await checkpoint()
+    assert isinstance(seen[0], anyws.ConnectionEnded)
+    assert seen[0].code == 1001

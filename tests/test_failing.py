@@ -1,0 +1,141 @@
+"""Peers that break a rule, exceed a limit or do not come to an end: the connection fails, in bounded time."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+import anyws
+
+from .peers import BINARY, CLOSE, CONTINUATION, TEXT, Frame, Side, close_payload, ended, meeting, on_mock_clock
+
+# -- violations --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "problem", "message"),
+    [
+        pytest.param(b"\x83\x00", 1002, anyws.ProtocolError, "reserved opcode 0x3", id="opcode"),
+        pytest.param(b"\xc1\x00", 1002, anyws.ProtocolError, "RSV1", id="RSV1"),
+        pytest.param(b"\x80\x00", 1002, anyws.ProtocolError, "no message has begun", id="continuation"),
+        pytest.param(b"\x81\x01\xff", 1007, anyws.InvalidText, "not UTF-8", id="text"),
+        pytest.param(b"\x88\x01\x03", 1002, anyws.ProtocolError, "1 byte", id="short Close"),
+        pytest.param(b"\x88\x02\x03\xed", 1002, anyws.ProtocolError, "close code 1005", id="code 1005"),
+        pytest.param(b"\x81\x80mask", 1002, anyws.ProtocolError, "masked", id="masked"),
+    ],
+)
+async def test_a_violation_closes_and_both_see_it(
+    data: bytes, code: int, problem: type[Exception], message: str
+) -> None:
+    async with meeting("client") as (websocket, peer):
+        peer.send(TEXT, b"before")
+        peer.send_bytes(data)
+        frame = await peer.frame()
+        assert frame.close_code == code
+        assert message in frame.payload[2:].decode()
+        peer.send_eof()
+        assert await websocket.receive() == "before"
+        closed = await ended(websocket)
+        assert isinstance(closed, anyws.ConnectionBroken)
+        assert isinstance(closed.__cause__, problem)
+        assert message in str(closed.__cause__)
+        assert closed.sent is not None
+        assert (closed.sent.code, closed.received, closed.code) == (code, None, 1006)
+
+
+async def test_a_frame_without_a_mask_fails_the_connection_on_a_server_only() -> None:
+    async with meeting("server") as (websocket, peer):
+        peer.send_bytes(b"\x81\x02hi")
+        assert (await peer.frame()).close_code == 1002
+        assert isinstance((await ended(websocket)).__cause__, anyws.ProtocolError)
+    async with meeting("server", accept_unmasked=True) as (websocket, peer):
+        peer.send_bytes(b"\x81\x02hi")
+        assert await websocket.receive() == "hi"
+
+
+@pytest.mark.parametrize(
+    ("options", "frames", "limit", "actual"),
+    [
+        ({"max_message_size": 10}, [(BINARY, b"x" * 11, True)], 10, 11),
+        ({"max_message_size": 10}, [(TEXT, b"x" * 6, False), (CONTINUATION, b"x" * 6, True)], 10, 12),
+        ({"max_frame_size": 5}, [(TEXT, b"x" * 6, True)], 5, 6),
+        ({"max_fragments": 3}, [(TEXT, b"", False)] + [(CONTINUATION, b"", False)] * 3, 3, 4),
+    ],
+)
+async def test_a_limit_is_named_on_both_sides(
+    ours: Side, options: dict[str, int], frames: list[tuple[int, bytes, bool]], limit: int, actual: int
+) -> None:
+    (option,) = options
+    async with meeting(ours, **options) as (websocket, peer):
+        for opcode, payload, fin in frames:
+            peer.send(opcode, payload, fin=fin)
+        frame = await peer.frame()
+        assert frame == Frame(CLOSE, close_payload(1009, f"{option} is {limit}, received {actual}"))
+        closed = await ended(websocket)
+        cause = closed.__cause__
+        assert isinstance(cause, anyws.LimitExceeded)
+        assert (cause.option, cause.limit, cause.actual) == (option, limit, actual)
+        with pytest.raises(anyws.ConnectionBroken) as raised:
+            await websocket.send("too late")
+        assert raised.value.__cause__ is cause
+
+
+async def test_no_limit_where_the_option_is_none() -> None:
+    async with meeting("client", max_message_size=None, max_fragments=None) as (websocket, peer):
+        peer.send(BINARY, bytes(2_000_000))
+        assert len(await websocket.receive()) == 2_000_000
+
+
+# -- bounds ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1, 7.5])
+@on_mock_clock
+async def test_a_close_without_an_answer_is_cut(ours: Side, limit: float) -> None:
+    async with meeting(ours, close_timeout=limit) as (websocket, peer):
+        begun = anyio.current_time()
+        await websocket.aclose()
+        assert anyio.current_time() - begun == pytest.approx(limit)
+        assert peer.stream.is_closed
+        assert websocket.close_code == 1006
+        assert f"took more than {limit:g} s" in str(await ended(websocket))
+
+
+@on_mock_clock
+async def test_the_close_timeout_is_10_seconds() -> None:
+    async with meeting("client", close_timeout=anyws.ClientOptions().close_timeout) as (websocket, _):
+        begun = anyio.current_time()
+        await websocket.aclose()
+        assert anyio.current_time() - begun == pytest.approx(10)
+
+
+@on_mock_clock
+async def test_a_close_to_a_peer_that_does_not_read_is_cut(ours: Side) -> None:
+    async with meeting(ours, close_timeout=3) as (websocket, peer):
+        peer.stop_reading()
+        await websocket.send("x" * 100_000)
+        begun = anyio.current_time()
+        await websocket.aclose()
+        assert anyio.current_time() - begun == pytest.approx(3)
+        assert peer.stream.is_closed
+
+
+@on_mock_clock
+async def test_an_answered_close_whose_tcp_end_never_comes_is_cut(ours: Side) -> None:
+    async with meeting(ours, close_timeout=3) as (websocket, peer):
+        peer.send_close(1000)
+        begun = anyio.current_time()
+        await websocket.wait_closed()
+        assert anyio.current_time() - begun == pytest.approx(3)
+        assert websocket.close_code == 1000
+        assert peer.stream.is_closed
+
+
+@on_mock_clock
+async def test_a_violation_whose_end_never_comes_is_cut(ours: Side) -> None:
+    async with meeting(ours, close_timeout=3) as (websocket, peer):
+        peer.send(3)
+        begun = anyio.current_time()
+        await websocket.wait_closed()
+        assert anyio.current_time() - begun == pytest.approx(3)
+        assert (await peer.frame()).close_code == 1002
