@@ -20,7 +20,7 @@ from .options import AcceptKeywords, AcceptOptions, RequestHook
 from .protocol.connection import Connection, Role
 from .protocol.errors import HandshakeError, HandshakeRefused
 from .protocol.http11 import Request, Response
-from .protocol.server_handshake import ServerHandshake
+from .protocol.server_handshake import ServerHandshake, check_answer
 from .transport.ending import STREAM_ERRORS, end_stream
 from .websocket import WebSocket, running
 
@@ -159,8 +159,10 @@ async def ask(on_request: RequestHook, request: Request) -> Response | None:
     answer = on_request(request)
     if inspect.isawaitable(answer):
         answer = await answer
-    if answer is not None and not isinstance(answer, Response):
-        raise TypeError(f"on_request returned {type(answer).__name__}, expected an anyws.Response or None")
+    if answer is not None:
+        if not isinstance(answer, Response):
+            raise TypeError(f"on_request returned {type(answer).__name__}, expected an anyws.Response or None")
+        check_answer(answer)
     return answer
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket as sockets_module
+import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Unpack
@@ -13,7 +14,7 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from .beside import beside
-from .callback_options import ClientConnectKeywords, ClientConnectOptions, ClientSocketOptions
+from .callback_options import ClientConnectKeywords, ClientConnectOptions, ClientSocketOptions, IdentityCheck
 from .certificates import client_context
 from .checking import build_options, merged, with_signature_of
 from .client import open_link, start_tls
@@ -69,19 +70,25 @@ async def client_connect(
 
 
 async def _open(settings: ClientConnectOptions, socket_options: ClientSocketOptions) -> tuple[Socket, Link]:
+    # What may be wrong with the options is found out before there is a stream.
     uri = _uri(settings, socket_options)
+    native = _native(settings)
+    context = _context(settings, socket_options) if settings.secure else None
     timeout = settings.open_timeout if socket_options.timeout is None else socket_options.timeout
-    with deadline(timeout, f"connecting to {uri}"):
-        stream = await _connect(uri, socket_options) if settings.stream is None else settings.stream
-        if uri.secure:
-            stream = await _start_tls(stream, uri, settings, socket_options)
+    with deadline(timeout, f"connecting to {uri.host_header}"):
+        stream = await _connect(uri, settings, socket_options) if settings.stream is None else settings.stream
+        if context is not None:
+            hostname = socket_options.servername or settings.server_hostname or uri.host
+            stream = await _start_tls(stream, context, hostname, socket_options.check_server_identity)
         socket = Socket(stream)
-        websocket, link = await open_link(stream, uri, _native(settings))
+        websocket, link = await open_link(stream, uri, native)
     socket.open(websocket, link)
     return socket, link
 
 
 def _uri(settings: ClientConnectOptions, socket_options: ClientSocketOptions) -> WebSocketURI:
+    if settings.stream is None and socket_options.port is None and socket_options.path is None:
+        raise ValueError("socket_options need a port or a path")
     host = f"[{socket_options.host}]" if ":" in socket_options.host else socket_options.host
     port = "" if socket_options.port is None else f":{socket_options.port}"
     uri = parse_uri(f"{'wss' if settings.secure else 'ws'}://{host}{port}{settings.resource}")
@@ -104,26 +111,41 @@ def _native(settings: ClientConnectOptions) -> ClientConnectOptions:
     return dataclasses.replace(settings, headers=headers, subprotocols=names, sub_protocol=None)
 
 
-async def _connect(uri: WebSocketURI, options: ClientSocketOptions) -> ByteStream:
+def _context(settings: ClientConnectOptions, options: ClientSocketOptions) -> ssl.SSLContext:
+    return settings.ssl_context or client_context(options, check_hostname=options.check_server_identity is None)
+
+
+async def _connect(uri: WebSocketURI, settings: ClientConnectOptions, options: ClientSocketOptions) -> ByteStream:
     if uri.socket_path is not None:
         return await connect_unix(uri.socket_path)
     families = {0: sockets_module.AF_UNSPEC, 4: sockets_module.AF_INET, 6: sockets_module.AF_INET6}
-    local = None if options.local_address is None else (options.local_address, options.local_port)
-    stream = await connect_tcp(uri.host, uri.port, local=local, family=families[options.family])
-    stream.configure(
-        no_delay=options.no_delay,
-        keep_alive=options.keep_alive,
-        keep_alive_delay=options.keep_alive_initial_delay,
+    local = None
+    if options.local_address is not None:
+        local = (options.local_address, options.local_port)
+    elif settings.local_host is not None:
+        local = (settings.local_host, settings.local_port)
+    stream = await connect_tcp(
+        uri.host,
+        uri.port,
+        local=local,
+        family=families[options.family],
+        happy_eyeballs_delay=settings.happy_eyeballs_delay,
     )
+    try:
+        stream.configure(
+            no_delay=options.no_delay,
+            keep_alive=options.keep_alive,
+            keep_alive_delay=options.keep_alive_initial_delay,
+        )
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
     return stream
 
 
 async def _start_tls(
-    stream: ByteStream, uri: WebSocketURI, settings: ClientConnectOptions, options: ClientSocketOptions
+    stream: ByteStream, context: ssl.SSLContext, hostname: str, check: IdentityCheck | None
 ) -> ByteStream:
-    check = options.check_server_identity
-    context = settings.ssl_context or client_context(options, check_hostname=check is None)
-    hostname = options.servername or settings.server_hostname or uri.host
     secured = await start_tls(stream, context, hostname)
     if check is not None:
         try:

@@ -17,11 +17,14 @@ __all__ = [
     "ClientConnectKeywords",
     "ClientConnectOptions",
     "ClientSocketOptions",
+    "IdentityCheck",
     "ListenerOptions",
     "ServerKeywords",
     "ServerSocketOptions",
     "SocketServerOptions",
 ]
+
+_NO_HOST = frozenset("/?#@[]\\")  # would make another URI of host, port and resource
 
 IdentityCheck = Callable[[str, dict[str, Any]], Exception | None]
 """Gets the server's name and its certificate, as of `ssl.SSLSocket.getpeercert`; raises or returns an exception."""
@@ -33,7 +36,7 @@ class ClientSocketOptions(TLSOptions):
 
     Attributes:
         host: the host. ``localhost``.
-        port: the port; required unless there is a ``path``.
+        port: the port; required unless there is a ``path`` or a ``stream``.
         path: the path of a unix socket, instead of host and port.
         local_address: the address to connect from.
         local_port: the port to connect from; needs ``local_address``.
@@ -63,8 +66,12 @@ class ClientSocketOptions(TLSOptions):
         check_positive(self, "timeout", "keep_alive_initial_delay", "port")
         if self.family not in (0, 4, 6):
             raise ValueError(f"option family is {self.family}: expected 0, 4 or 6")
-        if (self.port is None) is (self.path is None):
-            raise ValueError("socket_options need either a port or a path")
+        if not self.host or _NO_HOST.intersection(self.host):
+            raise ValueError(f"option host is {self.host!r}: expected a name or an address")
+        if self.port is not None and self.path is not None:
+            raise ValueError("socket_options have a port and a path: expected one of them")
+        if self.local_port and self.local_address is None:
+            raise ValueError("option local_port needs local_address")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +156,8 @@ class ClientConnectOptions(ClientOptions):
 
     def __post_init__(self) -> None:
         ClientOptions.__post_init__(self)
+        if not self.resource.startswith("/"):
+            raise ValueError(f"option resource is {self.resource!r}: expected a path that begins with /")
         if self.sub_protocol is not None and self.subprotocols:
             raise ValueError("sub_protocol and subprotocols are the same option: give one of them")
 

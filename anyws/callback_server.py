@@ -23,6 +23,7 @@ from .protocol.closing import CloseCode
 from .protocol.errors import HandshakeError
 from .protocol.headers import HeadersLike
 from .protocol.http11 import Request, Response
+from .protocol.server_handshake import check_answer
 from .servers import Server
 from .serving import log_failure, log_no_connection, open_listeners, too_many_connections, with_default_hosts
 from .sockets import Socket, handle_messages
@@ -55,6 +56,7 @@ class Ready:
             ValueError: a status below 200, or a status or a header that cannot be sent.
         """
         response = Response(status, headers, body)
+        check_answer(response)
         if status < 200:
             raise ValueError(f"status {status} is no refusal: expected 200 to 999 (RFC 9110, 15)")
         if not self._decided.is_set():

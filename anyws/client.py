@@ -53,7 +53,7 @@ async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerato
     """
     settings = build_options(ClientOptions, options, where="connect()")
     target = parse_uri(uri)
-    with deadline(settings.open_timeout, f"connecting to {target}"):
+    with deadline(settings.open_timeout, f"connecting to {target.host_header}"):
         stream = await _connect_stream(target, settings) if settings.stream is None else settings.stream
         if target.secure:
             hostname = target.host if settings.server_hostname is None else settings.server_hostname

@@ -202,8 +202,7 @@ class Link:
                 self._tasks.start_soon(self._write)
                 self._tasks.start_soon(self._watch)
                 await self._read()
-                if self.core.state is not State.CLOSED:
-                    self.core.receive_eof()
+                self.core.receive_eof()
                 self._closing.set()
                 self._wake_users()
                 await self._write_rest()
@@ -213,8 +212,7 @@ class Link:
             self._detail = self._detail or "internal error"
             self.logger.exception("internal error; the connection is cut")
         finally:
-            if self.core.state is not State.CLOSED:
-                self.core.receive_eof()
+            self.core.receive_eof()
             await self._close_stream()
             self.ended.set()
             self._wake_users()

@@ -99,8 +99,8 @@ HOOKS: list[tuple[Callable[..., object], tuple[object, ...]]] = [
     (optional_keyword, ("m", True)),
     (any_keywords, ("m", {})),
     (positional_only, ("m",)),
-    (lambda: remember(), ()),
-    (lambda message: remember(message), ("m",)),
+    (lambda: remember("lambda"), ("lambda",)),
+    (lambda message: remember("lambda", message), ("lambda", "m")),
     (Methods().method, ("method", "m")),
     (Methods.of_class, ("class method", "m", "s")),
     (Methods.static, ("static method", "m")),
@@ -161,12 +161,12 @@ async def test_what_a_sync_hook_returns_is_awaited_where_it_can_be() -> None:
     async def coroutine(message: str) -> None:
         remember(message)
 
-    hooks: list[Callable[..., Awaitable[object] | int]] = [lambda: Later(), lambda m: coroutine(m), lambda: 5]
+    hooks: list[Callable[..., Awaitable[object] | int]] = [Later, lambda m: coroutine(f"{m}!"), lambda: 5]
     for hook in hooks:
         wrapped = wrap_hook(hook, "message_handler", "message", "socket")
         assert wrapped is not None
         await wrapped("m", "s")
-    assert seen == [("awaited",), ("m",)]
+    assert seen == [("awaited",), ("m!",)]
 
 
 async def test_the_exception_of_a_hook_comes_out_as_it_is() -> None:

@@ -43,6 +43,7 @@ class Conversation:
             tasks.start_soon(self._close_when_asked, stop)
             is_clean = await self._print_messages()
             tasks.cancel_scope.cancel()
+        self._screen.forget_typed()
         return 0 if is_clean and not self._failed else 1
 
     async def _print_messages(self) -> bool:

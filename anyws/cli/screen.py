@@ -12,9 +12,12 @@ import anyio
 
 from .notes import escape, note
 
-__all__ = ["Screen"]
+try:
+    import termios
+except ImportError:  # Windows
+    termios = None  # type: ignore[assignment]
 
-_CLEAR_LINE = "\r\x1b[K"
+__all__ = ["Screen"]
 
 
 class Screen:
@@ -26,6 +29,8 @@ class Screen:
 
     def __init__(self) -> None:
         self._is_terminal = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+        self._is_dumb = os.environ.get("TERM") in (None, "", "dumb")
+        self._clear_line = "\n" if self._is_dumb else "\r\x1b[K"
         self._has_prompt = False
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # what the encoding of the output does not have
@@ -34,7 +39,7 @@ class Screen:
         """Ask for a line, if there is somebody to ask."""
         if self._is_terminal:
             self._has_prompt = True
-            _write("> ")
+            _write("\r> ")  # from the first column: there is a prompt already when lines were typed ahead
 
     async def show(self, message: str | bytes) -> None:
         """Print one message: text as it is, binary as hexadecimal digits after a mark.
@@ -54,8 +59,13 @@ class Screen:
         """Print a status line to stderr, in the place of the prompt."""
         if self._has_prompt:
             self._has_prompt = False
-            _write(_CLEAR_LINE)
+            _write(self._clear_line)
         note(text)
+
+    def forget_typed(self) -> None:
+        """Drop what was typed and not sent, lest the shell takes it."""
+        if self._is_terminal and termios is not None:
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
     def give_up(self) -> None:
         """Send what is still to be written nowhere: Python must not complain of a closed pipe when it ends."""
@@ -71,8 +81,8 @@ class Screen:
         whole = "\r\n".join(lines)
         if not self._has_prompt:
             return f"{whole}\r\n"
-        if rows >= height or os.environ.get("TERM") in (None, "dumb"):
-            return f"{_CLEAR_LINE}{whole}\r\n> "
+        if self._is_dumb or rows >= height:
+            return f"{self._clear_line}{whole}\r\n> "
         # Save the cursor; scroll, if need be, so that there is room below; insert lines and fill them; go back.
         room = "\n" * rows + f"\x1b[{rows}A\r\x1b[{rows}L"
         return f"\x1b7{room}{whole}\x1b8\x1b[{rows}B"

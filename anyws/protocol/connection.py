@@ -102,7 +102,7 @@ class Connection:
         self._control: deque[bytes] = deque()
         self._pong: bytes | None = None  # the payload of the one automatic Pong that is due
         self.queued: int = 0
-        """Bytes of frames that wait to be sent behind one another (Pings and Pongs not counted)."""
+        """Bytes of frames that wait to be sent; the one automatic Pong is not counted."""
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -152,9 +152,10 @@ class Connection:
         return events
 
     def receive_eof(self) -> None:
-        """Take notice that no more bytes will come, or that none can be sent."""
-        self.state = State.CLOSED
-        self._discard_queue()
+        """Take notice that no more bytes will come: a connection that was not CLOSED can send no more either."""
+        if self.state is not State.CLOSED:
+            self.state = State.CLOSED
+            self._discard_queue()
 
     def take_partial(self) -> str | bytes:
         """Take what has come of the unfinished message; the event that ends it will hold the rest only."""
@@ -277,6 +278,7 @@ class Connection:
         """Take the next bytes to write: 64 KiB of whole frames at most, or one larger frame; empty if none waits."""
         frames: list[bytes] = list(self._control)
         self._control.clear()
+        self.queued -= sum(map(len, frames))
         if self._pong is not None:
             frames.append(self._frame(Opcode.PONG, self._pong))
             self._pong = None
@@ -309,7 +311,9 @@ class Connection:
         if len(payload) > 125:
             raise ValueError(f"{opcode.name} payload of {len(payload)} bytes, expected at most 125 (5.5)")
         self._check_open()
-        self._control.append(self._frame(opcode, payload))
+        frame = self._frame(opcode, payload)
+        self._control.append(frame)
+        self.queued += len(frame)
 
     def _queue_close(self, close: Close) -> None:
         payload = serialize_close(close)

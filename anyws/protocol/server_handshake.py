@@ -15,7 +15,7 @@ from .http11 import Request, Response
 from .keys import VERSION, accept_value, is_valid_key
 from .subprotocols import SubprotocolSelector, check_subprotocols, prefer
 
-__all__ = ["ServerHandshake"]
+__all__ = ["ServerHandshake", "check_answer"]
 
 _UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 # RFC 9110, 7.8: who sends Upgrade also sends the connection option; and a refusal ends the connection.
@@ -34,6 +34,21 @@ _RESERVED = frozenset(
         "upgrade",
     }
 )
+
+
+def check_answer(response: Response) -> None:
+    """Check a response that is to be sent instead of the 101.
+
+    Raises:
+        ValueError: a status that does not answer a request, or a header that contradicts how the body is sent.
+    """
+    if not 200 <= response.status <= 599:
+        raise ValueError(f"status {response.status} cannot answer a request: expected 200 to 599")
+    if "transfer-encoding" in response.headers:
+        raise ValueError("header Transfer-Encoding cannot be set: the body is sent with its Content-Length")
+    length = response.headers.get("content-length")
+    if length is not None and length != str(len(response.body)):
+        raise ValueError(f"header Content-Length is {length}, but the body has {len(response.body)} bytes")
 
 
 class ServerHandshake:

@@ -77,9 +77,13 @@ def parse_uri(uri: str) -> WebSocketURI:
         return _parse_unix(uri)
     try:
         parts = urlsplit(uri)
-        port = parts.port
     except ValueError as exc:
-        raise InvalidURI(uri, f"not a URI: {exc}") from exc
+        raise InvalidURI(uri, f"not a URI: {exc}") from None
+    try:
+        port = parts.port
+    except ValueError:
+        # What stands in the port's place may be a part of a password, so it is not shown.
+        raise InvalidURI(uri, "the port is no number from 1 to 65535; percent-encode what a password has") from None
     if parts.scheme not in _SECURE_BY_SCHEME:
         scheme = parts.scheme or "none"
         raise InvalidURI(uri, f"scheme {scheme}: expected ws, wss, http, https, ws+unix or wss+unix (3)")

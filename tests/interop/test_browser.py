@@ -138,6 +138,7 @@ async def run_browser(page: str, profile: Path) -> AsyncIterator[None]:
         "--no-sandbox",  # it does not run as root otherwise, as in a container; it sees our page only
         "--disable-gpu",
         "--disable-quic",
+        "--disable-back-forward-cache",  # a page that is left is gone, and its connections with it
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from anyws.protocol import HandshakeRefused, Headers, Response, ServerHandshake
+from anyws.protocol.server_handshake import check_answer
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, 1.3
 OPENING = {
@@ -344,3 +345,23 @@ def test_further_headers_of_the_response() -> None:
 def test_headers_that_cannot_be_added(headers: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         read(opening()).accept(headers)
+
+
+@pytest.mark.parametrize(
+    ("response", "problem"),
+    [
+        pytest.param(Response(101), "status 101 cannot answer", id="switching-protocols"),
+        pytest.param(Response(100), "status 100 cannot answer", id="continue"),
+        pytest.param(Response(600), "status 600 cannot answer", id="no-status"),
+        pytest.param(Response(200, [("Transfer-Encoding", "chunked")]), "Transfer-Encoding cannot", id="chunked"),
+        pytest.param(Response(200, [("Content-Length", "3")], b"ab"), "Content-Length is 3, but", id="wrong-length"),
+    ],
+)
+def test_an_answer_that_would_confuse_the_client_is_refused(response: Response, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        check_answer(response)
+
+
+@pytest.mark.parametrize("response", [Response(200, [("Content-Length", "2")], b"ab"), Response(599, body="no")])
+def test_any_other_answer_is_fine(response: Response) -> None:
+    check_answer(response)

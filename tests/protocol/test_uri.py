@@ -77,9 +77,9 @@ INVALID = [
     pytest.param("ws://a/b#c", "no fragment; write %23", id="fragment"),
     pytest.param("ws+unix:/a:/b#c", "no fragment; write %23", id="unix-fragment"),
     pytest.param("ws://a:0/", "port 0: expected 1 to 65535", id="port-0"),
-    pytest.param("ws://a:65536/", "not a URI", id="port-too-high"),
-    pytest.param("ws://a:-1/", "not a URI", id="port-negative"),
-    pytest.param("ws://a:x/", "not a URI", id="port-letters"),
+    pytest.param("ws://a:65536/", "the port is no number", id="port-too-high"),
+    pytest.param("ws://a:-1/", "the port is no number", id="port-negative"),
+    pytest.param("ws://a:x/", "the port is no number", id="port-letters"),
     pytest.param("ws://[::1/", "not a URI", id="open-bracket"),
     pytest.param("ws://a\u2100b/", "not a URI", id="slash-by-normalization"),
     pytest.param("ws://\xfc..example/", "is not a domain name", id="idna-empty-label"),
@@ -164,3 +164,11 @@ def test_any_text_is_a_uri_or_an_invalid_uri(text: str, prefix: str) -> None:
     assert value.resource.isascii()
     if value.username is None and value.host.isascii():
         assert parse_uri(str(value)) == value
+
+
+def test_an_error_does_not_show_a_password() -> None:
+    """``ws://user:pa/ss@host`` has, by the grammar, the port ``pa``."""
+    with pytest.raises(InvalidURI) as caught:
+        parse_uri("ws://user:secret/word@host/")
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None

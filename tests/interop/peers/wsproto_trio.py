@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -50,7 +50,8 @@ class Link:
                 self.pieces.append(bytes(event.data) if isinstance(event, BytesMessage) else event.data)
                 if event.message_finished:
                     pieces, self.pieces = self.pieces, []
-                    return type(pieces[0])().join(pieces)
+                    message: str | bytes = type(pieces[0])().join(pieces)
+                    return message
             elif isinstance(event, Ping):
                 await self.write(event.response())
             elif isinstance(event, CloseConnection):
@@ -63,9 +64,11 @@ class Link:
     async def send(self, message: str | bytes) -> None:
         await self.send_frame(message, fin=True)
 
-    async def send_fragments(self, pieces: list[str] | list[bytes]) -> None:
-        for number, piece in enumerate(pieces, 1):
-            await self.send_frame(piece, fin=number == len(pieces))
+    async def send_fragments(self, pieces: Sequence[str | bytes]) -> None:
+        *rest, last = pieces
+        for piece in rest:
+            await self.send_frame(piece, fin=False)
+        await self.send_frame(last, fin=True)
 
     async def send_frame(self, data: str | bytes, *, fin: bool) -> None:
         if isinstance(data, str):
