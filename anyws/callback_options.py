@@ -29,6 +29,13 @@ _NO_HOST = frozenset("/?#@[]\\")  # would make another URI of host, port and res
 IdentityCheck = Callable[[str, dict[str, Any]], Exception | None]
 """Gets the server's name and its certificate, as of `ssl.SSLSocket.getpeercert`; raises or returns an exception."""
 
+_MAX_KEEP_ALIVE = 32767  # seconds, in Linux
+
+
+def _check_keep_alive(delay: float | None) -> None:
+    if delay is not None and not 0 < delay <= _MAX_KEEP_ALIVE:
+        raise ValueError(f"option keep_alive_initial_delay is {delay}: expected more than 0, at most {_MAX_KEEP_ALIVE}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSocketOptions(TLSOptions):
@@ -63,7 +70,8 @@ class ClientSocketOptions(TLSOptions):
     check_server_identity: IdentityCheck | None = None
 
     def __post_init__(self) -> None:
-        check_positive(self, "timeout", "keep_alive_initial_delay", "port")
+        check_positive(self, "timeout", "port")
+        _check_keep_alive(self.keep_alive_initial_delay)
         if self.family not in (0, 4, 6):
             raise ValueError(f"option family is {self.family}: expected 0, 4 or 6")
         if not self.host or _NO_HOST.intersection(self.host):
@@ -82,7 +90,7 @@ class ListenerOptions:
         host: a name or an address; None for all of the machine's.
         port: the TCP port; 0 for a free one.
         path: the path of a unix socket, instead of host and port.
-        backlog: how many connections may wait to be accepted. 511, as in Node.
+        backlog: how many connections may wait to be accepted; None for the server's ``backlog``.
         ipv6_only: whether ``::`` leaves IPv4 alone. False.
         reuse_port: let several processes listen on the same port.
         exclusive: share the port with nobody, which is so anyhow unless there is ``reuse_port``.
@@ -91,7 +99,7 @@ class ListenerOptions:
     host: str | None = None
     port: int = 0
     path: str | None = None
-    backlog: int = 511
+    backlog: int | None = None
     ipv6_only: bool = False
     reuse_port: bool = False
     exclusive: bool = False
@@ -123,7 +131,8 @@ class ServerSocketOptions(TLSOptions):
     keep_alive_initial_delay: float | None = None
 
     def __post_init__(self) -> None:
-        check_positive(self, "handshake_timeout", "keep_alive_initial_delay")
+        check_positive(self, "handshake_timeout")
+        _check_keep_alive(self.keep_alive_initial_delay)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +184,7 @@ class SocketServerOptions(ServerOptions):
         secure: TLS or plain. True.
         listener_options: see `ListenerOptions`.
         server_options: see `ServerSocketOptions`.
+        backlog: how many connections may wait to be accepted. 511, as in Node.
     """
 
     callback_connect: Callable[..., object] | None = None
@@ -185,6 +195,7 @@ class SocketServerOptions(ServerOptions):
     secure: bool = True
     listener_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     server_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    backlog: int = 511
 
     def __post_init__(self) -> None:
         ServerOptions.__post_init__(self)

@@ -119,15 +119,22 @@ async def server(
         on_message=wrap_hook(settings.message_handler, "message_handler", "message", "socket"),
     )
     native = _native(settings, listening, accepted)
-    listeners = await open_listeners(listening.host, listening.port, native, ipv6_only=listening.ipv6_only)
+    # For all of the machine's addresses there is a socket for IPv4 beside that for IPv6, which must leave it the port.
+    ipv6_only = listening.ipv6_only or listening.host is None
+    listeners = await open_listeners(listening.host, listening.port, native, ipv6_only=ipv6_only)
 
     async def serve_stream(server: Server, stream: ByteStream) -> None:
         if isinstance(stream, SocketStream):
-            stream.configure(
-                no_delay=accepted.no_delay,
-                keep_alive=accepted.keep_alive,
-                keep_alive_delay=accepted.keep_alive_initial_delay,
-            )
+            try:
+                stream.configure(
+                    no_delay=accepted.no_delay,
+                    keep_alive=accepted.keep_alive,
+                    keep_alive_delay=accepted.keep_alive_initial_delay,
+                )
+            except OSError as exc:  # some systems say so when the client has gone
+                log_no_connection(connection_logger("anyws.server", stream), exc)
+                await anyio.aclose_forcefully(stream)
+                return
         await _Connection(server, stream, hooks, accepted.handshake_timeout).serve()
 
     listener = Server(listeners, serve_stream, with_default_hosts(native, listeners))
@@ -154,7 +161,7 @@ def _native(settings: SocketServerOptions, listening: ListenerOptions, accepted:
         subprotocols=names,
         sub_protocol=None,
         path=listening.path or settings.path,
-        backlog=listening.backlog,
+        backlog=settings.backlog if listening.backlog is None else listening.backlog,
         reuse_port=listening.reuse_port or settings.reuse_port,
     )
 

@@ -40,6 +40,8 @@ C = TypeVar("C", bound=ConnectionClosed)
 _READ_SIZE = 65536  # above it the allocator maps fresh pages for every read
 # A Close that is written in passing, when a block is cancelled, may take no longer than this. Seconds.
 _PARTING_TIME = 0.05
+# How long a peer may take to end TCP, once both have sent a Close and we have ended our side. Seconds.
+_LINGER = 1
 
 
 class _Ending(enum.Enum):
@@ -206,7 +208,9 @@ class Link:
                 self._closing.set()
                 self._wake_users()
                 await self._write_rest()
-                await end_stream(self.stream)
+                # Once the peer's Close has come, nothing follows that a reset could destroy.
+                with anyio.move_on_after(None if self.core.close_received is None else _LINGER):
+                    await end_stream(self.stream)
                 self._tasks.cancel_scope.cancel()
         except Exception:
             self._detail = self._detail or "internal error"

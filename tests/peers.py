@@ -298,9 +298,11 @@ async def meeting(ours: Side, *, trailing: bytes = b"", **options: Any) -> Async
     else:
         opened = anyws.accept(peer.stream, **options)
     async with opened as websocket:
-        yield websocket, peer
-        peer.go_on_reading()
-        peer.send_eof()
+        try:
+            yield websocket, peer
+        finally:
+            peer.go_on_reading()
+            peer.send_eof()
     assert peer.stream.is_closed
 
 
@@ -390,9 +392,13 @@ def on_mock_clock(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, N
     return run
 
 
-@types.coroutine
-def cancelling_at(step: int, scope: anyio.CancelScope, block: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+async def cancelling_at(step: int, scope: anyio.CancelScope, block: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine, and cancel the scope where it suspends for the n-th time (from 0)."""
+    await _cancelling_at(step, scope, block)
+
+
+@types.coroutine
+def _cancelling_at(step: int, scope: anyio.CancelScope, block: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
     resume: Callable[[], Any] = functools.partial(block.send, None)
     count = 0
     while True:

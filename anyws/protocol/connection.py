@@ -177,7 +177,7 @@ class Connection:
             close = parse_close(part.payload)
             self.close_received = close
             if self.state is State.OPEN:
-                self._queue_close(Close(close.code))
+                self._queue_close(close)
             self.state = State.CLOSED
             events.append(close)
 

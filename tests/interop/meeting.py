@@ -16,7 +16,7 @@ import anyws
 
 from .peer import Peer
 
-__all__ = ["Meeting", "Side", "new_path"]
+__all__ = ["Encounter", "Meeting", "Side", "new_path"]
 
 Side = Literal["client", "server"]
 

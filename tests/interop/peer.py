@@ -52,8 +52,7 @@ class Peer:
     async def report(self, path: str) -> dict[str, Any]:
         """Wait for what it has to say about the connection with this path, which must be unique."""
         while path not in self._reports:
-            report = await anyio.to_thread.run_sync(self._next_line, abandon_on_cancel=True)
-            self._reports[report.pop("path")] = report
+            await anyio.to_thread.run_sync(self._take_report, abandon_on_cancel=True)
         return self._reports.pop(path)
 
     def end(self) -> None:
@@ -75,8 +74,15 @@ class Peer:
             self._lines.put(line)
         self._lines.put("")
 
+    def _take_report(self) -> None:
+        report = self._next_line()
+        self._reports[report.pop("path")] = report
+
     def _next_line(self) -> dict[str, Any]:
-        line = self._lines.get(timeout=_ANSWER)
+        try:
+            line = self._lines.get(timeout=_ANSWER)
+        except queue.Empty:
+            raise TimeoutError(f"the peer said nothing for {_ANSWER} s") from None
         if not line:
             self._lines.put("")
             raise EOFError("the peer has ended")

@@ -38,11 +38,11 @@ EXPECTED = {
         {"code": 4321, "reason": "tschüß", "wasClean": True},
         {"code": 1005, "reason": "", "wasClean": True},
     ],
-    # A browser says what the server answered; and we answer with the code alone.
+    # A browser says what the server answered: the same code and reason.
     "closedByPage": [
         {"code": 1005, "reason": "", "wasClean": True},
-        {"code": 1000, "reason": "", "wasClean": True},
-        {"code": 4321, "reason": "", "wasClean": True},
+        {"code": 1000, "reason": "done", "wasClean": True},
+        {"code": 4321, "reason": "tschüß", "wasClean": True},
     ],
     "refused": {"event": "error", "code": 1006, "reason": "", "wasClean": False},
     "foreign": {"event": "error", "code": 1006, "reason": "", "wasClean": False},

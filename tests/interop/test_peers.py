@@ -41,7 +41,7 @@ def command_of(name: str) -> list[str]:
     if name != "ws":
         module = PYTHON_PEERS[name]
         try:
-            found = importlib.util.find_spec(module) is not None and importlib.util.find_spec("trio") is not None
+            found = importlib.util.find_spec(module) is not None
         except ModuleNotFoundError:
             found = False
         if not found:

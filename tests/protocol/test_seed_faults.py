@@ -144,7 +144,7 @@ def test_a_close_echo_is_no_message_and_ends_the_connection(role: Role) -> None:
     theirs.send_close(1001, "bye")
     assert transfer(theirs, ours) == [Close(1001, "bye")]
     assert ours.state is State.CLOSED
-    assert transfer(ours, theirs) == [Close(1001)]
+    assert transfer(ours, theirs) == [Close(1001, "bye")]
     assert theirs.state is State.CLOSED
     assert [ours.is_server_done, theirs.is_server_done] == [role is Role.SERVER, role is Role.CLIENT]
     assert not ours.has_data_to_send
