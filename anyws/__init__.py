@@ -16,6 +16,7 @@ from .callback_options import (
     SocketServerOptions,
 )
 from .callback_server import Ready, server
+from .certificates import TLSOptions
 from .client import connect
 from .exceptions import ConnectionBroken, ConnectionClosed, ConnectionClosedLocally, ConnectionEnded
 from .options import AcceptOptions, ClientOptions, ConnectionOptions, ServerOptions
@@ -76,6 +77,7 @@ __all__ = [
     "Socket",
     "SocketAddresses",
     "SocketServerOptions",
+    "TLSOptions",
     "WebSocket",
     "WebSocketError",
     "__version__",

@@ -48,24 +48,30 @@ def get_address(socket: object) -> SocketAddresses:
     Raises:
         TypeError: it is none of these.
     """
-    if isinstance(socket, TypedAttributeProvider):
-        raw = socket.extra(SocketAttribute.raw_socket, None)
-        if raw is None:
-            return SocketAddresses(
-                _address(socket.extra(SocketAttribute.local_address, None)),
-                _address(socket.extra(SocketAttribute.remote_address, None)),
-            )
+    if isinstance(socket, type):
+        raise TypeError(f"a network socket was expected, not {type(socket).__name__}")
+    if (
+        isinstance(socket, TypedAttributeProvider)
+        and (raw := socket.extra(SocketAttribute.raw_socket, None)) is not None
+    ):
         return _of_raw_socket(raw)
+    # AnyIO's TLSListener, trio's SSLStream and SSLListener
+    for wrapped in ("listener", "transport_stream", "transport_listener"):
+        if (inner := getattr(socket, wrapped, None)) is not None:
+            return get_address(inner)
+    if isinstance(socket, TypedAttributeProvider):
+        return SocketAddresses(
+            _address(socket.extra(SocketAttribute.local_address, None)),
+            _address(socket.extra(SocketAttribute.remote_address, None)),
+        )
     if callable(get_extra_info := getattr(socket, "get_extra_info", None)):  # asyncio's transports and writers
         return SocketAddresses(_address(get_extra_info("sockname")), _address(get_extra_info("peername")))
     if hasattr(socket, "getsockname"):
         return _of_raw_socket(socket)
     if hasattr(inner := getattr(socket, "socket", None), "getsockname"):  # trio's SocketStream and SocketListener
         return _of_raw_socket(inner)
-    if inner := getattr(socket, "sockets", None):  # asyncio's Server
-        return _of_raw_socket(inner[0])
-    if (inner := getattr(socket, "transport_stream", None)) is not None:  # trio's SSLStream
-        return get_address(inner)
+    if (listening := getattr(socket, "sockets", None)) is not None:  # asyncio's Server; none when it is closed
+        return _of_raw_socket(listening[0]) if listening else SocketAddresses(None, None)
     raise TypeError(f"a network socket was expected, not {type(socket).__name__}")
 
 

@@ -98,11 +98,11 @@ def server_context(
 def _configure(context: ssl.SSLContext, options: TLSOptions) -> None:
     if options.ca is not None:
         for authority in [options.ca] if isinstance(options.ca, str | bytes | os.PathLike) else options.ca:
-            text = _text(authority, "ca")
+            text = _text(authority, "ca").encode("ascii", "replace").decode()  # comments may be in any language
             try:
                 context.load_verify_locations(cadata=text)
-            except ssl.SSLError as exc:
-                raise ValueError(f"option ca: not a PEM certificate ({exc.reason})") from exc
+            except (ssl.SSLError, ValueError) as exc:
+                raise ValueError(f"option ca: not a PEM certificate ({exc})") from exc
     if options.cert is not None:
         _load_certificate(context, options.cert, options.key, options.passphrase)
     elif options.key is not None:
@@ -136,29 +136,49 @@ def _load_certificate(context: ssl.SSLContext, cert: PEM, key: PEM | None, passp
 
 def _text(pem: PEM, name: str) -> str:
     """The PEM text; a `str` or bytes without a PEM header is a path."""
-    if isinstance(pem, bytes):
-        pem = pem.decode("latin-1")
-    if isinstance(pem, str) and _BEGIN in pem:
+    pem = _plain(pem, name)
+    if _BEGIN in pem:
         return pem
     try:
         with open(pem, encoding="latin-1") as file:
             return file.read()
     except (OSError, ValueError) as exc:
-        shown = str(pem)[:60]
-        raise FileNotFoundError(f"option {name}: neither PEM nor the path of a readable file: {shown!r}") from exc
+        raise _not_found(pem, name) from exc
+
+
+def _plain(pem: PEM, name: str) -> str:
+    if not isinstance(pem, str | bytes | os.PathLike):  # a number would be taken for a file descriptor
+        raise TypeError(f"option {name} is PEM text, PEM bytes or a path, not {type(pem).__name__}")
+    if isinstance(pem, bytes):
+        return pem.decode("latin-1") if _BEGIN.encode() in pem else os.fsdecode(pem)
+    return os.fspath(pem)
+
+
+def _not_found(pem: str, name: str) -> FileNotFoundError:
+    # What has several lines is no path, but perhaps a key, which no message must show.
+    shown = "a text" if "\n" in pem else repr(pem[:60])
+    return FileNotFoundError(f"option {name}: neither PEM nor the path of a readable file: {shown}")
 
 
 @contextmanager
 def _as_file(pem: PEM | None, name: str) -> Generator[str | None, None, None]:
-    """A file with the PEM text, that only we can read, as long as the block: ssl loads these from files only."""
+    """The path of a file with the PEM text, as long as the block: ssl loads these from files only."""
     if pem is None:
         yield None
         return
-    text = _text(pem, name)
-    descriptor, path = tempfile.mkstemp(suffix=".pem")
+    pem = _plain(pem, name)
+    if _BEGIN not in pem:
+        try:
+            with open(pem, "rb"):
+                pass
+        except (OSError, ValueError) as exc:
+            raise _not_found(pem, name) from exc
+        yield pem
+        return
+    descriptor, path = tempfile.mkstemp(suffix=".pem")  # that only we can read
     try:
         with open(descriptor, "w", encoding="latin-1") as file:
-            file.write(text)
+            file.write(pem)
         yield path
     finally:
         os.unlink(path)

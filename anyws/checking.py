@@ -95,8 +95,8 @@ def _annotations(options_class: Any) -> dict[str, Any]:
 
 def _unknown_option(name: str, known: Mapping[str, object], where: str) -> str:
     plain = str(name).replace("-", "_")
-    nearest = difflib.get_close_matches(plain, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {nearest[0]}?" if nearest else f"; known are {', '.join(sorted(known))}"
+    nearest = difflib.get_close_matches(plain, known, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(nearest)}?" if nearest else f"; known are {', '.join(sorted(known))}"
     return f"{where} has no option {name}{hint}"
 
 

@@ -53,6 +53,8 @@ async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerato
     """
     settings = build_options(ClientOptions, options, where="connect()")
     target = parse_uri(uri)
+    if settings.ssl_context is not None and not target.secure:
+        raise ValueError("ssl_context is given, but the URI says no TLS: expected wss:// or https://")
     with deadline(settings.open_timeout, f"connecting to {target.host_header}"):
         stream = await _connect_stream(target, settings) if settings.stream is None else settings.stream
         if target.secure:

@@ -114,8 +114,11 @@ class Link:
             discard: whether the messages that have come or still come are dropped.
 
         Raises:
+            TypeError: the code is no `int`, or the reason no `str`.
             ValueError: the code cannot be sent.
         """
+        if not isinstance(reason, str):
+            raise TypeError(f"a close reason is a str, not {type(reason).__name__}")
         if self.core.state is State.OPEN:
             self.core.send_close(code, reason)
             self.logger.debug("sent Close %s", self.core.close_sent)

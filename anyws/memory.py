@@ -94,7 +94,12 @@ def memory_stream_pair(capacity: int = 65536) -> tuple[MemoryStream, MemoryStrea
     """Return two streams, each the other's peer.
 
     Args:
-        capacity: how many bytes may be on their way in each direction before sending waits.
+        capacity: how many bytes may be on their way in each direction before sending waits; at least 1.
+
+    Raises:
+        ValueError: the capacity is below 1, so nothing could ever be sent.
     """
+    if capacity < 1:
+        raise ValueError(f"capacity is {capacity}: expected at least 1")
     one, other = _Pipe(capacity), _Pipe(capacity)
     return MemoryStream(one, other), MemoryStream(other, one)

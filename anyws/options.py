@@ -14,9 +14,11 @@ from typing import TypedDict
 from anyio.abc import ByteStream, Listener
 
 from .checking import check_positive
+from .protocol.client_handshake import check_request_headers
 from .protocol.extensions import parse_extensions
-from .protocol.headers import HeadersLike
+from .protocol.headers import HeadersLike, check_header
 from .protocol.http11 import Request, Response
+from .protocol.server_handshake import check_response_headers
 from .protocol.subprotocols import SubprotocolSelector, check_subprotocols
 
 __all__ = [
@@ -116,6 +118,9 @@ class ClientOptions(ConnectionOptions):
         # super() without arguments does not know the class that slots=True makes anew.
         ConnectionOptions.__post_init__(self)
         check_positive(self, "open_timeout", "happy_eyeballs_delay")
+        object.__setattr__(self, "headers", check_request_headers(self.headers))
+        if self.origin is not None:
+            check_header("Origin", self.origin)
         check_subprotocols(self.subprotocols)
         if self.extensions is not None:
             parse_extensions(self.extensions)
@@ -158,6 +163,7 @@ class AcceptOptions(ConnectionOptions):
     def __post_init__(self) -> None:
         ConnectionOptions.__post_init__(self)
         check_positive(self, "open_timeout", "max_head_bytes", "max_headers")
+        object.__setattr__(self, "headers", check_response_headers(self.headers))
         if not callable(self.subprotocols):
             check_subprotocols(self.subprotocols)
 

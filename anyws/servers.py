@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import anyio
+from anyio import TypedAttributeProvider
 from anyio.abc import AsyncResource, ByteStream, Listener, SocketAttribute, SocketListener, TaskGroup, TaskStatus
 
 from .link import Link
@@ -30,7 +31,7 @@ class _StreamHandler(Protocol):
     def __call__(self, server: Server, stream: ByteStream, /) -> Awaitable[None]: ...
 
 
-class Server(AsyncResource):
+class Server(AsyncResource, TypedAttributeProvider):
     """A listening server, from `serve` or `open_server`.
 
     ``extra()`` gives the typed attributes of its first listener.

@@ -56,6 +56,7 @@ async def connected_pair(
 async def _open(
     uri: str, streams: tuple[ByteStream, ByteStream], client_options: Options, server_options: Options
 ) -> tuple[WebSocket, Link, WebSocket, Link]:
+    target = parse_uri(uri)
     client_settings = build_options(ClientOptions, client_options, where="client_options")
     server_settings = build_options(AcceptOptions, server_options, where="server_options")
     accepted: list[tuple[WebSocket, Link]] = []
@@ -72,7 +73,7 @@ async def _open(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(accept)
         try:
-            connected = await connect_link(streams[0], parse_uri(uri), client_settings)
+            connected = await connect_link(streams[0], target, client_settings)
         except Exception as exc:
             failures.insert(0, exc)
     if connected is None or not accepted:
@@ -180,9 +181,9 @@ async def scripted_peer(
     )
     peer_stream = streams[0 if server else 1]
     websocket, link = (accepted, server_link) if server else (client, client_link)
-    try:
-        async with running(websocket, link):
+    async with running(websocket, link):
+        try:
             yield websocket, ScriptedPeer(peer_stream, Role.CLIENT if server else Role.SERVER)
-    finally:
-        with anyio.CancelScope(shield=True):
+        finally:
+            # The end of the block is the end of the peer, so that nobody waits for its Close.
             await anyio.aclose_forcefully(peer_stream)

@@ -133,6 +133,7 @@ class WebSocket(ObjectStream[str | bytes]):
             reason: cut at 123 bytes of UTF-8.
 
         Raises:
+            TypeError: the code is no `int`, or the reason no `str`.
             ValueError: the code cannot be sent.
         """
         self._link.begin_close(code, reason, discard=True)

@@ -2,6 +2,7 @@
 
 import builtins
 import dataclasses
+import inspect
 
 from sphinx.application import Sphinx
 from sphinx.util.typing import stringify_annotation
@@ -29,6 +30,7 @@ default_role = "py:obj"  # `name` in a docstring is a link
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_maximum_signature_line_length = 100
+toc_object_entries_show_parents = "hide"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_attr_annotations = False  # see show_attributes
@@ -49,16 +51,17 @@ nitpick_ignore_regex = [
 
 def show_attributes(_: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Show each attribute of a class with its type, and each field of a dataclass with its default."""
-    if what not in ("class", "exception"):
+    if not isinstance(obj, type):
         return
-    types, defaults = {}, {}
+    types: dict[str, object] = {}
     for base in reversed(obj.__mro__):
-        types |= base.__dict__.get("__annotations__", {})
+        types |= inspect.get_annotations(base)
+    defaults: dict[str, object] = {}
     if dataclasses.is_dataclass(obj):
         fields = dataclasses.fields(obj)
         defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
     for number, line in reversed(list(enumerate(lines))):
-        directive, _, attribute = line.partition(":: ")
+        directive, _colons, attribute = line.partition(":: ")
         if directive == ".. attribute" and attribute in types:
             lines.insert(number + 1, f"   :type: {shown_type(types[attribute])}")
             if attribute in defaults:

@@ -27,5 +27,5 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     try:
         anyio.run(main, arguments.host, arguments.port, backend=arguments.backend)
-    except KeyboardInterrupt:
+    except* KeyboardInterrupt:
         pass

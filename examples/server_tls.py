@@ -80,5 +80,5 @@ async def main() -> None:
 if __name__ == "__main__":
     try:
         anyio.run(main, backend=arguments.backend)
-    except KeyboardInterrupt:
+    except* KeyboardInterrupt:
         pass

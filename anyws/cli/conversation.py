@@ -38,6 +38,7 @@ class Conversation:
 
     async def run(self, stop: Stop) -> int:
         """Talk until the end; return the exit status."""
+        is_clean = False
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._send_lines)
             tasks.start_soon(self._close_when_asked, stop)

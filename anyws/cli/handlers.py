@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+from typing import Any, cast
 
 import anyio
 
@@ -65,7 +66,7 @@ def load_handler(name: str) -> Handler:
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        found = importlib.import_module(module_name)
+        found: Any = importlib.import_module(module_name)
     except ImportError as exc:
         raise ValueError(f"{name!r}: {exc}") from exc
     for attribute in attributes.split("."):
@@ -74,5 +75,4 @@ def load_handler(name: str) -> Handler:
         found = getattr(found, attribute)
     if not callable(found):
         raise ValueError(f"{name!r} is not callable: expected an async function that takes a WebSocket")
-    handler: Handler = found
-    return handler
+    return cast(Handler, found)

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from .errors import HandshakeError, HandshakeRefused
 from .exchange import ClientExchange, InvalidHead
 from .extensions import parse_extensions
-from .headers import Headers, HeadersLike, check_header, split_list
+from .headers import Headers, HeadersLike, check_header, check_headers, split_list
 from .http11 import Request, Response
 from .keys import VERSION, accept_value
 from .subprotocols import check_subprotocols
 from .uri import WebSocketURI
 
-__all__ = ["ClientHandshake"]
+__all__ = ["ClientHandshake", "check_request_headers"]
 
 # Headers that the opening handshake owns: a caller that sets them would break it.
 _RESERVED = frozenset(
@@ -31,6 +31,19 @@ _RESERVED = frozenset(
         "upgrade",
     }
 )
+
+
+def check_request_headers(headers: HeadersLike) -> Headers:
+    """Check the headers that a caller adds to the request, and return them.
+
+    Raises:
+        TypeError: a name or a value is not a `str`.
+        ValueError: one cannot be sent, or belongs to the opening handshake.
+    """
+    checked = check_headers(headers, reserved=_RESERVED)
+    if len(checked.get_all("host")) > 1:
+        raise ValueError("header Host is given twice")
+    return checked
 
 
 class ClientHandshake:
@@ -72,7 +85,7 @@ class ClientHandshake:
             parse_extensions(extensions)
             check_header("Sec-WebSocket-Extensions", extensions)
         self.request: Request = Request(
-            target=uri.resource, headers=self._headers(uri, Headers(headers), extensions, origin)
+            target=uri.resource, headers=self._headers(uri, check_request_headers(headers), extensions, origin)
         )
         self._exchange = ClientExchange(max_bytes=max_head_bytes, max_headers=max_headers, max_body=max_body_bytes)
         self.subprotocol: str | None = None
@@ -110,12 +123,6 @@ class ClientHandshake:
         return response
 
     def _headers(self, uri: WebSocketURI, extra: Headers, extensions: str | None, origin: str | None) -> Headers:
-        for name, value in extra.multi_items():
-            check_header(name, value)
-            if name.lower() in _RESERVED:
-                raise ValueError(f"header {name} belongs to the opening handshake and cannot be set")
-        if len(extra.get_all("host")) > 1:
-            raise ValueError("header Host is given twice")
         pairs = [
             ("Upgrade", "websocket"),
             ("Connection", "Upgrade"),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
-__all__ = ["Headers", "HeadersLike", "check_header", "is_token", "split_list"]
+__all__ = ["Headers", "HeadersLike", "check_header", "check_headers", "is_token", "split_list"]
 
 HeadersLike = Mapping[str, str] | Iterable[tuple[str, str]]
 """What callers may pass for headers: a mapping, or (name, value) pairs where names may repeat."""
@@ -41,6 +41,25 @@ def check_header(name: str, value: str) -> None:
 def split_list(value: str) -> list[str]:
     """Split a comma-separated list without quoted strings; drop white space and empty elements (RFC 9110, 5.6.1)."""
     return [element for part in value.split(",") if (element := part.strip(" \t"))]
+
+
+def check_headers(headers: HeadersLike, *, reserved: frozenset[str]) -> Headers:
+    """Check the headers that a caller adds to an opening handshake, and return them.
+
+    Args:
+        headers: the headers.
+        reserved: the names, in lower case, that belong to the opening handshake.
+
+    Raises:
+        TypeError: a name or a value is not a `str`.
+        ValueError: a header cannot be sent, or belongs to the opening handshake.
+    """
+    checked = Headers(headers)
+    for name, value in checked.multi_items():
+        check_header(name, value)
+        if name.lower() in reserved:
+            raise ValueError(f"header {name} belongs to the opening handshake and cannot be set")
+    return checked
 
 
 class Headers(Mapping[str, str]):

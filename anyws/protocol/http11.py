@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 from .headers import Headers, HeadersLike, check_header, split_list
 
@@ -25,12 +26,14 @@ class Request:
         headers: the headers.
         method: the method, ``GET`` for an opening handshake.
         http_version: such as ``1.1``.
+        state: for what a request hook finds out and a handler wants to know, such as the user.
     """
 
     target: str
     headers: Headers
     method: str = "GET"
     http_version: str = "1.1"
+    state: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def path(self) -> str:

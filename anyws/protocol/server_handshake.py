@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 from .errors import HandshakeRefused
 from .exchange import InvalidHead, ServerExchange
 from .extensions import parse_extensions
-from .headers import Headers, HeadersLike, check_header, is_token, split_list
+from .headers import Headers, HeadersLike, check_headers, is_token, split_list
 from .http11 import Request, Response
 from .keys import VERSION, accept_value, is_valid_key
 from .subprotocols import SubprotocolSelector, check_subprotocols, prefer
 
-__all__ = ["ServerHandshake", "check_answer"]
+__all__ = ["ServerHandshake", "check_answer", "check_response_headers"]
 
 _UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 # RFC 9110, 7.8: who sends Upgrade also sends the connection option; and a refusal ends the connection.
@@ -34,6 +34,16 @@ _RESERVED = frozenset(
         "upgrade",
     }
 )
+
+
+def check_response_headers(headers: HeadersLike) -> Headers:
+    """Check the headers that a caller adds to the 101, and return them.
+
+    Raises:
+        TypeError: a name or a value is not a `str`.
+        ValueError: one cannot be sent, or belongs to the opening handshake.
+    """
+    return check_headers(headers, reserved=_RESERVED)
 
 
 def check_answer(response: Response) -> None:
@@ -124,11 +134,7 @@ class ServerHandshake:
         assert self.request is not None
         if not self.request.asks_for_websocket:
             raise self.refusal(426, "a WebSocket opening handshake was expected", _UPGRADE_REQUIRED)
-        extra = Headers(headers).multi_items()
-        for name, value in extra:
-            check_header(name, value)
-            if name.lower() in _RESERVED:
-                raise ValueError(f"header {name} belongs to the opening handshake and cannot be set")
+        extra = check_response_headers(headers).multi_items()
         self.subprotocol = self._agreed_subprotocol()
         pairs = [
             *_UPGRADE,

@@ -10,10 +10,10 @@ import anyio
 from anyio.abc import SocketStream
 
 import anyws
+from tests.peers import REQUEST, StreamPeer
 from tests.pems import Pems
-from tests.peers import REQUEST
 
-__all__ = ["Calls", "plain_client", "plain_server", "raw_client", "tls_client", "tls_server"]
+__all__ = ["Calls", "answer", "plain_client", "plain_server", "raw_client", "tls_client", "tls_server"]
 
 Options = Mapping[str, Any]
 
@@ -85,6 +85,12 @@ async def raw_client(server: anyws.Server, request: bytes = REQUEST) -> SocketSt
     stream = await anyio.connect_tcp(host, port)
     await stream.send(request)
     return stream
+
+
+async def answer(server: anyws.Server, request: bytes = REQUEST) -> bytes:
+    """Send a request and return all that comes back."""
+    async with await raw_client(server, request) as stream:
+        return await StreamPeer(stream, "server").rest()
 
 
 def _target(server: anyws.Server, more: Options | None) -> dict[str, Any]:

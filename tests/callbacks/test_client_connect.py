@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 import trustme
+from anyio.streams.tls import TLSAttribute
 
 import anyws
 from tests.callbacks.ends import Calls, plain_client, plain_server, tls_client, tls_server
@@ -20,9 +21,14 @@ from tests.pems import Pems
 @asynccontextmanager
 async def headers_of(**options: Any) -> AsyncIterator[tuple[anyws.Headers, anyws.Socket]]:
     """Connect with these options; give what the server saw of them."""
+
+    def on_connect(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+        headers.append(header_values)
+        ready()
+
     headers: list[anyws.Headers] = []
     async with (
-        plain_server(callback_connect=lambda values, _socket, ready: (headers.append(values), ready())) as server,
+        plain_server(callback_connect=on_connect) as server,
         plain_client(server, **options) as socket,
     ):
         yield headers[0], socket
@@ -314,7 +320,7 @@ async def test_a_resource_begins_with_a_slash(resource: str) -> None:
 
 async def test_secure_by_default(pems: Pems) -> None:
     async with tls_server(pems) as server, tls_client(server, pems) as socket:
-        assert socket.extra(anyio.streams.tls.TLSAttribute.tls_version).startswith("TLSv1.")
+        assert socket.extra(TLSAttribute.tls_version).startswith("TLSv1.")
         assert await socket.ping() >= 0
 
 

@@ -27,6 +27,11 @@ def raw(stream: Any) -> sockets.socket:
     return found
 
 
+def names_in(socket: anyws.Socket) -> Any:
+    certificate: Any = socket.extra(TLSAttribute.peer_certificate)
+    return certificate["subjectAltName"]
+
+
 async def try_port(port: int, **options: Any) -> None:
     async with plain_server(listener_options={"host": "127.0.0.1", "port": port, **options}):
         pass
@@ -61,21 +66,28 @@ async def test_a_path_that_is_also_a_host() -> None:
             pytest.fail("two places")
 
 
-@pytest.mark.parametrize(("given", "expected"), [({}, 511), ({"backlog": 7}, 7)])
-async def test_backlog(monkeypatch: pytest.MonkeyPatch, given: dict[str, int], expected: int) -> None:
-    backlogs = Calls()
-    listen = sockets.socket.listen
-    monkeypatch.setattr(sockets.socket, "listen", lambda self, backlog: (backlogs(backlog), listen(self, backlog)))
-    async with plain_server(listener_options={"host": "127.0.0.1", **given}):
-        assert backlogs.seen == [expected]
+@pytest.fixture
+def backlogs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What `listen` is called with."""
+
+    def listen(self: sockets.socket, backlog: int) -> None:
+        seen.append(backlog)
+        original(self, backlog)
+
+    seen: list[int] = []
+    original = sockets.socket.listen
+    monkeypatch.setattr(sockets.socket, "listen", listen)
+    return seen
 
 
-async def test_backlog_of_the_native_api(monkeypatch: pytest.MonkeyPatch) -> None:
-    backlogs = Calls()
-    listen = sockets.socket.listen
-    monkeypatch.setattr(sockets.socket, "listen", lambda self, backlog: (backlogs(backlog), listen(self, backlog)))
-    async with plain_server(backlog=9):
-        assert backlogs.seen == [9]
+async def test_backlog(backlogs: list[int]) -> None:
+    listening: dict[str, Any] = {"host": "127.0.0.1"}
+    async with (
+        plain_server(listener_options=listening),
+        plain_server(listener_options={**listening, "backlog": 7}),
+        plain_server(listener_options=listening, backlog=9),
+    ):
+        assert backlogs == [511, 7, 9]
 
 
 async def test_ipv6_only() -> None:
@@ -151,7 +163,7 @@ async def test_a_socket_that_cannot_be_configured_does_not_end_the_server(monkey
 
     async with plain_server() as server:
         monkeypatch.setattr("anyws.transport.stream.SocketStream.configure", refuse)
-        async with await raw_client(server) as stream:
+        async with await raw_client(server, b"") as stream:
             await StreamPeer(stream, "server").rest()
         async with plain_client(server) as socket:
             assert await socket.ping() >= 0
@@ -228,14 +240,12 @@ async def test_sni_callback_chooses_the_certificate(pems: Pems, certificate_auth
         tls_client(server, pems, socket_options={"servername": "other.example"}) as other,
         tls_client(server, pems, socket_options={"servername": "localhost"}) as usual,
     ):
-        assert other.extra(TLSAttribute.peer_certificate)["subjectAltName"] == (("DNS", "other.example"),)
-        assert ("DNS", "localhost") in usual.extra(TLSAttribute.peer_certificate)["subjectAltName"]
+        assert names_in(other) == (("DNS", "other.example"),)
+        assert ("DNS", "localhost") in names_in(usual)
         assert names.seen == ["other.example", "localhost"]
 
 
-async def test_an_exception_of_sni_callback_ends_one_connection(
-    pems: Pems, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_exception_of_sni_callback_ends_one_connection(pems: Pems, monkeypatch: pytest.MonkeyPatch) -> None:
     """And is reported as ssl does, to `sys.unraisablehook`."""
 
     def choose(name: str | None) -> None:

@@ -1,0 +1,74 @@
+"""Starts commands as processes, with limits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = ["LIMIT", "ROOT", "Process", "run_anyws", "start", "start_anyws"]
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 30  # seconds, for what should take one
+
+
+class Process(subprocess.Popen[str]):
+    """A process that was started, with text pipes."""
+
+    def expect_line(self, wanted: str) -> str:
+        """Read stdout up to a line that has this text, and return that line."""
+        assert self.stdout is not None
+        for line in self.stdout:
+            if wanted in line:
+                return line.rstrip("\n")
+        raise AssertionError(f"the process ended before it printed {wanted!r}")
+
+    def write_line(self, line: str) -> None:
+        """Write one line to stdin."""
+        assert self.stdin is not None
+        self.stdin.write(f"{line}\n")
+        self.stdin.flush()
+
+    def stop(self, number: int = signal.SIGINT) -> tuple[int, str, str]:
+        """Send a signal, and wait for the end."""
+        self.send_signal(number)
+        return self.finish()
+
+    def finish(self) -> tuple[int, str, str]:
+        """Close stdin, wait for the end, and return the exit status and what else came on stdout and stderr."""
+        out, err = self.communicate(timeout=LIMIT)
+        return self.returncode, out, err or ""
+
+
+@contextmanager
+def start(command: Sequence[object], **options: Any) -> Iterator[Process]:
+    """Run a process beside a block; it must end within the block, or is killed."""
+    settings: dict[str, Any] = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "cwd": ROOT,
+    } | options
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "TERM": "xterm"}
+    with Process(list(map(str, command)), text=True, encoding="utf-8", env=environment, **settings) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def start_anyws(*arguments: object, **options: Any) -> AbstractContextManager[Process]:
+    """Run a command of anyws beside a block."""
+    return start([sys.executable, "-m", "anyws", *arguments], **options)
+
+
+def run_anyws(*arguments: object, input: str = "", **options: Any) -> tuple[int, str, str]:
+    """Run a command of anyws to its end; return the exit status, stdout and stderr."""
+    with start_anyws(*arguments, **options) as process:
+        out, err = process.communicate(input, timeout=LIMIT)
+        return process.returncode, out, err

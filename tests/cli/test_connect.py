@@ -1,0 +1,225 @@
+"""`anyws connect`, as a process with pipes."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .commands import run_anyws, start_anyws
+
+backends = pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
+
+
+@backends
+def test_a_pipe_gets_its_answers(server: str, backend: str) -> None:
+    status, out, err = run_anyws("connect", "--backend", backend, server, input="hi\n\r\n\ngrüße\nno end")
+    assert (status, out) == (0, "hi\n\n\ngrüße\nno end\n")
+    assert err == f"connected to {server}/\nclosed: 1000\n"
+
+
+def test_a_long_input_comes_back_whole(server: str) -> None:
+    lines = "".join(f"{number} {'x' * 100}\n" for number in range(5000))
+    assert run_anyws("connect", server, input=lines)[:2] == (0, lines)
+
+
+def test_it_waits_for_answers_as_long_as_they_come(server: str) -> None:
+    assert run_anyws("connect", f"{server}/late", input="1\n2\n3\n4\n5\n")[1] == "1\n2\n3\n4\n5\n"
+
+
+def test_without_waiting_the_close_follows_the_input(server: str) -> None:
+    assert run_anyws("connect", "--wait", 0, f"{server}/late", input="1\n")[:2] == (0, "")
+
+
+def test_with_an_endless_wait_the_peer_ends(server: str) -> None:
+    with start_anyws("connect", "--wait", "inf", f"{server}/greet") as process:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.stdin = None
+        process.expect_line("red")
+        status, _, err = process.stop()
+        assert (status, err) == (0, f"connected to {server}/greet\nclosed: 1000\n")
+
+
+def test_without_any_input(server: str) -> None:
+    assert run_anyws("connect", server)[0] == 0
+    command = f'"{sys.executable}" -m anyws connect {server} <&-'
+    assert subprocess.run(command, shell=True, check=False, capture_output=True, timeout=30).returncode == 0
+
+
+def test_binary_has_a_mark_and_text_is_as_it_is(server: str) -> None:
+    status, out, _ = run_anyws("connect", f"{server}/greet")
+    assert (status, out) == (0, "grüße\n[binary, 3 bytes] 00ff10\ntwo\nlines \x1b[31mred\n")
+
+
+@backends
+@pytest.mark.parametrize(
+    ("code", "status", "line"),
+    [
+        (1000, 0, "closed: 1000 (the reason)"),
+        (1001, 0, "closed: 1001 (the reason)"),
+        (0, 0, "closed: no code"),
+        (1011, 1, "closed: 1011 (the reason)"),
+        (4000, 1, "closed: 4000 (the reason)"),
+    ],
+)
+def test_it_ends_when_the_peer_closes_though_it_waits_for_input(
+    server: str, backend: str, code: int, status: int, line: str
+) -> None:
+    with start_anyws("connect", "--backend", backend, f"{server}/close/{code}") as process:
+        assert process.wait(timeout=30) == status
+        assert process.finish() == (status, "", f"connected to {server}/close/{code}\n{line}\n")
+
+
+@backends
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_closes_cleanly(server: str, backend: str, number: int) -> None:
+    with start_anyws("connect", "--backend", backend, server) as process:
+        process.write_line("hello")
+        process.expect_line("hello")
+        assert process.stop(number) == (0, "", f"connected to {server}/\nclosed: 1000\n")
+
+
+def accept_without_answer(listener: socket.socket) -> socket.socket:
+    """Accept a connection and read the request; nothing more."""
+    connection, _ = listener.accept()
+    connection.settimeout(30)
+    while b"\r\n\r\n" not in connection.recv(65536):
+        pass
+    return connection
+
+
+def test_a_signal_while_connecting_interrupts() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        uri = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+        with start_anyws("connect", uri) as process, accept_without_answer(listener):
+            assert process.stop() == (1, "", "anyws: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (
+            b"HTTP/1.1 403 No\r\nContent-Length: 11\r\n\r\nnot\r\nyou \x1b!",
+            "the server answered 403 No: not you \\x1b!",
+        ),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "the server answered 404 Not Found"),
+        (b"HTTP/1.1 500 Oh\r\nContent-Length: 500\r\n\r\n" + b"x" * 500, f"the server answered 500 Oh: {'x' * 200}..."),
+        (b"no HTTP\r\n\r\n", None),
+        (b"", None),
+    ],
+)
+def test_a_refusal_is_one_line_and_status_1(answer: bytes, problem: str | None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        uri = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+        with start_anyws("connect", uri) as process:
+            with accept_without_answer(listener) as connection:
+                connection.sendall(answer)
+            status, out, err = process.finish()
+    assert (status, out) == (1, "")
+    assert err.count("\n") == 1
+    assert err.startswith(f"anyws: cannot connect to {uri}: {problem or ''}")
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    status, out, err = run_anyws("connect", f"ws://user:secret@127.0.0.1:{port}/")
+    assert (status, out) == (1, "")
+    assert re.fullmatch(rf"anyws: cannot connect to ws://127.0.0.1:{port}/: Connection refused.*\n", err)
+
+
+def test_a_lost_connection_is_status_1(server: str) -> None:
+    with start_anyws("serve", "--port", 0, stderr=None) as serving:
+        uri = serving.expect_line("ws://")
+        with start_anyws("connect", uri) as process:
+            process.write_line("hello")
+            process.expect_line("hello")
+            serving.kill()
+            status, _, err = process.finish()
+    assert status == 1
+    assert re.fullmatch(rf"connected to {uri}\nlost: .+\n", err)
+
+
+def test_headers_subprotocols_and_origin_are_sent() -> None:
+    with start_anyws("serve", "--port", 0, "tests.cli.peers:handler") as serving:
+        origin = serving.expect_line("ws://").replace("ws://127.0.0.1", "http://localhost").removesuffix("/")
+        options = ["--header", "X-First: 1", "--header", "X-Second:two: 2", "--origin", origin]
+        status, out, err = run_anyws(
+            "connect", *options, "--subprotocol", "a", "--subprotocol", "b", f"{origin.replace('http:', 'ws:')}/headers"
+        )
+        assert serving.stop()[0] == 0
+    assert status == 0, err
+    sent = [tuple(line.split(": ", 1)) for line in out.splitlines()]
+    wanted = [("X-First", "1"), ("X-Second", "two: 2"), ("Origin", origin), ("Sec-WebSocket-Protocol", "a, b")]
+    assert [header for header in wanted if header not in sent] == []
+
+
+def test_tls(pem_files: dict[str, Path]) -> None:
+    with start_anyws("serve", "--port", 0, "--cert", pem_files["both"]) as serving:
+        uri = serving.expect_line("wss://")
+        for options in (["--cacert", pem_files["ca"]], ["--insecure"]):
+            assert run_anyws("connect", *options, uri, input="hi\n")[:2] == (0, "hi\n")
+        status, out, err = run_anyws("connect", uri, input="hi\n")
+        assert (status, out) == (1, "")
+        assert re.fullmatch(r"anyws: cannot connect .*: its certificate is not trusted \(.+\); see --cacert.*\n", err)
+        assert serving.stop()[0] == 0
+
+
+def test_an_unusable_authority_is_one_line_and_status_1() -> None:
+    status, out, err = run_anyws("connect", "--cacert", "/none", "wss://localhost/")
+    assert (status, out) == (1, "")
+    assert re.fullmatch(r"anyws: cannot use /none: .*\n", err)
+
+
+def test_a_line_that_is_no_text_ends_the_input_with_status_1(server: str) -> None:
+    command = [sys.executable, "-X", "utf8", "-m", "anyws", "connect", server]
+    done = subprocess.run(command, input=b"first\n\xff\nlast\n", capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) in [(1, b"first\n"), (1, b"")]
+    assert b"anyws: a line is not utf-8 (invalid start byte); nothing more is sent\n" in done.stderr
+
+
+@backends
+def test_it_ends_when_nobody_reads_its_output(server: str, backend: str) -> None:
+    with start_anyws("connect", "--backend", backend, f"{server}/flood") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=30) == 1
+        assert process.stderr is not None
+        assert process.stderr.read() == f"connected to {server}/flood\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line_and_status_1(server: str) -> None:
+    with open("/dev/full", "w") as full, start_anyws("connect", f"{server}/greet", stdout=full) as process:
+        status, _, err = process.finish()
+    assert status == 1
+    assert re.fullmatch(r"connected to .*\nanyws: cannot print: .*\n", err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((), "the following arguments are required: URI"),
+        (("localhost:8765",), "expected ws, wss"),
+        (("ws://x/#fragment",), "fragment"),
+        (("--header", "none", "ws://x"), "'none': expected 'NAME: VALUE'"),
+        (("--header", "b@d: x", "ws://x"), "b@d"),
+        (("--subprotocol", "a b", "ws://x"), "subprotocol 'a b' is not a token"),
+        (("--wait", "long", "ws://x"), "argument --wait: 'long': expected a number of seconds, or inf"),
+        (("--wait", "-1", "ws://x"), "'-1': expected"),
+        (("--wait", "nan", "ws://x"), "'nan': expected"),
+        (("--backend", "curio", "ws://x"), "invalid choice: 'curio'"),
+    ],
+)
+def test_wrong_usage_is_status_2(arguments: tuple[str, ...], problem: str) -> None:
+    status, out, err = run_anyws("connect", *arguments)
+    assert (status, out) == (2, "")
+    assert problem in err
+    assert "Traceback" not in err

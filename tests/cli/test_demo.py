@@ -1,0 +1,43 @@
+"""`anyws demo`: as a process, and what it says when something is not as it should be."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from anyws.__main__ import main
+from anyws.cli import demo
+from anyws.cli.certificates import make_certificates
+from anyws.cli.scenes import HOST, SCENES
+
+from .commands import run_anyws
+
+
+def test_all_goes_as_expected() -> None:
+    status, out, err = run_anyws("demo")
+    assert (status, err) == (0, ""), out
+    assert out.endswith(f"{2 * len(SCENES)} of {2 * len(SCENES)} went as expected\n")
+    for backend in ("trio", "asyncio"):
+        assert f"{backend}: TLS\n" in out
+        assert f"{backend}: plain TCP\n" in out
+    assert out.count("client  closed: 1002 (") == 4
+
+
+def test_what_is_not_as_expected_is_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accepting = dataclasses.replace(SCENES[0], accept_unmasked=True, expected=SCENES[-1].expected)
+    monkeypatch.setattr(demo, "SCENES", [accepting])
+    assert main(["demo"]) == 1
+    out = capsys.readouterr().out
+    assert "NOT AS EXPECTED. The client should have reported: " in out
+    assert out.endswith("0 of 2 went as expected\n")
+
+
+def test_an_exception_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    ours, theirs = make_certificates(HOST), make_certificates(HOST)
+    monkeypatch.setattr(demo, "make_certificates", lambda host: dataclasses.replace(ours, authority=theirs.authority))
+    monkeypatch.setattr(demo, "SCENES", [SCENES[1]])
+    assert main(["demo"]) == 1
+    assert "client  SSLCertVerificationError (" in capsys.readouterr().out

@@ -1,0 +1,53 @@
+"""Handlers of `anyws serve`: what is hard to bring about from outside."""
+
+from __future__ import annotations
+
+import logging
+
+import anyio
+import pytest
+
+from anyws.cli.handlers import Broadcast, echo
+from anyws.testing import connected_pair
+
+HURRY = {"close_timeout": 0.1}  # of connections whose other end does not read any more
+
+
+async def test_a_slow_reader_misses_broadcasts_and_delays_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    broadcast = Broadcast()
+    message = "x" * 100_000
+    async with (
+        connected_pair(client_options=HURRY) as (sender, its_end),
+        connected_pair(client_options=HURRY) as (_slow, slow_end),
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(broadcast, its_end)
+        tasks.start_soon(broadcast, slow_end)
+        with caplog.at_level(logging.WARNING, "anyws.server"), anyio.fail_after(10):
+            while "reads too slowly and misses a message" not in caplog.text:
+                await sender.send(message)
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("make_handler", [lambda: echo, Broadcast])
+async def test_a_broken_connection_is_no_failure_of_the_handler(make_handler: type[Broadcast]) -> None:
+    async with connected_pair() as (client, server):
+        await client.aclose(4000)
+        await make_handler()(server)
+
+
+async def test_a_closed_connection_is_left_out_of_a_broadcast() -> None:
+    broadcast = Broadcast()
+    async with (
+        connected_pair() as (sender, its_end),
+        connected_pair() as (closed, closed_end),
+        connected_pair() as (reader, reader_end),
+        anyio.create_task_group() as tasks,
+    ):
+        broadcast._connections.add(closed_end)
+        tasks.start_soon(broadcast, its_end)
+        tasks.start_soon(broadcast, reader_end)
+        await closed.aclose()
+        await sender.send("hello")
+        assert await reader.receive() == "hello"
+        tasks.cancel_scope.cancel()

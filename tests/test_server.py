@@ -1,0 +1,366 @@
+"""Servers: how they start, what they tell, how they stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+import trio
+from anyio.abc import SocketAttribute, SocketListener
+
+import anyws
+
+from .peers import Peer, StreamPeer, ended, on_mock_clock, open_sockets, uri_of
+
+
+async def echo(websocket: anyws.WebSocket) -> None:
+    """Serve an echo."""
+    async for message in websocket:
+        await websocket.send(message)
+
+
+async def hello(uri: str) -> None:
+    """Be a client of an echo server."""
+    async with anyws.connect(uri) as websocket:
+        await websocket.send("hello")
+        assert await websocket.receive() == "hello"
+
+
+# -- starting ----------------------------------------------------------------------------------------------------------
+
+
+async def test_serve_in_a_task_group() -> None:
+    async with anyio.create_task_group() as tasks:
+        server: anyws.Server = await tasks.start(anyws.serve, echo, "127.0.0.1", 0)
+        ((host, port),) = server.addresses
+        assert host == "127.0.0.1"
+        assert port > 0
+        assert server.extra(SocketAttribute.local_port) == port
+        await hello(uri_of(server))
+        await server.aclose()  # and serve() returns
+
+
+def test_serve_in_a_trio_nursery() -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            server: anyws.Server = await nursery.start(anyws.serve, echo, "127.0.0.1", 0)
+            await hello(uri_of(server))
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+
+
+def test_open_server_in_an_asyncio_task_group() -> None:
+    async def main() -> None:
+        async with anyws.open_server(echo, "127.0.0.1", 0) as server, asyncio.TaskGroup() as tasks:
+            for _ in range(3):
+                tasks.create_task(hello(uri_of(server)))
+
+    asyncio.run(main())
+
+
+def test_open_server_in_trio() -> None:
+    async def main() -> None:
+        async with anyws.open_server(echo, "127.0.0.1", 0) as server, trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(hello, uri_of(server))
+
+    trio.run(main)
+
+
+async def test_the_port_is_taken() -> None:
+    async with anyws.open_server(echo, "127.0.0.1", 0) as server:
+        host, port = server.addresses[0]
+        with pytest.raises(OSError, match=f"{host} port {port}") as raised:
+            await anyws.serve(echo, host, port)
+        assert raised.value.errno == errno.EADDRINUSE
+
+
+async def test_wrong_arguments_are_told_before_anything_listens(tmp_path: Path) -> None:
+    sockets_before = open_sockets()
+    with pytest.raises(TypeError, match="the handler is an async callable, not str"):
+        await anyws.serve("127.0.0.1", "127.0.0.1")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="did you mean max_connections"):
+        await anyws.serve(echo, max_conections=5)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="path"):
+        await anyws.serve(echo, "127.0.0.1", path=str(tmp_path / "socket"))
+    with pytest.raises(ValueError, match="listeners"):
+        await anyws.serve(echo, "127.0.0.1", listeners=[])
+    assert open_sockets() == sockets_before
+
+
+async def test_several_listeners_and_those_of_anyio() -> None:
+    multi = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+    other = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+    async with anyws.open_server(echo, listeners=[*multi.listeners, *other.listeners]) as server:
+        assert [address[0] for address in server.addresses] == ["127.0.0.1"] * 2
+        assert len({address[1] for address in server.addresses}) == 2
+        for _, port in server.addresses:
+            await hello(f"ws://127.0.0.1:{port}")
+    with pytest.raises(OSError):  # noqa: PT011
+        await anyio.connect_tcp("127.0.0.1", port)
+
+
+async def test_a_multi_listener() -> None:
+    multi = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+    async with anyws.open_server(echo, listeners=[multi]) as server:
+        await hello(f"ws://127.0.0.1:{multi.extra(SocketAttribute.local_port)}")
+        assert len(server.connections) <= 1
+
+
+async def test_a_unix_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    async with anyws.open_server(echo, path=path) as server:
+        assert server.addresses == [path]
+        await hello(f"ws+unix:{path}:/chat")
+    assert not await anyio.Path(path).exists()
+
+
+async def test_connections() -> None:
+    opened: list[anyws.WebSocket] = []
+
+    async def handler(websocket: anyws.WebSocket) -> None:
+        opened.append(websocket)
+        await websocket.send("open")
+        await echo(websocket)
+
+    async with anyws.open_server(handler, "127.0.0.1", 0) as server:
+        assert server.connections == frozenset()
+        async with anyws.connect(uri_of(server)) as first, anyws.connect(uri_of(server)) as second:
+            await first.receive()
+            await second.receive()
+            assert server.connections == frozenset(opened)
+            assert len(opened) == 2
+        await opened[0].wait_closed()
+        await opened[1].wait_closed()
+        await anyio.wait_all_tasks_blocked()
+        assert server.connections == frozenset()
+
+
+# -- stopping ----------------------------------------------------------------------------------------------------------
+
+
+async def test_aclose_closes_with_1001_and_lets_handlers_finish() -> None:
+    finished = anyio.Event()
+    has_begun = anyio.Event()
+
+    async def handler(websocket: anyws.WebSocket) -> None:
+        has_begun.set()
+        assert [message async for message in websocket] == ["on its way"]
+        with pytest.raises(anyws.ConnectionClosedLocally):
+            await websocket.send("too late")
+        await anyio.sleep(0.01)
+        finished.set()
+
+    async with anyws.open_server(handler, "127.0.0.1", 0) as server, anyws.connect(uri_of(server)) as websocket:
+        await websocket.send("on its way")
+        await websocket.ping()  # it has been read
+        await has_begun.wait()
+        await server.aclose()
+        assert finished.is_set()
+        closed = await ended(websocket)
+        assert isinstance(closed, anyws.ConnectionEnded)
+        assert closed.received == anyws.Close(1001, "the server stops")
+        assert server.addresses == []
+        await server.aclose()  # does nothing more
+
+
+@on_mock_clock
+async def test_aclose_cancels_handlers_that_do_not_finish() -> None:
+    cancelled_at: list[float] = []
+    begun = anyio.Event()
+
+    async def handler(websocket: anyws.WebSocket) -> None:
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled_at.append(anyio.current_time())
+
+    for given, grace in (({}, 3), ({"grace": 0.5}, 0.5)):
+        async with anyws.open_server(handler, "127.0.0.1", 0) as server, anyws.connect(uri_of(server)) as websocket:
+            await begun.wait()
+            closing_at = anyio.current_time()
+            await server.aclose(**given)
+            assert cancelled_at.pop() - closing_at == pytest.approx(grace, abs=0.01)
+            assert (await ended(websocket)).code == 1001
+
+
+@on_mock_clock
+async def test_aclose_does_not_wait_for_a_silent_client() -> None:
+    async with (
+        anyws.open_server(echo, "127.0.0.1", 0) as server,
+        await anyio.connect_tcp(*server.addresses[0]) as silent,
+        await anyio.connect_tcp(*server.addresses[0]) as mute,
+    ):
+        await StreamPeer(mute, "server").open()
+        begun = anyio.current_time()
+        await server.aclose(grace=2)
+        assert anyio.current_time() - begun <= 2.01
+        with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            await silent.receive()
+
+
+async def test_a_cancelled_aclose_stops_at_once() -> None:
+    has_begun = anyio.Event()
+
+    async def handler(websocket: anyws.WebSocket) -> None:
+        has_begun.set()
+        await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as tasks:
+        server: anyws.Server = await tasks.start(anyws.serve, handler, "127.0.0.1", 0)
+        async with anyws.connect(uri_of(server)) as websocket:
+            await has_begun.wait()
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await server.aclose(grace=3600)
+            assert scope.cancelled_caught
+            assert (await ended(websocket)).code in (1001, 1006)
+        # serve() returns, and the task group ends
+
+
+async def test_a_block_that_raises_stops_the_server_at_once_and_comes_out_bare() -> None:
+    error = KeyError("mine")
+    with pytest.raises(KeyError) as raised:
+        async with anyws.open_server(echo, "127.0.0.1", 0) as server:
+            address = server.addresses[0]
+            raise error
+    assert raised.value is error
+    with pytest.raises(OSError):  # noqa: PT011
+        await anyio.connect_tcp(*address)
+
+
+async def test_a_server_is_an_async_resource() -> None:
+    async with anyio.create_task_group() as tasks:
+        server: anyws.Server = await tasks.start(anyws.serve, echo, "127.0.0.1", 0)
+        async with server:
+            await hello(uri_of(server))
+
+
+async def test_a_client_that_comes_while_the_server_stops() -> None:
+    """Its opening handshake may still end, but then it is closed with 1001."""
+    asked, go_on = anyio.Event(), anyio.Event()
+
+    async def on_request(request: anyws.Request) -> None:
+        asked.set()
+        await go_on.wait()
+
+    async def come() -> None:
+        try:
+            async with anyws.connect(uri) as websocket:
+                codes.append((await ended(websocket)).code)
+        except anyws.HandshakeError:
+            codes.append(0)
+
+    codes: list[int] = []
+    async with (
+        anyio.create_task_group() as tasks,
+        anyws.open_server(echo, "127.0.0.1", 0, on_request=on_request) as server,
+    ):
+        uri = uri_of(server)
+        tasks.start_soon(come)
+        await asked.wait()
+        tasks.start_soon(server.aclose)
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
+    assert codes == [1001]
+
+
+# -- accepting ---------------------------------------------------------------------------------------------------------
+
+
+class Failing(SocketListener):
+    """A listener whose accept() fails before it goes on."""
+
+    def __init__(self, inner: SocketListener, failures: list[OSError]) -> None:
+        self._inner = inner
+        self._failures = failures
+
+    @property
+    def _raw_socket(self) -> socket.socket:
+        raw: socket.socket = self._inner.extra(SocketAttribute.raw_socket)
+        return raw
+
+    async def accept(self) -> anyio.abc.SocketStream:
+        if self._failures:
+            raise self._failures.pop(0)
+        return await self._inner.accept()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED])
+async def test_accept_may_fail(code: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Want of file descriptors is logged and waited out; a client that has gone is nothing to speak of."""
+    multi = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+    listener = Failing(multi.listeners[0], [OSError(code, "for now")])
+    async with anyws.open_server(echo, listeners=[listener]) as server:
+        await hello(uri_of(server))
+    lines = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert lines == ([] if code == errno.ECONNABORTED else [lines[0]])
+    assert all("cannot accept connections" in line for line in lines)
+
+
+async def test_max_connections() -> None:
+    async with anyws.open_server(echo, "127.0.0.1", 0, max_connections=2) as server:
+        uri = uri_of(server)
+        async with contextlib.AsyncExitStack() as stack:
+            first = await stack.enter_async_context(anyws.connect(uri))
+            # One that has not finished its handshake counts as well.
+            silent = await stack.enter_async_context(await anyio.connect_tcp(*server.addresses[0]))
+            await first.ping()
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(anyws.HandshakeRefused) as raised:
+                async with anyws.connect(uri):
+                    pass
+            assert raised.value.status == 503
+            assert raised.value.response.headers["retry-after"] == "1"
+            await silent.send_eof()
+            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                await silent.receive()
+            await hello(uri)
+
+
+# -- accept() ----------------------------------------------------------------------------------------------------------
+
+
+def refuse(request: anyws.Request) -> anyws.Response:
+    """Refuse everything."""
+    return anyws.Response(403, body="no")
+
+
+@pytest.mark.parametrize(
+    ("hook", "status", "cause"),
+    [(refuse, 403, None), (lambda _: 5, 500, TypeError), (lambda _: 1 / 0, 500, ZeroDivisionError)],
+)
+async def test_accept_raises_what_was_answered(
+    hook: Callable[[anyws.Request], anyws.Response], status: int, cause: type[Exception] | None
+) -> None:
+    peer = Peer("server")
+    peer.send_eof()
+    with pytest.raises(anyws.HandshakeRefused) as raised:
+        async with anyws.accept(peer.stream, on_request=hook):
+            pass
+    assert raised.value.status == status
+    assert cause is None or isinstance(raised.value.__cause__, cause)
+    assert peer.head.startswith(b"HTTP/1.1 %d " % status)
+    assert peer.stream.is_closed
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT"])
+async def test_accept_from_a_client_that_goes(sent: bytes) -> None:
+    peer = Peer("client")
+    peer.send_bytes(sent) if sent else None
+    peer.send_eof()
+    with pytest.raises(anyws.HandshakeError, match="in the middle of its request" if sent else "without a request"):
+        async with anyws.accept(peer.stream):
+            pass
+    assert peer.stream.is_closed

@@ -1,0 +1,342 @@
+"""What a server answers, and what it logs: one line for what is not our fault, a traceback for what is."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from anyio.abc import SocketAttribute, SocketStream
+
+import anyws
+
+from .peers import REQUEST, TEXT, StreamPeer, ended, uri_of
+
+PLAIN = b"GET /health?token=secret HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+async def echo(websocket: anyws.WebSocket) -> None:
+    """Serve an echo."""
+    async for message in websocket:
+        await websocket.send(message)
+
+
+@asynccontextmanager
+async def raw_client(server: anyws.Server) -> AsyncIterator[SocketStream]:
+    """Connect without anyws."""
+    async with await anyio.connect_tcp(*server.addresses[0][:2]) as stream:
+        yield stream
+
+
+async def answer_to(server: anyws.Server, data: bytes) -> bytes:
+    """Return all that a server answers before it ends the connection."""
+    async with raw_client(server) as stream:
+        await stream.send(data)
+        return await StreamPeer(stream, "server").rest()
+
+
+async def check_serves(server: anyws.Server) -> None:
+    """Check that the server goes on."""
+    async with anyws.connect(uri_of(server)) as websocket:
+        await websocket.send("hello")
+        assert await websocket.receive() == "hello"
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+
+def health(request: anyws.Request) -> anyws.Response | None:
+    """Answer plain HTTP."""
+    if request.path == "/health" and not request.asks_for_websocket:
+        return anyws.Response(200, {"X-Health": "good"}, "ok\n")
+    return None
+
+
+async def later(request: anyws.Request) -> anyws.Response | None:
+    """Answer plain HTTP, after a moment."""
+    await anyio.lowlevel.checkpoint()
+    return health(request)
+
+
+@pytest.mark.parametrize("hook", [health, later])
+async def test_plain_http_on_the_same_port(hook: Any) -> None:
+    async with anyws.open_server(echo, "127.0.0.1", 0, on_request=hook) as server:
+        answer = await answer_to(server, PLAIN)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"X-Health: good\r\n" in answer
+        assert answer.endswith(b"\r\n\r\nok\n")
+        assert (await answer_to(server, PLAIN.replace(b"/health", b"/other"))).startswith(b"HTTP/1.1 426 ")
+        await check_serves(server)
+
+
+async def test_on_request_refuses() -> None:
+    seen: list[anyws.Request] = []
+
+    def on_request(request: anyws.Request) -> anyws.Response | None:
+        seen.append(request)
+        return anyws.Response(401, {"WWW-Authenticate": "Basic"}, "who are you?\n") if request.path == "/in" else None
+
+    async with anyws.open_server(echo, "127.0.0.1", 0, on_request=on_request) as server:
+        with pytest.raises(anyws.HandshakeRefused) as raised:
+            async with anyws.connect(uri_of(server, "/in?a=b")):
+                pass
+        assert raised.value.status == 401
+        assert raised.value.response.headers["www-authenticate"] == "Basic"
+        assert raised.value.response.body == b"who are you?\n"
+        await check_serves(server)
+    assert [(request.path, request.query) for request in seen] == [("/in", "a=b"), ("/chat", "")]
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (REQUEST.replace(b"Version: 13", b"Version: 8"), 426),
+        (REQUEST.replace(b"GET", b"POST"), 405),
+        (REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0"), 505),
+        (REQUEST.replace(b"Host: localhost\r\n", b""), 400),
+        (REQUEST.replace(b"Connection: Upgrade", b"Connection: close"), 400),
+        (REQUEST.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\nabcde"), 400),
+        (REQUEST.replace(b"\r\n\r\n", b"\r\nOrigin: https://evil.example\r\n\r\n"), 403),
+        (REQUEST.replace(b"/chat", b"/" + b"a" * 20000), 431),
+        (REQUEST.replace(b"\r\n\r\n", b"\r\nX: y" * 200 + b"\r\n\r\n"), 431),
+    ],
+)
+async def test_refusals(head: bytes, status: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "anyws")
+    async with anyws.open_server(echo, "127.0.0.1", 0) as server:
+        answer = await answer_to(server, head)
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert b"close\r\n" in answer
+        await check_serves(server)
+    (record,) = caplog.records
+    assert (record.levelno, record.exc_info) == (logging.INFO, None)
+    assert f"no connection: refused with {status}" in record.message
+
+
+@pytest.mark.parametrize(
+    ("options", "origin", "host", "status"),
+    [
+        ({}, None, "localhost", 101),
+        ({}, "http://localhost", "localhost", 101),
+        ({}, "http://localhost:81", "localhost", 403),
+        ({}, "http://evil.example", "localhost", 403),
+        ({}, "http://evil.example", "evil.example", 403),  # DNS rebinding: a server on loopback
+        ({}, "http://127.0.0.1", "127.0.0.1", 101),
+        ({"allowed_hosts": ["evil.example"]}, "http://evil.example", "evil.example", 101),
+        ({"origins": ["https://good.example"]}, "https://good.example", "localhost", 101),
+        ({"origins": ["https://good.example"]}, "https://good.example.evil.example", "localhost", 403),
+        ({"origins": ["https://good.example"]}, "http://localhost", "localhost", 403),
+        ({"origins": ["*"]}, "https://evil.example", "localhost", 101),
+        ({"origins": ["*"]}, "https://evil.example", "evil.example", 403),
+        ({"origins": ["*"], "allowed_hosts": ["a.example"]}, "null", "a.example", 101),
+    ],
+)
+async def test_origins_and_hosts(options: dict[str, Any], origin: str | None, host: str, status: int) -> None:
+    head = REQUEST.replace(b"Host: localhost", f"Host: {host}".encode())
+    if origin is not None:
+        head = head.replace(b"\r\n\r\n", f"\r\nOrigin: {origin}\r\n\r\n".encode())
+    async with anyws.open_server(echo, "127.0.0.1", 0, **options) as server, raw_client(server) as stream:
+        await stream.send(head)
+        assert (await stream.receive()).startswith(b"HTTP/1.1 %d " % status)
+
+
+async def test_subprotocols_and_headers() -> None:
+    async with anyws.open_server(
+        echo, "127.0.0.1", 0, subprotocols=["chat.v2", "chat.v1"], headers={"X-Server": "1"}
+    ) as server:
+        async with anyws.connect(uri_of(server), subprotocols=["chat.v1", "chat.v2"]) as websocket:
+            assert websocket.subprotocol == "chat.v2"
+            assert websocket.response.headers["x-server"] == "1"
+        async with anyws.connect(uri_of(server), subprotocols=["other"]) as websocket:
+            assert websocket.subprotocol is None
+
+    def choose(offered: tuple[str, ...]) -> str:
+        return offered[-1]
+
+    async with (
+        anyws.open_server(echo, "127.0.0.1", 0, subprotocols=choose) as server,
+        anyws.connect(uri_of(server), subprotocols=["first", "last"]) as websocket,
+    ):
+        assert websocket.subprotocol == "last"
+
+
+# -- what is not our fault ---------------------------------------------------------------------------------------------
+
+
+async def scan(stream: SocketStream) -> None:
+    """Connect and go, as a port scan does."""
+
+
+async def garbage(stream: SocketStream) -> None:
+    """Say what is not HTTP."""
+    await stream.send(b"\x00\x01\x02 garbage \xff\xfe\r\n\r\n")
+
+
+async def plain_http(stream: SocketStream) -> None:
+    """Ask for a page."""
+    await stream.send(PLAIN)
+    await stream.receive()
+
+
+async def half_a_head(stream: SocketStream) -> None:
+    """Go in the middle of the request."""
+    await stream.send(REQUEST[:40])
+
+
+async def reset(stream: SocketStream) -> None:
+    """Reset the connection."""
+    await stream.send(REQUEST[:40])
+    stream.extra(SocketAttribute.raw_socket).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+@pytest.mark.parametrize("behave", [scan, garbage, plain_http, half_a_head, reset])
+async def test_strangers_are_one_line_in_the_log(
+    behave: Callable[[SocketStream], Awaitable[None]],
+    tls: bool,
+    server_ssl_context: ssl.SSLContext,
+    client_ssl_context: ssl.SSLContext,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "anyws")
+    logged = anyio.Event()
+    handler = Noticing(logged)
+    logging.getLogger("anyws").addHandler(handler)
+    try:
+        async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=server_ssl_context if tls else None) as server:
+            async with raw_client(server) as stream:
+                host, port = stream.extra(SocketAttribute.local_address)[:2]
+                try:
+                    await behave(stream)
+                except (anyio.BrokenResourceError, anyio.EndOfStream):
+                    pass
+            await logged.wait()
+            context = client_ssl_context if tls else None
+            uri = uri_of(server, scheme="wss" if tls else "ws")
+            async with anyws.connect(uri, ssl_context=context) as websocket:
+                await websocket.send("hello")
+                assert await websocket.receive() == "hello"
+    finally:
+        logging.getLogger("anyws").removeHandler(handler)
+    (record,) = caplog.records
+    assert (record.levelno, record.exc_info) == (logging.INFO, None)
+    assert record.message.startswith(f"[{host}:{port}] no connection")
+    assert "\n" not in record.message
+    assert "secret" not in record.message
+
+
+class Noticing(logging.Handler):
+    """Sets an event when something is logged."""
+
+    def __init__(self, event: anyio.Event) -> None:
+        super().__init__()
+        self._event = event
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._event.set()
+
+
+async def test_a_client_that_disappears_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "anyws")
+    over = anyio.Event()
+
+    async def handler(websocket: anyws.WebSocket) -> None:
+        try:
+            while True:
+                await websocket.receive()
+        finally:
+            over.set()
+
+    async with anyws.open_server(handler, "127.0.0.1", 0) as server:
+        async with raw_client(server) as stream:
+            await StreamPeer(stream, "server").open()
+        await over.wait()
+    (record,) = caplog.records
+    assert (record.levelno, record.exc_info) == (logging.INFO, None)
+    assert "the handler ended with the connection" in record.message
+
+
+# -- what is -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_handler_that_raises_closes_its_connection_only(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(websocket: anyws.WebSocket) -> None:
+        async for message in websocket:
+            if message == "fail":
+                raise KeyError("mine")
+            await websocket.send(message)
+
+    async with anyws.open_server(handler, "127.0.0.1", 0) as server:
+        uri = uri_of(server)
+        async with anyws.connect(uri) as good, anyws.connect(uri) as bad:
+            await bad.send("fail")
+            closed = await ended(bad)
+            assert isinstance(closed, anyws.ConnectionBroken)
+            assert closed.received == anyws.Close(1011)
+            await good.send("still there")
+            assert await good.receive() == "still there"
+        await check_serves(server)
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "the handler failed" in record.message
+    assert record.exc_info is not None
+    assert record.exc_info[0] is KeyError
+
+
+async def test_a_handler_that_returns_closes_with_1000(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "anyws")
+
+    async def handler(websocket: anyws.WebSocket) -> None:
+        await websocket.send("bye")
+
+    async with anyws.open_server(handler, "127.0.0.1", 0) as server, anyws.connect(uri_of(server)) as websocket:
+        assert [message async for message in websocket] == ["bye"]
+        assert websocket.close_code == 1000
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("in_group", [False, True])
+async def test_a_handler_that_ends_by_the_end_of_its_connection_is_no_error(
+    in_group: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anyws")
+
+    async def handler(websocket: anyws.WebSocket) -> None:
+        if not in_group:
+            await websocket.receive()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(websocket.ping)
+                await websocket.receive()
+
+    async with anyws.open_server(handler, "127.0.0.1", 0) as server, anyws.connect(uri_of(server)):
+        pass
+    assert [(record.levelno, record.exc_info) for record in caplog.records] == [(logging.INFO, None)]
+
+
+@pytest.mark.parametrize("options", [{"on_request": lambda _: 1 / 0}, {"subprotocols": lambda _: 1 / 0}])
+async def test_a_hook_that_raises_is_500(options: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    async with anyws.open_server(echo, "127.0.0.1", 0, **options) as server:
+        with pytest.raises(anyws.HandshakeRefused) as raised:
+            async with anyws.connect(uri_of(server), subprotocols=["a"]):
+                pass
+    assert raised.value.status == 500
+    assert raised.value.response.body == b"internal error\n"
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+async def test_frames_behind_the_request_are_received() -> None:
+    async with anyws.open_server(echo, "127.0.0.1", 0) as server, raw_client(server) as stream:
+        peer = StreamPeer(stream, "server")
+        await peer.open(trailing=b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58")
+        frame = await peer.frame()
+        assert (frame.opcode, frame.payload) == (TEXT, b"Hello")
