@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Unpack
 
@@ -63,6 +63,7 @@ async def open_link(
     *,
     refusal: Response | None = None,
     tls_timeout: float | None = None,
+    on_secured: Callable[[TLSStream], None] | None = None,
 ) -> tuple[WebSocket, Link]:
     """Make the opening handshake, within ``open_timeout``; raise as `accept`, with the stream closed.
 
@@ -72,11 +73,14 @@ async def open_link(
         logger: the connection's logger.
         refusal: what to answer any request with, where nothing else is wrong with it.
         tls_timeout: how long the TLS handshake may take of it, in seconds.
+        on_secured: gets the stream once TLS is on it.
     """
     try:
         with deadline(options.open_timeout, "the opening handshake"):
             if options.ssl_context is not None:
-                stream = await _start_tls(stream, options.ssl_context, tls_timeout)
+                stream = secured = await _start_tls(stream, options.ssl_context, tls_timeout)
+                if on_secured is not None:
+                    on_secured(secured)
             handshake = ServerHandshake(
                 subprotocols=options.subprotocols,
                 origins=options.origins,

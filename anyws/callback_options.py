@@ -115,7 +115,8 @@ class ServerSocketOptions(TLSOptions):
     """``server_options``: the accepted sockets, as Node's ``net.createServer`` and ``tls.createServer``.
 
     Attributes:
-        request_cert: ask clients for a certificate; with ``reject_unauthorized`` they must have one.
+        request_cert: ask clients for a certificate; with ``reject_unauthorized`` they must have one. A certificate
+            that is not trusted is refused in any case.
         sni_callback: chooses a context by the name that the client asks for.
         handshake_timeout: how long the TLS handshake may take, in seconds; never more than the 5 seconds for all.
         no_delay: send small segments at once (``TCP_NODELAY``). True.

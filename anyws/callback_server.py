@@ -199,7 +199,12 @@ class _Connection:
         try:
             try:
                 websocket, link = await open_link(
-                    self._stream, options, self._logger, refusal=refusal, tls_timeout=self._tls_timeout
+                    self._stream,
+                    options,
+                    self._logger,
+                    refusal=refusal,
+                    tls_timeout=self._tls_timeout,
+                    on_secured=self._socket.secured,
                 )
             finally:
                 self._ready()  # whatever callback_connect raises from now on is too late to be an answer: it is logged

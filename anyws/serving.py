@@ -126,7 +126,7 @@ def too_many_connections(server: Server) -> Response | None:
 
 def log_no_connection(logger: ConnectionLogger, exc: Exception) -> None:
     """Log why an opening handshake failed: in one line, unless it was our own side (500)."""
-    if isinstance(exc, HandshakeRefused) and exc.status == 500:
+    if isinstance(exc, HandshakeRefused) and exc.status == 500 and exc.__cause__ is not None:
         logger.error("no connection: a hook failed", exc_info=exc.__cause__)
     elif isinstance(exc, HandshakeError | OSError):
         # A port scan, a health check, garbage, a client that went away.

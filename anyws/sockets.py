@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 from anyio.abc import ByteStream
 
+from .exceptions import ConnectionClosed
 from .hooks import AsyncHook
 from .link import Link
 from .protocol.errors import LocalProtocolError
@@ -38,6 +39,10 @@ class Socket(WebSocket):
     def __repr__(self) -> str:
         return super().__repr__() if self._opened else "<anyws.Socket connecting>"
 
+    def secured(self, stream: ByteStream) -> None:
+        """Take the stream with TLS on it, before the request has come."""
+        self._transport = stream
+
     def began(self, request: Request) -> None:
         """Take the request, before it is answered."""
         self.request = request
@@ -56,7 +61,7 @@ class Socket(WebSocket):
         """Queue a message, from a sync hook or an async one.
 
         The message is accepted as a whole or not at all. In an async function, ``await socket.message_send(...)`` goes
-        on when there is room for the next one.
+        on when there is room for the next one; so one task that always awaits never finds the buffer full.
 
         Args:
             message: `str` for text, bytes for binary.
@@ -94,4 +99,10 @@ async def handle_messages(socket: Socket, on_message: AsyncHook | None) -> None:
         except (anyio.EndOfStream, anyio.BrokenResourceError):
             return
         if on_message is not None:
-            await on_message(message, socket)
+            try:
+                await on_message(message, socket)
+            except ConnectionClosed:
+                # A handler that answers a peer which has just gone is not at fault.
+                if socket.close_code is None:
+                    raise
+                return

@@ -17,7 +17,7 @@ from typing import Any, Literal, ParamSpec
 import anyio
 import pytest
 import trio
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from anyio.lowlevel import checkpoint
 from trio.testing import MockClock
 
@@ -39,12 +39,15 @@ __all__ = [
     "accept_value",
     "cancelling_at",
     "close_payload",
+    "connected",
+    "echo",
     "ended",
     "frame_bytes",
     "meeting",
     "on_mock_clock",
     "open_sockets",
     "opening_response",
+    "scripted_server",
     "uri_of",
 ]
 
@@ -372,6 +375,39 @@ def uri_of(server: anyws.Server, path: str = "/chat", *, scheme: str = "ws") -> 
     """Return the URI of a server's first address."""
     host, port = server.addresses[0][:2]
     return f"{scheme}://[{host}]:{port}{path}" if ":" in host else f"{scheme}://{host}:{port}{path}"
+
+
+async def echo(websocket: anyws.WebSocket) -> None:
+    """Serve an echo."""
+    async for message in websocket:
+        await websocket.send(message)
+
+
+@asynccontextmanager
+async def scripted_server(answer: Callable[[bytes], bytes]) -> AsyncIterator[str]:
+    """Answer each request with bytes that are made of it, and end the connection; yields the URI."""
+
+    async def serve(stream: SocketStream) -> None:
+        async with stream:
+            peer = StreamPeer(stream, "client")
+            try:
+                await stream.send(answer(await peer.read_head()))
+                await stream.send_eof()
+                await peer.rest()
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                pass
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0) as listener:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, serve)
+            yield f"ws://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/"
+            tasks.cancel_scope.cancel()
+
+
+async def connected(uri: str, **options: Any) -> None:
+    """Connect, and close."""
+    async with anyws.connect(uri, **options):
+        pass
 
 
 # -- time, cancellation, sockets ---------------------------------------------------------------------------------------

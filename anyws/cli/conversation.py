@@ -95,8 +95,8 @@ class Conversation:
 
 
 def _describe(exc: anyws.ConnectionClosed) -> str:
-    if exc.received is None:
-        return f"lost: {exc.__cause__ or exc}"
     if isinstance(exc.__cause__, anyws.RemoteProtocolError):
         return f"failed: {exc.__cause__}"
+    if exc.received is None:
+        return f"lost: {exc.__cause__ or exc}"
     return f"closed: {'no code' if exc.code == anyws.CloseCode.NO_STATUS_RECEIVED else exc.received}"

@@ -78,7 +78,9 @@ async def test_an_unknown_option_of_the_client(options: dict[str, Any], name: st
     with pytest.raises(TypeError) as caught:
         await client(options)
     where = "socket_options of client_connect()" if "socket_options" in options else "client_connect()"
-    assert str(caught.value) == f"{where} has no option {name}; did you mean {nearest}?"
+    start, _, hint = str(caught.value).partition("; did you mean ")
+    assert start == f"{where} has no option {name}"
+    assert nearest in hint.rstrip("?").split(" or ")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,9 @@ async def test_an_unknown_option_of_the_client(options: dict[str, Any], name: st
 async def test_an_unknown_option_of_the_server(options: dict[str, Any], where: str, name: str, nearest: str) -> None:
     with pytest.raises(TypeError) as caught:
         await server(options)
-    assert str(caught.value) == f"{where} has no option {name}; did you mean {nearest}?"
+    start, _, hint = str(caught.value).partition("; did you mean ")
+    assert start == f"{where} has no option {name}"
+    assert nearest in hint.rstrip("?").split(" or ")
 
 
 async def test_an_unknown_option_that_is_near_to_none() -> None:

@@ -161,7 +161,39 @@ async def test_a_handler_that_finds_the_connection_closed_is_no_error(caplog: py
             socket.message_send("hello")
         await handled.wait()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert any("ended with the connection" in record.getMessage() for record in caplog.records)
+
+
+async def test_a_handler_of_a_client_that_finds_the_connection_closed_is_no_error() -> None:
+    """The peer may go at any time after its message; the body finds out when it wants to know."""
+
+    async def on_message(message: str, socket: anyws.Socket) -> None:
+        await socket.wait_closed()
+        try:
+            socket.message_send("too late")
+        except anyws.ConnectionClosed:
+            handled.set()
+            raise
+
+    handled = anyio.Event()
+    async with plain_server(callback_open=lambda err, socket: socket.message_send("hello")) as server:
+        async with plain_client(server, message_handler=on_message) as socket:
+            (theirs,) = server.connections
+            await theirs.aclose()
+            await handled.wait()
+            await anyio.wait_all_tasks_blocked()
+            assert socket.close_code == 1000
+
+
+async def test_an_open_connection_does_not_excuse_connection_closed() -> None:
+    """Another connection's end is an exception as any other."""
+
+    async def on_message(message: str, socket: anyws.Socket) -> None:
+        raise anyws.ConnectionBroken(received=None, sent=None)
+
+    async with plain_server(callback_open=lambda err, socket: socket.message_send("hello")) as server:
+        with pytest.raises(anyws.ConnectionBroken):
+            async with plain_client(server, message_handler=on_message):
+                await anyio.sleep_forever()
 
 
 async def test_an_exception_of_the_server_s_body_comes_out_bare() -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from .commands import run_anyws, start_anyws
+from anyws.protocol.server_handshake import ServerHandshake
+
+from .commands import LIMIT, run_anyws, start_anyws
 
 backends = pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
 
@@ -124,6 +126,25 @@ def test_a_refusal_is_one_line_and_status_1(answer: bytes, problem: str | None) 
     assert (status, out) == (1, "")
     assert err.count("\n") == 1
     assert err.startswith(f"anyws: cannot connect to {uri}: {problem or ''}")
+
+
+def test_a_peer_that_breaks_the_protocol_is_status_1() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        uri = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+        with start_anyws("connect", uri) as process:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(LIMIT)
+                handshake = ServerHandshake()
+                while handshake.receive_data(connection.recv(65536)) is None:
+                    pass
+                connection.sendall(handshake.data_to_send(handshake.accept()) + b"\x83\x00")
+                assert b"\x88" in connection.recv(65536)
+                connection.sendall(b"\x88\x02\x03\xea")
+                connection.shutdown(socket.SHUT_WR)
+                status, out, err = process.finish()
+    assert (status, out) == (1, "")
+    assert re.fullmatch(rf"connected to {uri}\nfailed: .*opcode.*\n", err)
 
 
 def test_nobody_listens() -> None:

@@ -11,7 +11,7 @@ from anyws.cli import demo
 from anyws.cli.certificates import make_certificates
 from anyws.cli.scenes import HOST, SCENES
 
-from .commands import run_anyws
+from .commands import run_anyws, start_anyws
 
 
 def test_all_goes_as_expected() -> None:
@@ -41,3 +41,11 @@ def test_an_exception_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr(demo, "SCENES", [SCENES[1]])
     assert main(["demo"]) == 1
     assert "client  SSLCertVerificationError (" in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_it_with_status_130() -> None:
+    with start_anyws("demo") as process:
+        process.expect_line("callback_listener")
+        status, out, err = process.stop()
+    assert (status, err) == (130, "")
+    assert "went as expected" not in out

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from anyws.cli.lines import Lines
@@ -63,3 +64,20 @@ async def test_what_cannot_be_read_has_no_lines(tmp_path: Path) -> None:
         assert [line async for line in Lines(descriptor, "utf-8")] == []
     finally:
         os.close(descriptor)
+
+
+def test_a_line_that_comes_after_the_end_of_the_event_loop_is_nobodys(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+
+    async def read_in_vain() -> Lines:
+        found = Lines(reading, "utf-8")
+        with anyio.move_on_after(0.01):
+            await anext(found)
+        return found
+
+    found = anyio.run(read_in_vain)
+    os.write(writing, b"late\n")
+    os.close(writing)
+    assert found._thread is not None
+    found._thread.join(10)
+    assert not found._thread.is_alive()
