@@ -80,7 +80,8 @@ class Link:
         self._ending = _Ending.NOT_YET
         self._detail = ""  # why the connection broke, where neither the network nor the core says so
         self._error: BaseException | None = None  # the network's error
-        self._tasks: anyio.abc.TaskGroup | None = None
+        # Shielded: a cancelled owner parts, and cuts, before the stream is closed.
+        self._scope = anyio.CancelScope(shield=True)
         self._to_read = Wakeup()
         self._to_write = Wakeup()
         self._writing = False
@@ -123,14 +124,18 @@ class Link:
             self.core.send_close(code, reason)
             self.logger.debug("sent Close %s", self.core.close_sent)
         if discard:
-            self._ending = _Ending.ALL_ENDED
-            self.inbox.clear()
+            self.discard()
         elif self._ending is _Ending.NOT_YET:
             self._ending = _Ending.SENDING_ENDED
         self._closing.set()
-        self._to_read.set()
         self._to_write.set()
         self._wake_users()
+
+    def discard(self) -> None:
+        """Drop the messages that have come or still come: nobody wants them."""
+        self._ending = _Ending.ALL_ENDED
+        self.inbox.clear()
+        self._to_read.set()
 
     async def ping(self, payload: bytes | None) -> float:
         """Send a Ping and return the latency of its Pong, in seconds."""
@@ -160,8 +165,7 @@ class Link:
 
     def cut(self) -> None:
         """Close the stream at once."""
-        if self._tasks is not None:
-            self._tasks.cancel_scope.cancel()
+        self._scope.cancel()
 
     def check_sendable(self) -> None:
         """Raise unless something can be sent.
@@ -201,20 +205,10 @@ class Link:
     # -- the tasks -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Run the connection until its stream is closed. When cancelled, the stream is closed at once."""
+        """Run the connection until its stream is closed; `cut` ends it, but no cancellation from outside does."""
         try:
-            async with anyio.create_task_group() as self._tasks:
-                self._tasks.start_soon(self._write)
-                self._tasks.start_soon(self._watch)
-                await self._read()
-                self.core.receive_eof()
-                self._closing.set()
-                self._wake_users()
-                await self._write_rest()
-                # Once the peer's Close has come, nothing follows that a reset could destroy.
-                with anyio.move_on_after(None if self.core.close_received is None else _LINGER):
-                    await end_stream(self.stream)
-                self._tasks.cancel_scope.cancel()
+            with self._scope:
+                await self._run_tasks()
         except Exception:
             self._detail = self._detail or "internal error"
             self.logger.exception("internal error; the connection is cut")
@@ -225,6 +219,20 @@ class Link:
             self._wake_users()
             self.pings.abandon()
             self.logger.debug("closed (%s)", self.core.close_code)
+
+    async def _run_tasks(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._write)
+            tasks.start_soon(self._watch)
+            await self._read()
+            self.core.receive_eof()
+            self._closing.set()
+            self._wake_users()
+            await self._write_rest()
+            # Once the peer's Close has come, nothing follows that a reset could destroy.
+            with anyio.move_on_after(None if self.core.close_received is None else _LINGER):
+                await end_stream(self.stream)
+            tasks.cancel_scope.cancel()
 
     async def _close_stream(self) -> None:
         with anyio.CancelScope(shield=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -100,6 +100,8 @@ class Sender:
                 if last is not None:
                     await self._hand_over_fragment("" if isinstance(last, str) else b"", fin=True)
             finally:
+                if isinstance(fragments, AsyncGenerator):
+                    await fragments.aclose()
                 if self._link.core.sending_fragments and self._link.core.state is State.OPEN:
                     reason = "a fragmented message was not completed"
                     self._link.begin_close(CloseCode.INTERNAL_ERROR, reason, discard=False)

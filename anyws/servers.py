@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import anyio
 from anyio import TypedAttributeProvider
-from anyio.abc import AsyncResource, ByteStream, Listener, SocketAttribute, SocketListener, TaskGroup, TaskStatus
+from anyio.abc import AsyncResource, ByteStream, Listener, SocketAttribute, SocketListener, TaskGroup
 
 from .link import Link
 from .logs import connection_logger
@@ -17,12 +17,20 @@ from .options import ServerOptions
 from .protocol.closing import CloseCode
 from .websocket import WebSocket, running
 
-__all__ = ["Server"]
+__all__ = ["Server", "StartedServer"]
 
 # Seconds to wait when the machine has no file descriptor or memory for one more connection; as in trio.
 _ACCEPT_PAUSE = 0.1
 # What accept(2) says of a connection that went away before it was accepted: the next one may be fine.
 _GONE = {errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM}
+
+
+class StartedServer(Protocol):
+    """What `serve` tells that it listens; a task status of AnyIO and one of trio are such."""
+
+    def started(self, value: Server, /) -> None:
+        """Take the server."""
+        ...
 
 
 class _StreamHandler(Protocol):
@@ -100,7 +108,7 @@ class Server(AsyncResource, TypedAttributeProvider):
             self._serving.cancel()
         await self._stopped.wait()
 
-    async def run(self, *, task_status: TaskStatus[Server] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: StartedServer = anyio.TASK_STATUS_IGNORED) -> None:
         """Accept and serve until cancelled or closed."""
         try:
             with self._serving:
@@ -124,7 +132,7 @@ class Server(AsyncResource, TypedAttributeProvider):
         finally:
             del self._links[websocket]
 
-    async def _accept(self, connections: TaskGroup, task_status: TaskStatus[Server]) -> None:
+    async def _accept(self, connections: TaskGroup, task_status: StartedServer) -> None:
         async with anyio.create_task_group() as accepting:
             for listener in self._listeners:
                 accepting.start_soon(self._accept_from, listener, connections)

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Any, Unpack
 
 import anyio
-from anyio.abc import ByteStream, Listener, SocketAttribute, TaskStatus
+from anyio.abc import ByteStream, Listener, SocketAttribute
 
 from .accepting import open_link
 from .beside import beside
@@ -20,7 +20,7 @@ from .logs import ConnectionLogger, connection_logger
 from .options import ServeKeywords, ServerOptions
 from .protocol.errors import HandshakeError, HandshakeRefused
 from .protocol.http11 import Response
-from .servers import Server
+from .servers import Server, StartedServer
 from .transport.listening import listen_tcp, listen_unix
 from .websocket import WebSocket
 
@@ -45,7 +45,7 @@ async def serve(
     host: str | None = None,
     port: int = 0,
     *,
-    task_status: TaskStatus[Server] = anyio.TASK_STATUS_IGNORED,
+    task_status: StartedServer = anyio.TASK_STATUS_IGNORED,
     **options: Unpack[ServeKeywords],
 ) -> None:
     """Serve WebSocket connections until cancelled, or until the server is closed.

@@ -50,7 +50,11 @@ async def connected_pair(
     streams = memory_stream_pair(capacity)
     client, client_link, server, server_link = await _open(uri, streams, client_options or {}, server_options or {})
     async with running(server, server_link), running(client, client_link):
-        yield client, server
+        try:
+            yield client, server
+        finally:
+            # The client's close is not to wait behind messages that nobody has received.
+            server_link.discard()
 
 
 async def _open(

@@ -13,8 +13,7 @@ async def shout(websocket: anyws.WebSocket) -> None:
 
 async def main() -> None:
     async with trio.open_nursery() as nursery:
-        # trio's TaskStatus and AnyIO's are the same but for a type checker.
-        server: anyws.Server = await nursery.start(anyws.serve, shout, "127.0.0.1", 0)  # type: ignore[arg-type]
+        server: anyws.Server = await nursery.start(anyws.serve, shout, "127.0.0.1", 0)
         port = server.addresses[0][1]
         with trio.fail_after(10):
             async with anyws.connect(f"ws://127.0.0.1:{port}/") as websocket:

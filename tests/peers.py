@@ -1,27 +1,35 @@
-"""What the tests of the I/O layer share: peers that say exactly what a test wants, a clock that jumps, open sockets."""
+"""What the tests of the I/O layer share: peers that say exactly what a test wants, in memory or with a socket."""
 
 from __future__ import annotations
 
-import base64
-import functools
-import hashlib
-import os
-import types
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, ParamSpec
+from typing import Any, Literal
 
 import anyio
 import pytest
-import trio
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from anyio.lowlevel import checkpoint
-from trio.testing import MockClock
 
 import anyws
+
+from .frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    REQUEST,
+    TEXT,
+    Frame,
+    accept_value,
+    close_payload,
+    frame_bytes,
+    opening_response,
+    take_frame,
+)
+from .harness import address_of, cancelling_at, on_mock_clock, open_sockets, resolve_to
 
 __all__ = [
     "BINARY",
@@ -37,6 +45,7 @@ __all__ = [
     "StreamPeer",
     "Wire",
     "accept_value",
+    "address_of",
     "cancelling_at",
     "close_payload",
     "connected",
@@ -47,92 +56,12 @@ __all__ = [
     "on_mock_clock",
     "open_sockets",
     "opening_response",
+    "resolve_to",
     "scripted_server",
     "uri_of",
 ]
 
-P = ParamSpec("P")
 Side = Literal["client", "server"]
-
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-REQUEST = (
-    b"GET /chat HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)  # the key of RFC 6455, 1.3
-_MASKING_KEY = b"\x37\xfa\x21\x3d"
-
-
-# -- frames, written out by hand ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A frame as it was on the wire, unmasked."""
-
-    opcode: int
-    payload: bytes = b""
-    fin: bool = True
-
-    @property
-    def close_code(self) -> int | None:
-        """The code of a Close frame, None if it has none."""
-        assert self.opcode == CLOSE, self
-        return int.from_bytes(self.payload[:2], "big") if self.payload else None
-
-
-def frame_bytes(opcode: int, payload: bytes = b"", *, fin: bool = True, masked: bool) -> bytes:
-    """Return the bytes of a frame (RFC 6455, 5.2)."""
-    length, mask_bit = len(payload), 0x80 if masked else 0
-    head = bytes([opcode | (0x80 if fin else 0)])
-    if length < 126:
-        head += bytes([mask_bit | length])
-    elif length < 65536:
-        head += bytes([mask_bit | 126]) + length.to_bytes(2, "big")
-    else:
-        head += bytes([mask_bit | 127]) + length.to_bytes(8, "big")
-    return head + _MASKING_KEY + _xored(payload, _MASKING_KEY) if masked else head + payload
-
-
-def close_payload(code: int | None, reason: str = "") -> bytes:
-    """Return the payload of a Close frame; nothing is checked."""
-    return b"" if code is None else code.to_bytes(2, "big") + reason.encode()
-
-
-def _xored(payload: bytes, key: bytes) -> bytes:
-    keys = (key * (len(payload) // 4 + 1))[: len(payload)]
-    return (int.from_bytes(payload, "big") ^ int.from_bytes(keys, "big")).to_bytes(len(payload), "big")
-
-
-def _take_frame(buffer: bytearray) -> Frame | None:
-    """Take a whole frame out of the buffer, if there is one."""
-    if len(buffer) < 2:
-        return None
-    length, at = buffer[1] & 0x7F, 2
-    if length >= 126:
-        extended = 2 if length == 126 else 8
-        length, at = int.from_bytes(buffer[2 : 2 + extended], "big"), 2 + extended
-    masked = bool(buffer[1] & 0x80)
-    start = at + (4 if masked else 0)
-    if len(buffer) < start + length:
-        return None
-    payload = bytes(buffer[start : start + length])
-    if masked:
-        payload = _xored(payload, bytes(buffer[at:start]))
-    frame = Frame(buffer[0] & 0x0F, payload, bool(buffer[0] & 0x80))
-    del buffer[: start + length]
-    return frame
-
-
-def accept_value(head: bytes) -> bytes:
-    """Return the ``Sec-WebSocket-Accept`` that a request asks for."""
-    key = next(line.split(b": ")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
-    return base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
-
-
-def opening_response(request: bytes, headers: bytes = b"") -> bytes:
-    """Return the 101 to a request."""
-    upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    return upgrade + b"Sec-WebSocket-Accept: " + accept_value(request) + b"\r\n" + headers + b"\r\n"
 
 
 # -- a peer without a socket -------------------------------------------------------------------------------------------
@@ -236,7 +165,7 @@ class Peer:
             if self.ours == "client":
                 self.stream.give(opening_response(self.head) + self._trailing)
         if self.head:
-            while (frame := _take_frame(self._buffer)) is not None:
+            while (frame := take_frame(self._buffer)) is not None:
                 self.frames.append(frame)
 
     def frame_bytes(self, opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
@@ -366,7 +295,7 @@ class StreamPeer:
 
     async def frame(self) -> Frame:
         """Wait for a frame."""
-        while (frame := _take_frame(self._buffer)) is None:
+        while (frame := take_frame(self._buffer)) is None:
             self._buffer += await self.stream.receive()
         return frame
 
@@ -397,68 +326,16 @@ async def scripted_server(answer: Callable[[bytes], bytes]) -> AsyncIterator[str
             except (anyio.EndOfStream, anyio.BrokenResourceError):
                 pass
 
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0) as listener:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, serve)
-            yield f"ws://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/"
-            tasks.cancel_scope.cancel()
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0) as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, serve)
+        yield f"ws://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/"
+        tasks.cancel_scope.cancel()
 
 
 async def connected(uri: str, **options: Any) -> None:
     """Connect, and close."""
     async with anyws.connect(uri, **options):
         pass
-
-
-# -- time, cancellation, sockets ---------------------------------------------------------------------------------------
-
-
-def on_mock_clock(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run a test on trio, on a clock that jumps to the next deadline when every task waits."""
-
-    @functools.wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        async def within_a_day() -> None:
-            with anyio.fail_after(86400):  # is passed at once when nothing else happens any more
-                await test(*args, **kwargs)
-
-        # Threads and loopback sockets may need a moment of real time; in memory nothing ever does.
-        trio.run(within_a_day, clock=MockClock(autojump_threshold=0.02))
-
-    return run
-
-
-async def cancelling_at(step: int, scope: anyio.CancelScope, block: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine, and cancel the scope where it suspends for the n-th time (from 0)."""
-    await _cancelling_at(step, scope, block)
-
-
-@types.coroutine
-def _cancelling_at(step: int, scope: anyio.CancelScope, block: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
-    resume: Callable[[], Any] = functools.partial(block.send, None)
-    count = 0
-    while True:
-        try:
-            suspended = resume()
-        except StopIteration:
-            return
-        if count == step:
-            scope.cancel()
-        count += 1
-        try:
-            resume = functools.partial(block.send, (yield suspended))
-        except BaseException as exc:
-            resume = functools.partial(block.throw, exc)
-
-
-def open_sockets() -> set[str]:
-    """Return the sockets that this process has open, where the system tells (Linux)."""
-    found = set()
-    for descriptor in Path("/proc/self/fd").glob("*") if os.path.isdir("/proc/self/fd") else ():
-        try:
-            target = os.readlink(descriptor)
-        except OSError:
-            continue
-        if target.startswith("socket:"):
-            found.add(target)
-    return found

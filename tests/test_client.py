@@ -15,7 +15,6 @@ import anyws
 
 from .peers import PING, Peer, Wire, connected, frame_bytes, open_sockets, opening_response, scripted_server
 
-
 # -- the request -------------------------------------------------------------------------------------------------------
 
 
@@ -216,7 +215,7 @@ def without(line: bytes) -> Callable[[bytes], bytes]:
     [
         pytest.param(lambda _: b"", "closed the connection", id="nothing"),
         pytest.param(lambda _: b"\x00\x01\x02", "not HTTP", id="garbage"),
-        pytest.param(lambda _: b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "", id="SSH"),
+        pytest.param(lambda _: b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "invalid response", id="SSH"),
         pytest.param(lambda _: b"HTTP/1.1 101 Swi", "closed the connection", id="half"),
         pytest.param(lambda _: b"HTTP/1.1 101 OK\r\nX: " + b"a" * 20000, "16384 bytes", id="large"),
         pytest.param(lambda _: b"HTTP/1.1 101 OK\r\n" + b"X: a\r\n" * 200 + b"\r\n", "128 header", id="many headers"),
@@ -250,6 +249,6 @@ async def test_a_connection_that_is_lost_before_the_answer() -> None:
     peer = Peer("server")  # which says nothing to a client
     peer.stream.give(b"")
     peer.cut()
-    with pytest.raises(anyws.HandshakeError, match="lost|closed"):
+    with pytest.raises(anyws.HandshakeError, match=r"lost|closed"):
         await connected("ws://localhost/", stream=peer.stream)
     assert peer.stream.is_closed

@@ -1,4 +1,4 @@
-"""Clients: the streams that they connect by: TLS, unix sockets, what the user brings, and what comes with the answer."""
+"""The streams of clients: TLS, unix sockets, what the user brings, and what comes in one segment with the answer."""
 
 from __future__ import annotations
 
@@ -21,28 +21,33 @@ from .peers import TEXT, Wire, connected, echo, frame_bytes, opening_response, s
 
 async def test_frames_in_the_same_segment_as_the_answer() -> None:
     frames = frame_bytes(TEXT, b"first", masked=False) + frame_bytes(TEXT, b"second", masked=False)[:3]
-    async with scripted_server(lambda request: opening_response(request) + frames) as uri:
-        async with anyws.connect(uri) as websocket:
-            assert await websocket.receive() == "first"
-            with pytest.raises(anyws.ConnectionBroken):
-                await websocket.receive()
+    async with (
+        scripted_server(lambda request: opening_response(request) + frames) as uri,
+        anyws.connect(uri) as websocket,
+    ):
+        assert await websocket.receive() == "first"
+        with pytest.raises(anyws.ConnectionBroken):
+            await websocket.receive()
 
 
 async def test_a_close_in_the_same_segment_as_the_answer() -> None:
     close = frame_bytes(8, b"\x03\xe9bye", masked=False)
-    async with scripted_server(lambda request: opening_response(request) + close) as uri:
-        async with anyws.connect(uri) as websocket:
-            with pytest.raises(anyws.ConnectionEnded) as raised:
-                await websocket.receive()
+    async with (
+        scripted_server(lambda request: opening_response(request) + close) as uri,
+        anyws.connect(uri) as websocket,
+    ):
+        with pytest.raises(anyws.ConnectionEnded) as raised:
+            await websocket.receive()
     assert raised.value.received == anyws.Close(1001, "bye")
 
 
 async def test_answers_before_the_answer_are_skipped() -> None:
-    async with scripted_server(
-        lambda request: b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + opening_response(request)
-    ) as uri:
-        async with anyws.connect(uri) as websocket:
-            assert websocket.response.status == 101
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    async with (
+        scripted_server(lambda request: hints + opening_response(request)) as uri,
+        anyws.connect(uri) as websocket,
+    ):
+        assert websocket.response.status == 101
 
 
 async def test_a_stream_of_the_user() -> None:

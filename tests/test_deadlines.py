@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
@@ -88,7 +89,7 @@ async def test_the_server_destroys_after_5_seconds(
         "127.0.0.1",
         0,
         ssl_context=server_ssl_context if tls else None,
-        on_request=never if hangs else None,  # type: ignore[arg-type]
+        on_request=never if hangs else None,
     ) as server:
         async with await anyio.connect_tcp(*server.addresses[0][:2]) as stream, destroyed_after(5):
             await behave(stream)
@@ -192,7 +193,7 @@ async def test_ready_that_is_called_in_time() -> None:
 @pytest.mark.parametrize("given", [{}, {"open_timeout": 3}])
 @on_mock_clock
 async def test_a_server_that_does_not_answer(
-    scheme: str, given: dict[str, float], client_ssl_context: ssl.SSLContext
+    scheme: str, given: dict[str, Any], client_ssl_context: ssl.SSLContext
 ) -> None:
     limit = given.get("open_timeout", 10)
     sockets_before = open_sockets()

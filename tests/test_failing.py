@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -63,7 +65,7 @@ async def test_a_frame_without_a_mask_fails_the_connection_on_a_server_only() ->
     ],
 )
 async def test_a_limit_is_named_on_both_sides(
-    ours: Side, options: dict[str, int], frames: list[tuple[int, bytes, bool]], limit: int, actual: int
+    ours: Side, options: dict[str, Any], frames: list[tuple[int, bytes, bool]], limit: int, actual: int
 ) -> None:
     (option,) = options
     async with meeting(ours, **options) as (websocket, peer):

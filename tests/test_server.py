@@ -16,13 +16,7 @@ from anyio.abc import SocketAttribute, SocketListener
 
 import anyws
 
-from .peers import Peer, StreamPeer, ended, on_mock_clock, open_sockets, uri_of
-
-
-async def echo(websocket: anyws.WebSocket) -> None:
-    """Serve an echo."""
-    async for message in websocket:
-        await websocket.send(message)
+from .peers import Peer, StreamPeer, echo, ended, on_mock_clock, open_sockets, uri_of
 
 
 async def hello(uri: str) -> None:
@@ -49,7 +43,7 @@ async def test_serve_in_a_task_group() -> None:
 def test_serve_in_a_trio_nursery() -> None:
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            server: anyws.Server = await nursery.start(anyws.serve, echo, "127.0.0.1", 0)
+            server: anyws.Server = await nursery.start(anyws.serve, echo, "127.0.0.1", 0)  # type: ignore[arg-type]
             await hello(uri_of(server))
             nursery.cancel_scope.cancel()
 
@@ -301,7 +295,9 @@ class Failing(SocketListener):
 async def test_accept_may_fail(code: int, caplog: pytest.LogCaptureFixture) -> None:
     """Want of file descriptors is logged and waited out; a client that has gone is nothing to speak of."""
     multi = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
-    listener = Failing(multi.listeners[0], [OSError(code, "for now")])
+    (inner,) = multi.listeners
+    assert isinstance(inner, SocketListener)
+    listener = Failing(inner, [OSError(code, "for now")])
     async with anyws.open_server(echo, listeners=[listener]) as server:
         await hello(uri_of(server))
     lines = [record.message for record in caplog.records if record.levelname == "ERROR"]

@@ -6,7 +6,7 @@ import logging
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,15 +16,9 @@ from anyio.abc import SocketAttribute, SocketStream
 
 import anyws
 
-from .peers import REQUEST, TEXT, StreamPeer, ended, uri_of
+from .peers import REQUEST, TEXT, StreamPeer, echo, ended, uri_of
 
 PLAIN = b"GET /health?token=secret HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-async def echo(websocket: anyws.WebSocket) -> None:
-    """Serve an echo."""
-    async for message in websocket:
-        await websocket.send(message)
 
 
 @asynccontextmanager
@@ -156,7 +150,7 @@ async def test_subprotocols_and_headers() -> None:
         async with anyws.connect(uri_of(server), subprotocols=["other"]) as websocket:
             assert websocket.subprotocol is None
 
-    def choose(offered: tuple[str, ...]) -> str:
+    def choose(offered: Sequence[str]) -> str:
         return offered[-1]
 
     async with (
@@ -211,7 +205,7 @@ async def test_strangers_are_one_line_in_the_log(
     try:
         async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=server_ssl_context if tls else None) as server:
             async with raw_client(server) as stream:
-                host, port = stream.extra(SocketAttribute.local_address)[:2]
+                host, port = tuple(stream.extra(SocketAttribute.local_address))[:2]
                 try:
                     await behave(stream)
                 except (anyio.BrokenResourceError, anyio.EndOfStream):

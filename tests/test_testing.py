@@ -225,3 +225,13 @@ async def test_a_scripted_peer_s_stream_is_closed_with_the_block() -> None:
             raise LookupError
     with pytest.raises(anyio.ClosedResourceError):
         await peer.stream.receive()
+
+
+async def test_the_end_of_a_pair_does_not_wait_for_messages_that_nobody_receives() -> None:
+    started = anyio.current_time()
+    async with connected_pair(server_options={"receive_buffer": 1}) as (client, server):
+        for _ in range(3):
+            await client.send("x" * 100_000)
+        await anyio.wait_all_tasks_blocked()
+    assert (client.close_code, server.close_code) == (1000, 1000)
+    assert anyio.current_time() - started < 5  # close_timeout is 10

@@ -176,7 +176,8 @@ async def test_a_handler_of_a_client_that_finds_the_connection_closed_is_no_erro
 
     handled = anyio.Event()
     async with plain_server(callback_open=lambda err, socket: socket.message_send("hello")) as server:
-        async with plain_client(server, message_handler=on_message) as socket:
+        client = plain_client(server, message_handler=on_message)
+        async with client as socket:
             (theirs,) = server.connections
             await theirs.aclose()
             await handled.wait()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -46,7 +46,7 @@ def feed(receive: Callable[[bytes], Result | None], chunks: Iterable[bytes]) -> 
     return next((result for chunk in chunks if (result := receive(chunk)) is not None), None)
 
 
-def request(target: str = "/", *headers: tuple[str, str], **others: str) -> Request:
+def request(target: str = "/", *headers: tuple[str, str], **others: Any) -> Request:
     return Request(target=target, headers=Headers([("Host", "a"), *headers]), **others)
 
 

@@ -1,0 +1,96 @@
+"""Time, cancellation, sockets and addresses under control."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import types
+from collections.abc import Callable, Coroutine, Generator
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import anyio
+import pytest
+import trio
+from anyio.abc import Listener, SocketAttribute
+from trio.testing import MockClock
+
+__all__ = [
+    "address_of",
+    "cancelling_at",
+    "on_mock_clock",
+    "open_sockets",
+    "resolve_to",
+]
+
+P = ParamSpec("P")
+
+
+def on_mock_clock(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run a test on trio, on a clock that jumps to the next deadline when every task waits."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        async def within_a_day() -> None:
+            with anyio.fail_after(86400):  # is passed at once when nothing else happens any more
+                await test(*args, **kwargs)
+
+        # Threads and loopback sockets may need a moment of real time; in memory nothing ever does.
+        trio.run(within_a_day, clock=MockClock(autojump_threshold=0.02))
+
+    return run
+
+
+async def cancelling_at(step: int, scope: anyio.CancelScope, block: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine, and cancel the scope where it suspends for the n-th time (from 0)."""
+    await _cancelling_at(step, scope, block)
+
+
+@types.coroutine
+def _cancelling_at(step: int, scope: anyio.CancelScope, block: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+    resume: Callable[[], Any] = functools.partial(block.send, None)
+    count = 0
+    while True:
+        try:
+            suspended = resume()
+        except StopIteration:
+            return
+        if count == step:
+            scope.cancel()
+        count += 1
+        try:
+            resume = functools.partial(block.send, (yield suspended))
+        except BaseException as exc:
+            resume = functools.partial(block.throw, exc)
+
+
+def open_sockets() -> set[str]:
+    """Return the sockets that this process has open, where the system tells (Linux)."""
+    found = set()
+    for descriptor in Path("/proc/self/fd").glob("*") if os.path.isdir("/proc/self/fd") else ():
+        try:
+            target = os.readlink(descriptor)
+        except OSError:
+            continue
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
+
+
+def address_of(listener: Listener[Any]) -> tuple[str, int]:
+    """Return host and port."""
+    host, port = listener.extra(SocketAttribute.local_address)[:2]
+    return str(host), int(port)
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
+    """Let every name have these addresses."""
+
+    async def getaddrinfo(host: str, port: int, **_: object) -> list[Any]:
+        return [
+            (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, at))
+            for address, at in addresses
+        ]
+
+    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
