@@ -80,8 +80,8 @@ def open_sockets() -> set[str]:
 
 def address_of(listener: Listener[Any]) -> tuple[str, int]:
     """Return host and port."""
-    host, port = listener.extra(SocketAttribute.local_address)[:2]
-    return str(host), int(port)
+    address = listener.extra(SocketAttribute.local_address)
+    return str(address[0]), int(address[1])
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:

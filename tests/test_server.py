@@ -43,7 +43,7 @@ async def test_serve_in_a_task_group() -> None:
 def test_serve_in_a_trio_nursery() -> None:
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            server: anyws.Server = await nursery.start(anyws.serve, echo, "127.0.0.1", 0)  # type: ignore[arg-type]
+            server: anyws.Server = await nursery.start(anyws.serve, echo, "127.0.0.1", 0)
             await hello(uri_of(server))
             nursery.cancel_scope.cancel()
 

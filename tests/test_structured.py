@@ -29,7 +29,7 @@ def test_a_trio_program_without_anyio() -> None:
     async def main() -> None:
         with trio.fail_after(10):
             async with trio.open_nursery() as nursery:
-                server: anyws.Server = await nursery.start(anyws.serve, handler, "127.0.0.1", 0)  # type: ignore[arg-type]
+                server: anyws.Server = await nursery.start(anyws.serve, handler, "127.0.0.1", 0)
                 async with anyws.connect(uri_of(server)) as websocket:
                     await websocket.send("hello")
                     assert await websocket.receive() == "hello"

@@ -15,11 +15,10 @@ STREAM_ERRORS = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError, 
 
 
 async def end_stream(stream: AnyByteStream) -> None:
-    """End our side, wait for the end of the peer's side, and close.
+    """End our side and wait for the end of the peer's side; to close the stream is then the caller's part.
 
     Closing a socket that still has unread data resets the connection, and a reset may destroy the last bytes that we
-    sent (RFC 6455, 7.1.1): so what still comes is read and dropped. The caller bounds the time; when cancelled, the
-    stream is closed at once.
+    sent (RFC 6455, 7.1.1): so what still comes is read and dropped. The caller bounds the time.
     """
     try:
         if isinstance(stream, TLSStream):
@@ -32,8 +31,6 @@ async def end_stream(stream: AnyByteStream) -> None:
             await stream.receive()
     except (anyio.EndOfStream, *STREAM_ERRORS):
         pass
-    finally:
-        await anyio.aclose_forcefully(stream)
 
 
 async def _end_tls(stream: TLSStream) -> AnyByteStream:
