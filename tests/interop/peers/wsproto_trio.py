@@ -40,7 +40,7 @@ class Link:
 
     async def read_events(self) -> AsyncIterator[Event]:
         while data := await self.stream.receive_some(65536):
-            self.core.receive_data(data)
+            self.core.receive_data(bytes(data))
             for event in self.core.events():
                 yield event
 
