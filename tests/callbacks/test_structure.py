@@ -174,12 +174,14 @@ async def test_a_handler_of_a_client_that_finds_the_connection_closed_is_no_erro
             handled.set()
             raise
 
+    async def on_open(err: Exception | None, socket: anyws.Socket) -> None:
+        await socket.send("hello")
+        await socket.aclose()
+
     handled = anyio.Event()
-    async with plain_server(callback_open=lambda err, socket: socket.message_send("hello")) as server:
+    async with plain_server(callback_open=on_open) as server:
         client = plain_client(server, message_handler=on_message)
         async with client as socket:
-            (theirs,) = server.connections
-            await theirs.aclose()
             await handled.wait()
             await anyio.wait_all_tasks_blocked()
             assert socket.close_code == 1000
