@@ -21,6 +21,7 @@ from .client import connect
 from .exceptions import ConnectionBroken, ConnectionClosed, ConnectionClosedLocally, ConnectionEnded
 from .options import AcceptOptions, ClientOptions, ConnectionOptions, ServerOptions
 from .protocol.closing import Close, CloseCode
+from .protocol.deflate import DeflateParameters, PerMessageDeflate
 from .protocol.errors import (
     HandshakeError,
     HandshakeRefused,
@@ -32,6 +33,7 @@ from .protocol.errors import (
     RemoteProtocolError,
     WebSocketError,
 )
+from .protocol.extensions import Codec, Extension, ExtensionOffer
 from .protocol.frames import Opcode
 from .protocol.headers import Headers
 from .protocol.http11 import Request, Response
@@ -50,11 +52,15 @@ __all__ = [
     "ClientSocketOptions",
     "Close",
     "CloseCode",
+    "Codec",
     "ConnectionBroken",
     "ConnectionClosed",
     "ConnectionClosedLocally",
     "ConnectionEnded",
     "ConnectionOptions",
+    "DeflateParameters",
+    "Extension",
+    "ExtensionOffer",
     "HandshakeError",
     "HandshakeRefused",
     "Headers",
@@ -65,6 +71,7 @@ __all__ = [
     "LocalProtocolError",
     "MessageStream",
     "Opcode",
+    "PerMessageDeflate",
     "ProtocolError",
     "Ready",
     "RemoteProtocolError",

@@ -83,6 +83,7 @@ async def open_link(
                     on_secured(secured)
             handshake = ServerHandshake(
                 subprotocols=options.subprotocols,
+                extensions=[*options.extensions, *options.deflate],
                 origins=options.origins,
                 allowed_hosts=options.allowed_hosts,
                 max_head_bytes=options.max_head_bytes,
@@ -99,6 +100,7 @@ async def open_link(
         max_frame_size=options.max_frame_size,
         max_fragments=options.max_fragments,
         accept_unmasked=options.accept_unmasked,
+        codecs=handshake.codecs,
     )
     link = Link(stream, core, options, logger)
     link.feed(handshake.trailing_data)

@@ -20,6 +20,7 @@ from .protocol.client_handshake import ClientHandshake
 from .protocol.connection import Connection, Role
 from .protocol.errors import HandshakeError
 from .protocol.http11 import Response
+from .protocol.negotiation import as_extensions
 from .protocol.uri import WebSocketURI, parse_uri
 from .transport.connecting import connect_tcp, connect_unix
 from .transport.ending import STREAM_ERRORS
@@ -72,7 +73,7 @@ async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOption
             uri,
             headers=options.headers,
             subprotocols=options.subprotocols,
-            extensions=options.extensions,
+            extensions=[*as_extensions(options.extensions), *options.deflate],
             origin=options.origin,
         )
         response = await _shake_hands(stream, handshake)
@@ -85,6 +86,7 @@ async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOption
         max_frame_size=options.max_frame_size,
         max_fragments=options.max_fragments,
         masking=options.masking,
+        codecs=handshake.codecs,
     )
     link = Link(stream, core, options, connection_logger("anyws.client", stream))
     link.feed(handshake.trailing_data)

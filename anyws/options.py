@@ -15,9 +15,11 @@ from anyio.abc import ByteStream, Listener
 
 from .checking import check_positive
 from .protocol.client_handshake import check_request_headers
-from .protocol.extensions import parse_extensions
+from .protocol.deflate import PRESETS, PerMessageDeflate, Preset
+from .protocol.extensions import Extension
 from .protocol.headers import HeadersLike, check_header
 from .protocol.http11 import Request, Response
+from .protocol.negotiation import as_extensions, check_extensions
 from .protocol.server_handshake import check_response_headers
 from .protocol.subprotocols import SubprotocolSelector, check_subprotocols
 
@@ -56,6 +58,9 @@ class ConnectionOptions:
             read, and TCP holds the peer back. 64 KiB, as the receive window of a new TCP connection.
         send_buffer: frames that wait to be written may fill so much memory before ``send()`` waits. One message more
             may stand beyond it. 64 KiB, as in uWebSockets.
+        compression: permessage-deflate (RFC 7692): True or the name of a preset, ``"memory"``, ``"default"`` or
+            ``"ratio"``; or a `PerMessageDeflate` with exact parameters. None: off, because it costs memory and time for
+            each connection, and because compressed secrets beside a peer's data can be guessed (RFC 7692, 8).
     """
 
     ssl_context: ssl.SSLContext | None = None
@@ -67,6 +72,7 @@ class ConnectionOptions:
     max_fragments: int | None = 16384
     receive_buffer: int = 65536
     send_buffer: int = 65536
+    compression: bool | Preset | PerMessageDeflate | None = None
 
     def __post_init__(self) -> None:
         check_positive(
@@ -81,6 +87,13 @@ class ConnectionOptions:
             "send_buffer",
         )
 
+    @property
+    def deflate(self) -> Sequence[Extension]:
+        """What ``compression`` asks for, as extensions."""
+        if isinstance(self.compression, PerMessageDeflate):
+            return [self.compression]
+        return [PRESETS["default" if self.compression is True else self.compression]] if self.compression else []
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions(ConnectionOptions):
@@ -89,7 +102,8 @@ class ClientOptions(ConnectionOptions):
     Attributes:
         subprotocols: the subprotocols to offer, in the order of preference.
         headers: further request headers: a mapping, or (name, value) pairs.
-        extensions: further extension offers, as a header value. There is no codec for them, so a server must decline.
+        extensions: extensions to offer besides: `Extension` objects, in the order of preference; or offers as a header
+            value, for which there is no codec, so that a server must decline them.
         origin: the value of ``Origin``. None: no such header, as is usual outside a browser.
         open_timeout: bounds name resolution, TCP, TLS and the opening handshake together; then `TimeoutError`. 10 s.
         masking: whether to mask frames, as RFC 6455, 5.3 demands. False is outside the RFC: every conformant server
@@ -104,7 +118,7 @@ class ClientOptions(ConnectionOptions):
 
     subprotocols: Sequence[str] = ()
     headers: HeadersLike = ()
-    extensions: str | None = None
+    extensions: str | Sequence[Extension] = ()
     origin: str | None = None
     open_timeout: float | None = 10
     masking: bool = True
@@ -122,8 +136,7 @@ class ClientOptions(ConnectionOptions):
         if self.origin is not None:
             check_header("Origin", self.origin)
         check_subprotocols(self.subprotocols)
-        if self.extensions is not None:
-            parse_extensions(self.extensions)
+        as_extensions(self.extensions)
         if self.local_port and self.local_host is None:
             raise ValueError("option local_port needs local_host")
 
@@ -133,6 +146,7 @@ class AcceptOptions(ConnectionOptions):
     """What a server knows of each connection.
 
     Attributes:
+        extensions: `Extension` objects that the server speaks besides.
         subprotocols: the subprotocols that the server speaks, in its order of preference: the first that the client
             offers is agreed. Or a callable that gets the offered ones and returns one of them or None.
         headers: further headers of the response 101: a mapping, or (name, value) pairs.
@@ -150,6 +164,7 @@ class AcceptOptions(ConnectionOptions):
         max_headers: the most request headers; 431. 128, as in websockets.
     """
 
+    extensions: Sequence[Extension] = ()
     subprotocols: Sequence[str] | SubprotocolSelector = ()
     headers: HeadersLike = ()
     open_timeout: float | None = 5
@@ -164,6 +179,7 @@ class AcceptOptions(ConnectionOptions):
         ConnectionOptions.__post_init__(self)
         check_positive(self, "open_timeout", "max_head_bytes", "max_headers")
         object.__setattr__(self, "headers", check_response_headers(self.headers))
+        check_extensions(self.extensions)
         if not callable(self.subprotocols):
             check_subprotocols(self.subprotocols)
 
@@ -202,6 +218,7 @@ class _ConnectionKeywords(TypedDict, total=False):
     max_fragments: int | None
     receive_buffer: int
     send_buffer: int
+    compression: bool | Preset | PerMessageDeflate | None
 
 
 class ConnectKeywords(_ConnectionKeywords, total=False):
@@ -209,7 +226,7 @@ class ConnectKeywords(_ConnectionKeywords, total=False):
 
     subprotocols: Sequence[str]
     headers: HeadersLike
-    extensions: str | None
+    extensions: str | Sequence[Extension]
     origin: str | None
     open_timeout: float | None
     masking: bool
@@ -223,6 +240,7 @@ class ConnectKeywords(_ConnectionKeywords, total=False):
 class AcceptKeywords(_ConnectionKeywords, total=False):
     """The keywords of `accept`: see `AcceptOptions`."""
 
+    extensions: Sequence[Extension]
     subprotocols: Sequence[str] | SubprotocolSelector
     headers: HeadersLike
     open_timeout: float | None

@@ -32,21 +32,21 @@ class Sender:
         # Of the task that waits for room, or is within a fragmented message: others wait behind it, in order.
         self._turn = anyio.Lock()
 
-    async def send(self, item: Sendable | AsyncIterable[str] | AsyncIterable[bytes]) -> None:
+    async def send(self, item: Sendable | AsyncIterable[str] | AsyncIterable[bytes], compress: bool | None) -> None:
         """Send a message, or an iterable as the fragments of one; see `WebSocket.send`."""
         if isinstance(item, AsyncIterable):
-            await self._send_fragments(item)
+            await self._send_fragments(item, compress)
             return
         message = _checked(item)
         await checkpoint()
         if self._has_room:
-            self._hand_over(message)
+            self._hand_over(message, compress)
         else:
             async with self._turn:
                 await self._room()
-                self._hand_over(message)
+                self._hand_over(message, compress)
 
-    def send_frames(self, item: Sendable, opcode: int | None, fragment_size: int | None) -> None:
+    def send_frames(self, item: Sendable, opcode: int | None, fragment_size: int | None, compress: bool | None) -> None:
         """Send a message or a control frame without waiting; see `WebSocket.send_frames`."""
         message = _checked(item)
         kind = _checked_opcode(opcode)
@@ -64,7 +64,7 @@ class Sender:
             payload = message.encode() if isinstance(message, str) else message
             (link.core.send_ping if kind is Opcode.PING else link.core.send_pong)(payload)
         else:
-            link.core.send_message(message, opcode=kind, fragment_size=fragment_size)
+            link.core.send_message(message, opcode=kind, fragment_size=fragment_size, compress=compress)
         link.flush()
 
     async def wait_for_room(self) -> None:
@@ -84,21 +84,24 @@ class Sender:
             await self._link.drained.wait()
             self._link.check_sendable()
 
-    def _hand_over(self, message: str | bytes) -> None:
+    def _hand_over(self, message: str | bytes, compress: bool | None) -> None:
         self._link.check_sendable()
-        self._link.core.send_message(message)
+        self._link.core.send_message(message, compress=compress)
         self._link.flush()
 
-    async def _send_fragments(self, fragments: AsyncIterable[str] | AsyncIterable[bytes]) -> None:
+    async def _send_fragments(
+        self, fragments: AsyncIterable[str] | AsyncIterable[bytes], compress: bool | None
+    ) -> None:
         async with self._turn:
             self._link.check_sendable()
             try:
                 last: str | bytes | None = None
                 async for fragment in fragments:
                     last = _checked(fragment)
-                    await self._hand_over_fragment(last, fin=False)
+                    await self._hand_over_fragment(last, fin=False, compress=compress)
                 if last is not None:
-                    await self._hand_over_fragment("" if isinstance(last, str) else b"", fin=True)
+                    end = "" if isinstance(last, str) else b""
+                    await self._hand_over_fragment(end, fin=True, compress=compress)
             finally:
                 if isinstance(fragments, AsyncGenerator):
                     await fragments.aclose()
@@ -106,9 +109,9 @@ class Sender:
                     reason = "a fragmented message was not completed"
                     self._link.begin_close(CloseCode.INTERNAL_ERROR, reason, discard=False)
 
-    async def _hand_over_fragment(self, data: str | bytes, *, fin: bool) -> None:
+    async def _hand_over_fragment(self, data: str | bytes, *, fin: bool, compress: bool | None) -> None:
         await self._room()
-        self._link.core.send_fragment(data, fin=fin)
+        self._link.core.send_fragment(data, fin=fin, compress=compress)
         self._link.flush()
 
 

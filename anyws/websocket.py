@@ -62,7 +62,9 @@ class WebSocket(ObjectStream[str | bytes]):
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
-    async def send(self, item: Sendable | AsyncIterable[str] | AsyncIterable[bytes]) -> None:
+    async def send(
+        self, item: Sendable | AsyncIterable[str] | AsyncIterable[bytes], *, compress: bool | None = None
+    ) -> None:
         """Send a message: `str` as text, bytes as binary; or an async iterable of either, as one fragmented message.
 
         Waits while ``send_buffer`` is full, that is while the peer reads too slowly; then the message is handed over as
@@ -72,30 +74,47 @@ class WebSocket(ObjectStream[str | bytes]):
         When cancelled, nothing of a `str` or bytes message is sent. If an iterable raises or is cancelled after its
         first element, the message cannot be completed: the connection is closed with 1011.
 
+        Args:
+            item: the message.
+            compress: whether to compress it, where that was agreed on; None leaves it to the ``threshold`` of
+                `PerMessageDeflate`.
+
         Raises:
             ConnectionClosedLocally: after our own `aclose` or `send_eof`; an `anyio.ClosedResourceError`.
             ConnectionBroken: the peer has closed, or the connection is lost; an `anyio.BrokenResourceError`.
             TypeError: the message is of another type.
         """
-        await self._sender.send(item)
+        await self._sender.send(item, compress)
 
-    def send_nowait(self, item: Sendable) -> None:
+    def send_nowait(self, item: Sendable, *, compress: bool | None = None) -> None:
         """Send a message without waiting; from synchronous code too, in the thread of the event loop.
+
+        Args:
+            item: the message.
+            compress: as of `send`.
 
         Raises:
             anyio.WouldBlock: ``send_buffer`` is full, or a fragmented message is being sent; nothing was sent.
             ConnectionClosed: as `send`.
             TypeError: the message is neither `str` nor bytes.
         """
-        self._sender.send_frames(item, None, None)
+        self._sender.send_frames(item, None, None, compress)
 
-    def send_frames(self, item: Sendable, *, opcode: int | None = None, fragment_size: int | None = None) -> None:
+    def send_frames(
+        self,
+        item: Sendable,
+        *,
+        opcode: int | None = None,
+        fragment_size: int | None = None,
+        compress: bool | None = None,
+    ) -> None:
         """Send a message or a control frame without waiting, with a say in how.
 
         Args:
             item: the message, or the payload of a Ping or Pong, or the reason of a Close (1000).
             opcode: an `Opcode`; by default what the type of the message says.
             fragment_size: the largest payload of one data frame, in bytes; None for one frame.
+            compress: as of `send`.
 
         Raises:
             anyio.WouldBlock: ``send_buffer`` is full, or a fragmented message is being sent; nothing was sent.
@@ -103,7 +122,7 @@ class WebSocket(ObjectStream[str | bytes]):
             TypeError: the message is neither `str` nor bytes.
             ValueError: another opcode or fragment size than can be sent; bytes as text that are not UTF-8.
         """
-        self._sender.send_frames(item, opcode, fragment_size)
+        self._sender.send_frames(item, opcode, fragment_size, compress)
 
     async def wait_for_room(self) -> None:
         """Wait until `send_nowait` would not block.

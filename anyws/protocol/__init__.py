@@ -15,6 +15,11 @@ from .connection import (
     Role as Role,
     State as State,
 )
+from .deflate import (
+    DeflateParameters as DeflateParameters,
+    InvalidDeflate as InvalidDeflate,
+    PerMessageDeflate as PerMessageDeflate,
+)
 from .errors import (
     HandshakeError as HandshakeError,
     HandshakeRefused as HandshakeRefused,
@@ -27,6 +32,8 @@ from .errors import (
     WebSocketError as WebSocketError,
 )
 from .extensions import (
+    Codec as Codec,
+    Extension as Extension,
     ExtensionOffer as ExtensionOffer,
     parse_extensions as parse_extensions,
     serialize_extensions as serialize_extensions,

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 from .errors import HandshakeError, HandshakeRefused
 from .exchange import ClientExchange, InvalidHead
-from .extensions import parse_extensions
+from .extensions import Codec, Extension, parse_extensions, serialize_extensions
 from .headers import Headers, HeadersLike, check_header, check_headers, split_list
 from .http11 import Request, Response
 from .keys import VERSION, accept_value
+from .negotiation import as_extensions, take_answers
 from .subprotocols import check_subprotocols
 from .uri import WebSocketURI
 
@@ -53,7 +54,8 @@ class ClientHandshake:
         uri: where the request goes.
         headers: further request headers. ``Host``, ``Origin`` and ``Authorization`` here win over what would be sent.
         subprotocols: the names that are offered, in the order of preference.
-        extensions: further offers, as a header value; there is no codec for them, so a server must decline them.
+        extensions: the extensions to offer, in the order of preference; or offers as a header value, for which there is
+            no codec, so that a server must decline them.
         origin: the value of ``Origin``; None for no such header, as is usual outside a browser.
         nonce: 16 random bytes; by default from the operating system.
         max_head_bytes: the largest response head, in bytes.
@@ -70,7 +72,7 @@ class ClientHandshake:
         *,
         headers: HeadersLike = (),
         subprotocols: Sequence[str] = (),
-        extensions: str | None = None,
+        extensions: str | Sequence[Extension] = (),
         origin: str | None = None,
         nonce: bytes | None = None,
         max_head_bytes: int = 16384,
@@ -81,15 +83,16 @@ class ClientHandshake:
             raise ValueError(f"nonce of {len(nonce)} bytes, expected 16 (4.1)")
         self._key = base64.b64encode(os.urandom(16) if nonce is None else nonce).decode()
         self._offered = check_subprotocols(subprotocols)
-        if extensions is not None:
-            parse_extensions(extensions)
-            check_header("Sec-WebSocket-Extensions", extensions)
+        self._extensions = as_extensions(extensions)
+        offers = serialize_extensions([offer for extension in self._extensions for offer in extension.offers()])
         self.request: Request = Request(
-            target=uri.resource, headers=self._headers(uri, check_request_headers(headers), extensions, origin)
+            target=uri.resource, headers=self._headers(uri, check_request_headers(headers), offers, origin)
         )
         self._exchange = ClientExchange(max_bytes=max_head_bytes, max_headers=max_headers, max_body=max_body_bytes)
         self.subprotocol: str | None = None
         """The agreed subprotocol, after the response; None if there is none."""
+        self.codecs: Sequence[Codec] = ()
+        """The agreed extensions, after the response."""
 
     @property
     def trailing_data(self) -> bytes:
@@ -122,7 +125,7 @@ class ClientHandshake:
             raise HandshakeError(f"invalid response: {exc}", request=self.request, response=response) from exc
         return response
 
-    def _headers(self, uri: WebSocketURI, extra: Headers, extensions: str | None, origin: str | None) -> Headers:
+    def _headers(self, uri: WebSocketURI, extra: Headers, offers: str, origin: str | None) -> Headers:
         pairs = [
             ("Upgrade", "websocket"),
             ("Connection", "Upgrade"),
@@ -131,8 +134,8 @@ class ClientHandshake:
         ]
         if self._offered:
             pairs.append(("Sec-WebSocket-Protocol", ", ".join(self._offered)))
-        if extensions is not None:
-            pairs.append(("Sec-WebSocket-Extensions", extensions))
+        if offers:
+            pairs.append(("Sec-WebSocket-Extensions", offers))
         if origin is not None:
             check_header("Origin", origin)
             pairs.append(("Origin", origin))
@@ -154,8 +157,7 @@ class ClientHandshake:
         if headers.get_all("sec-websocket-accept") != [accept_value(self._key)]:
             raise ValueError("Sec-WebSocket-Accept does not fit the key that was sent")
         if "sec-websocket-extensions" in headers:
-            agreed = parse_extensions(headers["sec-websocket-extensions"])
-            raise ValueError(f"extension {agreed[0].name} agreed to, but there is no codec for it")
+            self.codecs = take_answers(self._extensions, parse_extensions(headers["sec-websocket-extensions"]))
         if "sec-websocket-protocol" not in headers:
             return None
         agreed_protocols = headers.get_all("sec-websocket-protocol")

@@ -15,13 +15,16 @@ behind the data that was accepted before it, except that a connection which fail
 from __future__ import annotations
 
 import enum
+import functools
+import operator
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .closing import Close, CloseCode, check_close_code, parse_close, serialize_close
 from .errors import LocalProtocolError, RemoteProtocolError
+from .extensions import Codec
 from .frames import FrameDecoder, FramePart, Opcode, serialize_frame
 from .messages import MessageDecoder
 
@@ -73,6 +76,7 @@ class Connection:
         max_fragments: the largest number of frames in one received message; None for no limit.
         masking: whether a client masks what it sends, as RFC 6455, 5.3 demands.
         accept_unmasked: whether a server takes frames that are not masked, against RFC 6455, 5.1.
+        codecs: the agreed extensions, in the order of the header.
         new_masking_key: gives a fresh, unpredictable masking key of 4 bytes (RFC 6455, 5.3 and 10.3).
     """
 
@@ -85,6 +89,7 @@ class Connection:
         max_fragments: int | None = 16384,
         masking: bool = True,
         accept_unmasked: bool = False,
+        codecs: Sequence[Codec] = (),
         new_masking_key: Callable[[], bytes] = lambda: os.urandom(4),
     ) -> None:
         self.role = role
@@ -94,8 +99,10 @@ class Connection:
         self.failure: RemoteProtocolError | None = None
         """Why we failed the connection (RFC 6455, 7.1.7), if we did."""
         their_frames_masked = None if accept_unmasked and role is Role.SERVER else role is Role.SERVER
-        self._frames = FrameDecoder(masked=their_frames_masked, max_frame_size=max_frame_size)
-        self._messages = MessageDecoder(max_message_size=max_message_size, max_fragments=max_fragments)
+        rsv = functools.reduce(operator.or_, (codec.rsv for codec in codecs), 0)
+        self._frames = FrameDecoder(masked=their_frames_masked, rsv=rsv, max_frame_size=max_frame_size)
+        self._messages = MessageDecoder(max_message_size=max_message_size, max_fragments=max_fragments, codecs=codecs)
+        self._codecs = codecs
         self._new_masking_key = new_masking_key if masking and role is Role.CLIENT else None
         self._sending_opcode: Opcode | None = None  # of the fragmented message that is being sent
         self._data: deque[bytes] = deque()
@@ -196,7 +203,12 @@ class Connection:
     # -- sending -------------------------------------------------------------------------------------------------------
 
     def send_message(
-        self, message: str | bytes, *, opcode: Opcode | None = None, fragment_size: int | None = None
+        self,
+        message: str | bytes,
+        *,
+        opcode: Opcode | None = None,
+        fragment_size: int | None = None,
+        compress: bool | None = None,
     ) -> None:
         """Queue a whole message.
 
@@ -204,6 +216,7 @@ class Connection:
             message: what to send.
             opcode: ``TEXT`` or ``BINARY``; by default what the type of the message says.
             fragment_size: the largest payload of one frame, in bytes; None for one frame, however large.
+            compress: whether to compress the message, where that was agreed; None leaves it to the extension.
 
         Raises:
             LocalProtocolError: a Close was queued or received, or a fragmented message is being sent.
@@ -224,16 +237,22 @@ class Connection:
             opcode = Opcode.BINARY if opcode is None else opcode
             if opcode == Opcode.TEXT:
                 str(payload, "utf-8")
+        payload, rsv = self._encode(payload, first=True, fin=True, compress=compress)
         if fragment_size is None or len(payload) <= fragment_size:
-            self._queue_data(opcode, payload, fin=True)
+            self._queue_data(opcode, payload, rsv=rsv)
             return
         for start in range(0, len(payload), fragment_size):
             fin = start + fragment_size >= len(payload)
-            self._queue_data(opcode, payload[start : start + fragment_size], fin=fin)
-            opcode = Opcode.CONTINUATION
+            self._queue_data(opcode, payload[start : start + fragment_size], fin=fin, rsv=rsv)
+            opcode, rsv = Opcode.CONTINUATION, 0
 
-    def send_fragment(self, data: str | bytes, *, fin: bool) -> None:
+    def send_fragment(self, data: str | bytes, *, fin: bool, compress: bool | None = None) -> None:
         """Queue the next fragment of a message; the first one begins it, and its type is the message's type.
+
+        Args:
+            data: the fragment.
+            fin: whether it ends the message.
+            compress: as of `send_message`; the same for each fragment.
 
         Raises:
             LocalProtocolError: a Close was queued or received.
@@ -243,8 +262,10 @@ class Connection:
         opcode = Opcode.TEXT if isinstance(data, str) else Opcode.BINARY
         if self._sending_opcode not in (None, opcode):
             raise TypeError(f"a fragment of a {self._sending_opcode.name} message cannot be {type(data).__name__}")
+        first = self._sending_opcode is None
         payload = data.encode() if isinstance(data, str) else data
-        self._queue_data(opcode if self._sending_opcode is None else Opcode.CONTINUATION, payload, fin=fin)
+        payload, rsv = self._encode(payload, first=first, fin=fin, compress=compress)
+        self._queue_data(opcode if first else Opcode.CONTINUATION, payload, fin=fin, rsv=rsv if first else 0)
         self._sending_opcode = None if fin else opcode
 
     def send_ping(self, payload: bytes = b"") -> None:
@@ -298,12 +319,20 @@ class Connection:
         if self.state is not State.OPEN:
             raise LocalProtocolError(f"nothing can be sent after a Close (5.5.1); the connection is {self.state.value}")
 
-    def _frame(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> bytes:
-        key = b"" if self._new_masking_key is None else self._new_masking_key()
-        return serialize_frame(opcode, payload, fin=fin, masking_key=key)
+    def _encode(self, payload: bytes, *, first: bool, fin: bool, compress: bool | None) -> tuple[bytes, int]:
+        """Let the extensions change a message or a fragment; return it with the reserved bits that say so."""
+        rsv = 0
+        for codec in self._codecs:
+            payload, changed = codec.encode(payload, first=first, fin=fin, compress=compress)
+            rsv |= codec.rsv if changed else 0
+        return payload, rsv
 
-    def _queue_data(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> None:
-        frame = self._frame(opcode, payload, fin=fin)
+    def _frame(self, opcode: Opcode, payload: bytes, *, fin: bool = True, rsv: int = 0) -> bytes:
+        key = b"" if self._new_masking_key is None else self._new_masking_key()
+        return serialize_frame(opcode, payload, fin=fin, rsv=rsv, masking_key=key)
+
+    def _queue_data(self, opcode: Opcode, payload: bytes, *, fin: bool = True, rsv: int = 0) -> None:
+        frame = self._frame(opcode, payload, fin=fin, rsv=rsv)
         self._data.append(frame)
         self.queued += len(frame)
 

@@ -1,13 +1,19 @@
-"""The grammar of ``Sec-WebSocket-Extensions`` (RFC 6455, 9.1)."""
+"""Extensions: the grammar of ``Sec-WebSocket-Extensions`` and what an extension has to do (RFC 6455, 9).
+
+Three lives are three objects: an `Extension` is what a user asks for, an `ExtensionOffer` is what stands in the header,
+and a `Codec` is an agreed extension at work on one connection.
+"""
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .headers import is_token
 
-__all__ = ["ExtensionOffer", "parse_extensions", "serialize_extensions"]
+__all__ = ["Codec", "Extension", "ExtensionOffer", "parse_extensions", "serialize_extensions"]
 
 # One pattern per step and no backtracking over more than a token, so the time is linear in the length.
 _SPACE = re.compile(r"[ \t]*")
@@ -32,6 +38,72 @@ class ExtensionOffer:
         return "; ".join(
             [self.name, *(name if value is None else f"{name}={value}" for name, value in self.parameters)]
         )
+
+
+class Codec(ABC):
+    """An agreed extension at work on the data messages of one connection.
+
+    Attributes:
+        rsv: the reserved bits to which it gives a meaning, where they stand in the first byte of a frame (RSV1 is
+            0x40). They are set on the first frame of a message that it has changed, and on no other (RFC 7692, 6).
+    """
+
+    rsv: int
+
+    @abstractmethod
+    def encode(self, payload: bytes, *, first: bool, fin: bool, compress: bool | None) -> tuple[bytes, bool]:
+        """Change a message, or the next fragment of one, that is to be sent.
+
+        Args:
+            payload: the whole message, or the fragment.
+            first: whether it begins the message.
+            fin: whether it ends the message.
+            compress: what the caller wants of this message, in each of its fragments; None leaves it to the extension.
+
+        Returns:
+            The payload to send, and whether ``rsv`` is to be set; the latter counts for the first fragment only, and a
+            message that begins unchanged stays so.
+        """
+
+    @abstractmethod
+    def decode(self, payload: bytes, *, fin: bool, limit: int | None) -> bytes:
+        """Change back the next part of a message that came with ``rsv`` set.
+
+        Args:
+            payload: the next bytes of the message, in whatever pieces they came; perhaps none.
+            fin: whether they end the message.
+            limit: how many bytes may come of it; None for any number.
+
+        Raises:
+            RemoteProtocolError: the bytes are not what the extension allows.
+            OverflowError: more than ``limit`` bytes would come of it. No more than that may be made.
+        """
+
+
+class Extension(ABC):
+    """An extension that a user asks for: it makes offers, and answers them.
+
+    Attributes:
+        name: its token in the header.
+    """
+
+    name: str
+
+    @abstractmethod
+    def offers(self) -> Sequence[ExtensionOffer]:
+        """Return a client's offers, the preferred one first (RFC 6455, 9.1: the others are fallbacks)."""
+
+    @abstractmethod
+    def accept(self, offer: ExtensionOffer) -> tuple[ExtensionOffer, Codec] | None:
+        """Answer an offer, as the server: the answer and the codec, or None to decline it."""
+
+    @abstractmethod
+    def agreed(self, answer: ExtensionOffer) -> Codec:
+        """Take the server's answer, as the client that has made the offers.
+
+        Raises:
+            ValueError: the answer does not fit an offer; the message says why.
+        """
 
 
 class _Scanner:
@@ -100,6 +172,6 @@ def parse_extensions(value: str) -> list[ExtensionOffer]:
     return offers
 
 
-def serialize_extensions(offers: list[ExtensionOffer]) -> str:
+def serialize_extensions(offers: Sequence[ExtensionOffer]) -> str:
     """Return the value of the header; the inverse of `parse_extensions`."""
     return ", ".join(map(str, offers))

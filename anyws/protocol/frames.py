@@ -78,7 +78,7 @@ class FrameDecoder:
 
     Args:
         masked: whether frames must be masked (a server's view), must not be (a client's), or may be (None).
-        rsv: the reserved bits to which an extension gives a meaning.
+        rsv: the reserved bits to which an extension gives a meaning, on the first frame of a message.
         max_frame_size: the largest payload of one data frame, in bytes; None for no limit.
     """
 
@@ -176,7 +176,9 @@ class FrameDecoder:
         return FrameHeader(opcode, bool(first & _FIN), first & _RSV, length, buffer[position : self._position])
 
     def _check_first(self, first: int) -> Opcode:
-        unknown = first & _RSV & ~self._rsv
+        # RFC 7692, 6: set on the first frame of a message, if at all.
+        known = self._rsv if first & 0x0F in (Opcode.TEXT, Opcode.BINARY) else 0
+        unknown = first & _RSV & ~known
         if unknown:
             bits = ", ".join(f"RSV{n}" for n, bit in ((1, 0x40), (2, 0x20), (3, 0x10)) if unknown & bit)
             raise ProtocolError(f"{bits} set, but no extension gives it a meaning (5.2)")

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import codecs
 import io
+from collections.abc import Sequence
 
 from .errors import InvalidText, LimitExceeded, ProtocolError
+from .extensions import Codec
 from .frames import FrameHeader, FramePart, Opcode
 
 __all__ = ["MessageDecoder"]
+
+# How much larger a message that codecs have changed may be than what comes of it, besides an eighth: what compresses
+# badly grows. Bytes.
+_SLACK = 1024
 
 _new_utf8_decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -66,13 +72,19 @@ class MessageDecoder:
     Args:
         max_message_size: the largest message, in bytes of payload over all its fragments; None for no limit.
         max_fragments: the largest number of frames that make up a message, empty ones included; None for no limit.
+        codecs: the agreed extensions, in the order of the header.
     """
 
-    def __init__(self, *, max_message_size: int | None, max_fragments: int | None) -> None:
+    def __init__(
+        self, *, max_message_size: int | None, max_fragments: int | None, codecs: Sequence[Codec] = ()
+    ) -> None:
         self._max_message_size = max_message_size
         self._max_fragments = max_fragments
+        self._codecs = codecs
+        self._active: Sequence[Codec] = ()  # those that have changed the message that is coming in, the last one first
         self._message: _Text | _Binary | None = None  # the message that is coming in
         self._size = 0  # its payload, in bytes, by the headers so far
+        self._decoded = 0  # what has come of it, in bytes, where codecs have changed it
         self._fragments = 0
         self.held: int = 0
         """Bytes of the message that is coming in which nobody has taken yet."""
@@ -93,10 +105,12 @@ class MessageDecoder:
         header, payload = part.header, part.payload
         if part.first:
             self._begin_frame(header, whole=part.last and header.fin)
+        final = part.last and header.fin
+        if self._active:
+            payload = self._decode(payload, final)
         message = self._message
         if message is None:
             return self._whole(header.opcode, payload)
-        final = part.last and header.fin
         message.add(payload, final)
         self.held += len(payload)
         if not final:
@@ -119,15 +133,30 @@ class MessageDecoder:
                 f"{header.opcode.name} frame inside a fragmented message, expected a continuation (5.4)"
             )
         else:
-            self._size = self._fragments = 0
+            self._size = self._fragments = self._decoded = 0
+            self._active = [codec for codec in reversed(self._codecs) if header.rsv & codec.rsv]
         self._size += header.length
         self._fragments += 1
-        if self._max_message_size is not None and self._size > self._max_message_size:
-            raise LimitExceeded("max_message_size", self._max_message_size, self._size)
+        limit = self._max_message_size
+        if limit is not None and self._size > (limit + limit // 8 + _SLACK if self._active else limit):
+            raise LimitExceeded("max_message_size", limit, self._size)
         if self._max_fragments is not None and self._fragments > self._max_fragments:
             raise LimitExceeded("max_fragments", self._max_fragments, self._fragments)
         if not whole and self._message is None:
             self._message = _Text() if header.opcode is Opcode.TEXT else _Binary()
+
+    def _decode(self, payload: bytes, final: bool) -> bytes:
+        """Let the codecs change a part back, within what the limit leaves."""
+        limit = self._max_message_size
+        room = None if limit is None else limit - self._decoded
+        try:
+            for codec in self._active:
+                payload = codec.decode(payload, fin=final, limit=room)
+        except OverflowError as exc:
+            assert limit is not None
+            raise LimitExceeded("max_message_size", limit, limit + 1) from exc
+        self._decoded += len(payload)
+        return payload
 
     def _whole(self, opcode: Opcode, payload: bytes) -> str | bytes:
         if opcode is Opcode.BINARY:

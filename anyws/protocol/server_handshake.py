@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 
 from .errors import HandshakeRefused
 from .exchange import InvalidHead, ServerExchange
-from .extensions import parse_extensions
+from .extensions import Codec, Extension, ExtensionOffer, parse_extensions, serialize_extensions
 from .headers import Headers, HeadersLike, check_headers, is_token, split_list
 from .http11 import Request, Response
 from .keys import VERSION, accept_value, is_valid_key
+from .negotiation import accept_offers, check_extensions
 from .subprotocols import SubprotocolSelector, check_subprotocols, prefer
 
 __all__ = ["ServerHandshake", "check_answer", "check_response_headers"]
@@ -67,6 +68,7 @@ class ServerHandshake:
     Args:
         subprotocols: the names that we speak, in the order of preference, of which the first that the client offers is
             agreed; or a callable that chooses among the offered ones.
+        extensions: the extensions that we speak.
         origins: the origins from which a browser may connect, each such as ``https://example.com`` or ``*`` for any;
             None for the same origin only, which compares host and port with ``Host``. Requests without ``Origin`` do
             not come from a browser and pass.
@@ -79,12 +81,15 @@ class ServerHandshake:
         self,
         *,
         subprotocols: Sequence[str] | SubprotocolSelector = (),
+        extensions: Sequence[Extension] = (),
         origins: Sequence[str] | None = None,
         allowed_hosts: Sequence[str] | None = None,
         max_head_bytes: int = 16384,
         max_headers: int = 128,
     ) -> None:
         self._select = subprotocols if callable(subprotocols) else prefer(check_subprotocols(subprotocols))
+        check_extensions(extensions)
+        self._extensions = extensions
         self._origins = _lower_case("origins", origins)
         self._allowed_hosts = _lower_case("allowed_hosts", allowed_hosts)
         self._exchange = ServerExchange(max_bytes=max_head_bytes, max_headers=max_headers)
@@ -93,6 +98,9 @@ class ServerHandshake:
         self._offered: list[str] = []
         self.subprotocol: str | None = None
         """The agreed subprotocol, after `accept`; None if there is none."""
+        self._offers: Sequence[ExtensionOffer] = ()
+        self.codecs: Sequence[Codec] = ()
+        """The agreed extensions, after `accept`."""
 
     @property
     def trailing_data(self) -> bytes:
@@ -142,6 +150,9 @@ class ServerHandshake:
         ]
         if self.subprotocol is not None:
             pairs.append(("Sec-WebSocket-Protocol", self.subprotocol))
+        answers, self.codecs = accept_offers(self._extensions, self._offers)
+        if answers:
+            pairs.append(("Sec-WebSocket-Extensions", serialize_extensions(answers)))
         return Response(101, [*pairs, *extra])
 
     def data_to_send(self, response: Response) -> bytes:
@@ -183,7 +194,7 @@ class ServerHandshake:
             raise self.refusal(400, "Sec-WebSocket-Protocol is empty")
         if "sec-websocket-extensions" in headers:
             try:
-                parse_extensions(headers["sec-websocket-extensions"])
+                self._offers = parse_extensions(headers["sec-websocket-extensions"])
             except ValueError as exc:
                 raise self.refusal(400, f"Sec-WebSocket-Extensions: {exc}") from exc
 

@@ -258,10 +258,14 @@ def test_unmasking_does_not_lose_its_place_between_parts(step: int) -> None:
 
 keys = st.just(b"") | st.binary(min_size=4, max_size=4)
 rsvs = st.sampled_from([0, 0x40])
-data_opcodes = st.sampled_from([Opcode.CONTINUATION, Opcode.TEXT, Opcode.BINARY])
-data_frames = st.builds(Frame, data_opcodes, st.binary(max_size=300), st.booleans(), rsvs, keys)
+no_rsv = st.just(0)
+first_frames = st.builds(
+    Frame, st.sampled_from([Opcode.TEXT, Opcode.BINARY]), st.binary(max_size=300), st.booleans(), rsvs, keys
+)
+continuations = st.builds(Frame, st.just(Opcode.CONTINUATION), st.binary(max_size=300), st.booleans(), no_rsv, keys)
+data_frames = first_frames | continuations
 control_opcodes = st.sampled_from([Opcode.CLOSE, Opcode.PING, Opcode.PONG])
-control_frames = st.builds(Frame, control_opcodes, st.binary(max_size=125), st.just(True), rsvs, keys)
+control_frames = st.builds(Frame, control_opcodes, st.binary(max_size=125), st.just(True), no_rsv, keys)
 
 
 @given(st.lists(data_frames | control_frames, max_size=6), st.data())
@@ -271,3 +275,12 @@ def test_any_chunking_gives_the_same_frames(frames: list[Frame], data: st.DataOb
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=20)))
     chunks = [wire[start:stop] for start, stop in pairwise([0, *cuts, len(wire)])]
     assert decode(chunks) == decode([wire]) == frames
+
+
+@pytest.mark.parametrize("opcode", [Opcode.CONTINUATION, Opcode.PING, Opcode.PONG, Opcode.CLOSE])
+def test_a_known_reserved_bit_stands_on_the_first_frame_of_a_message_only(opcode: Opcode) -> None:
+    """RFC 7692, 6: not on a continuation, and control frames are never compressed."""
+    decoder = FrameDecoder(masked=None, rsv=0x40)
+    decoder.feed(serialize_frame(opcode, b"", rsv=0x40))
+    with pytest.raises(ProtocolError, match="RSV1 set"):
+        decoder.next_part()

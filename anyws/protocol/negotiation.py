@@ -1,0 +1,108 @@
+"""The agreement on extensions (RFC 6455, 9.1): each side's half of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .extensions import Codec, Extension, ExtensionOffer, parse_extensions
+from .headers import check_header
+
+__all__ = ["accept_offers", "as_extensions", "check_extensions", "take_answers"]
+
+
+class _HeaderValue(Extension):
+    """Offers that a caller has written out. There is no codec for them, so no answer fits."""
+
+    name = ""
+
+    def __init__(self, value: str) -> None:
+        self._offers = parse_extensions(value)
+        check_header("Sec-WebSocket-Extensions", value)
+
+    def offers(self) -> Sequence[ExtensionOffer]:
+        return self._offers
+
+    def accept(self, offer: ExtensionOffer) -> None:
+        return None
+
+    def agreed(self, answer: ExtensionOffer) -> Codec:
+        raise ValueError(f"there is no codec for {answer.name}")
+
+
+def as_extensions(extensions: str | Sequence[Extension]) -> Sequence[Extension]:
+    """Return what a client asks for; it may be offers as a header value.
+
+    Raises:
+        TypeError: one is no `Extension`.
+        ValueError: the header value does not follow the grammar of 9.1.
+    """
+    if isinstance(extensions, str):
+        return [_HeaderValue(extensions)]
+    check_extensions(extensions)
+    return extensions
+
+
+def check_extensions(extensions: Sequence[Extension]) -> None:
+    """Check what a caller asks for.
+
+    Raises:
+        TypeError: one is no `Extension`.
+    """
+    for extension in extensions:
+        if not isinstance(extension, Extension):
+            raise TypeError(f"an extension is an anyws.Extension, not {type(extension).__name__}")
+
+
+def accept_offers(
+    extensions: Sequence[Extension], offers: Sequence[ExtensionOffer]
+) -> tuple[list[ExtensionOffer], list[Codec]]:
+    """Answer a client's offers: of each extension the first that is acceptable, in the client's order."""
+    answers: list[ExtensionOffer] = []
+    codecs: list[Codec] = []
+    for offer in offers:
+        taken = {answer.name for answer in answers}
+        for extension in extensions:
+            if extension.name != offer.name or extension.name in taken:
+                continue
+            accepted = extension.accept(offer)
+            if accepted is not None and not _bits(codecs) & accepted[1].rsv:
+                answers.append(accepted[0])
+                codecs.append(accepted[1])
+                break
+    return answers, codecs
+
+
+def take_answers(extensions: Sequence[Extension], answers: Sequence[ExtensionOffer]) -> list[Codec]:
+    """Take a server's answers to what we have offered.
+
+    Raises:
+        ValueError: an answer that fits no offer, or two that do not go together.
+    """
+    codecs: list[Codec] = []
+    for number, answer in enumerate(answers):
+        if any(answer.name == other.name for other in answers[:number]):
+            raise ValueError(f"extension {answer.name} agreed to twice")
+        codec = _take_answer([extension for extension in extensions if extension.name == answer.name], answer)
+        if _bits(codecs) & codec.rsv:
+            raise ValueError(f"extension {answer.name} agreed to, but another one uses the same reserved bit")
+        codecs.append(codec)
+    return codecs
+
+
+def _take_answer(candidates: Sequence[Extension], answer: ExtensionOffer) -> Codec:
+    if not candidates:
+        raise ValueError(f"extension {answer.name} agreed to, but there is no codec for it")
+    problem = ""
+    for extension in candidates:
+        try:
+            return extension.agreed(answer)
+        except ValueError as exc:
+            problem = problem or str(exc)
+    raise ValueError(f"extension {answer.name} agreed to, but {problem}")
+
+
+def _bits(codecs: Sequence[Codec]) -> int:
+    bits = 0
+    for codec in codecs:
+        bits |= codec.rsv
+    return bits
