@@ -61,6 +61,18 @@ def docs(session: nox.Session) -> None:
     session.run("pytest", "docs", "README.md")
 
 
+@nox.session
+def autobahn(session: nox.Session) -> None:
+    """Run the Autobahn testsuite: ``nox -s autobahn -- [TIER] [ROLE ...] [BACKEND ...]``, see docs/compliance.md."""
+    session.install("-e", ".[demo,uvloop]")
+    folder = session.cache_dir / "autobahn"
+    # Exit status 77: there is no Python 2.7 for it; the output says so.
+    said = session.run("python", "-m", "compliance.install", str(folder / "suite"), success_codes=[0, 77], silent=True)
+    if not (folder / "suite" / "pins.sha256").exists():
+        session.skip(str(said).strip())
+    session.run("python", "-m", "compliance", "--jobs", "2", str(folder), *session.posargs)
+
+
 @nox.session(venv_backend="none")
 def interop(session: nox.Session) -> None:
     """Install the peers from npm that the interoperability tests talk to."""

@@ -101,6 +101,7 @@ async def open_link(
         max_fragments=options.max_fragments,
         accept_unmasked=options.accept_unmasked,
         codecs=handshake.codecs,
+        hold_failure=True,
     )
     link = Link(stream, core, options, logger)
     link.feed(handshake.trailing_data)

@@ -87,6 +87,7 @@ async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOption
         max_fragments=options.max_fragments,
         masking=options.masking,
         codecs=handshake.codecs,
+        hold_failure=True,
     )
     link = Link(stream, core, options, connection_logger("anyws.client", stream))
     link.feed(handshake.trailing_data)

@@ -40,6 +40,8 @@ C = TypeVar("C", bound=ConnectionClosed)
 _READ_SIZE = 65536  # above it the allocator maps fresh pages for every read
 # A Close that is written in passing, when a block is cancelled, may take no longer than this. Seconds.
 _PARTING_TIME = 0.05
+# How long messages that came before a violation may take to be answered, before the violation is. Seconds.
+_FAILURE_GRACE = 0.5
 # How long a peer may take to end TCP, once both have sent a Close and we have ended our side. Seconds.
 _LINGER = 1
 
@@ -76,7 +78,7 @@ class Link:
         self.ended: anyio.Event = anyio.Event()
         """The stream is closed."""
         self.receiver_waits = False
-        """Whether a task waits for a message, so that one larger than the inbox may be completed."""
+        """Whether a task waits for a message: it has taken all before, and one larger than the inbox may come."""
         self._ending = _Ending.NOT_YET
         self._detail = ""  # why the connection broke, where neither the network nor the core says so
         self._error: BaseException | None = None  # the network's error
@@ -120,6 +122,7 @@ class Link:
         """
         if not isinstance(reason, str):
             raise TypeError(f"a close reason is a str, not {type(reason).__name__}")
+        self.core.fail()  # A violation that waits to be answered decides what the Close says.
         if self.core.state is State.OPEN:
             self.core.send_close(code, reason)
             self.logger.debug("sent Close %s", self.core.close_sent)
@@ -154,13 +157,16 @@ class Link:
 
     async def part(self, code: int) -> None:
         """Write a Close if that needs no waiting, and close the stream at once."""
-        if self.core.state is State.OPEN and not self._writing:
-            self.core.send_close(code)
-            with anyio.move_on_after(_PARTING_TIME, shield=True):
-                try:
-                    await self.stream.send(self.core.data_to_send())
-                except STREAM_ERRORS:
-                    pass
+        if not self._writing:
+            self.core.fail()
+            if self.core.state is State.OPEN:
+                self.core.send_close(code)
+            if data := self.core.data_to_send():
+                with anyio.move_on_after(_PARTING_TIME, shield=True):
+                    try:
+                        await self.stream.send(data)
+                    except STREAM_ERRORS:
+                        pass
         self.cut()
 
     def cut(self) -> None:
@@ -244,10 +250,11 @@ class Link:
     async def _read(self) -> None:
         """Feed the core, until the peer has ended or it is on us to end."""
         while not self.core.is_server_done:
+            if self.core.is_failing:
+                await self._fail()
+                continue
             if not self._wants_data():
-                self._reading_paused = True
-                await self._to_read.wait()
-                self._reading_paused = False
+                await self._pause()
                 self._last_heard = anyio.current_time()
                 continue
             try:
@@ -258,6 +265,26 @@ class Link:
                 self._error = self._error or exc
                 return
             self.feed(data)
+
+    async def _pause(self) -> None:
+        """Wait until a receiver has taken something, or wants something."""
+        self._reading_paused = True
+        try:
+            await self._to_read.wait()
+        finally:
+            self._reading_paused = False
+
+    async def _fail(self) -> None:
+        """Answer a violation, once the messages before it have been taken and answered and the next is asked for."""
+        with anyio.move_on_after(_FAILURE_GRACE):
+            while self._ending is not _Ending.ALL_ENDED and (self.inbox or not self.receiver_waits):
+                await self._pause()
+            await self._write_rest()
+        self.logger.info("the peer broke a rule: %s", self.core.failure)
+        self.core.fail()
+        self._closing.set()
+        self._to_write.set()
+        self._wake_users()
 
     def _wants_data(self) -> bool:
         if self.core.state is State.CLOSED or self._ending is _Ending.ALL_ENDED:
@@ -280,8 +307,6 @@ class Link:
         if self.core.has_data_to_send:
             self._to_write.set()
         if self.core.state is State.CLOSED:
-            if self.core.failure is not None:
-                self.logger.info("the peer broke a rule: %s", self.core.failure)
             self._closing.set()
             self.drained.set()
         self.arrived.set()

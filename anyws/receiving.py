@@ -32,12 +32,8 @@ class Receiver:
         with self._guard:
             await checkpoint()
             await self._skip_rest()
-            self._link.receiver_waits = True
-            try:
-                while not self._link.inbox:
-                    await self._wait()
-            finally:
-                self._link.receiver_waits = False
+            while not self._link.inbox:
+                await self._wait()
             return self._take()
 
     async def receive_piece(self, stream: MessageStream) -> tuple[str | bytes, bool]:
@@ -75,8 +71,12 @@ class Receiver:
         if self._stream is not None and self._link.core.state is State.CLOSED:
             raise self._link.broken()
         self._link.check_receivable()
+        self._link.receiver_waits = True
         self._link.resume_reading()
-        await self._link.arrived.wait()
+        try:
+            await self._link.arrived.wait()
+        finally:
+            self._link.receiver_waits = False
 
     def _take(self) -> str | bytes:
         message = self._link.inbox.take()

@@ -30,6 +30,9 @@ from .messages import MessageDecoder
 
 __all__ = ["Connection", "Event", "Ping", "Pong", "Role", "State"]
 
+# RFC 6455, 5.5.3 demands a Pong for the newest Ping only, but a peer that sends a few at once may count them. A flood
+# of Pings by a peer that does not read fills no more than this.
+_MAX_PONGS = 16
 _BATCH = 65536  # bytes that one write gathers, before it looks again for a Pong that should go first
 
 
@@ -77,6 +80,7 @@ class Connection:
         masking: whether a client masks what it sends, as RFC 6455, 5.3 demands.
         accept_unmasked: whether a server takes frames that are not masked, against RFC 6455, 5.1.
         codecs: the agreed extensions, in the order of the header.
+        hold_failure: whether a violation waits for `fail`, so that messages before it can be answered first.
         new_masking_key: gives a fresh, unpredictable masking key of 4 bytes (RFC 6455, 5.3 and 10.3).
     """
 
@@ -90,6 +94,7 @@ class Connection:
         masking: bool = True,
         accept_unmasked: bool = False,
         codecs: Sequence[Codec] = (),
+        hold_failure: bool = False,
         new_masking_key: Callable[[], bytes] = lambda: os.urandom(4),
     ) -> None:
         self.role = role
@@ -103,13 +108,14 @@ class Connection:
         self._frames = FrameDecoder(masked=their_frames_masked, rsv=rsv, max_frame_size=max_frame_size)
         self._messages = MessageDecoder(max_message_size=max_message_size, max_fragments=max_fragments, codecs=codecs)
         self._codecs = codecs
+        self._hold_failure = hold_failure
         self._new_masking_key = new_masking_key if masking and role is Role.CLIENT else None
         self._sending_opcode: Opcode | None = None  # of the fragmented message that is being sent
         self._data: deque[bytes] = deque()
         self._control: deque[bytes] = deque()
-        self._pong: bytes | None = None  # the payload of the one automatic Pong that is due
+        self._pongs: deque[bytes] = deque(maxlen=_MAX_PONGS)  # payloads of the automatic Pongs that are due
         self.queued: int = 0
-        """Bytes of frames that wait to be sent; the one automatic Pong is not counted."""
+        """Bytes of frames that wait to be sent; automatic Pongs are not counted."""
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -145,18 +151,44 @@ class Connection:
     def receive_data(self, data: bytes) -> list[Event]:
         """Take bytes from the peer and return what they bring; nothing once the connection is CLOSED.
 
-        Answers to the peer are queued for `data_to_send`. A violation by the peer is not raised: it queues a Close,
-        sets `failure` and ends the processing.
+        Answers to the peer are queued for `data_to_send`. A violation by the peer is not raised: it sets `failure` and
+        ends the processing; and it queues a Close, unless ``hold_failure`` was given.
         """
         events: list[Event] = []
-        if self.state is not State.CLOSED:  # What comes after the end is not even kept.
-            self._frames.feed(data)
+        if not self._is_processing:  # What comes after the end is not even kept.
+            return events
+        self._frames.feed(data)
         try:
-            while self.state is not State.CLOSED and (part := self._frames.next_part()) is not None:
+            while self._is_processing and (part := self._frames.next_part()) is not None:
                 self._receive_part(part, events)
         except RemoteProtocolError as exc:
-            self._fail(exc)
+            self.failure = exc
+            if not self._hold_failure:
+                self.fail()
         return events
+
+    @property
+    def _is_processing(self) -> bool:
+        return self.state is not State.CLOSED and self.failure is None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether a violation has been found and waits for `fail`."""
+        return self.failure is not None and self.state is not State.CLOSED
+
+    def fail(self) -> None:
+        """Answer the violation that was found: drop what is queued, queue a Close; the connection is CLOSED."""
+        if not self.is_failing or self.failure is None:
+            return
+        if self.state is State.OPEN:
+            self._discard_queue()
+            self._queue_close(Close(self.failure.close_code, self.failure.reason))
+        elif self._data:
+            our_close = self._data[-1]
+            self._discard_queue()
+            self._data.append(our_close)
+            self.queued = len(our_close)
+        self.state = State.CLOSED
 
     def receive_eof(self) -> None:
         """Take notice that no more bytes will come: a connection that was not CLOSED can send no more either."""
@@ -177,7 +209,7 @@ class Connection:
         elif opcode is Opcode.PING:
             events.append(Ping(part.payload))
             if self.state is State.OPEN:
-                self._pong = part.payload
+                self._pongs.append(part.payload)
         elif opcode is Opcode.PONG:
             events.append(Pong(part.payload))
         else:
@@ -187,18 +219,6 @@ class Connection:
                 self._queue_close(close)
             self.state = State.CLOSED
             events.append(close)
-
-    def _fail(self, failure: RemoteProtocolError) -> None:
-        self.failure = failure
-        if self.state is State.OPEN:
-            self._discard_queue()
-            self._queue_close(Close(failure.close_code, failure.reason))
-        elif self._data:
-            our_close = self._data[-1]
-            self._discard_queue()
-            self._data.append(our_close)
-            self.queued = len(our_close)
-        self.state = State.CLOSED
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
@@ -300,9 +320,8 @@ class Connection:
         frames: list[bytes] = list(self._control)
         self._control.clear()
         self.queued -= sum(map(len, frames))
-        if self._pong is not None:
-            frames.append(self._frame(Opcode.PONG, self._pong))
-            self._pong = None
+        while self._pongs:
+            frames.append(self._frame(Opcode.PONG, self._pongs.popleft()))
         size = 0
         while self._data and (size == 0 or size + len(self._data[0]) <= _BATCH):
             size += len(self._data[0])
@@ -313,7 +332,7 @@ class Connection:
     @property
     def has_data_to_send(self) -> bool:
         """Whether `data_to_send` would give anything."""
-        return bool(self._data or self._control) or self._pong is not None
+        return bool(self._data or self._control or self._pongs)
 
     def _check_open(self) -> None:
         if self.state is not State.OPEN:
@@ -352,5 +371,5 @@ class Connection:
     def _discard_queue(self) -> None:
         self._data.clear()
         self._control.clear()
-        self._pong = None
+        self._pongs.clear()
         self.queued = 0

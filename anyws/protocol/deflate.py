@@ -77,13 +77,21 @@ class PerMessageDeflate(Extension):
 
     def __post_init__(self) -> None:
         for option in _WINDOW_BITS:
-            bits = getattr(self, option)
-            if bits is not None and not 8 <= bits <= _MAX_BITS:
-                raise ValueError(f"option {option} is {bits}: expected 8 to 15, or None")
-        if not -1 <= self.level <= 9:
-            raise ValueError(f"option level is {self.level}: expected -1 to 9")
-        if not 1 <= self.mem_level <= 9:
-            raise ValueError(f"option mem_level is {self.mem_level}: expected 1 to 9")
+            if getattr(self, option) is not None:
+                self._check(option, 8, _MAX_BITS, "8 to 15, or None")
+        self._check("level", -1, 9, "-1 to 9")
+        self._check("mem_level", 1, 9, "1 to 9")
+        self._check("threshold", 0, None, "0 or more")
+        for name in ("compressobj", "decompressobj", "error", "DEFLATED", "Z_SYNC_FLUSH"):
+            if not hasattr(self.zlib, name):
+                raise TypeError(f"option zlib has no {name}: expected a module like zlib")
+
+    def _check(self, option: str, low: int, high: int | None, expected: str) -> None:
+        value = getattr(self, option)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"option {option} is {value!r}: expected {expected}")
+        if value < low or (high is not None and value > high):
+            raise ValueError(f"option {option} is {value}: expected {expected}")
 
     def offers(self) -> Sequence[ExtensionOffer]:
         """Return the one offer. It always lets the server bound our window, so that the server can save memory."""
@@ -124,9 +132,8 @@ class PerMessageDeflate(Extension):
         wanted, given = self.server_max_window_bits, answered.get("server_max_window_bits")
         if wanted is not None and (given is None or given > wanted):
             raise ValueError(f"server_max_window_bits={wanted} was offered, answered was {given} (7.1.2.1)")
+        # 7.1.2.2: what we offered is what we keep to anyhow; an answer may bound us further.
         ours, bound = self.client_max_window_bits or _MAX_BITS, answered.get("client_max_window_bits") or _MAX_BITS
-        if bound > ours and "client_max_window_bits" in answered:
-            raise ValueError(f"client_max_window_bits={ours} was offered, answered was {bound} (7.1.2.2)")
         parameters = DeflateParameters(
             server_no_context_takeover="server_no_context_takeover" in answered,
             client_no_context_takeover=self.client_no_context_takeover or "client_no_context_takeover" in answered,
@@ -228,8 +235,9 @@ class _Inflater:
         try:
             output = self._inflate(payload, limit)
             if fin:
-                if self._mid_block:
-                    output += self._inflate(_TAIL, None if limit is None else limit - len(output))
+                # The tail is the rest of an empty block: what comes of it was to be other data, that is missing.
+                if self._mid_block and self._inflate(_TAIL, None if limit is None else limit - len(output)):
+                    raise InvalidDeflate("compressed message is cut off (RFC 7692, 7.2.2)")
                 self._mid_block = False
                 self._final_blocks = 0
                 if not self._takeover:

@@ -18,8 +18,9 @@ from .frames import FrameHeader, FramePart, Opcode
 __all__ = ["MessageDecoder"]
 
 # How much larger a message that codecs have changed may be than what comes of it, besides an eighth: what compresses
-# badly grows. Bytes.
+# badly grows, and each fragment that is flushed has an empty block. Bytes.
 _SLACK = 1024
+_SLACK_OF_FRAGMENT = 16
 
 _new_utf8_decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -138,24 +139,31 @@ class MessageDecoder:
         self._size += header.length
         self._fragments += 1
         limit = self._max_message_size
-        if limit is not None and self._size > (limit + limit // 8 + _SLACK if self._active else limit):
+        if limit is not None and self._size > limit + (self._slack(limit) if self._active else 0):
             raise LimitExceeded("max_message_size", limit, self._size)
         if self._max_fragments is not None and self._fragments > self._max_fragments:
             raise LimitExceeded("max_fragments", self._max_fragments, self._fragments)
         if not whole and self._message is None:
             self._message = _Text() if header.opcode is Opcode.TEXT else _Binary()
 
+    def _slack(self, limit: int) -> int:
+        return limit // 8 + _SLACK + _SLACK_OF_FRAGMENT * self._fragments
+
     def _decode(self, payload: bytes, final: bool) -> bytes:
-        """Let the codecs change a part back, within what the limit leaves."""
+        """Let the codecs change a part back, within what the limit leaves to the last of them."""
         limit = self._max_message_size
         room = None if limit is None else limit - self._decoded
         try:
-            for codec in self._active:
-                payload = codec.decode(payload, fin=final, limit=room)
+            for codec in self._active[:-1]:
+                between = None if limit is None or room is None else room + self._slack(limit)
+                payload = codec.decode(payload, fin=final, limit=between)
+            payload = self._active[-1].decode(payload, fin=final, limit=room)
         except OverflowError as exc:
             assert limit is not None
             raise LimitExceeded("max_message_size", limit, limit + 1) from exc
         self._decoded += len(payload)
+        if limit is not None and self._decoded > limit:  # An extension may forget.
+            raise LimitExceeded("max_message_size", limit, self._decoded)
         return payload
 
     def _whole(self, opcode: Opcode, payload: bytes) -> str | bytes:

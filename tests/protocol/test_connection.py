@@ -142,6 +142,32 @@ def test_a_violation_fails_the_connection(
 
 
 @both_roles
+def test_a_failure_can_be_held_until_what_came_before_is_answered(role: Role) -> None:
+    connection = Connection(role, hold_failure=True)
+    assert connection.receive_data(frame(role, 0x81, b"question") + frame(role, 0x83) + frame(role, 0x89)) == [
+        "question"
+    ]
+    assert (connection.state, connection.is_failing, sent(connection)) == (State.OPEN, True, [])
+    assert connection.receive_data(frame(role, 0x81, b"more")) == []
+    connection.send_message("answer")
+    assert sent(connection) == [(Opcode.TEXT, b"answer")]
+    connection.send_message("too late")
+    connection.fail()
+    connection.fail()
+    assert (connection.state, connection.is_failing, connection.close_code) == (State.CLOSED, False, 1006)
+    assert [opcode for opcode, _ in sent(connection)] == [Opcode.CLOSE]
+    assert connection.close_sent is not None
+    assert connection.close_sent.code == 1002
+
+
+@both_roles
+def test_there_is_nothing_to_fail_without_a_violation(role: Role) -> None:
+    connection = Connection(role)
+    connection.fail()
+    assert (connection.state, connection.is_failing, sent(connection)) == (State.OPEN, False, [])
+
+
+@both_roles
 def test_masking_is_checked_in_both_roles(role: Role) -> None:
     connection = Connection(role)
     assert connection.receive_data(frame(role, 0x81, b"Hello", masked=role is Role.CLIENT)) == []
@@ -195,13 +221,14 @@ def test_bad_text_in_an_unfinished_frame_fails_at_once(role: Role) -> None:
 
 
 @both_roles
-def test_only_the_newest_ping_is_answered(role: Role) -> None:
+def test_each_ping_is_answered_but_only_the_newest_of_a_flood(role: Role) -> None:
     connection = Connection(role)
-    data = frame(role, 0x89, b"1") + frame(role, 0x89, b"2") + frame(role, 0x89, b"3")
-    assert connection.receive_data(data) == [Ping(b"1"), Ping(b"2"), Ping(b"3")]
-    assert sent(connection) == [(Opcode.PONG, b"3")]
-    connection.receive_data(frame(role, 0x89, b"4"))
-    assert sent(connection) == [(Opcode.PONG, b"4")]
+    payloads = [bytes([number]) for number in range(20)]
+    for payload in payloads[:10]:
+        assert connection.receive_data(frame(role, 0x89, payload)) == [Ping(payload)]
+    assert sent(connection) == [(Opcode.PONG, payload) for payload in payloads[:10]]
+    connection.receive_data(b"".join(frame(role, 0x89, payload) for payload in payloads))
+    assert sent(connection) == [(Opcode.PONG, payload) for payload in payloads[4:]]
 
 
 # -- closing -----------------------------------------------------------------------------------------------------------

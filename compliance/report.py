@@ -1,0 +1,64 @@
+"""The verdict on one run: strictly OK, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Report"]
+
+# There is no other verdict for these: data after a Close, and close codes that RFC 6455 does not speak of.
+_INFORMATIONAL = frozenset({"7.1.6", "7.13.1", "7.13.2"})
+
+
+class Report:
+    """What the suite says of one agent.
+
+    Args:
+        folder: where the suite has written it.
+        agent: the only agent in it.
+        expected: how many cases must have been run.
+    """
+
+    def __init__(self, folder: Path, agent: str, expected: int) -> None:
+        self._folder = folder
+        self._expected = expected
+        agents: dict[str, dict[str, dict[str, Any]]] = json.loads((folder / "index.json").read_text())
+        self._cases = agents.get(agent, {})
+        self._other_agents = sorted(agents.keys() - {agent})
+
+    @property
+    def summary(self) -> str:
+        """The counts: "298 OK, 3 INFORMATIONAL, 0 other of 301"."""
+        counts = Counter(
+            case["behavior"] if self._is_good(number, case) else "other" for number, case in self._cases.items()
+        )
+        good = f"{counts['OK']} OK, {counts['INFORMATIONAL']} INFORMATIONAL"
+        return f"{good}, {counts['other']} other of {len(self._cases)}"
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong, a line each; empty if all is as it must be."""
+        faults = [self._fault(number) for number in self._cases if not self._is_good(number, self._cases[number])]
+        if len(self._cases) != self._expected:
+            faults.append(f"{len(self._cases)} cases were run instead of {self._expected}")
+        if self._other_agents:
+            faults.append(f"there are unknown agents in the report: {', '.join(self._other_agents)}")
+        return faults
+
+    @staticmethod
+    def _is_good(number: str, case: dict[str, Any]) -> bool:
+        behavior, at_close = case["behavior"], case["behaviorClose"]
+        if number in _INFORMATIONAL:
+            return behavior == "INFORMATIONAL" and at_close in ("OK", "INFORMATIONAL")
+        return bool(behavior == at_close == "OK")
+
+    def _fault(self, number: str) -> str:
+        verdict = self._cases[number]
+        case = json.loads((self._folder / verdict["reportfile"]).read_text())
+        return (
+            f"{number}: {verdict['behavior']} ({case['result']}); "
+            f"close: {verdict['behaviorClose']} ({case['resultClose']})"
+        )

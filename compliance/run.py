@@ -1,0 +1,126 @@
+"""One run: one role on one backend, with the suite as its peer."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import anyio
+
+from .echo import Backend
+from .install import clean_environment, interpreter
+from .processes import port_of, running
+from .report import Report
+from .tiers import Tier
+
+__all__ = ["ROLES", "Role", "Run"]
+
+Role = Literal["server", "client"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+_ROOT = Path(__file__).parent.parent
+# wstest itself would listen on all interfaces, and cannot say which free port it got. Python 2.7.
+_WSTEST = """
+from autobahntestsuite import wstest
+
+listen = wstest.fuzzing.listenWS
+
+def listen_on_loopback(factory, context):
+    print("listening on port %d" % listen(factory, context, interface="127.0.0.1").getHost().port)
+
+wstest.fuzzing.listenWS = listen_on_loopback
+wstest.run()
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of the suite.
+
+    Attributes:
+        role: which end anyws is.
+        backend: what it runs on.
+        tier: the cases.
+        suite: the folder of the suite's virtualenv.
+        reports: the folder of all reports; this run's is in one of its own below, made anew.
+    """
+
+    role: Role
+    backend: Backend
+    tier: Tier
+    suite: Path
+    reports: Path
+
+    @property
+    def name(self) -> str:
+        """The run in words."""
+        return f"{self.role} on {self.backend}"
+
+    @property
+    def folder(self) -> Path:
+        """Where logs and the report (``index.html``) of this run are."""
+        return self.reports / f"{self.role}-{self.backend}"
+
+    async def run(self) -> tuple[str, list[str]]:
+        """Run it; return the counts, and what is wrong, a line each."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        try:
+            with anyio.fail_after(self.tier.time_limit):
+                await (self._test_server() if self.role == "server" else self._test_client())
+            report = Report(self.folder, self._agent, self.tier.count)
+        except TimeoutError:
+            return "no report", [f"it took more than {self.tier.time_limit:g} s; the last case is {self._last_case()}"]
+        except (OSError, RuntimeError) as exc:
+            return "no report", [str(exc)]
+        return report.summary, report.faults + self._complaints()
+
+    async def _test_server(self) -> None:
+        server = [sys.executable, "-m", "compliance.echo_server", "--backend", self.backend]
+        async with running(server, self._log("anyws"), cwd=_ROOT) as process:
+            port = await port_of(process, self._log("anyws"))
+            servers = [{"agent": self._agent, "url": f"ws://127.0.0.1:{port}"}]
+            wstest = self._wstest("fuzzingclient", {"servers": servers})
+            async with running(wstest, self._log("wstest"), cwd=self.folder, env=clean_environment()) as fuzzer:
+                await fuzzer.wait()
+            if process.returncode is not None:
+                raise RuntimeError(f"the server ended; see {self._log('anyws')}")
+
+    async def _test_client(self) -> None:
+        wstest = self._wstest("fuzzingserver", {"url": "ws://127.0.0.1:0"})
+        async with running(wstest, self._log("wstest"), cwd=self.folder, env=clean_environment()) as fuzzer:
+            port = await port_of(fuzzer, self._log("wstest"))
+            client = [sys.executable, "-m", "compliance.echo_client", "--backend", self.backend]
+            client += [f"ws://127.0.0.1:{port}", self._agent]
+            async with running(client, self._log("anyws"), cwd=_ROOT) as process:
+                if await process.wait() != 0:
+                    raise RuntimeError(f"the client failed at case {self._last_case()}; see {self._log('anyws')}")
+
+    def _wstest(self, mode: str, peer: dict[str, Any]) -> list[str | Path]:
+        specification = self.folder / f"{mode}.json"
+        specification.write_text(json.dumps(peer | {"outdir": str(self.folder), "cases": self.tier.patterns}))
+        # 0: no web server beside.
+        return [interpreter(self.suite), "-c", _WSTEST, "-m", mode, "-s", specification, "-u", "0"]
+
+    @property
+    def _agent(self) -> str:
+        return f"anyws-{self.backend}"
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def _last_case(self) -> str:
+        log = self._log("wstest")
+        said = log.read_text(errors="replace") if log.exists() else ""
+        cases = re.findall(r"^Running test case ID (\S+)", said, re.MULTILINE)
+        return cases[-1] if cases else "none"
+
+    def _complaints(self) -> list[str]:
+        """What our program wrote besides its port: warnings, errors in a task, tracebacks."""
+        lines = self._log("anyws").read_text(errors="replace").splitlines()
+        return [f"log: {line}" for line in lines if not line.startswith("listening on port ")]
