@@ -69,7 +69,13 @@ class Meeting:
 
     @asynccontextmanager
     async def open(
-        self, topic: str, *, tls: bool = False, offered: Sequence[str] = (), spoken: Sequence[str] = ()
+        self,
+        topic: str,
+        *,
+        tls: bool = False,
+        offered: Sequence[str] = (),
+        spoken: Sequence[str] = (),
+        compression: anyws.PerMessageDeflate | None = None,
     ) -> AsyncIterator[Encounter]:
         """Connect, and close in the end.
 
@@ -78,12 +84,15 @@ class Meeting:
             tls: whether by ``wss:``.
             offered: the subprotocols that the client offers.
             spoken: the subprotocols that our server speaks; a peer's are fixed.
+            compression: what we ask for; a peer always speaks it, if its library can.
         """
         path = new_path(topic)
         if self.our_side == "client":
             context = self.client_context if tls else None
             uri = self.peer.uri(path, tls=tls)
-            async with anyws.connect(uri, subprotocols=offered, ssl_context=context) as websocket:
+            async with anyws.connect(
+                uri, subprotocols=offered, ssl_context=context, compression=compression
+            ) as websocket:
                 yield await _greeted(Encounter(websocket, self.peer, path))
             return
 
@@ -97,7 +106,9 @@ class Meeting:
             await is_over.wait()
 
         context = self.server_context if tls else None
-        async with anyws.open_server(handle, "127.0.0.1", 0, subprotocols=spoken, ssl_context=context) as server:
+        async with anyws.open_server(
+            handle, "127.0.0.1", 0, subprotocols=spoken, ssl_context=context, compression=compression
+        ) as server:
             scheme, port = "wss" if tls else "ws", server.addresses[0][1]
             self.peer.connect(f"{scheme}://127.0.0.1:{port}{path}", offered)
             with anyio.fail_after(10):

@@ -16,6 +16,7 @@ import trustme
 from anyio.streams.tls import TLSAttribute
 
 import anyws
+from anyws import PerMessageDeflate
 
 from .meeting import Meeting, Side, new_path
 from .peer import Peer, run_peer
@@ -139,6 +140,48 @@ async def test_their_fragments(meeting: Meeting, kind: str, joined: str | bytes)
         assert await met.websocket.receive() == joined
         pieces: list[Any] = [piece async for piece in met.websocket.receive_stream()]
         assert type(joined)().join(pieces) == joined
+
+
+# What we ask for as either end; the rest is the peer's choice.
+COMPRESSIONS = [
+    pytest.param(PerMessageDeflate(), id="plain"),
+    pytest.param(PerMessageDeflate(server_max_window_bits=10, client_max_window_bits=10), id="window-bits"),
+    pytest.param(PerMessageDeflate(server_no_context_takeover=True, client_no_context_takeover=True), id="no-takeover"),
+]
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+async def test_compression(meeting: Meeting, compression: PerMessageDeflate) -> None:
+    """Messages, empty ones too, and fragments of both sides come through an agreed compression."""
+    needs(meeting.peer, "compression")
+
+    async def message() -> AsyncIterator[str]:
+        for piece in ("Grü", "", "ße ", "✓" * 50_000):
+            yield piece
+
+    async with meeting.open("compression", compression=compression) as met:
+        assert "permessage-deflate" in met.websocket.response.headers["Sec-WebSocket-Extensions"]
+        messages: list[Any] = [
+            "",
+            "é" * 40_000,
+            b"",
+            random_bytes(65_536),
+            "hello",
+            "hello",
+            random_bytes(65_536),
+            bytes(100_000),
+        ]
+        for compress in (None, True, False):
+            for sent in messages:
+                await met.websocket.send(sent, compress=compress)
+                assert await met.websocket.receive() == sent
+            await met.websocket.send(message(), compress=compress)
+            assert await met.websocket.receive() == "Grüße " + "✓" * 50_000
+        if "fragments" not in meeting.peer.lacks:
+            for _ in range(2):
+                await met.order("fragments", text=["Grü", "", "ße ", "✓"])
+                assert await met.websocket.receive() == "Grüße ✓"
+        assert 0 < await met.websocket.ping() < 10
 
 
 async def test_our_ping(meeting: Meeting) -> None:

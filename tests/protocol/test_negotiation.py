@@ -94,6 +94,7 @@ ACCEPTED: list[Any] = [
         [Deflate(server_max_window_bits=9), Deflate()], DEFLATE, f"{DEFLATE}; server_max_window_bits=9", id="same-name"
     ),
     pytest.param([Reverse("a", 0), Reverse("b", 0)], "a, b", "a, b", id="without-bits"),
+    pytest.param([Reverse("a", 0)], "a, a", "a", id="once-without-bits"),
 ]
 
 

@@ -71,7 +71,9 @@ async def open_client(uri: str, subprotocols: list[str]) -> None:
     try:
         async with (
             aiohttp.ClientSession() as session,
-            session.ws_connect(uri, protocols=subprotocols, autoping=answers_pings(path), ssl=context) as socket,
+            session.ws_connect(
+                uri, protocols=subprotocols, autoping=answers_pings(path), ssl=context, compress=15
+            ) as socket,
         ):
             await puppet.obey(Link(socket), path, socket.protocol)
     except aiohttp.WSServerHandshakeError as exc:

@@ -18,7 +18,7 @@ from trio_websocket import (
 
 from . import puppet
 
-LACKS = ("fragments",)  # it writes each message as one frame
+LACKS = ("fragments", "compression")  # it writes each message as one frame, as it is
 
 
 class Link:

@@ -44,6 +44,7 @@ function execute(socket, order) {
 function listen(server) {
   const sockets = new WebSocketServer({
     server,
+    perMessageDeflate: true,
     handleProtocols: (offered) => SUBPROTOCOLS.find((name) => offered.has(name)) ?? false,
     verifyClient: ({ req }, decide) => {
       const refused = req.url.startsWith("/refuse/");

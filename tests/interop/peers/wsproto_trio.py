@@ -23,6 +23,7 @@ from wsproto.events import (
     Request,
     TextMessage,
 )
+from wsproto.extensions import PerMessageDeflate
 
 from . import puppet
 
@@ -101,7 +102,7 @@ async def handle(stream: trio.abc.Stream) -> None:
             await link.write(RejectData(body.encode()))
             return
         agreed = puppet.choose(request.subprotocols)
-        await link.write(AcceptConnection(agreed))
+        await link.write(AcceptConnection(agreed, extensions=[PerMessageDeflate()]))
         await puppet.obey(link, request.target, agreed)
 
 
@@ -112,7 +113,7 @@ async def open_client(uri: str, subprotocols: list[str]) -> None:
     context = puppet.client_context(uri)
     async with await open_stream(target.hostname, target.port, context) as stream:
         link = Link(stream, ConnectionType.CLIENT)
-        await link.write(Request(target.netloc, target.path, subprotocols=subprotocols))
+        await link.write(Request(target.netloc, target.path, [PerMessageDeflate()], subprotocols=subprotocols))
         answer = await anext(link.events)
         if isinstance(answer, RejectConnection):
             body = await anext(link.events)
