@@ -161,12 +161,8 @@ class Link:
             self.core.fail()
             if self.core.state is State.OPEN:
                 self.core.send_close(code)
-            if data := self.core.data_to_send():
-                with anyio.move_on_after(_PARTING_TIME, shield=True):
-                    try:
-                        await self.stream.send(data)
-                    except STREAM_ERRORS:
-                        pass
+            with anyio.move_on_after(_PARTING_TIME, shield=True):
+                await self._write_rest()
         self.cut()
 
     def cut(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -13,6 +14,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import anyws
+from anyws.testing import connected_pair
 
 from .peers import BINARY, TEXT, Frame, Peer, Side, cancelling_at, echo, meeting, open_sockets, uri_of
 
@@ -216,6 +218,18 @@ async def test_a_cancelled_block_does_not_wait_for_a_peer_that_does_not_read(our
     assert scope.cancelled_caught
     assert peer.stream.is_closed
     assert not peer.frames
+
+
+async def test_a_cancelled_block_with_much_to_write_is_cut_in_peace(caplog: pytest.LogCaptureFixture) -> None:
+    """More than one batch waits: the Close is not written beside the writer."""
+    with anyio.CancelScope() as scope, anyio.fail_after(5):
+        async with connected_pair(client_options={"send_buffer": 1_000_000}, capacity=1000) as (client, _):
+            for _ in range(5):
+                client.send_nowait(b"x" * 60_000)
+            scope.cancel()
+            await checkpoint()
+    assert scope.cancelled_caught
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def test_a_block_that_is_cancelled_while_closing_writes_one_close_only(ours: Side) -> None:
