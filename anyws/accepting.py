@@ -19,15 +19,13 @@ from .logs import ConnectionLogger, connection_logger
 from .options import AcceptKeywords, AcceptOptions, RequestHook
 from .protocol.connection import Connection, Role
 from .protocol.errors import HandshakeError, HandshakeRefused
+from .protocol.headers import HeadersLike
 from .protocol.http11 import Request, Response
 from .protocol.server_handshake import ServerHandshake, check_answer
-from .transport.ending import STREAM_ERRORS, end_stream
+from .transport.ending import LINGER, STREAM_ERRORS, end_stream
 from .websocket import WebSocket, running
 
 __all__ = ["accept", "ask", "open_link"]
-
-# How long a client that was refused may take to end its side, so that it can read the answer. Seconds.
-_LINGER = 1
 
 
 @with_signature_of(AcceptOptions)
@@ -61,6 +59,7 @@ async def open_link(
     options: AcceptOptions,
     logger: ConnectionLogger,
     *,
+    on_request: RequestHook | None = None,
     refusal: Response | None = None,
     tls_timeout: float | None = None,
     on_secured: Callable[[TLSStream], None] | None = None,
@@ -71,6 +70,7 @@ async def open_link(
         stream: the byte stream.
         options: what was asked for.
         logger: the connection's logger.
+        on_request: the request hook, instead of that of the options.
         refusal: what to answer any request with, where nothing else is wrong with it.
         tls_timeout: how long the TLS handshake may take of it, in seconds.
         on_secured: gets the stream once TLS is on it.
@@ -89,7 +89,7 @@ async def open_link(
                 max_head_bytes=options.max_head_bytes,
                 max_headers=options.max_headers,
             )
-            response = await _shake_hands(stream, handshake, options, refusal)
+            response = await _shake_hands(stream, handshake, options.headers, on_request or options.on_request, refusal)
     except BaseException:
         await anyio.aclose_forcefully(stream)
         raise
@@ -117,16 +117,20 @@ async def _start_tls(stream: ByteStream, context: ssl.SSLContext, limit: float |
 
 
 async def _shake_hands(
-    stream: ByteStream, handshake: ServerHandshake, options: AcceptOptions, refusal: Response | None
+    stream: ByteStream,
+    handshake: ServerHandshake,
+    headers: HeadersLike,
+    on_request: RequestHook | None,
+    refusal: Response | None,
 ) -> Response:
     """Read the request and answer it; return the response 101, or raise with any other answer given."""
     try:
         request = await _read_request(stream, handshake)
-        if refusal is None and options.on_request is not None:
-            refusal = await ask(options.on_request, request)
+        if refusal is None and on_request is not None:
+            refusal = await ask(on_request, request)
         if refusal is not None:
             raise HandshakeRefused(f"answered {refusal.status}", response=refusal, request=request)
-        response = handshake.accept(options.headers)
+        response = handshake.accept(headers)
     except HandshakeRefused as exc:
         await _refuse(stream, handshake, exc)
         raise
@@ -143,7 +147,7 @@ async def _shake_hands(
 
 async def _refuse(stream: ByteStream, handshake: ServerHandshake, refused: HandshakeRefused) -> None:
     await _send(stream, handshake, refused.response)
-    with anyio.move_on_after(_LINGER):
+    with anyio.move_on_after(LINGER):
         await end_stream(stream)
 
 

@@ -14,7 +14,13 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from .beside import beside
-from .callback_options import ClientConnectKeywords, ClientConnectOptions, ClientSocketOptions, IdentityCheck
+from .callback_options import (
+    ClientConnectKeywords,
+    ClientConnectOptions,
+    ClientSocketOptions,
+    IdentityCheck,
+    sub_protocols,
+)
 from .certificates import client_context
 from .checking import build_options, merged, with_signature_of
 from .client import open_link, start_tls
@@ -105,9 +111,7 @@ def _native(settings: ClientConnectOptions) -> ClientConnectOptions:
     }
     headers = [(name, value) for name, value in named.items() if value is not None]
     headers += Headers(settings.headers).multi_items()
-    names = settings.subprotocols
-    if settings.sub_protocol is not None:
-        names = [settings.sub_protocol] if isinstance(settings.sub_protocol, str) else settings.sub_protocol
+    names = settings.subprotocols if settings.sub_protocol is None else sub_protocols(settings.sub_protocol)
     return dataclasses.replace(settings, headers=headers, subprotocols=names, sub_protocol=None)
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "ServerKeywords",
     "ServerSocketOptions",
     "SocketServerOptions",
+    "sub_protocols",
 ]
 
 _NO_HOST = frozenset("/?#@[]\\")  # would make another URI of host, port and resource
@@ -168,8 +169,7 @@ class ClientConnectOptions(ClientOptions):
         ClientOptions.__post_init__(self)
         if not self.resource.startswith("/"):
             raise ValueError(f"option resource is {self.resource!r}: expected a path that begins with /")
-        if self.sub_protocol is not None and self.subprotocols:
-            raise ValueError("sub_protocol and subprotocols are the same option: give one of them")
+        _check_sub_protocol(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,8 +200,17 @@ class SocketServerOptions(ServerOptions):
 
     def __post_init__(self) -> None:
         ServerOptions.__post_init__(self)
-        if self.sub_protocol is not None and self.subprotocols:
-            raise ValueError("sub_protocol and subprotocols are the same option: give one of them")
+        _check_sub_protocol(self)
+
+
+def _check_sub_protocol(options: ClientConnectOptions | SocketServerOptions) -> None:
+    if options.sub_protocol is not None and options.subprotocols:
+        raise ValueError("sub_protocol and subprotocols are the same option: give one of them")
+
+
+def sub_protocols(sub_protocol: str | Sequence[str]) -> Sequence[str]:
+    """Return the names that ``sub_protocol`` gives: one, or several."""
+    return [sub_protocol] if isinstance(sub_protocol, str) else sub_protocol
 
 
 class ClientConnectKeywords(ConnectKeywords, total=False):

@@ -12,7 +12,7 @@ from anyio.abc import ByteStream
 
 from .accepting import ask, open_link
 from .beside import beside
-from .callback_options import ListenerOptions, ServerKeywords, ServerSocketOptions, SocketServerOptions
+from .callback_options import ListenerOptions, ServerKeywords, ServerSocketOptions, SocketServerOptions, sub_protocols
 from .certificates import server_context
 from .checking import build_options, merged, with_signature_of
 from .hooks import AsyncHook, wrap_hook
@@ -53,12 +53,10 @@ class Ready:
             body: the body of the response.
 
         Raises:
-            ValueError: a status below 200, or a status or a header that cannot be sent.
+            ValueError: a status that cannot answer a request (200 to 599 can), or a header that cannot be sent.
         """
         response = Response(status, headers, body)
         check_answer(response)
-        if status < 200:
-            raise ValueError(f"status {status} is no refusal: expected 200 to 999 (RFC 9110, 15)")
         if not self._decided.is_set():
             self._refusal = response
             self._decided.set()
@@ -152,9 +150,7 @@ def _native(settings: SocketServerOptions, listening: ListenerOptions, accepted:
         context = settings.ssl_context or server_context(
             accepted, request_cert=accepted.request_cert, sni_callback=accepted.sni_callback
         )
-    names = settings.subprotocols
-    if settings.sub_protocol is not None:
-        names = [settings.sub_protocol] if isinstance(settings.sub_protocol, str) else settings.sub_protocol
+    names = settings.subprotocols if settings.sub_protocol is None else sub_protocols(settings.sub_protocol)
     return dataclasses.replace(
         settings,
         ssl_context=context,
@@ -194,14 +190,14 @@ class _Connection:
             self._tasks.cancel_scope.cancel()
 
     async def _open(self) -> Link | None:
-        options = dataclasses.replace(self._server.options, on_request=self._on_request)
         refusal = too_many_connections(self._server)
         try:
             try:
                 websocket, link = await open_link(
                     self._stream,
-                    options,
+                    self._server.options,
                     self._logger,
+                    on_request=self._on_request,
                     refusal=refusal,
                     tls_timeout=self._tls_timeout,
                     on_secured=self._socket.secured,

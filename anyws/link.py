@@ -15,23 +15,20 @@ from __future__ import annotations
 import enum
 import os
 import time
-from logging import LoggerAdapter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 import anyio
 from anyio.abc import ByteStream
 
 from .exceptions import ConnectionBroken, ConnectionClosed, ConnectionClosedLocally, ConnectionEnded, is_clean
 from .inbox import Inbox
+from .logs import ConnectionLogger
 from .options import ConnectionOptions
 from .pings import PendingPings
 from .protocol.closing import Close
 from .protocol.connection import Connection, Pong, State
-from .transport.ending import STREAM_ERRORS, end_stream
+from .transport.ending import LINGER, STREAM_ERRORS, end_stream
 from .wakeup import Wakeup
-
-if TYPE_CHECKING:
-    Logger = LoggerAdapter[Any]
 
 __all__ = ["Link"]
 
@@ -42,8 +39,6 @@ _READ_SIZE = 65536  # above it the allocator maps fresh pages for every read
 _PARTING_TIME = 0.05
 # How long messages that came before a violation may take to be answered, before the violation is. Seconds.
 _FAILURE_GRACE = 0.5
-# How long a peer may take to end TCP, once both have sent a Close and we have ended our side. Seconds.
-_LINGER = 1
 
 
 class _Ending(enum.Enum):
@@ -64,7 +59,9 @@ class Link:
         logger: where to say what happens; contents of messages are never said.
     """
 
-    def __init__(self, stream: ByteStream, core: Connection, options: ConnectionOptions, logger: Logger) -> None:
+    def __init__(
+        self, stream: ByteStream, core: Connection, options: ConnectionOptions, logger: ConnectionLogger
+    ) -> None:
         self.stream = stream
         self.core = core
         self.options = options
@@ -130,9 +127,7 @@ class Link:
             self.discard()
         elif self._ending is _Ending.NOT_YET:
             self._ending = _Ending.SENDING_ENDED
-        self._closing.set()
-        self._to_write.set()
-        self._wake_users()
+        self._close_has_begun()
 
     def discard(self) -> None:
         """Drop the messages that have come or still come: nobody wants them."""
@@ -200,6 +195,12 @@ class Link:
         closed.__cause__ = self.core.failure or self._error
         return closed
 
+    def _close_has_begun(self) -> None:
+        """Start the clock of the close; let everybody see what has changed."""
+        self._closing.set()
+        self._to_write.set()
+        self._wake_users()
+
     def _wake_users(self) -> None:
         self.arrived.set()
         self.drained.set()
@@ -228,11 +229,10 @@ class Link:
             tasks.start_soon(self._watch)
             await self._read()
             self.core.receive_eof()
-            self._closing.set()
-            self._wake_users()
+            self._close_has_begun()
             await self._write_rest()
             # Once the peer's Close has come, nothing follows that a reset could destroy.
-            with anyio.move_on_after(None if self.core.close_received is None else _LINGER):
+            with anyio.move_on_after(None if self.core.close_received is None else LINGER):
                 await end_stream(self.stream)
             tasks.cancel_scope.cancel()
 
@@ -278,9 +278,7 @@ class Link:
             await self._write_rest()
         self.logger.info("the peer broke a rule: %s", self.core.failure)
         self.core.fail()
-        self._closing.set()
-        self._to_write.set()
-        self._wake_users()
+        self._close_has_begun()
 
     def _wants_data(self) -> bool:
         if self.core.state is State.CLOSED or self._ending is _Ending.ALL_ENDED:
@@ -303,8 +301,7 @@ class Link:
         if self.core.has_data_to_send:
             self._to_write.set()
         if self.core.state is State.CLOSED:
-            self._closing.set()
-            self.drained.set()
+            self._close_has_begun()
         self.arrived.set()
 
     async def _write(self) -> None:
@@ -317,8 +314,7 @@ class Link:
                 except STREAM_ERRORS as exc:
                     # What the peer has sent before may still be read, its Close above all.
                     self._error = self._error or exc
-                    self._closing.set()
-                    self._wake_users()
+                    self._close_has_begun()
                     self._written.set()
                     return
                 self._writing = False

@@ -47,14 +47,12 @@ class PendingPings:
 
     def answered(self, payload: bytes, now: float) -> None:
         """Take a Pong: it answers the Ping of this payload and those before it. One that answers nothing is ignored."""
-        if all(ping.payload != payload for ping in self._pending):
-            return
-        while self._pending:
-            ping = self._pending.popleft()
-            ping.latency = now - ping.sent_at
-            ping.done.set()
-            if ping.payload == payload:
-                return
+        payloads = [ping.payload for ping in self._pending]
+        if payload in payloads:
+            for _ in range(payloads.index(payload) + 1):
+                ping = self._pending.popleft()
+                ping.latency = now - ping.sent_at
+                ping.done.set()
 
     def abandon(self) -> None:
         """The connection has ended: wake whoever waits."""

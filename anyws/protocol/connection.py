@@ -6,7 +6,7 @@ a Ping queues a Pong, a Close queues its echo, a violation queues a Close with i
     OPEN     -- our Close is queued -------------------> CLOSING
     OPEN     -- a Close comes (its echo is queued) ----> CLOSED
     CLOSING  -- a Close comes -------------------------> CLOSED
-    any      -- a violation, or the end of the stream -> CLOSED
+    any      -- a violation, or the end of the stream -> CLOSED (a violation that is held: at `Connection.fail`)
 
 Bytes that wait to be sent are in two lanes. Pings and Pongs overtake queued data, but never split a frame; a Close goes
 behind the data that was accepted before it, except that a connection which fails drops that data.
@@ -15,8 +15,6 @@ behind the data that was accepted before it, except that a connection which fail
 from __future__ import annotations
 
 import enum
-import functools
-import operator
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -24,7 +22,7 @@ from dataclasses import dataclass
 
 from .closing import Close, CloseCode, check_close_code, parse_close, serialize_close
 from .errors import LocalProtocolError, RemoteProtocolError
-from .extensions import Codec
+from .extensions import Codec, reserved_bits
 from .frames import FrameDecoder, FramePart, Opcode, serialize_frame
 from .messages import MessageDecoder
 
@@ -104,8 +102,9 @@ class Connection:
         self.failure: RemoteProtocolError | None = None
         """Why we failed the connection (RFC 6455, 7.1.7), if we did."""
         their_frames_masked = None if accept_unmasked and role is Role.SERVER else role is Role.SERVER
-        rsv = functools.reduce(operator.or_, (codec.rsv for codec in codecs), 0)
-        self._frames = FrameDecoder(masked=their_frames_masked, rsv=rsv, max_frame_size=max_frame_size)
+        self._frames = FrameDecoder(
+            masked=their_frames_masked, rsv=reserved_bits(codecs), max_frame_size=max_frame_size
+        )
         self._messages = MessageDecoder(max_message_size=max_message_size, max_fragments=max_fragments, codecs=codecs)
         self._codecs = codecs
         self._hold_failure = hold_failure
@@ -178,7 +177,7 @@ class Connection:
 
     def fail(self) -> None:
         """Answer the violation that was found: drop what is queued, queue a Close; the connection is CLOSED."""
-        if not self.is_failing or self.failure is None:
+        if self.failure is None or self.state is State.CLOSED:
             return
         if self.state is State.OPEN:
             self._discard_queue()

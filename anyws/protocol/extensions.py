@@ -6,14 +6,16 @@ and a `Codec` is an agreed extension at work on one connection.
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .headers import is_token
 
-__all__ = ["Codec", "Extension", "ExtensionOffer", "parse_extensions", "serialize_extensions"]
+__all__ = ["Codec", "Extension", "ExtensionOffer", "parse_extensions", "reserved_bits", "serialize_extensions"]
 
 # One pattern per step and no backtracking over more than a token, so the time is linear in the length.
 _SPACE = re.compile(r"[ \t]*")
@@ -78,6 +80,11 @@ class Codec(ABC):
             RemoteProtocolError: the bytes are not what the extension allows.
             OverflowError: more than ``limit`` bytes would come of it. No more than that may be made.
         """
+
+
+def reserved_bits(codecs: Iterable[Codec]) -> int:
+    """Return all reserved bits to which the codecs give a meaning."""
+    return functools.reduce(operator.or_, (codec.rsv for codec in codecs), 0)
 
 
 class Extension(ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .extensions import Codec, Extension, ExtensionOffer, parse_extensions
+from .extensions import Codec, Extension, ExtensionOffer, parse_extensions, reserved_bits
 from .headers import check_header
 
 __all__ = ["accept_offers", "as_extensions", "check_extensions", "take_answers"]
@@ -65,7 +65,7 @@ def accept_offers(
             if extension.name != offer.name or extension.name in taken:
                 continue
             accepted = extension.accept(offer)
-            if accepted is not None and not _bits(codecs) & accepted[1].rsv:
+            if accepted is not None and not reserved_bits(codecs) & accepted[1].rsv:
                 answers.append(accepted[0])
                 codecs.append(accepted[1])
                 break
@@ -83,7 +83,7 @@ def take_answers(extensions: Sequence[Extension], answers: Sequence[ExtensionOff
         if any(answer.name == other.name for other in answers[:number]):
             raise ValueError(f"extension {answer.name} agreed to twice")
         codec = _take_answer([extension for extension in extensions if extension.name == answer.name], answer)
-        if _bits(codecs) & codec.rsv:
+        if reserved_bits(codecs) & codec.rsv:
             raise ValueError(f"extension {answer.name} agreed to, but another one uses the same reserved bit")
         codecs.append(codec)
     return codecs
@@ -99,10 +99,3 @@ def _take_answer(candidates: Sequence[Extension], answer: ExtensionOffer) -> Cod
         except ValueError as exc:
             problem = problem or str(exc)
     raise ValueError(f"extension {answer.name} agreed to, but {problem}")
-
-
-def _bits(codecs: Sequence[Codec]) -> int:
-    bits = 0
-    for codec in codecs:
-        bits |= codec.rsv
-    return bits

@@ -8,7 +8,10 @@ import anyio
 from anyio.abc import AnyByteStream
 from anyio.streams.tls import TLSStream
 
-__all__ = ["STREAM_ERRORS", "end_stream"]
+__all__ = ["LINGER", "STREAM_ERRORS", "end_stream"]
+
+LINGER = 1
+"""How long a peer that owes us nothing more may take to read our last bytes and end its side, in seconds."""
 
 STREAM_ERRORS = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError, ssl.SSLError)
 """What a stream raises when its connection is lost."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -20,23 +19,11 @@ from anyws.protocol import (
     WebSocketError,
     parse_uri,
 )
+from tests.chunks import Chunked, chunked
 
 NONCE = b"the sample nonce"  # RFC 6455, 1.3
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 ANSWER = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": ACCEPT}
-
-Chunked = Callable[[bytes], Iterable[bytes]]
-
-
-def whole(data: bytes) -> Iterable[bytes]:
-    return [data]
-
-
-def byte_by_byte(data: bytes) -> Iterable[bytes]:
-    return [data[i : i + 1] for i in range(len(data))]
-
-
-chunked = pytest.mark.parametrize("chunked", [whole, byte_by_byte])
 
 
 def client(uri: str = "ws://a/", *, sent: bool = True, **options: Any) -> ClientHandshake:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from anyws.protocol import Close, Connection, Event, FrameDecoder, LimitExceeded, Opcode, Ping, Pong, Role, State
 from anyws.protocol.closing import parse_close
+from tests.chunks import Chunked, chunked
 
 both_roles = pytest.mark.parametrize("role", Role)
 
@@ -40,18 +41,6 @@ def sent(connection: Connection) -> list[tuple[Opcode, bytes]]:
     assert connection.data_to_send() == b""
     assert connection.queued == 0
     return frames
-
-
-def whole(data: bytes) -> Iterable[bytes]:
-    return [data]
-
-
-def byte_by_byte(data: bytes) -> Iterable[bytes]:
-    return [data[i : i + 1] for i in range(len(data))]
-
-
-chunked = pytest.mark.parametrize("chunked", [whole, byte_by_byte])
-Chunked = Callable[[bytes], Iterable[bytes]]
 
 
 def receive(connection: Connection, chunks: Iterable[bytes]) -> list[Event]:

@@ -6,7 +6,7 @@ import importlib
 import random
 import tracemalloc
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -28,6 +28,7 @@ from anyws.protocol import (
     State,
 )
 from anyws.protocol.deflate import PRESETS, DeflateCodec
+from tests.chunks import Chunked, byte_by_byte, chunked, whole
 
 both_roles = pytest.mark.parametrize("role", Role)
 RSV1 = 0x40
@@ -35,18 +36,6 @@ TEXT, BINARY, CONTINUATION, PING = 1, 2, 0, 9
 FIN = 0x80
 HELLO = bytes.fromhex("f248cdc9c90700")  # RFC 7692, 7.2.3.1
 Frames = list[tuple[int, bytes]]
-Chunked = Callable[[bytes], Iterable[bytes]]
-
-
-def whole(data: bytes) -> Iterable[bytes]:
-    return [data]
-
-
-def byte_by_byte(data: bytes) -> Iterable[bytes]:
-    return [data[i : i + 1] for i in range(len(data))]
-
-
-chunked = pytest.mark.parametrize("chunked", [whole, byte_by_byte])
 
 
 def receive(connection: Connection, chunks: Iterable[bytes]) -> list[Event]:

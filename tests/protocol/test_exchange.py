@@ -10,19 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from anyws.protocol import Headers, Request, Response
 from anyws.protocol.exchange import ClientExchange, InvalidHead, ServerExchange
-
-Chunked = Callable[[bytes], Iterable[bytes]]
-
-
-def whole(data: bytes) -> Iterable[bytes]:
-    return [data]
-
-
-def byte_by_byte(data: bytes) -> Iterable[bytes]:
-    return [data[i : i + 1] for i in range(len(data))]
-
-
-chunked = pytest.mark.parametrize("chunked", [whole, byte_by_byte])
+from tests.chunks import Chunked, chunked
 
 
 def server(max_bytes: int = 16384, max_headers: int = 128) -> ServerExchange:

@@ -11,20 +11,9 @@ from hypothesis import given, settings, strategies as st
 
 from anyws.protocol import FrameDecoder, FrameHeader, FramePart, InvalidText, LimitExceeded, MessageDecoder, Opcode
 from anyws.protocol.errors import ProtocolError, RemoteProtocolError
+from tests.chunks import Chunked, byte_by_byte, chunked
 
 Message = str | bytes
-Chunked = Callable[[bytes], Iterable[bytes]]
-
-
-def whole(data: bytes) -> Iterable[bytes]:
-    return [data]
-
-
-def byte_by_byte(data: bytes) -> Iterable[bytes]:
-    return [data[i : i + 1] for i in range(len(data))]
-
-
-chunked = pytest.mark.parametrize("chunked", [whole, byte_by_byte])
 
 
 class Receiver:

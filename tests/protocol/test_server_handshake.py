@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
 from anyws.protocol import HandshakeRefused, Headers, Response, ServerHandshake
 from anyws.protocol.server_handshake import check_answer
+from tests.chunks import Chunked, chunked, whole
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, 1.3
 OPENING = {
@@ -19,19 +19,6 @@ OPENING = {
     "Sec-WebSocket-Key": KEY,
     "Sec-WebSocket-Version": "13",
 }
-
-Chunked = Callable[[bytes], Iterable[bytes]]
-
-
-def whole(data: bytes) -> Iterable[bytes]:
-    return [data]
-
-
-def byte_by_byte(data: bytes) -> Iterable[bytes]:
-    return [data[i : i + 1] for i in range(len(data))]
-
-
-chunked = pytest.mark.parametrize("chunked", [whole, byte_by_byte])
 
 
 def opening(changes: dict[str, str | list[str] | None] | None = None, line: str = "GET /chat HTTP/1.1") -> bytes:
