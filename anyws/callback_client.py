@@ -31,6 +31,7 @@ from .protocol.headers import Headers
 from .protocol.uri import WebSocketURI, parse_uri
 from .sockets import Socket, handle_messages
 from .transport.connecting import connect_tcp, connect_unix
+from .transport.turns import Turn
 from .websocket import running
 
 __all__ = ["client_connect"]
@@ -81,8 +82,11 @@ async def _open(settings: ClientConnectOptions, socket_options: ClientSocketOpti
     native = _native(settings)
     context = _context(settings, socket_options) if settings.secure else None
     timeout = settings.open_timeout if socket_options.timeout is None else socket_options.timeout
-    with deadline(timeout, f"connecting to {uri.host_header}"):
-        stream = await _connect(uri, settings, socket_options) if settings.stream is None else settings.stream
+    with (
+        deadline(timeout, f"connecting to {uri.host_header}") as scope,
+        Turn(settings.max_connecting, scope) as turn,
+    ):
+        stream = await _connect(uri, settings, socket_options, turn) if settings.stream is None else settings.stream
         if context is not None:
             hostname = socket_options.servername or settings.server_hostname or uri.host
             stream = await _start_tls(stream, context, hostname, socket_options.check_server_identity)
@@ -119,7 +123,9 @@ def _context(settings: ClientConnectOptions, options: ClientSocketOptions) -> ss
     return settings.ssl_context or client_context(options, check_hostname=options.check_server_identity is None)
 
 
-async def _connect(uri: WebSocketURI, settings: ClientConnectOptions, options: ClientSocketOptions) -> ByteStream:
+async def _connect(
+    uri: WebSocketURI, settings: ClientConnectOptions, options: ClientSocketOptions, turn: Turn
+) -> ByteStream:
     if uri.socket_path is not None:
         return await connect_unix(uri.socket_path)
     families = {0: sockets_module.AF_UNSPEC, 4: sockets_module.AF_INET, 6: sockets_module.AF_INET6}
@@ -134,6 +140,7 @@ async def _connect(uri: WebSocketURI, settings: ClientConnectOptions, options: C
         local=local,
         family=families[options.family],
         happy_eyeballs_delay=settings.happy_eyeballs_delay,
+        turn=turn,
     )
     try:
         stream.configure(

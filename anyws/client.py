@@ -24,6 +24,7 @@ from .protocol.negotiation import as_extensions
 from .protocol.uri import WebSocketURI, parse_uri
 from .transport.connecting import connect_tcp, connect_unix
 from .transport.ending import STREAM_ERRORS
+from .transport.turns import Turn
 from .websocket import WebSocket, running
 
 __all__ = ["connect", "open_link", "start_tls"]
@@ -56,8 +57,11 @@ async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerato
     target = parse_uri(uri)
     if settings.ssl_context is not None and not target.secure:
         raise ValueError("ssl_context is given, but the URI says no TLS: expected wss:// or https://")
-    with deadline(settings.open_timeout, f"connecting to {target.host_header}"):
-        stream = await _connect_stream(target, settings) if settings.stream is None else settings.stream
+    with (
+        deadline(settings.open_timeout, f"connecting to {target.host_header}") as scope,
+        Turn(settings.max_connecting, scope) as turn,
+    ):
+        stream = await _connect_stream(target, settings, turn) if settings.stream is None else settings.stream
         if target.secure:
             hostname = target.host if settings.server_hostname is None else settings.server_hostname
             stream = await start_tls(stream, settings.ssl_context or _default_context(), hostname)
@@ -111,11 +115,13 @@ async def start_tls(stream: ByteStream, context: ssl.SSLContext, hostname: str) 
         raise
 
 
-async def _connect_stream(uri: WebSocketURI, options: ClientOptions) -> ByteStream:
+async def _connect_stream(uri: WebSocketURI, options: ClientOptions, turn: Turn) -> ByteStream:
     if uri.socket_path is not None:
         return await connect_unix(uri.socket_path)
     local = None if options.local_host is None else (options.local_host, options.local_port)
-    return await connect_tcp(uri.host, uri.port, local=local, happy_eyeballs_delay=options.happy_eyeballs_delay)
+    return await connect_tcp(
+        uri.host, uri.port, local=local, happy_eyeballs_delay=options.happy_eyeballs_delay, turn=turn
+    )
 
 
 def _default_context() -> ssl.SSLContext:

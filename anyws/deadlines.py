@@ -11,7 +11,7 @@ __all__ = ["deadline"]
 
 
 @contextmanager
-def deadline(seconds: float | None, what: str) -> Generator[None, None, None]:
+def deadline(seconds: float | None, what: str) -> Generator[anyio.CancelScope, None, None]:
     """Cancel the block when it takes longer.
 
     Args:
@@ -22,6 +22,6 @@ def deadline(seconds: float | None, what: str) -> Generator[None, None, None]:
         TimeoutError: it took longer.
     """
     with anyio.move_on_after(seconds) as scope:
-        yield
+        yield scope
     if scope.cancelled_caught:
         raise TimeoutError(f"{what} took more than {seconds:g} s")

@@ -114,6 +114,9 @@ class ClientOptions(ConnectionOptions):
         local_port: the port to connect from; needs ``local_host``.
         happy_eyeballs_delay: how long one address of a host may take before the next is tried beside it. 0.25 s, as in
             RFC 8305, 5.
+        max_connecting: how many connections of this program to one address may be in their opening handshake at a
+            time; the next ones wait, and ``open_timeout`` begins to count when they have their turn. 1, as RFC 6455,
+            4.1 demands. None: no limit, for a load generator.
     """
 
     subprotocols: Sequence[str] = ()
@@ -127,11 +130,12 @@ class ClientOptions(ConnectionOptions):
     local_host: str | None = None
     local_port: int = 0
     happy_eyeballs_delay: float = 0.25
+    max_connecting: int | None = 1
 
     def __post_init__(self) -> None:
         # super() without arguments does not know the class that slots=True makes anew.
         ConnectionOptions.__post_init__(self)
-        check_positive(self, "open_timeout", "happy_eyeballs_delay")
+        check_positive(self, "open_timeout", "happy_eyeballs_delay", "max_connecting")
         object.__setattr__(self, "headers", check_request_headers(self.headers))
         if self.origin is not None:
             check_header("Origin", self.origin)
@@ -235,6 +239,7 @@ class ConnectKeywords(_ConnectionKeywords, total=False):
     local_host: str | None
     local_port: int
     happy_eyeballs_delay: float
+    max_connecting: int | None
 
 
 class AcceptKeywords(_ConnectionKeywords, total=False):

@@ -34,6 +34,7 @@ ORDER = [
     "anyws.exceptions",
     "anyws.options",
     "anyws.transport.stream",
+    "anyws.transport.turns",
     "anyws.transport.connecting",
     "anyws.transport.listening",
     "anyws.transport.ending",

@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 
 from .stream import SocketStream
+from .turns import Turn
 
 __all__ = ["connect_tcp", "connect_unix"]
 
@@ -24,11 +25,13 @@ async def connect_tcp(
     local: tuple[str, int] | None = None,
     family: int = socket.AF_UNSPEC,
     happy_eyeballs_delay: float = 0.25,
+    turn: Turn | None = None,
 ) -> SocketStream:
     """Connect to the first address of the host that answers.
 
     The addresses are tried in turn, IPv6 and IPv4 alternating, each beginning when the one before has failed or has
-    taken ``happy_eyeballs_delay`` seconds. When cancelled, no socket stays behind.
+    taken ``happy_eyeballs_delay`` seconds. With a ``turn``, it is waited for first. When cancelled, no socket stays
+    behind.
 
     Raises:
         OSError: the name has no address, or no address took the connection.
@@ -39,6 +42,8 @@ async def connect_tcp(
         addresses = [address for address in addresses if address[0] in bind_to]
         if not addresses:
             raise OSError(errno.EADDRNOTAVAIL, f"{local[0]} is not of the same address family as {host}")
+    if turn is not None:
+        await turn.wait(address[:2] for _, address in addresses)
     winner: list[socket.socket] = []
     errors: list[OSError] = []
 

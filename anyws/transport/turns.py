@@ -1,0 +1,106 @@
+"""One opening handshake at a time with the same address (RFC 6455, 4.1)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
+from typing import Any
+
+import anyio
+from anyio.lowlevel import RunVar
+
+__all__ = ["Turn"]
+
+
+class Turn(AbstractContextManager["Turn"]):
+    """The right to be CONNECTING to some addresses, until the block ends: ``with Turn(1, scope) as turn``.
+
+    Args:
+        limit: how many connections to one address may have it at a time; None: any number.
+        scope: the deadline of this scope stands still while the turn is waited for.
+    """
+
+    def __init__(self, limit: int | None, scope: anyio.CancelScope) -> None:
+        self._limit = limit
+        self._scope = scope
+        self._taken: list[_Queue] = []
+
+    async def wait(self, addresses: Iterable[Any]) -> None:
+        """Wait for the turn at each of these addresses; first come, first served.
+
+        When cancelled, those behind go on.
+        """
+        if self._limit is None:
+            return
+        with _stopped_clock(self._scope):
+            # All wait in the same order, so that no two wait for each other.
+            for address in sorted(set(addresses), key=repr):
+                queue = _queues().setdefault(address, _Queue(address))
+                await queue.enter(self._limit)
+                self._taken.append(queue)
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        while self._taken:
+            self._taken.pop().leave()
+
+
+class _Queue:
+    """Those that are CONNECTING to one address, and those that wait for it."""
+
+    def __init__(self, address: Any) -> None:
+        self._address = address
+        self._connecting = 0
+        self._waiting: deque[tuple[int, anyio.Event]] = deque()
+
+    async def enter(self, limit: int) -> None:
+        called = anyio.Event()
+        place = (limit, called)
+        self._waiting.append(place)
+        self._call()
+        try:
+            await called.wait()
+        except BaseException:
+            if called.is_set():
+                self._connecting -= 1
+            else:
+                self._waiting.remove(place)
+            self._call()
+            raise
+
+    def leave(self) -> None:
+        self._connecting -= 1
+        self._call()
+
+    def _call(self) -> None:
+        while self._waiting and self._connecting < self._waiting[0][0]:
+            self._connecting += 1
+            self._waiting.popleft()[1].set()
+        if not self._connecting and not self._waiting:
+            del _queues()[self._address]
+
+
+_run_queues: RunVar[dict[Any, _Queue]] = RunVar("anyws_connecting")
+
+
+def _queues() -> dict[Any, _Queue]:
+    """The queues of this event loop, by address."""
+    try:
+        return _run_queues.get()
+    except LookupError:
+        queues: dict[Any, _Queue] = {}
+        _run_queues.set(queues)
+        return queues
+
+
+@contextmanager
+def _stopped_clock(scope: anyio.CancelScope) -> Generator[None, None, None]:
+    left = scope.deadline - anyio.current_time()
+    scope.deadline = float("inf")
+    try:
+        yield
+    finally:
+        scope.deadline = anyio.current_time() + left
