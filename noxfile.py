@@ -73,6 +73,21 @@ def autobahn(session: nox.Session) -> None:
     session.run("python", "-m", "compliance", "--jobs", "2", str(folder), *session.posargs)
 
 
+@nox.session
+def differences(session: nox.Session) -> None:
+    """Send the same bytes to anyws and to others: ``nox -s differences -- [PEER ...]``, see docs/differences.md."""
+    session.install("-e", ".", "websockets", "wsproto")
+    session.run("npm", "ci", "--prefix", "tests/interop", external=True)
+    session.run("python", "-m", "compliance.differences", *session.posargs)
+
+
+@nox.session
+def memory(session: nox.Session) -> None:
+    """Measure memory beside others: ``nox -s memory -- [--connections N] [--rounds N] [NAME ...]``, see docs/memory.md."""
+    session.install("-e", ".", "-r", "benchmarks/requirements.txt")
+    session.run("python", "-m", "benchmarks.memory", *session.posargs)
+
+
 @nox.session(venv_backend="none")
 def interop(session: nox.Session) -> None:
     """Install the peers from npm that the interoperability tests talk to."""

@@ -12,6 +12,7 @@ import anyio
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
+from .admission import Entry
 from .checking import build_options, with_signature_of
 from .deadlines import deadline
 from .link import Link
@@ -59,8 +60,8 @@ async def open_link(
     options: AcceptOptions,
     logger: ConnectionLogger,
     *,
+    entry: Entry | None = None,
     on_request: RequestHook | None = None,
-    refusal: Response | None = None,
     tls_timeout: float | None = None,
     on_secured: Callable[[TLSStream], None] | None = None,
 ) -> tuple[WebSocket, Link]:
@@ -70,17 +71,21 @@ async def open_link(
         stream: the byte stream.
         options: what was asked for.
         logger: the connection's logger.
+        entry: whether the client is let in.
         on_request: the request hook, instead of that of the options.
-        refusal: what to answer any request with, where nothing else is wrong with it.
         tls_timeout: how long the TLS handshake may take of it, in seconds.
         on_secured: gets the stream once TLS is on it.
     """
+    entry = entry or Entry()
     try:
         with deadline(options.open_timeout, "the opening handshake"):
             if options.ssl_context is not None:
-                stream = secured = await _start_tls(stream, options.ssl_context, tls_timeout)
-                if on_secured is not None:
-                    on_secured(secured)
+                with entry.waiting() as waiting:
+                    stream = secured = await _start_tls(stream, options.ssl_context, tls_timeout)
+                    if on_secured is not None:
+                        on_secured(secured)
+                if waiting.cancelled_caught:
+                    raise HandshakeError("turned away during the TLS handshake", response=entry.refusal)
             handshake = ServerHandshake(
                 subprotocols=options.subprotocols,
                 extensions=[*options.extensions, *options.deflate],
@@ -89,7 +94,7 @@ async def open_link(
                 max_head_bytes=options.max_head_bytes,
                 max_headers=options.max_headers,
             )
-            response = await _shake_hands(stream, handshake, options.headers, on_request or options.on_request, refusal)
+            response = await _shake_hands(stream, handshake, options.headers, on_request or options.on_request, entry)
     except BaseException:
         await anyio.aclose_forcefully(stream)
         raise
@@ -121,15 +126,18 @@ async def _shake_hands(
     handshake: ServerHandshake,
     headers: HeadersLike,
     on_request: RequestHook | None,
-    refusal: Response | None,
+    entry: Entry,
 ) -> Response:
     """Read the request and answer it; return the response 101, or raise with any other answer given."""
+    refusal: Response | None = None
     try:
-        request = await _read_request(stream, handshake)
-        if refusal is None and on_request is not None:
-            refusal = await ask(on_request, request)
+        with entry.waiting():
+            request = await _read_request(stream, handshake)
+            if entry.refusal is None and on_request is not None:
+                refusal = await ask(on_request, request)
+        refusal = entry.refusal or refusal
         if refusal is not None:
-            raise HandshakeRefused(f"answered {refusal.status}", response=refusal, request=request)
+            raise HandshakeRefused(f"answered {refusal.status}", response=refusal, request=handshake.request)
         response = handshake.accept(headers)
     except HandshakeRefused as exc:
         await _refuse(stream, handshake, exc)

@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import ByteStream
 
 from .accepting import ask, open_link
+from .admission import Entry
 from .beside import beside
 from .callback_options import ListenerOptions, ServerKeywords, ServerSocketOptions, SocketServerOptions, sub_protocols
 from .certificates import server_context
@@ -25,7 +26,7 @@ from .protocol.headers import HeadersLike
 from .protocol.http11 import Request, Response
 from .protocol.server_handshake import check_answer
 from .servers import Server
-from .serving import log_failure, log_no_connection, open_listeners, too_many_connections, with_default_hosts
+from .serving import log_failure, log_no_connection, open_listeners, with_default_hosts
 from .sockets import Socket, handle_messages
 from .transport.stream import SocketStream
 
@@ -121,7 +122,7 @@ async def server(
     ipv6_only = listening.ipv6_only or listening.host is None
     listeners = await open_listeners(listening.host, listening.port, native, ipv6_only=ipv6_only)
 
-    async def serve_stream(server: Server, stream: ByteStream) -> None:
+    async def serve_stream(server: Server, stream: ByteStream, entry: Entry) -> None:
         if isinstance(stream, SocketStream):
             try:
                 stream.configure(
@@ -133,7 +134,7 @@ async def server(
                 log_no_connection(connection_logger("anyws.server", stream), exc)
                 await anyio.aclose_forcefully(stream)
                 return
-        await _Connection(server, stream, hooks, accepted.handshake_timeout).serve()
+        await _Connection(server, stream, entry, hooks, accepted.handshake_timeout).serve()
 
     listener = Server(listeners, serve_stream, with_default_hosts(native, listeners))
     async with beside(listener.run):
@@ -165,9 +166,12 @@ def _native(settings: SocketServerOptions, listening: ListenerOptions, accepted:
 class _Connection:
     """One accepted stream, from its opening handshake to its end."""
 
-    def __init__(self, server: Server, stream: ByteStream, hooks: _Hooks, tls_timeout: float | None) -> None:
+    def __init__(
+        self, server: Server, stream: ByteStream, entry: Entry, hooks: _Hooks, tls_timeout: float | None
+    ) -> None:
         self._server = server
         self._stream = stream
+        self._entry = entry
         self._hooks = hooks
         self._tls_timeout = tls_timeout
         self._logger = connection_logger("anyws.server", stream)
@@ -190,19 +194,19 @@ class _Connection:
             self._tasks.cancel_scope.cancel()
 
     async def _open(self) -> Link | None:
-        refusal = too_many_connections(self._server)
         try:
             try:
                 websocket, link = await open_link(
                     self._stream,
                     self._server.options,
                     self._logger,
+                    entry=self._entry,
                     on_request=self._on_request,
-                    refusal=refusal,
                     tls_timeout=self._tls_timeout,
                     on_secured=self._socket.secured,
                 )
             finally:
+                self._server.opened(self._entry)
                 self._ready()  # whatever callback_connect raises from now on is too late to be an answer: it is logged
         except Exception as exc:
             log_no_connection(self._logger, exc)

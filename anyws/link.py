@@ -35,6 +35,7 @@ __all__ = ["Link"]
 C = TypeVar("C", bound=ConnectionClosed)
 
 _READ_SIZE = 65536  # above it the allocator maps fresh pages for every read
+_WRITE_SIZE = 65536  # of which each part must go out within ``write_timeout``
 # A Close that is written in passing, when a block is cancelled, may take no longer than this. Seconds.
 _PARTING_TIME = 0.05
 # How long messages that came before a violation may take to be answered, before the violation is. Seconds.
@@ -261,6 +262,7 @@ class Link:
                 self._error = self._error or exc
                 return
             self.feed(data)
+            del data  # an idle connection keeps nothing
 
     async def _pause(self) -> None:
         """Wait until a receiver has taken something, or wants something."""
@@ -310,7 +312,7 @@ class Link:
             while data := self.core.data_to_send():
                 self._writing = True
                 try:
-                    await self.stream.send(data)
+                    await self._send(data)
                 except STREAM_ERRORS as exc:
                     # What the peer has sent before may still be read, its Close above all.
                     self._error = self._error or exc
@@ -321,6 +323,19 @@ class Link:
                 self.drained.set()
             self._written.set()
             await self._to_write.wait()
+
+    async def _send(self, data: bytes) -> None:
+        timeout = self.options.write_timeout
+        if timeout is None:
+            await self.stream.send(data)
+            return
+        for start in range(0, len(data), _WRITE_SIZE):  # a large message may well take longer than a part of it
+            with anyio.move_on_after(timeout) as scope:
+                await self.stream.send(data[start : start + _WRITE_SIZE])
+            if scope.cancelled_caught:
+                self._detail = f"the peer took no data for {timeout:g} s"
+                self.logger.info("%s; the connection is cut", self._detail)
+                self.cut()
 
     async def _write_rest(self) -> None:
         while self._error is None and (self._writing or self.core.has_data_to_send):

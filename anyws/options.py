@@ -50,6 +50,8 @@ class ConnectionOptions:
         ping_interval: a peer that was silent for so long gets a Ping. Any byte that comes in counts as a sign of life,
             also while the application receives nothing. 20 s, below the 30 s or 60 s of common proxies.
         ping_timeout: a peer that stays silent for so long after that Ping is given up (1006). 20 s, as in websockets.
+        write_timeout: a peer that takes nothing of what is written for so long is given up (1006). None: no limit,
+            because a peer may have its reasons to read late; then only its silence counts (``ping_timeout``).
         max_message_size: the largest message, over all its fragments; refused with 1009 at the header of the frame that
             would exceed it. 1 MiB, as in websockets.
         max_frame_size: the largest data frame; 1009 likewise. No limit besides that of the message.
@@ -67,6 +69,7 @@ class ConnectionOptions:
     close_timeout: float | None = 10
     ping_interval: float | None = 20
     ping_timeout: float | None = 20
+    write_timeout: float | None = None
     max_message_size: int | None = 1024 * 1024
     max_frame_size: int | None = None
     max_fragments: int | None = 16384
@@ -80,6 +83,7 @@ class ConnectionOptions:
             "close_timeout",
             "ping_interval",
             "ping_timeout",
+            "write_timeout",
             "max_message_size",
             "max_frame_size",
             "max_fragments",
@@ -198,7 +202,11 @@ class ServerOptions(AcceptOptions):
         backlog: how many connections may wait to be accepted. 128.
         reuse_port: let several processes listen on the same port (``SO_REUSEPORT``).
         max_connections: how many connections there may be at a time, those in their handshake included; more are
-            answered 503. None: no limit.
+            answered 503. None: as many as the system's limit on file descriptors.
+        max_connections_per_address: how many of them may come from one address, or from one IPv6 network of 64 bits;
+            more are answered 429. None: no limit, for behind a proxy all have the proxy's address.
+        max_handshakes: how many connections may be in the opening handshake at a time; more are answered 503 at once,
+            or cut where TLS is to come. 1,024, as the connections of a worker of nginx are counted.
     """
 
     path: str | None = None
@@ -206,10 +214,12 @@ class ServerOptions(AcceptOptions):
     backlog: int = 128
     reuse_port: bool = False
     max_connections: int | None = None
+    max_connections_per_address: int | None = None
+    max_handshakes: int | None = 1024
 
     def __post_init__(self) -> None:
         AcceptOptions.__post_init__(self)
-        check_positive(self, "backlog", "max_connections")
+        check_positive(self, "backlog", "max_connections", "max_connections_per_address", "max_handshakes")
 
 
 class _ConnectionKeywords(TypedDict, total=False):
@@ -217,6 +227,7 @@ class _ConnectionKeywords(TypedDict, total=False):
     close_timeout: float | None
     ping_interval: float | None
     ping_timeout: float | None
+    write_timeout: float | None
     max_message_size: int | None
     max_frame_size: int | None
     max_fragments: int | None
@@ -265,3 +276,5 @@ class ServeKeywords(AcceptKeywords, total=False):
     backlog: int
     reuse_port: bool
     max_connections: int | None
+    max_connections_per_address: int | None
+    max_handshakes: int | None

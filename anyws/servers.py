@@ -11,6 +11,7 @@ import anyio
 from anyio import TypedAttributeProvider
 from anyio.abc import AsyncResource, ByteStream, Listener, SocketAttribute, SocketListener, TaskGroup
 
+from .admission import Admission, Entry
 from .link import Link
 from .logs import connection_logger
 from .options import ServerOptions
@@ -36,7 +37,7 @@ class StartedServer(Protocol):
 class _StreamHandler(Protocol):
     """Serves one accepted stream: the opening handshake and all that follows. Raises no `Exception`."""
 
-    def __call__(self, server: Server, stream: ByteStream, /) -> Awaitable[None]: ...
+    def __call__(self, server: Server, stream: ByteStream, entry: Entry, /) -> Awaitable[None]: ...
 
 
 class Server(AsyncResource, TypedAttributeProvider):
@@ -52,7 +53,7 @@ class Server(AsyncResource, TypedAttributeProvider):
         self._stream_handler = stream_handler
         self._options = options
         self._links: dict[WebSocket, Link] = {}
-        self._streams = 0  # that are being served, those in their handshake included
+        self._admission = Admission(options)
         self._accepting = anyio.CancelScope()
         self._serving = anyio.CancelScope()
         self._closing = False
@@ -82,15 +83,10 @@ class Server(AsyncResource, TypedAttributeProvider):
         """What the server was told."""
         return self._options
 
-    @property
-    def is_full(self) -> bool:
-        """Whether there are more streams than ``max_connections`` allows."""
-        limit = self._options.max_connections
-        return limit is not None and self._streams > limit
-
     async def aclose(self, grace: float = 3) -> None:
         """Stop gracefully: stop accepting, close all connections with 1001, wait for their handlers, then cancel them.
 
+        Who is in the opening handshake is answered 503.
         A handler finds that ``receive()`` ends, after the messages that had come before, and that ``send()`` raises.
         When cancelled, the handlers are cancelled at once.
 
@@ -99,6 +95,7 @@ class Server(AsyncResource, TypedAttributeProvider):
         """
         self._closing = True
         self._accepting.cancel()
+        self._admission.stop()
         try:
             for link in list(self._links.values()):
                 link.begin_close(CloseCode.GOING_AWAY, "the server stops", discard=False)
@@ -119,6 +116,10 @@ class Server(AsyncResource, TypedAttributeProvider):
         finally:
             await self._close_listeners()
             self._stopped.set()
+
+    def opened(self, entry: Entry) -> None:
+        """Take notice that an opening handshake has ended, in whatever way."""
+        self._admission.opened(entry)
 
     @asynccontextmanager
     async def connection(self, websocket: WebSocket, link: Link) -> AsyncGenerator[WebSocket, None]:
@@ -153,11 +154,11 @@ class Server(AsyncResource, TypedAttributeProvider):
                 connections.start_soon(self._serve_stream, stream)
 
     async def _serve_stream(self, stream: ByteStream) -> None:
-        self._streams += 1
+        entry = self._admission.enter(stream)
         try:
-            await self._stream_handler(self, stream)
+            await self._stream_handler(self, stream, entry)
         finally:
-            self._streams -= 1
+            self._admission.leave(entry)
 
     async def _close_listeners(self) -> None:
         with anyio.CancelScope(shield=True):

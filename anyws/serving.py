@@ -12,6 +12,7 @@ import anyio
 from anyio.abc import ByteStream, Listener, SocketAttribute
 
 from .accepting import open_link
+from .admission import Entry
 from .beside import beside
 from .checking import build_options, with_signature_of
 from .exceptions import ConnectionClosed
@@ -19,7 +20,6 @@ from .link import Link
 from .logs import ConnectionLogger, connection_logger
 from .options import ServeKeywords, ServerOptions
 from .protocol.errors import HandshakeError, HandshakeRefused
-from .protocol.http11 import Response
 from .servers import Server, StartedServer
 from .transport.listening import listen_tcp, listen_unix
 from .websocket import WebSocket
@@ -31,7 +31,6 @@ __all__ = [
     "open_listeners",
     "open_server",
     "serve",
-    "too_many_connections",
     "with_default_hosts",
 ]
 
@@ -119,11 +118,6 @@ def with_default_hosts(options: ServerOptions, listeners: list[Listener[Any]]) -
     return options
 
 
-def too_many_connections(server: Server) -> Response | None:
-    """Return the refusal of a server that is full, or None."""
-    return Response(503, [("Retry-After", "1")], "too many connections\n") if server.is_full else None
-
-
 def log_no_connection(logger: ConnectionLogger, exc: Exception) -> None:
     """Log why an opening handshake failed: in one line, unless it was our own side (500)."""
     if isinstance(exc, HandshakeRefused) and exc.status == 500 and exc.__cause__ is not None:
@@ -153,16 +147,16 @@ async def _listen(handler: Handler, host: str | None, port: int, options: Server
     if not callable(handler):
         raise TypeError(f"the handler is an async callable, not {type(handler).__name__}")
 
-    async def serve_stream(server: Server, stream: ByteStream) -> None:
-        await _serve_websocket(server, stream, handler)
+    async def serve_stream(server: Server, stream: ByteStream, entry: Entry) -> None:
+        await _serve_websocket(server, stream, entry, handler)
 
     listeners = await open_listeners(host, port, options)
     return Server(listeners, serve_stream, with_default_hosts(options, listeners))
 
 
-async def _serve_websocket(server: Server, stream: ByteStream, handler: Handler) -> None:
+async def _serve_websocket(server: Server, stream: ByteStream, entry: Entry, handler: Handler) -> None:
     logger = connection_logger("anyws.server", stream)
-    opened = await _open(server, stream, logger)
+    opened = await _open(server, stream, entry, logger)
     if opened is None:
         return
     logger.debug("open")
@@ -173,9 +167,13 @@ async def _serve_websocket(server: Server, stream: ByteStream, handler: Handler)
         log_failure(logger, exc, "the handler")
 
 
-async def _open(server: Server, stream: ByteStream, logger: ConnectionLogger) -> tuple[WebSocket, Link] | None:
+async def _open(
+    server: Server, stream: ByteStream, entry: Entry, logger: ConnectionLogger
+) -> tuple[WebSocket, Link] | None:
     try:
-        return await open_link(stream, server.options, logger, refusal=too_many_connections(server))
+        return await open_link(stream, server.options, logger, entry=entry)
     except Exception as exc:
         log_no_connection(logger, exc)
         return None
+    finally:
+        server.opened(entry)

@@ -50,6 +50,7 @@ ORDER = [
     "anyws.websocket",
     "anyws.deadlines",
     "anyws.client",
+    "anyws.admission",
     "anyws.accepting",
     "anyws.servers",
     "anyws.serving",

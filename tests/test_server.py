@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import socket
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from anyio.abc import SocketAttribute, SocketListener
 
 import anyws
 
-from .peers import Peer, StreamPeer, echo, ended, on_mock_clock, open_sockets, uri_of
+from .peers import Peer, echo, ended, on_mock_clock, open_sockets, uri_of
 
 
 async def hello(uri: str) -> None:
@@ -186,21 +185,6 @@ async def test_aclose_cancels_handlers_that_do_not_finish() -> None:
             assert (await ended(websocket)).code == 1001
 
 
-@on_mock_clock
-async def test_aclose_does_not_wait_for_a_silent_client() -> None:
-    async with (
-        anyws.open_server(echo, "127.0.0.1", 0) as server,
-        await anyio.connect_tcp(*server.addresses[0]) as silent,
-        await anyio.connect_tcp(*server.addresses[0]) as mute,
-    ):
-        await StreamPeer(mute, "server").open()
-        begun = anyio.current_time()
-        await server.aclose(grace=2)
-        assert anyio.current_time() - begun <= 2.01
-        with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
-            await silent.receive()
-
-
 async def test_a_cancelled_aclose_stops_at_once() -> None:
     has_begun = anyio.Event()
 
@@ -236,35 +220,6 @@ async def test_a_server_is_an_async_resource() -> None:
         server: anyws.Server = await tasks.start(anyws.serve, echo, "127.0.0.1", 0)
         async with server:
             await hello(uri_of(server))
-
-
-async def test_a_client_that_comes_while_the_server_stops() -> None:
-    """Its opening handshake may still end, but then it is closed with 1001."""
-    asked, go_on = anyio.Event(), anyio.Event()
-
-    async def on_request(request: anyws.Request) -> None:
-        asked.set()
-        await go_on.wait()
-
-    async def come() -> None:
-        try:
-            async with anyws.connect(uri) as websocket:
-                codes.append((await ended(websocket)).code)
-        except anyws.HandshakeError:
-            codes.append(0)
-
-    codes: list[int] = []
-    async with (
-        anyio.create_task_group() as tasks,
-        anyws.open_server(echo, "127.0.0.1", 0, on_request=on_request) as server,
-    ):
-        uri = uri_of(server)
-        tasks.start_soon(come)
-        await asked.wait()
-        tasks.start_soon(server.aclose)
-        await anyio.wait_all_tasks_blocked()
-        go_on.set()
-    assert codes == [1001]
 
 
 # -- accepting ---------------------------------------------------------------------------------------------------------
@@ -303,26 +258,6 @@ async def test_accept_may_fail(code: int, caplog: pytest.LogCaptureFixture) -> N
     lines = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert lines == ([] if code == errno.ECONNABORTED else [lines[0]])
     assert all("cannot accept connections" in line for line in lines)
-
-
-async def test_max_connections() -> None:
-    async with anyws.open_server(echo, "127.0.0.1", 0, max_connections=2) as server:
-        uri = uri_of(server)
-        async with contextlib.AsyncExitStack() as stack:
-            first = await stack.enter_async_context(anyws.connect(uri))
-            # One that has not finished its handshake counts as well.
-            silent = await stack.enter_async_context(await anyio.connect_tcp(*server.addresses[0]))
-            await first.ping()
-            await anyio.wait_all_tasks_blocked()
-            with pytest.raises(anyws.HandshakeRefused) as raised:
-                async with anyws.connect(uri):
-                    pass
-            assert raised.value.status == 503
-            assert raised.value.response.headers["retry-after"] == "1"
-            await silent.send_eof()
-            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
-                await silent.receive()
-            await hello(uri)
 
 
 # -- accept() ----------------------------------------------------------------------------------------------------------

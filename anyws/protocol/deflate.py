@@ -272,7 +272,7 @@ class _Inflater:
     def _remember(self, piece: bytes) -> None:
         size = 1 << self._bits
         self._window += piece[-size:]
-        if len(self._window) > 2 * size:
+        if len(self._window) > size + size // 4:
             del self._window[:-size]
 
 

@@ -1,7 +1,7 @@
 """One HTTP/1.1 request and its response, from each side (RFC 9112), over h11.
 
-h11 is lenient where RFC 9112 lets it be; we are not: a bare LF or CR, a NUL or a folded line is refused before h11 sees
-it, for these are what requests are smuggled with.
+h11 is lenient where RFC 9112 lets it be; we are not: a bare LF or CR, a NUL, or a folded line of a request is refused
+before h11 sees it, for these are what requests are smuggled with. A folded line of a response must be taken (5.2).
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ class InvalidHead(Exception):
 class _HeadReader:
     """Gathers the bytes of one head, in whatever pieces they come."""
 
-    def __init__(self, *, max_bytes: int, max_headers: int) -> None:
+    def __init__(self, *, max_bytes: int, max_headers: int, takes_folds: bool) -> None:
         self._max_bytes = max_bytes
         self._max_headers = max_headers
+        self._takes_folds = takes_folds
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
@@ -54,7 +55,7 @@ class _HeadReader:
         head = bytes(self._buffer[:length])
         if b"\0" in head:
             raise InvalidHead("NUL in the head (RFC 9110, 5.5)")
-        if _FOLDED_LINE.search(head):
+        if not self._takes_folds and _FOLDED_LINE.search(head):
             raise InvalidHead("folded header line (RFC 9112, 5.2)")
         if head.count(b"\r\n") - 2 > self._max_headers:
             raise InvalidHead(f"more than {self._max_headers} header lines", 431)
@@ -70,7 +71,7 @@ class ServerExchange:
     """
 
     def __init__(self, *, max_bytes: int, max_headers: int) -> None:
-        self._reader = _HeadReader(max_bytes=max_bytes, max_headers=max_headers)
+        self._reader = _HeadReader(max_bytes=max_bytes, max_headers=max_headers, takes_folds=False)
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=max_bytes)
         self._method = ""
         self.trailing_data: bytes = b""
@@ -90,7 +91,7 @@ class ServerExchange:
             self._connection.receive_data(head)
             event = self._connection.next_event()
         except h11.RemoteProtocolError as exc:
-            raise InvalidHead(str(exc), exc.error_status_hint) from exc
+            raise InvalidHead(_problem(exc), exc.error_status_hint) from exc
         assert isinstance(event, h11.Request)
         self._connection.next_event()  # the end of the message: h11 then knows whether an upgrade was asked for
         self._method = event.method.decode("ascii")
@@ -130,7 +131,7 @@ class ClientExchange:
         self._max_bytes = max_bytes
         self._max_headers = max_headers
         self._max_body = max_body
-        self._reader = _HeadReader(max_bytes=max_bytes, max_headers=max_headers)
+        self._reader = self._new_reader()
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=max_bytes)
         self._response: h11.Response | None = None
         self._body = bytearray()
@@ -161,7 +162,7 @@ class ClientExchange:
                     self.trailing_data = data
                     return _response(event)
                 # Any other 1xx comes before the answer proper (RFC 9110, 15.2).
-                self._reader = _HeadReader(max_bytes=self._max_bytes, max_headers=self._max_headers)
+                self._reader = self._new_reader()
                 if not data:
                     return None
             else:
@@ -175,7 +176,10 @@ class ClientExchange:
             self._connection.receive_data(data)
             return self._connection.next_event()
         except h11.RemoteProtocolError as exc:
-            raise InvalidHead(str(exc)) from exc
+            raise InvalidHead(_problem(exc)) from exc
+
+    def _new_reader(self) -> _HeadReader:
+        return _HeadReader(max_bytes=self._max_bytes, max_headers=self._max_headers, takes_folds=True)
 
     def _read_body(self, data: bytes | None) -> Response | None:
         """Return the response if its body has ended, has reached the bound, or is broken."""
@@ -202,6 +206,11 @@ def _response(event: h11.Response | h11.InformationalResponse, body: bytes = b""
         return Response(event.status_code, headers, body, reason=event.reason.decode("latin-1"))
     except ValueError as exc:
         raise InvalidHead(str(exc)) from exc
+
+
+def _problem(exc: h11.RemoteProtocolError) -> str:
+    """What h11 says, without the bytes that it shows as a Python object."""
+    return str(exc).partition(": bytearray(")[0]
 
 
 def _encode(headers: Headers) -> list[tuple[bytes, bytes]]:

@@ -134,9 +134,12 @@ class FrameDecoder:
         return FramePart(header, payload, first, last)
 
     def _take(self, count: int) -> bytes:
-        start = self._position
-        self._position = start + count
-        return self._buffer[start : self._position]
+        start, end = self._position, self._position + count
+        taken = self._buffer[start:end]
+        if end == len(self._buffer):
+            self._buffer, end = b"", 0  # an idle connection keeps nothing
+        self._position = end
+        return taken
 
     def _read_header(self) -> FrameHeader | None:
         buffer, position = self._buffer, self._position

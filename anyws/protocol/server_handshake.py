@@ -168,8 +168,11 @@ class ServerHandshake:
         headers = request.headers
         if request.http_version < "1.1":
             raise self.refusal(505, f"HTTP/{request.http_version}: expected HTTP/1.1")
-        if not _HOST.fullmatch(headers["host"]):  # h11 has seen to it that there is exactly one.
+        # h11 has seen to it that there is no second one; that there is one, for HTTP/1.1 only.
+        if not _HOST.fullmatch(headers.get("host", "")):
             raise self.refusal(400, "Host: expected a host and perhaps a port")
+        if "#" in request.target:
+            raise self.refusal(400, "a fragment in the request target (RFC 9112, 3.2)")
         if request.method != "GET":
             raise self.refusal(405, f"method {request.method}: expected GET", [("Allow", "GET")])
         if "transfer-encoding" in headers or headers.get("content-length", "0").strip("0, "):

@@ -129,7 +129,7 @@ async def test_open_timeout_is_the_deadline_of_callback_connect() -> None:
             ended.set()
 
     ended = anyio.Event()
-    async with plain_server(callback_connect=on_connect, open_timeout=0.05) as server:
+    async with plain_server(callback_connect=on_connect, open_timeout=0.5) as server:
         assert await answer(server) == b""
         await ended.wait()
 
@@ -264,7 +264,7 @@ async def test_callback_connect_that_raises_after_the_deadline(caplog: pytest.Lo
         finally:
             raise LookupError("no such user")
 
-    async with plain_server(callback_connect=on_connect, open_timeout=0.05) as server:
+    async with plain_server(callback_connect=on_connect, open_timeout=0.5) as server:
         assert await answer(server) == b""
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.exc_info is not None

@@ -265,7 +265,7 @@ async def test_an_exception_of_sni_callback_ends_one_connection(pems: Pems, monk
 
 async def test_handshake_timeout(pems: Pems, caplog: pytest.LogCaptureFixture) -> None:
     opened = Calls()
-    options = {"handshake_timeout": 0.05}
+    options = {"handshake_timeout": 0.5}
     async with tls_server(pems, server_options=options, callback_open=opened, open_timeout=60) as server:
         async with await raw_client(server, b"") as stream:
             assert await StreamPeer(stream, "server").rest() == b""

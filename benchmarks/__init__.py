@@ -1,0 +1,1 @@
+"""Measurements of anyws beside its peers: ``nox -s benchmarks``."""

@@ -1,0 +1,1 @@
+"""The servers that are measured: each echoes every message, as its own documentation shows how."""

@@ -1,0 +1,44 @@
+"""picows: its core API, which cannot compress; with compression, its API in the style of websockets."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from .arguments import Arguments, announce, run_on_asyncio
+
+picows: Any = importlib.import_module("picows")  # type checkers need not have it
+
+
+class Echo(picows.WSListener):  # type: ignore[misc]
+    """Sends back every message."""
+
+    def on_ws_frame(self, transport: Any, frame: Any) -> None:
+        """Echo a frame."""
+        if frame.msg_type == picows.WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code(), frame.get_close_message())
+            transport.disconnect()
+        else:
+            transport.send(frame.msg_type, frame.get_payload_as_memoryview())
+
+
+async def echo(websocket: Any) -> None:
+    """Send back every message."""
+    async for message in websocket:
+        await websocket.send(message)
+
+
+async def main(arguments: Arguments) -> None:
+    """Serve on a free port of 127.0.0.1."""
+    context = arguments.ssl_context
+    if arguments.compression == "off":
+        server = await picows.ws_create_server(lambda _: Echo(), "127.0.0.1", 0, ssl=context)
+    else:
+        serve = importlib.import_module("picows.websockets.asyncio.server").serve
+        server = await serve(echo, "127.0.0.1", 0, compression="deflate", ssl=context)
+    announce(server.sockets[0].getsockname()[1])
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    run_on_asyncio(main, Arguments.parse(loops=("asyncio", "uvloop"), compressions=("default",)))

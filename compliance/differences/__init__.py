@@ -1,0 +1,1 @@
+"""Where WebSocket libraries differ, on the same bytes: ``python -m compliance.differences``."""

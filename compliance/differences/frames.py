@@ -1,0 +1,74 @@
+"""Frames as bytes, written and read without the code that is tested; also those that no sender may send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "PONG", "RSV1", "RSV2", "TEXT", "Frame", "close", "take_frame"]
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+RSV1, RSV2 = 0x40, 0x20
+_MASKING_KEY = b"\x37\xfa\x21\x3d"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A frame (RFC 6455, 5.2).
+
+    Attributes:
+        opcode: 0 to 15.
+        payload: the bytes that are sent, unmasked.
+        fin: whether it is the last of its message.
+        rsv: the reserved bits, as they stand in the first byte.
+        length: the length that the header says; None for that of the payload.
+        length_bytes: how many bytes the extended length takes, 0, 2 or 8; None for the fewest.
+        wrongly_masked: whether a client leaves the mask out, or a server masks.
+    """
+
+    opcode: int
+    payload: bytes = b""
+    fin: bool = True
+    rsv: int = 0
+    length: int | None = None
+    length_bytes: int | None = None
+    wrongly_masked: bool = False
+
+    def serialize(self, *, from_client: bool) -> bytes:
+        """Return the bytes, masked if a client sends them."""
+        masked = from_client is not self.wrongly_masked
+        length = len(self.payload) if self.length is None else self.length
+        size = self.length_bytes
+        if size is None:
+            size = 0 if length < 126 else 2 if length < 65536 else 8
+        first = (0x80 if self.fin else 0) | self.rsv | self.opcode
+        second = (0x80 if masked else 0) | {0: length, 2: 126, 8: 127}[size]
+        head = bytes([first, second]) + (length.to_bytes(size, "big") if size else b"")
+        return head + _MASKING_KEY + _masked(self.payload, _MASKING_KEY) if masked else head + self.payload
+
+
+def close(code: int, reason: bytes = b"") -> Frame:
+    """Return a Close (RFC 6455, 5.5.1)."""
+    return Frame(opcode=CLOSE, payload=code.to_bytes(2, "big") + reason)
+
+
+def take_frame(buffer: bytearray) -> Frame | None:
+    """Take a whole frame out of the buffer, unmasked, if there is one."""
+    if len(buffer) < 2:
+        return None
+    length, at = buffer[1] & 0x7F, 2
+    if length >= 126:
+        at = 4 if length == 126 else 10
+        length = int.from_bytes(buffer[2:at], "big")
+    start = at + (4 if buffer[1] & 0x80 else 0)
+    if len(buffer) < start + length:
+        return None
+    payload = bytes(buffer[start : start + length])
+    if start > at:
+        payload = _masked(payload, bytes(buffer[at:start]))
+    frame = Frame(opcode=buffer[0] & 0x0F, payload=payload, fin=bool(buffer[0] & 0x80), rsv=buffer[0] & 0x70)
+    del buffer[: start + length]
+    return frame
+
+
+def _masked(payload: bytes, key: bytes) -> bytes:
+    return bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))
