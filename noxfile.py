@@ -8,7 +8,7 @@ import subprocess
 
 import nox
 
-nox.options.sessions = ["tests", "lint", "types", "docs"]
+nox.options.sessions = ["tests", "lint", "types", "docs", "autobahn"]
 
 # pyenv answers only for the versions that are switched on: switch on all, the current one first.
 if "PYENV_VERSION" not in os.environ and shutil.which("pyenv"):
@@ -64,13 +64,23 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def autobahn(session: nox.Session) -> None:
     """Run the Autobahn testsuite: ``nox -s autobahn -- [TIER] [ROLE ...] [BACKEND ...]``, see docs/compliance.md."""
+    _run_autobahn(session, *(session.posargs or ["gate"]))
+
+
+@nox.session
+def autobahn_full(session: nox.Session) -> None:
+    """Run all cases of it, on asyncio and trio: 45 minutes."""
+    _run_autobahn(session, "full", "asyncio", "trio")
+
+
+def _run_autobahn(session: nox.Session, *choices: str) -> None:
     session.install("-e", ".[demo,uvloop]")
     folder = session.cache_dir / "autobahn"
     # Exit status 77: there is no Python 2.7 for it; the output says so.
     said = session.run("python", "-m", "compliance.install", str(folder / "suite"), success_codes=[0, 77], silent=True)
     if not (folder / "suite" / "pins.sha256").exists():
         session.skip(str(said).strip())
-    session.run("python", "-m", "compliance", "--jobs", "2", str(folder), *session.posargs)
+    session.run("python", "-m", "compliance", "--jobs", "2", str(folder), *choices)
 
 
 @nox.session
@@ -82,8 +92,22 @@ def differences(session: nox.Session) -> None:
 
 
 @nox.session
+def differential(session: nox.Session) -> None:
+    """Give the same random frames to anyws, wsproto and npm's ws, a minute by default: see docs/fuzzing.md."""
+    session.install("-e", ".", "wsproto>=1.2")
+    session.run("python", "-m", "compliance.differential", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz what reads a peer's bytes, 10 seconds for each target by default: see docs/fuzzing.md."""
+    session.install("-e", ".", "atheris>=3")
+    session.run("python", "-m", "fuzz", "--cache", str(session.cache_dir / "fuzz"), *session.posargs)
+
+
+@nox.session
 def memory(session: nox.Session) -> None:
-    """Measure memory beside others: ``nox -s memory -- [--connections N] [--rounds N] [NAME ...]``, see docs/memory.md."""
+    """Measure memory beside others: ``nox -s memory -- [--connections N] [--rounds N] [NAME ...]``."""
     session.install("-e", ".", "-r", "benchmarks/requirements.txt")
     session.run("python", "-m", "benchmarks.memory", *session.posargs)
 

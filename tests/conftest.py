@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import inspect
 import ssl
@@ -12,6 +13,9 @@ import anyio
 import pytest
 import trustme
 from hypothesis import settings
+
+from . import peers
+from .harness import in_memory, over_tcp
 
 # The same examples in each run, and no failure because the machine was slow.
 settings.register_profile("anyws", deadline=None, derandomize=True)
@@ -75,3 +79,18 @@ def ours(request: pytest.FixtureRequest) -> Literal["client", "server"]:
     """Which side anyws is, in a test that holds for both."""
     side: Literal["client", "server"] = request.param
     return side
+
+
+@pytest.fixture(params=[pytest.param(in_memory, id="memory"), pytest.param(over_tcp, id="tcp")])
+def meeting(request: pytest.FixtureRequest) -> peers.Meeting:
+    """What connects anyws to a `Peer`, over each transport."""
+    return functools.partial(peers.meeting, transport=request.param)
+
+
+@pytest.fixture(params=["zlib", "zlib_ng.zlib_ng"])
+def library(request: pytest.FixtureRequest) -> Any:
+    """Each module that can be given as ``zlib=``."""
+    try:
+        return importlib.import_module(request.param)
+    except ModuleNotFoundError:
+        pytest.skip(f"{request.param} is not installed")

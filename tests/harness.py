@@ -5,26 +5,36 @@ from __future__ import annotations
 import functools
 import os
 import socket
+import struct
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import anyio
 import pytest
 import trio
-from anyio.abc import Listener, SocketAttribute
+from anyio.abc import ByteStream, Listener, SocketAttribute
 from trio.testing import MockClock
 
+from anyws.transport.connecting import connect_tcp
+from anyws.transport.listening import listen_tcp
+
 __all__ = [
+    "Transport",
     "address_of",
     "cancelling_at",
+    "in_memory",
     "on_mock_clock",
     "open_sockets",
+    "over_tcp",
     "resolve_to",
 ]
 
 P = ParamSpec("P")
+Transport = Callable[[ByteStream], AbstractAsyncContextManager[ByteStream]]
+"""Takes the end that a test plays, and gives the stream on which anyws meets it."""
 
 
 def on_mock_clock(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
@@ -94,3 +104,42 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> 
         ]
 
     monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+
+
+@asynccontextmanager
+async def in_memory(end: ByteStream) -> AsyncIterator[ByteStream]:
+    """Give the end as it is."""
+    yield end
+
+
+@asynccontextmanager
+async def over_tcp(end: ByteStream) -> AsyncIterator[ByteStream]:
+    """Put a TCP connection before the end: bytes, ends and losses pass through it, each way."""
+    (listener,) = await listen_tcp("127.0.0.1", 0)
+    async with listener:
+        near = await connect_tcp(*address_of(listener))
+        far = await listener.accept()
+
+    async def carry_in() -> None:
+        try:
+            async for data in end:
+                await far.send(data)
+            await far.send_eof()
+        except anyio.BrokenResourceError:
+            reset = struct.pack("ii", 1, 0)  # linger for 0 seconds
+            far.extra(SocketAttribute.raw_socket).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+            await far.aclose()
+
+    async def carry_out() -> None:
+        try:
+            async for data in far:
+                await end.send(data)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass
+        await end.send_eof()
+
+    async with near, far, anyio.create_task_group() as tasks:
+        tasks.start_soon(carry_in)
+        tasks.start_soon(carry_out)
+        yield near
+        tasks.cancel_scope.cancel()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Literal
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Literal, Protocol
 
 import anyio
 import pytest
@@ -29,7 +29,7 @@ from .frames import (
     opening_response,
     take_frame,
 )
-from .harness import address_of, cancelling_at, on_mock_clock, open_sockets, resolve_to
+from .harness import Transport, address_of, cancelling_at, in_memory, on_mock_clock, open_sockets, resolve_to
 
 __all__ = [
     "BINARY",
@@ -40,6 +40,7 @@ __all__ = [
     "REQUEST",
     "TEXT",
     "Frame",
+    "Meeting",
     "Peer",
     "Side",
     "StreamPeer",
@@ -53,6 +54,7 @@ __all__ = [
     "ended",
     "frame_bytes",
     "meeting",
+    "memory_only",
     "on_mock_clock",
     "open_sockets",
     "opening_response",
@@ -214,28 +216,46 @@ class Peer:
         await self.stream.wait_for(lambda: self.stream.is_ended)
 
 
+class Meeting(Protocol):
+    """What `meeting` is, over the transport that a test is given."""
+
+    def __call__(
+        self, ours: Side, *, trailing: bytes = b"", **options: Any
+    ) -> AbstractAsyncContextManager[tuple[anyws.WebSocket, Peer]]:
+        """Connect anyws to a `Peer`."""
+
+
 @asynccontextmanager
-async def meeting(ours: Side, *, trailing: bytes = b"", **options: Any) -> AsyncIterator[tuple[anyws.WebSocket, Peer]]:
+async def meeting(
+    ours: Side, *, trailing: bytes = b"", transport: Transport = in_memory, **options: Any
+) -> AsyncIterator[tuple[anyws.WebSocket, Peer]]:
     """Connect anyws, as client or server, to a `Peer`. When the block ends, the peer is gone.
 
     Args:
         ours: which side anyws is.
         trailing: what comes from the peer in the same piece as the head.
+        transport: what is between the two.
         options: of anyws.
     """
     options.setdefault("close_timeout", None)  # a close that hangs shall be seen, not cut
     peer = Peer(ours, trailing=trailing)
-    if ours == "client":
-        opened = anyws.connect("ws://localhost/chat", stream=peer.stream, **options)
-    else:
-        opened = anyws.accept(peer.stream, **options)
-    async with opened as websocket:
-        try:
-            yield websocket, peer
-        finally:
-            peer.go_on_reading()
-            peer.send_eof()
-    assert peer.stream.is_closed
+    async with transport(peer.stream) as stream:
+        if ours == "client":
+            opened = anyws.connect("ws://localhost/chat", stream=stream, **options)
+        else:
+            opened = anyws.accept(stream, **options)
+        async with opened as websocket:
+            try:
+                yield websocket, peer
+            finally:
+                peer.go_on_reading()
+                peer.send_eof()
+        with pytest.raises(anyio.ClosedResourceError):
+            await stream.receive()
+
+
+memory_only = pytest.mark.parametrize("meeting", [in_memory], indirect=True, ids=["memory"])
+"""For a test that counts the bytes on their way: TCP takes some megabytes of its own."""
 
 
 async def ended(websocket: anyws.WebSocket) -> anyws.ConnectionClosed:

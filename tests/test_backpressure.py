@@ -7,12 +7,13 @@ import pytest
 
 import anyws
 
-from .peers import BINARY, TEXT, Frame, Side, meeting, uri_of
+from .peers import BINARY, TEXT, Frame, Meeting, Side, memory_only, uri_of
 
 # -- waiting for room --------------------------------------------------------------------------------------------------
 
 
-async def test_send_waits_while_the_peer_does_not_read_and_goes_on_after(ours: Side) -> None:
+@memory_only
+async def test_send_waits_while_the_peer_does_not_read_and_goes_on_after(ours: Side, meeting: Meeting) -> None:
     sent: list[int] = []
 
     async def send_all() -> None:
@@ -31,7 +32,7 @@ async def test_send_waits_while_the_peer_does_not_read_and_goes_on_after(ours: S
     assert len(sent) == 20
 
 
-async def test_senders_that_wait_take_turns() -> None:
+async def test_senders_that_wait_take_turns(meeting: Meeting) -> None:
     async with meeting("server", send_buffer=10) as (websocket, peer), anyio.create_task_group() as tasks:
         peer.stop_reading()
         for number in range(4):
@@ -41,7 +42,8 @@ async def test_senders_that_wait_take_turns() -> None:
         assert [(await peer.frame()).payload.decode() for _ in range(4)] == [f"message {n}" for n in range(4)]
 
 
-async def test_send_nowait_raises_when_full_and_sends_nothing() -> None:
+@memory_only
+async def test_send_nowait_raises_when_full_and_sends_nothing(meeting: Meeting) -> None:
     async with meeting("server", send_buffer=100) as (websocket, peer):
         peer.stop_reading()
         accepted = 0
@@ -57,7 +59,8 @@ async def test_send_nowait_raises_when_full_and_sends_nothing() -> None:
         assert await peer.frame() == Frame(TEXT, b"there is room again")
 
 
-async def test_wait_for_room() -> None:
+@memory_only
+async def test_wait_for_room(meeting: Meeting) -> None:
     async with meeting("server", send_buffer=10) as (websocket, peer), anyio.create_task_group() as tasks:
         await websocket.wait_for_room()
         peer.stop_reading()
@@ -83,7 +86,8 @@ async def test_wait_for_room() -> None:
             await websocket.wait_for_room()
 
 
-async def test_a_peer_that_nobody_receives_from_is_held_back(ours: Side) -> None:
+@memory_only
+async def test_a_peer_that_nobody_receives_from_is_held_back(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours, receive_buffer=10000) as (websocket, peer):
         for number in range(200):
             peer.send(BINARY, bytes([number]) * 1000)
@@ -94,7 +98,8 @@ async def test_a_peer_that_nobody_receives_from_is_held_back(ours: Side) -> None
         assert peer.stream.consumed == peer.stream.given
 
 
-async def test_many_empty_messages_are_bounded_too() -> None:
+@memory_only
+async def test_many_empty_messages_are_bounded_too(meeting: Meeting) -> None:
     async with meeting("server", receive_buffer=1000) as (websocket, peer):
         for _ in range(200):
             peer.send(TEXT)
@@ -104,7 +109,7 @@ async def test_many_empty_messages_are_bounded_too() -> None:
             assert await websocket.receive() == ""
 
 
-async def test_a_message_larger_than_the_buffer_is_received(ours: Side) -> None:
+async def test_a_message_larger_than_the_buffer_is_received(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours, receive_buffer=100) as (websocket, peer):
         for _ in range(3):
             peer.send(BINARY, b"x" * 300_000)

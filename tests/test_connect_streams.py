@@ -144,15 +144,3 @@ async def test_a_server_that_ends_during_tls(client_ssl_context: ssl.SSLContext)
         await connected("wss://localhost/", stream=wire, ssl_context=client_ssl_context)
     assert isinstance(raised.value, ConnectionError | ssl.SSLError)
     assert wire.is_closed
-
-
-async def test_the_name_is_sent(certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext) -> None:
-    names: list[str | None] = []
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    certificate_authority.issue_cert("localhost", "example.com").configure_cert(context)
-    context.sni_callback = lambda _, name, __: names.append(name)
-    async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=context) as server:
-        uri = f"wss://localhost:{server.addresses[0][1]}/"
-        await connected(uri, ssl_context=client_ssl_context)
-        await connected(uri, ssl_context=client_ssl_context, server_hostname="example.com")
-    assert names == ["localhost", "example.com"]

@@ -9,7 +9,20 @@ import pytest
 
 import anyws
 
-from .peers import BINARY, CLOSE, CONTINUATION, PING, TEXT, Frame, Peer, Side, close_payload, ended, meeting
+from .peers import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    TEXT,
+    Frame,
+    Meeting,
+    Peer,
+    Side,
+    close_payload,
+    ended,
+    memory_only,
+)
 
 CLEAN = [1000, 1001, None]
 OTHER = [1002, 1003, 1007, 1008, 1011, 1012, 1014, 3000, 4999]
@@ -19,7 +32,7 @@ OTHER = [1002, 1003, 1007, 1008, 1011, 1012, 1014, 3000, 4999]
 
 
 @pytest.mark.parametrize("code", [*CLEAN, *OTHER])
-async def test_the_peer_closes(ours: Side, code: int | None) -> None:
+async def test_the_peer_closes(ours: Side, code: int | None, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer):
         peer.send(TEXT, b"last words")
         peer.send_close(code, "" if code is None else "bye")
@@ -44,7 +57,7 @@ async def test_the_peer_closes(ours: Side, code: int | None) -> None:
     assert not peer.frames  # one Close, once
 
 
-async def test_a_server_ends_tcp_after_its_close_and_a_client_waits_for_that(ours: Side) -> None:
+async def test_a_server_ends_tcp_after_its_close_and_a_client_waits_for_that(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours) as (_, peer):
         peer.send_close(1000)
         assert (await peer.frame()).close_code == 1000
@@ -54,7 +67,7 @@ async def test_a_server_ends_tcp_after_its_close_and_a_client_waits_for_that(our
 
 
 @pytest.mark.parametrize("code", CLEAN)
-async def test_iteration_ends_with_a_clean_close(ours: Side, code: int | None) -> None:
+async def test_iteration_ends_with_a_clean_close(ours: Side, code: int | None, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer):
         peer.send(TEXT, b"1")
         peer.send(BINARY, b"2")
@@ -64,7 +77,7 @@ async def test_iteration_ends_with_a_clean_close(ours: Side, code: int | None) -
 
 
 @pytest.mark.parametrize("code", [1011, 3000])
-async def test_iteration_raises_with_any_other(ours: Side, code: int) -> None:
+async def test_iteration_raises_with_any_other(ours: Side, code: int, meeting: Meeting) -> None:
     received = []
     async with meeting(ours) as (websocket, peer):
         peer.send(TEXT, b"1")
@@ -75,7 +88,7 @@ async def test_iteration_raises_with_any_other(ours: Side, code: int) -> None:
     assert received == ["1"]
 
 
-async def test_what_comes_after_their_close_is_nothing(ours: Side) -> None:
+async def test_what_comes_after_their_close_is_nothing(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer):
         peer.send_close(1000)
         peer.send(TEXT, b"after")
@@ -89,7 +102,7 @@ async def test_what_comes_after_their_close_is_nothing(ours: Side) -> None:
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1001, "going"), (3999, "ü" * 61), (None, "")])
-async def test_we_close(ours: Side, code: int | None, reason: str) -> None:
+async def test_we_close(ours: Side, code: int | None, reason: str, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer), anyio.create_task_group() as tasks:
         await websocket.send("last words")
         tasks.start_soon(websocket.aclose, code, reason)
@@ -113,7 +126,7 @@ async def test_we_close(ours: Side, code: int | None, reason: str) -> None:
             await websocket.receive()
 
 
-async def test_close_wakes_whoever_receives(ours: Side) -> None:
+async def test_close_wakes_whoever_receives(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer), anyio.create_task_group() as tasks:
 
         async def receive() -> None:
@@ -127,7 +140,7 @@ async def test_close_wakes_whoever_receives(ours: Side) -> None:
         assert websocket.close_code == 1000
 
 
-async def test_a_reason_is_cut_at_123_bytes() -> None:
+async def test_a_reason_is_cut_at_123_bytes(meeting: Meeting) -> None:
     async with meeting("client") as (websocket, peer), anyio.create_task_group() as tasks:
         tasks.start_soon(websocket.aclose, 1000, "€" * 100)
         assert (await peer.frame()).payload == b"\x03\xe8" + "€".encode() * 41
@@ -136,7 +149,7 @@ async def test_a_reason_is_cut_at_123_bytes() -> None:
 
 
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2999, 5000])
-async def test_a_code_that_cannot_be_sent(code: int) -> None:
+async def test_a_code_that_cannot_be_sent(code: int, meeting: Meeting) -> None:
     async with meeting("client") as (websocket, peer):
         with pytest.raises(ValueError, match=f"close code {code} cannot be sent"):
             await websocket.aclose(code)
@@ -144,7 +157,7 @@ async def test_a_code_that_cannot_be_sent(code: int) -> None:
         assert await peer.frame() == Frame(TEXT, b"still open")
 
 
-async def test_closing_again_only_waits(ours: Side) -> None:
+async def test_closing_again_only_waits(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer), anyio.create_task_group() as tasks:
         tasks.start_soon(websocket.aclose, 1001)
         await anyio.wait_all_tasks_blocked()
@@ -157,7 +170,7 @@ async def test_closing_again_only_waits(ours: Side) -> None:
     await websocket.aclose()  # also after the end
 
 
-async def test_send_eof_goes_on_receiving(ours: Side) -> None:
+async def test_send_eof_goes_on_receiving(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer):
         await websocket.send_eof()
         assert (await peer.frame()).close_code == 1000
@@ -171,7 +184,7 @@ async def test_send_eof_goes_on_receiving(ours: Side) -> None:
     assert not peer.frames
 
 
-async def test_both_close_at_once(ours: Side) -> None:
+async def test_both_close_at_once(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer), anyio.create_task_group() as tasks:
         peer.stop_reading()
         tasks.start_soon(websocket.aclose, 3001, "ours")
@@ -229,7 +242,7 @@ async def test_a_block_that_raises_closes_with_1011_and_the_exception_comes_out_
 
 
 @pytest.mark.parametrize("how", ["end", "loss"])
-async def test_an_end_without_close_is_1006(ours: Side, how: str) -> None:
+async def test_an_end_without_close_is_1006(ours: Side, how: str, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer):
         peer.send(TEXT, b"last words")
         if how == "end":
@@ -247,7 +260,7 @@ async def test_an_end_without_close_is_1006(ours: Side, how: str) -> None:
             await websocket.send("too late")
 
 
-async def test_an_end_after_our_close_is_1006_too(ours: Side) -> None:
+async def test_an_end_after_our_close_is_1006_too(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer), anyio.create_task_group() as tasks:
         tasks.start_soon(websocket.aclose)
         await peer.frame()
@@ -258,7 +271,8 @@ async def test_an_end_after_our_close_is_1006_too(ours: Side) -> None:
         assert (closed.sent, closed.received) == (anyws.Close(1000), None)
 
 
-async def test_the_loss_wakes_everybody(ours: Side) -> None:
+@memory_only
+async def test_the_loss_wakes_everybody(ours: Side, meeting: Meeting) -> None:
     outcomes: list[type[BaseException]] = []
 
     async def noted(what: object) -> None:
@@ -280,7 +294,7 @@ async def test_the_loss_wakes_everybody(ours: Side) -> None:
     assert outcomes == [anyws.ConnectionBroken] * 4
 
 
-async def test_a_close_that_is_answered_takes_no_time_while_a_message_is_unread(ours: Side) -> None:
+async def test_a_close_that_is_answered_takes_no_time_while_a_message_is_unread(ours: Side, meeting: Meeting) -> None:
     """A full receive buffer does not keep the Close from being seen, once we close."""
     async with meeting(ours, receive_buffer=10) as (websocket, peer), anyio.create_task_group() as tasks:
         for _ in range(5):

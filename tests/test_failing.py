@@ -9,7 +9,19 @@ import pytest
 
 import anyws
 
-from .peers import BINARY, CLOSE, CONTINUATION, TEXT, Frame, Side, close_payload, ended, meeting, on_mock_clock
+from .peers import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    TEXT,
+    Frame,
+    Meeting,
+    Side,
+    close_payload,
+    ended,
+    memory_only,
+    on_mock_clock,
+)
 
 # -- violations --------------------------------------------------------------------------------------------------------
 
@@ -27,7 +39,7 @@ from .peers import BINARY, CLOSE, CONTINUATION, TEXT, Frame, Side, close_payload
     ],
 )
 async def test_a_violation_closes_and_both_see_it(
-    data: bytes, code: int, problem: type[Exception], message: str
+    data: bytes, code: int, problem: type[Exception], message: str, meeting: Meeting
 ) -> None:
     async with meeting("client") as (websocket, peer):
         peer.send(TEXT, b"before")
@@ -46,7 +58,9 @@ async def test_a_violation_closes_and_both_see_it(
 
 
 @pytest.mark.parametrize("count", [1, 5])
-async def test_what_came_before_a_violation_is_answered_before_the_close(ours: Side, count: int) -> None:
+async def test_what_came_before_a_violation_is_answered_before_the_close(
+    ours: Side, count: int, meeting: Meeting
+) -> None:
     async with meeting(ours) as (websocket, peer):
         message = peer.frame_bytes(TEXT, b"Hello")
         peer.send_bytes(message * count + peer.frame_bytes(0x3, b"") + message)
@@ -60,7 +74,7 @@ async def test_what_came_before_a_violation_is_answered_before_the_close(ours: S
 
 
 @on_mock_clock
-async def test_a_violation_does_not_wait_long_for_an_answer(ours: Side) -> None:
+async def test_a_violation_does_not_wait_long_for_an_answer(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer):
         peer.send_bytes(peer.frame_bytes(TEXT, b"Hello") + peer.frame_bytes(0x3, b""))
         begun = anyio.current_time()
@@ -69,7 +83,7 @@ async def test_a_violation_does_not_wait_long_for_an_answer(ours: Side) -> None:
         assert await websocket.receive() == "Hello"
 
 
-async def test_our_close_after_a_violation_says_what_was_wrong(ours: Side) -> None:
+async def test_our_close_after_a_violation_says_what_was_wrong(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer):
         peer.send_bytes(peer.frame_bytes(TEXT, b"Hello") + peer.frame_bytes(0x3, b""))
         assert await websocket.receive() == "Hello"
@@ -77,7 +91,7 @@ async def test_our_close_after_a_violation_says_what_was_wrong(ours: Side) -> No
         assert (await peer.frame()).close_code == 1002
 
 
-async def test_a_frame_without_a_mask_fails_the_connection_on_a_server_only() -> None:
+async def test_a_frame_without_a_mask_fails_the_connection_on_a_server_only(meeting: Meeting) -> None:
     async with meeting("server") as (websocket, peer):
         peer.send_bytes(b"\x81\x02hi")
         assert (await peer.frame()).close_code == 1002
@@ -97,7 +111,12 @@ async def test_a_frame_without_a_mask_fails_the_connection_on_a_server_only() ->
     ],
 )
 async def test_a_limit_is_named_on_both_sides(
-    ours: Side, options: dict[str, Any], frames: list[tuple[int, bytes, bool]], limit: int, actual: int
+    ours: Side,
+    options: dict[str, Any],
+    frames: list[tuple[int, bytes, bool]],
+    limit: int,
+    actual: int,
+    meeting: Meeting,
 ) -> None:
     (option,) = options
     async with meeting(ours, **options) as (websocket, peer):
@@ -114,7 +133,7 @@ async def test_a_limit_is_named_on_both_sides(
         assert raised.value.__cause__ is cause
 
 
-async def test_no_limit_where_the_option_is_none() -> None:
+async def test_no_limit_where_the_option_is_none(meeting: Meeting) -> None:
     async with meeting("client", max_message_size=None, max_fragments=None) as (websocket, peer):
         peer.send(BINARY, bytes(2_000_000))
         assert len(await websocket.receive()) == 2_000_000
@@ -125,26 +144,27 @@ async def test_no_limit_where_the_option_is_none() -> None:
 
 @pytest.mark.parametrize("limit", [1, 7.5])
 @on_mock_clock
-async def test_a_close_without_an_answer_is_cut(ours: Side, limit: float) -> None:
+async def test_a_close_without_an_answer_is_cut(ours: Side, limit: float, meeting: Meeting) -> None:
     async with meeting(ours, close_timeout=limit) as (websocket, peer):
         begun = anyio.current_time()
         await websocket.aclose()
         assert anyio.current_time() - begun == pytest.approx(limit)
-        assert peer.stream.is_closed
+        await peer.end()
         assert websocket.close_code == 1006
         assert f"took more than {limit:g} s" in str(await ended(websocket))
 
 
 @on_mock_clock
-async def test_the_close_timeout_is_10_seconds() -> None:
+async def test_the_close_timeout_is_10_seconds(meeting: Meeting) -> None:
     async with meeting("client", close_timeout=anyws.ClientOptions().close_timeout) as (websocket, _):
         begun = anyio.current_time()
         await websocket.aclose()
         assert anyio.current_time() - begun == pytest.approx(10)
 
 
+@memory_only
 @on_mock_clock
-async def test_a_close_to_a_peer_that_does_not_read_is_cut(ours: Side) -> None:
+async def test_a_close_to_a_peer_that_does_not_read_is_cut(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours, close_timeout=3) as (websocket, peer):
         peer.stop_reading()
         await websocket.send("x" * 100_000)
@@ -155,7 +175,7 @@ async def test_a_close_to_a_peer_that_does_not_read_is_cut(ours: Side) -> None:
 
 
 @on_mock_clock
-async def test_an_answered_close_whose_tcp_end_never_comes_is_cut(ours: Side) -> None:
+async def test_an_answered_close_whose_tcp_end_never_comes_is_cut(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours, close_timeout=3) as (websocket, peer):
         peer.send_close(1000)
         begun = anyio.current_time()
@@ -163,11 +183,11 @@ async def test_an_answered_close_whose_tcp_end_never_comes_is_cut(ours: Side) ->
         # A client leaves the end to the server (7.1.1); a server ends its own side, and waits no more than a second.
         assert anyio.current_time() - begun == pytest.approx(3 if ours == "client" else 1)
         assert websocket.close_code == 1000
-        assert peer.stream.is_closed
+        await peer.end()
 
 
 @on_mock_clock
-async def test_a_violation_whose_end_never_comes_is_cut(ours: Side) -> None:
+async def test_a_violation_whose_end_never_comes_is_cut(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours, close_timeout=3) as (websocket, peer):
         peer.send(3)
         begun = anyio.current_time()

@@ -9,7 +9,7 @@ import pytest
 
 import anyws
 
-from .peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, Side, meeting, uri_of
+from .peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, Meeting, Side, memory_only, uri_of
 
 
 async def pieces_of(*pieces: object) -> AsyncIterator[str]:
@@ -29,7 +29,9 @@ async def pieces_of(*pieces: object) -> AsyncIterator[str]:
 @pytest.mark.parametrize(
     ("pieces", "opcode"), [(["a", "ü", ""], TEXT), ([b"a", bytearray(b"\xc3\xbc"), memoryview(b"")], BINARY)]
 )
-async def test_an_iterable_is_one_fragmented_message(ours: Side, pieces: list[object], opcode: int) -> None:
+async def test_an_iterable_is_one_fragmented_message(
+    ours: Side, pieces: list[object], opcode: int, meeting: Meeting
+) -> None:
     async with meeting(ours) as (websocket, peer):
         await websocket.send(pieces_of(*pieces))
         frames = [await peer.frame() for _ in range(4)]
@@ -43,14 +45,14 @@ async def test_an_iterable_is_one_fragmented_message(ours: Side, pieces: list[ob
         assert await peer.frame() == Frame(TEXT, b"after")
 
 
-async def test_an_empty_iterable_sends_nothing() -> None:
+async def test_an_empty_iterable_sends_nothing(meeting: Meeting) -> None:
     async with meeting("client") as (websocket, peer):
         await websocket.send(pieces_of())
         await websocket.send("after")
         assert await peer.frame() == Frame(TEXT, b"after")
 
 
-async def test_pings_and_pongs_pass_between_fragments_and_other_messages_wait(ours: Side) -> None:
+async def test_pings_and_pongs_pass_between_fragments_and_other_messages_wait(ours: Side, meeting: Meeting) -> None:
     go_on = anyio.Event()
     async with meeting(ours) as (websocket, peer), anyio.create_task_group() as tasks:
         tasks.start_soon(websocket.send, pieces_of("one ", go_on, "message"))
@@ -70,7 +72,8 @@ async def test_pings_and_pongs_pass_between_fragments_and_other_messages_wait(ou
         peer.send(PONG, b"ping")
 
 
-async def test_an_iterable_waits_while_the_peer_does_not_read() -> None:
+@memory_only
+async def test_an_iterable_waits_while_the_peer_does_not_read(meeting: Meeting) -> None:
     taken = 0
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -88,7 +91,7 @@ async def test_an_iterable_waits_while_the_peer_does_not_read() -> None:
         assert await peer.frame() == Frame(CONTINUATION, b"")
 
 
-async def test_an_iterable_that_raises_at_once_sends_nothing() -> None:
+async def test_an_iterable_that_raises_at_once_sends_nothing(meeting: Meeting) -> None:
     async with meeting("client") as (websocket, peer):
         with pytest.raises(KeyError):
             await websocket.send(pieces_of(KeyError("mine")))
@@ -106,7 +109,7 @@ async def test_an_iterable_that_raises_at_once_sends_nothing() -> None:
     ],
 )
 async def test_a_message_that_cannot_be_completed_closes_the_connection(
-    ours: Side, pieces: list[object], exception: type[Exception]
+    ours: Side, pieces: list[object], exception: type[Exception], meeting: Meeting
 ) -> None:
     outcomes: list[str] = []
 
@@ -131,7 +134,7 @@ async def test_a_message_that_cannot_be_completed_closes_the_connection(
     assert outcomes == ["receive: sent 1011"]
 
 
-async def test_a_cancelled_iterable_closes_the_connection_and_wakes_the_senders() -> None:
+async def test_a_cancelled_iterable_closes_the_connection_and_wakes_the_senders(meeting: Meeting) -> None:
     outcomes: list[type[BaseException]] = []
 
     async def send_more() -> None:
@@ -155,7 +158,7 @@ async def test_a_cancelled_iterable_closes_the_connection_and_wakes_the_senders(
     assert outcomes in ([], [anyws.ConnectionClosedLocally])
 
 
-async def test_other_senders_that_wait_for_a_cancelled_iterable_are_told() -> None:
+async def test_other_senders_that_wait_for_a_cancelled_iterable_are_told(meeting: Meeting) -> None:
     async def send_more() -> None:
         with pytest.raises(anyws.ConnectionClosedLocally):
             await websocket.send("more")
@@ -171,7 +174,7 @@ async def test_other_senders_that_wait_for_a_cancelled_iterable_are_told() -> No
         peer.send_close(1011)
 
 
-async def test_an_iterable_whose_connection_ends() -> None:
+async def test_an_iterable_whose_connection_ends(meeting: Meeting) -> None:
     go_on = anyio.Event()
 
     async def send() -> None:
@@ -190,7 +193,7 @@ async def test_an_iterable_whose_connection_ends() -> None:
 
 
 @pytest.mark.parametrize(("opcode", "empty"), [(TEXT, ""), (BINARY, b"")])
-async def test_a_message_comes_in_pieces(ours: Side, opcode: int, empty: str | bytes) -> None:
+async def test_a_message_comes_in_pieces(ours: Side, opcode: int, empty: str | bytes, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer):
         stream = websocket.receive_stream()
         peer.send(opcode, b"one, ", fin=False)
@@ -207,7 +210,7 @@ async def test_a_message_comes_in_pieces(ours: Side, opcode: int, empty: str | b
         assert await websocket.receive() == "next"
 
 
-async def test_a_whole_message_is_one_piece_and_an_empty_one_too() -> None:
+async def test_a_whole_message_is_one_piece_and_an_empty_one_too(meeting: Meeting) -> None:
     async with meeting("client") as (websocket, peer):
         peer.send(TEXT, b"whole")
         peer.send(BINARY)
@@ -217,7 +220,7 @@ async def test_a_whole_message_is_one_piece_and_an_empty_one_too() -> None:
         assert [piece async for piece in websocket.receive_stream()] == [""]
 
 
-async def test_a_message_that_ends_with_an_empty_fragment_has_no_empty_piece() -> None:
+async def test_a_message_that_ends_with_an_empty_fragment_has_no_empty_piece(meeting: Meeting) -> None:
     async with meeting("client") as (websocket, peer):
         stream = websocket.receive_stream()
         peer.send(TEXT, b"all", fin=False)
@@ -227,7 +230,7 @@ async def test_a_message_that_ends_with_an_empty_fragment_has_no_empty_piece() -
             await anext(stream)
 
 
-async def test_text_is_never_split_inside_a_code_point() -> None:
+async def test_text_is_never_split_inside_a_code_point(meeting: Meeting) -> None:
     data = "€".encode()
     async with meeting("server") as (websocket, peer):
         stream = websocket.receive_stream()
@@ -240,7 +243,8 @@ async def test_text_is_never_split_inside_a_code_point() -> None:
         assert [piece async for piece in stream] == ["!"]
 
 
-async def test_memory_stays_bounded_however_large_the_message(ours: Side) -> None:
+@memory_only
+async def test_memory_stays_bounded_however_large_the_message(ours: Side, meeting: Meeting) -> None:
     size, buffer = 3_000_000, 20_000
     async with meeting(ours, receive_buffer=buffer, max_message_size=size) as (websocket, peer):
         message = peer.frame_bytes(BINARY, bytes(size))
@@ -274,7 +278,7 @@ async def test_streams_both_ways_over_a_socket() -> None:
         assert echoed == b"".join([piece async for piece in numbers()])
 
 
-async def test_leaving_early_skips_the_rest(ours: Side) -> None:
+async def test_leaving_early_skips_the_rest(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours, receive_buffer=100) as (websocket, peer):
         peer.send(TEXT, b"x" * 50, fin=False)
         stream = websocket.receive_stream()
@@ -292,7 +296,7 @@ async def test_leaving_early_skips_the_rest(ours: Side) -> None:
         assert [piece async for piece in websocket.receive_stream()] == [b"last"]
 
 
-async def test_another_stream_skips_the_rest_of_the_one_before() -> None:
+async def test_another_stream_skips_the_rest_of_the_one_before(meeting: Meeting) -> None:
     async with meeting("client") as (websocket, peer):
         peer.send(TEXT, b"one", fin=False)
         assert await anext(websocket.receive_stream()) == "one"
@@ -301,7 +305,7 @@ async def test_another_stream_skips_the_rest_of_the_one_before() -> None:
         assert [piece async for piece in websocket.receive_stream()] == ["two"]
 
 
-async def test_a_stream_that_is_cancelled_loses_nothing() -> None:
+async def test_a_stream_that_is_cancelled_loses_nothing(meeting: Meeting) -> None:
     async with meeting("client") as (websocket, peer):
         stream = websocket.receive_stream()
         peer.send(TEXT, b"one ", fin=False)
@@ -313,7 +317,7 @@ async def test_a_stream_that_is_cancelled_loses_nothing() -> None:
 
 
 @pytest.mark.parametrize("close", [None, 1000, 1011])
-async def test_a_truncated_message_raises(ours: Side, close: int | None) -> None:
+async def test_a_truncated_message_raises(ours: Side, close: int | None, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer):
         stream = websocket.receive_stream()
         peer.send(TEXT, b"half of", fin=False)
@@ -333,7 +337,7 @@ async def test_a_truncated_message_raises(ours: Side, close: int | None) -> None
     [(1000, anyws.ConnectionEnded), (None, anyws.ConnectionEnded), (3000, anyws.ConnectionBroken)],
 )
 async def test_a_connection_that_ends_before_the_message_begins(
-    code: int | None, exception: type[anyws.ConnectionClosed]
+    code: int | None, exception: type[anyws.ConnectionClosed], meeting: Meeting
 ) -> None:
     async with meeting("client") as (websocket, peer):
         peer.send_close(code)
@@ -341,7 +345,7 @@ async def test_a_connection_that_ends_before_the_message_begins(
             await anext(websocket.receive_stream())
 
 
-async def test_a_stream_of_too_large_a_message() -> None:
+async def test_a_stream_of_too_large_a_message(meeting: Meeting) -> None:
     async with meeting("client", max_message_size=10) as (websocket, peer):
         stream = websocket.receive_stream()
         peer.send(BINARY, b"12345678", fin=False)

@@ -9,11 +9,11 @@ import pytest
 
 import anyws
 
-from .peers import BINARY, PING, PONG, TEXT, Peer, Side, ended, meeting, on_mock_clock
+from .peers import BINARY, PING, PONG, TEXT, Meeting, Peer, Side, ended, memory_only, on_mock_clock
 
 
 @on_mock_clock
-async def test_a_silent_peer_is_pinged_and_cut(ours: Side, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_silent_peer_is_pinged_and_cut(ours: Side, caplog: pytest.LogCaptureFixture, meeting: Meeting) -> None:
     caplog.set_level(logging.INFO, "anyws")
     async with meeting(ours) as (websocket, peer):
         begun = anyio.current_time()
@@ -31,7 +31,7 @@ async def test_a_silent_peer_is_pinged_and_cut(ours: Side, caplog: pytest.LogCap
 
 
 @on_mock_clock
-async def test_the_options(ours: Side) -> None:
+async def test_the_options(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours, ping_interval=3, ping_timeout=0.5) as (websocket, peer):
         begun = anyio.current_time()
         await peer.frame()
@@ -42,7 +42,9 @@ async def test_the_options(ours: Side) -> None:
 
 @pytest.mark.parametrize("opcode", [PONG, PING, TEXT, BINARY])
 @on_mock_clock
-async def test_any_frame_is_a_sign_of_life_also_while_nobody_receives(ours: Side, opcode: int) -> None:
+async def test_any_frame_is_a_sign_of_life_also_while_nobody_receives(
+    ours: Side, opcode: int, meeting: Meeting
+) -> None:
     async with meeting(ours) as (websocket, peer):
         for _ in range(20):
             await anyio.sleep(15)
@@ -52,7 +54,7 @@ async def test_any_frame_is_a_sign_of_life_also_while_nobody_receives(ours: Side
 
 
 @on_mock_clock
-async def test_any_byte_is_a_sign_of_life(ours: Side) -> None:
+async def test_any_byte_is_a_sign_of_life(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer):
         for byte in peer.frame_bytes(TEXT, b"very slowly"):
             await anyio.sleep(19)
@@ -62,7 +64,7 @@ async def test_any_byte_is_a_sign_of_life(ours: Side) -> None:
 
 
 @on_mock_clock
-async def test_another_byte_than_the_pong_will_do() -> None:
+async def test_another_byte_than_the_pong_will_do(meeting: Meeting) -> None:
     async with meeting("client") as (websocket, peer):
         for _ in range(5):
             assert (await peer.frame()).opcode == PING
@@ -73,7 +75,7 @@ async def test_another_byte_than_the_pong_will_do() -> None:
 
 
 @on_mock_clock
-async def test_a_peer_that_answers_is_pinged_again_and_again(ours: Side) -> None:
+async def test_a_peer_that_answers_is_pinged_again_and_again(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer):
         payloads = set()
         for _ in range(10):
@@ -87,8 +89,9 @@ async def test_a_peer_that_answers_is_pinged_again_and_again(ours: Side) -> None
         assert websocket.close_code is None
 
 
+@memory_only
 @on_mock_clock
-async def test_a_peer_that_is_held_back_is_not_given_up(ours: Side) -> None:
+async def test_a_peer_that_is_held_back_is_not_given_up(ours: Side, meeting: Meeting) -> None:
     """Its Pong may well be among what we do not read."""
     async with meeting(ours, receive_buffer=1000) as (websocket, peer):
         for number in range(20):
@@ -105,7 +108,7 @@ async def test_a_peer_that_is_held_back_is_not_given_up(ours: Side) -> None:
 
 
 @on_mock_clock
-async def test_without_an_interval_nobody_is_pinged(ours: Side) -> None:
+async def test_without_an_interval_nobody_is_pinged(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours, ping_interval=None) as (websocket, peer):
         await anyio.sleep(7200)
         assert not peer.frames
@@ -114,7 +117,7 @@ async def test_without_an_interval_nobody_is_pinged(ours: Side) -> None:
 
 
 @on_mock_clock
-async def test_without_a_timeout_a_peer_is_pinged_but_not_given_up(ours: Side) -> None:
+async def test_without_a_timeout_a_peer_is_pinged_but_not_given_up(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours, ping_timeout=None) as (websocket, peer):
         await anyio.sleep(205)
         assert [frame.opcode for frame in peer.frames] == [PING] * 10
@@ -122,7 +125,7 @@ async def test_without_a_timeout_a_peer_is_pinged_but_not_given_up(ours: Side) -
 
 
 @on_mock_clock
-async def test_no_ping_once_a_close_has_begun() -> None:
+async def test_no_ping_once_a_close_has_begun(meeting: Meeting) -> None:
     async with meeting("client", close_timeout=100) as (websocket, peer):
         await websocket.send_eof()
         await anyio.sleep(90)
@@ -144,7 +147,7 @@ async def test_a_peer_that_does_not_read_either_is_cut(ours: Side) -> None:
     assert peer.stream.is_closed
 
 
-async def test_small_numbers_on_every_event_loop(ours: Side) -> None:
+async def test_small_numbers_on_every_event_loop(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours, ping_interval=0.02, ping_timeout=0.02) as (websocket, peer):
         assert (await peer.frame()).opcode == PING
         await websocket.wait_closed()

@@ -12,7 +12,7 @@ from anyio.streams.tls import TLSAttribute
 
 import anyws
 
-from .peers import BINARY, CLOSE, PING, PONG, TEXT, Frame, Side, meeting, uri_of
+from .peers import BINARY, CLOSE, PING, PONG, TEXT, Frame, Meeting, Side, uri_of
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from .peers import BINARY, CLOSE, PING, PONG, TEXT, Frame, Side, meeting, uri_of
         pytest.param(b"x" * 70000, BINARY, b"x" * 70000, id="64-bit length"),
     ],
 )
-async def test_send(ours: Side, message: str | bytes, opcode: int, payload: bytes) -> None:
+async def test_send(ours: Side, message: str | bytes, opcode: int, payload: bytes, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer):
         await websocket.send(message)
         assert await peer.frame() == Frame(opcode, payload)
@@ -35,7 +35,7 @@ async def test_send(ours: Side, message: str | bytes, opcode: int, payload: byte
         assert await peer.frame() == Frame(opcode, payload)
 
 
-async def test_what_is_sent_is_what_it_was_when_it_was_sent() -> None:
+async def test_what_is_sent_is_what_it_was_when_it_was_sent(meeting: Meeting) -> None:
     async with meeting("server") as (websocket, peer):
         peer.stop_reading()
         message = bytearray(b"before")
@@ -46,7 +46,7 @@ async def test_what_is_sent_is_what_it_was_when_it_was_sent() -> None:
 
 
 @pytest.mark.parametrize("message", [None, 5, ["a"], object(), {"a": 1}])
-async def test_send_another_type(message: object) -> None:
+async def test_send_another_type(message: object, meeting: Meeting) -> None:
     async with meeting("client") as (websocket, peer):
         with pytest.raises(TypeError, match=f"not {type(message).__name__}"):
             await websocket.send(message)  # type: ignore[arg-type]
@@ -56,7 +56,7 @@ async def test_send_another_type(message: object) -> None:
         assert await peer.frame() == Frame(TEXT, b"still open")
 
 
-async def test_text_that_is_no_utf_8_is_refused_and_the_connection_goes_on() -> None:
+async def test_text_that_is_no_utf_8_is_refused_and_the_connection_goes_on(meeting: Meeting) -> None:
     async with meeting("client") as (websocket, peer):
         with pytest.raises(UnicodeEncodeError):
             await websocket.send("\ud800")
@@ -66,7 +66,7 @@ async def test_text_that_is_no_utf_8_is_refused_and_the_connection_goes_on() -> 
         assert await peer.frame() == Frame(TEXT, b"still open")
 
 
-async def test_receive(ours: Side) -> None:
+async def test_receive(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer):
         peer.send(TEXT, "Grüße".encode())
         peer.send(BINARY, b"\x00\xff")
@@ -78,14 +78,14 @@ async def test_receive(ours: Side) -> None:
         assert await peer.frame() == Frame(PONG, b"between")
 
 
-async def test_receive_byte_by_byte(ours: Side) -> None:
+async def test_receive_byte_by_byte(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer):
         for byte in peer.frame_bytes(TEXT, "Grüße".encode()):
             peer.send_bytes(bytes([byte]))
         assert await websocket.receive() == "Grüße"
 
 
-async def test_frames_behind_the_head_are_received(ours: Side) -> None:
+async def test_frames_behind_the_head_are_received(ours: Side, meeting: Meeting) -> None:
     trailing = (
         b"\x81\x05Hello" if ours == "client" else b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"
     )  # RFC 6455, 5.7
@@ -93,13 +93,13 @@ async def test_frames_behind_the_head_are_received(ours: Side) -> None:
         assert await websocket.receive() == "Hello"
 
 
-async def test_a_frame_cut_in_two_by_the_head_is_received() -> None:
+async def test_a_frame_cut_in_two_by_the_head_is_received(meeting: Meeting) -> None:
     async with meeting("client", trailing=b"\x81\x05He") as (websocket, peer):
         peer.send_bytes(b"llo")
         assert await websocket.receive() == "Hello"
 
 
-async def test_two_tasks_cannot_receive_at_a_time() -> None:
+async def test_two_tasks_cannot_receive_at_a_time(meeting: Meeting) -> None:
     async with meeting("client") as (websocket, peer), anyio.create_task_group() as tasks:
         tasks.start_soon(websocket.receive)
         await anyio.wait_all_tasks_blocked()
@@ -110,7 +110,7 @@ async def test_two_tasks_cannot_receive_at_a_time() -> None:
         peer.send(TEXT, b"for the first")
 
 
-async def test_any_task_may_send_while_another_receives() -> None:
+async def test_any_task_may_send_while_another_receives(meeting: Meeting) -> None:
     async with meeting("server") as (websocket, peer), anyio.create_task_group() as tasks:
         tasks.start_soon(websocket.receive)
         await anyio.wait_all_tasks_blocked()
@@ -123,13 +123,13 @@ async def test_any_task_may_send_while_another_receives() -> None:
 # -- pings -------------------------------------------------------------------------------------------------------------
 
 
-async def test_pings_are_answered_while_nobody_receives(ours: Side) -> None:
+async def test_pings_are_answered_while_nobody_receives(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours) as (_, peer):
         peer.send(PING, b"are you there?")
         assert await peer.frame() == Frame(PONG, b"are you there?")
 
 
-async def test_ping_returns_the_latency(ours: Side) -> None:
+async def test_ping_returns_the_latency(ours: Side, meeting: Meeting) -> None:
     latencies: list[float] = []
 
     async def ping() -> None:
@@ -147,7 +147,7 @@ async def test_ping_returns_the_latency(ours: Side) -> None:
     assert 0 < latencies[0] < 10
 
 
-async def test_one_pong_answers_the_pings_before_it() -> None:
+async def test_one_pong_answers_the_pings_before_it(meeting: Meeting) -> None:
     answered: list[bytes] = []
 
     async def ping(payload: bytes) -> None:
@@ -165,7 +165,7 @@ async def test_one_pong_answers_the_pings_before_it() -> None:
         peer.send(PONG, b"3")
 
 
-async def test_a_ping_given_up_is_forgotten() -> None:
+async def test_a_ping_given_up_is_forgotten(meeting: Meeting) -> None:
     async with meeting("client") as (websocket, peer):
         with anyio.move_on_after(0.001):
             await websocket.ping(b"late")
@@ -174,7 +174,7 @@ async def test_a_ping_given_up_is_forgotten() -> None:
         assert await websocket.receive() == "after"
 
 
-async def test_ping_payload() -> None:
+async def test_ping_payload(meeting: Meeting) -> None:
     async with meeting("client") as (websocket, peer):
         with pytest.raises(ValueError, match="126 bytes"):
             await websocket.ping(b"x" * 126)
@@ -186,7 +186,9 @@ async def test_ping_payload() -> None:
     ("code", "exception"),
     [(1000, anyws.ConnectionEnded), (1011, anyws.ConnectionBroken), (None, anyws.ConnectionEnded)],
 )
-async def test_a_ping_whose_connection_ends(code: int | None, exception: type[anyws.ConnectionClosed]) -> None:
+async def test_a_ping_whose_connection_ends(
+    code: int | None, exception: type[anyws.ConnectionClosed], meeting: Meeting
+) -> None:
     async def ping() -> None:
         with pytest.raises(exception):
             await websocket.ping()
@@ -204,7 +206,7 @@ async def test_a_ping_whose_connection_ends(code: int | None, exception: type[an
 # -- state -------------------------------------------------------------------------------------------------------------
 
 
-async def test_state_and_repr(ours: Side) -> None:
+async def test_state_and_repr(ours: Side, meeting: Meeting) -> None:
     async with meeting(ours) as (websocket, peer):
         assert repr(websocket) == f"<anyws.WebSocket {ours} '/chat' open>"
         assert (websocket.close_code, websocket.close_reason) == (None, None)
@@ -234,7 +236,7 @@ async def test_repr_has_no_query() -> None:
         assert "secret" not in repr(websocket)
 
 
-async def test_wait_closed_waits_for_the_end() -> None:
+async def test_wait_closed_waits_for_the_end(meeting: Meeting) -> None:
     closed = anyio.Event()
 
     async def wait() -> None:

@@ -146,17 +146,6 @@ def test_only_control_frames_may_stand_between_fragments(role: Role) -> None:
 
 
 @both_roles
-@pytest.mark.parametrize("send", [Connection.send_ping, Connection.send_pong])
-def test_control_payloads_have_at_most_125_bytes(send: Callable[[Connection, bytes], None], role: Role) -> None:
-    connection = Connection(role)
-    with pytest.raises(ValueError, match="payload of 126 bytes, expected at most 125"):
-        send(connection, b"p" * 126)
-    assert not connection.has_data_to_send
-    send(connection, b"p" * 125)
-    assert frames(connection.data_to_send()) == [(Opcode[send.__name__[5:].upper()], True, b"p" * 125)]
-
-
-@both_roles
 def test_pings_and_pongs_overtake_queued_data(role: Role) -> None:
     connection, peer = Connection(role), Connection(PEER[role])
     connection.send_message(b"data")
@@ -239,25 +228,6 @@ def test_a_close_goes_behind_the_data_and_is_the_last(
 
 
 @both_roles
-@pytest.mark.parametrize(
-    ("code", "reason", "message"),
-    [
-        *[
-            pytest.param(code, "", "cannot be sent", id=str(code))
-            for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000)
-        ],
-        pytest.param(None, "bye", "without a code cannot have a reason", id="reason-without-code"),
-        pytest.param(1000, "\ud800", "surrogates not allowed", id="reason-is-no-text"),
-    ],
-)
-def test_a_close_that_cannot_be_sent_changes_nothing(code: int | None, reason: str, message: str, role: Role) -> None:
-    connection = Connection(role)
-    with pytest.raises(ValueError, match=message):
-        connection.send_close(code, reason)
-    assert (connection.state, connection.close_sent, connection.data_to_send()) == (State.OPEN, None, b"")
-
-
-@both_roles
 def test_nothing_can_be_sent_after_the_peers_close_or_the_end(role: Role) -> None:
     closed, ended = Connection(role), Connection(role)
     peer = Connection(PEER[role])
@@ -273,27 +243,6 @@ def test_nothing_can_be_sent_after_the_peers_close_or_the_end(role: Role) -> Non
 
 
 # -- masking -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_client_masks_each_frame_with_a_fresh_key() -> None:
-    numbers = count(1)
-    client = Connection(Role.CLIENT, new_masking_key=lambda: next(numbers).to_bytes(4, "big"))
-    client.send_message(b"abcdef", fragment_size=3)
-    client.send_ping(b"p")
-    client.send_close()
-    seen = headers_and_payloads(client.data_to_send(), masked=True)
-    assert {payload: int.from_bytes(header.masking_key, "big") for header, payload in seen} == {
-        b"abc": 1,
-        b"def": 2,
-        b"p": 3,
-        b"\x03\xe8": 4,
-    }
-
-
-def test_a_server_does_not_mask_and_draws_no_keys() -> None:
-    server = Connection(Role.SERVER, new_masking_key=lambda: pytest.fail("a server needs no key"))
-    server.send_message(b"abc")
-    assert server.data_to_send() == b"\x82\x03abc"
 
 
 def test_a_client_can_be_told_not_to_mask() -> None:

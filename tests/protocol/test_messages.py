@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache
 from itertools import product
 
@@ -176,81 +176,6 @@ def test_pieces_of_an_unfinished_frame_can_be_taken() -> None:
 
 
 # -- UTF-8 -------------------------------------------------------------------------------------------------------------
-
-# (bytes, number of bytes after which it is seen)
-INVALID_TEXT = [
-    pytest.param(b"\x80", 1, id="continuation-first"),
-    pytest.param(b"ab\xbf", 3, id="continuation-behind-ascii"),
-    pytest.param("€".encode() + b"\x80", 4, id="continuation-too-many"),
-    pytest.param(b"\xc0\x80", 1, id="overlong-2-c0"),
-    pytest.param(b"\xc1\xbf", 1, id="overlong-2-c1"),
-    pytest.param(b"\xe0\x80\x80", 2, id="overlong-3-first"),
-    pytest.param(b"\xe0\x9f\xbf", 2, id="overlong-3-last"),
-    pytest.param(b"\xf0\x80\x80\x80", 2, id="overlong-4-first"),
-    pytest.param(b"\xf0\x8f\xbf\xbf", 2, id="overlong-4-last"),
-    pytest.param(b"\xed\xa0\x80", 2, id="surrogate-first"),
-    pytest.param(b"\xed\xaf\xbf", 2, id="surrogate-high-last"),
-    pytest.param(b"a\xed\xb0\x80", 3, id="surrogate-low"),
-    pytest.param(b"\xed\xbf\xbf", 2, id="surrogate-last"),
-    pytest.param(b"\xf4\x90\x80\x80", 2, id="above-10ffff"),
-    pytest.param(b"\xf5\x80", 1, id="f5"),
-    pytest.param(b"\xfe", 1, id="fe"),
-    pytest.param(b"\xff", 1, id="ff"),
-    pytest.param(b"\xc3a", 2, id="cut-2"),
-    pytest.param(b"\xe2\x82a", 3, id="cut-3"),
-    pytest.param(b"\xf0\x9f\x98a", 4, id="cut-4"),
-    pytest.param(b"\xe2\xe2", 2, id="start-inside"),
-    pytest.param(bytes.fromhex("cebae1bdb9cf83cebcceb5f4908080656469746564"), 13, id="autobahn-6.4.1"),
-    pytest.param(bytes.fromhex("cebae1bdb9cf83cebcceb5eda080656469746564"), 13, id="autobahn-6.3.1"),
-]
-
-
-def count_until_invalid(feed: Callable[[bytes], object], data: bytes) -> int:
-    for count, byte in enumerate(byte_by_byte(data), 1):
-        try:
-            feed(byte)
-        except InvalidText:
-            return count
-    return -1
-
-
-@pytest.mark.parametrize(("data", "count"), INVALID_TEXT)
-def test_bad_text_is_seen_at_its_first_impossible_byte_of_an_unfinished_frame(data: bytes, count: int) -> None:
-    receiver = Receiver()
-    receiver.receive([b"\x81\x7d"])
-    assert count_until_invalid(lambda byte: receiver.receive([byte]), data) == count
-
-
-@pytest.mark.parametrize(("data", "count"), INVALID_TEXT)
-def test_bad_text_is_seen_at_its_first_impossible_byte_across_fragments(data: bytes, count: int) -> None:
-    receiver = Receiver()
-    receiver.receive([b"\x01\x00"])
-    assert count_until_invalid(lambda byte: receiver.receive([b"\x00\x01" + byte]), data) == count
-
-
-@pytest.mark.parametrize(("data", "count"), INVALID_TEXT)
-def test_bad_text_is_seen_when_the_bytes_come_at_once(data: bytes, count: int) -> None:
-    for wire in (b"\x81\x7d" + data[:count], frames(data, text=True), frames(data[:count], text=True, fin=False)):
-        with pytest.raises(InvalidText, match="text is not UTF-8: ") as caught:
-            Receiver().receive([wire])
-        assert caught.value.close_code == 1007
-
-
-@chunked
-@pytest.mark.parametrize("data", [b"\xc3", b"a\xe2\x82", b"\xf0\x9f\x98", b"\xed\x9f"])
-@pytest.mark.parametrize("fragments", [1, 2])
-def test_an_unfinished_code_point_is_refused_at_fin(data: bytes, fragments: int, chunked: Chunked) -> None:
-    wire = frames(data, text=True) if fragments == 1 else frames(data, b"", text=True)
-    receiver = Receiver()
-    *before, last = chunked(wire)
-    assert receiver.receive(before) == []
-    with pytest.raises(InvalidText):
-        receiver.receive([last])
-
-
-def test_binary_messages_may_be_anything() -> None:
-    assert Receiver().receive([frames(b"\xff\xed", b"\xa0\x80")]) == [b"\xff\xed\xa0\x80"]
-
 
 # Each proper prefix of the encoding of each code point; the last byte of an encoding never decides, so 64 share theirs.
 UNFINISHED = {

@@ -1,0 +1,64 @@
+"""Compare: ``python -m compliance.differential [--seconds N | --count N] [--seed S] [--peer NAME ...] | --known``."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+
+from .compare import Tally, compare
+from .known import KNOWN
+from .peers import PEERS, Ws
+
+_PRINTED = 10  # differences; the others are counted
+
+
+def known_table() -> str:
+    """Return the known differences as a table in Markdown."""
+    rows = [f"| {known.name} | {', '.join(known.peers)} | {known.explanation} | {known.section} |" for known in KNOWN]
+    return "\n".join(["| Difference | With | What | Section |", "|---|---|---|---|", *rows])
+
+
+def main(arguments: list[str]) -> int:
+    """Run, print what came out, and return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m compliance.differential", description="Give the same frames to anyws and to others."
+    )
+    parser.add_argument("--seconds", type=float, default=60, help="how long (default: %(default)s)")
+    parser.add_argument("--count", type=int, help="how many sequences, instead of --seconds")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed (default: %(default)s)")
+    parser.add_argument("--peer", action="append", choices=PEERS, help="repeatable; default: all that are there")
+    parser.add_argument("--known", action="store_true", help="print the known differences, and compare nothing")
+    options = parser.parse_args(arguments)
+    if options.known:
+        print(known_table())
+        return 0
+    peers = options.peer or list(PEERS)
+    if "ws" in peers and (missing := Ws.missing()) is not None:
+        if options.peer:
+            parser.error(f"ws: {missing}")
+        print(f"without ws: {missing}")
+        peers.remove("ws")
+    start = time.monotonic()
+    seeds = range(options.seed, options.seed + options.count) if options.count else itertools.count(options.seed)
+    tally = Tally()
+    for difference in compare(seeds, peers, tally):
+        if difference is not None and tally.unexplained <= _PRINTED:
+            print(difference, flush=True)
+        if difference is None and not options.count and time.monotonic() - start > options.seconds:
+            break
+    elapsed = time.monotonic() - start
+    rate = tally.sequences / elapsed
+    print(f"{tally.sequences} sequences from seed {options.seed} in {elapsed:.0f} s, {rate:.0f} per s")
+    print(f"anyws: {tally.events} events, {tally.failures} failures")
+    for peer, count in tally.compared.items():
+        print(f"{peer}: {count} compared")
+    for (peer, name), count in sorted(tally.known.items()):
+        print(f"  known: {peer}, {name}: {count}")
+    print(f"unexplained: {tally.unexplained}")
+    return 1 if tally.unexplained else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""Sequences in anyws in all chunkings, and in the peers; differences are explained or reported."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence as Many
+from dataclasses import dataclass, field
+from itertools import islice
+
+from .generate import Sequence, generate
+from .known import Case, explain
+from .outcome import Outcome, play
+from .peers import PEERS
+
+__all__ = ["Tally", "Unexplained", "compare"]
+
+_BATCH = 200
+_BYTE_BY_BYTE = 5000  # bytes; longer ones come in larger pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Unexplained:
+    """A difference that is not known."""
+
+    sequence: Sequence
+    peer: str
+    ours: Outcome
+    theirs: Outcome
+
+    def __str__(self) -> str:
+        sequence = self.sequence
+        data = sequence.data
+        return "\n".join(
+            [
+                f"seed {sequence.seed}: {sequence.role.name}, {sequence.deflate}, limit {sequence.max_message_size}",
+                f"  bytes:  {data[:200].hex(' ')}{' ...' if len(data) > 200 else ''}",
+                f"  chunks: {' '.join(str(len(chunk)) for chunk in sequence.chunks)}",
+                f"  anyws:  {self.ours}",
+                f"  {f'{self.peer}:':7} {self.theirs}",
+                f"  again:  {self.command}",
+            ]
+        )
+
+    @property
+    def command(self) -> str:
+        """The command that plays the sequence again."""
+        peer = "" if self.peer == "chunks" else f" --peer {self.peer}"
+        return f"python -m compliance.differential --seed {self.sequence.seed} --count 1{peer}"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has been played, and what came of it."""
+
+    sequences: int = 0
+    events: int = 0
+    failures: int = 0
+    compared: Counter[str] = field(default_factory=Counter)
+    known: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unexplained: int = 0
+
+
+def compare(seeds: Iterable[int], peers: Many[str], tally: Tally) -> Iterator[Unexplained | None]:
+    """Play the sequences of these seeds; yield each unexplained difference, and None after each batch."""
+    remaining = iter(seeds)
+    with contextlib.ExitStack() as stack:
+        running = [stack.enter_context(PEERS[name]()) for name in peers]
+        while batch := [generate(seed) for seed in islice(remaining, _BATCH)]:
+            takers = [(peer, [sequence for sequence in batch if peer.can_play(sequence)]) for peer in running]
+            for peer, taken in takers:
+                peer.begin(taken)
+            ours = {sequence.seed: play(sequence) for sequence in batch}
+            tally.sequences += len(batch)
+            tally.events += sum(len(outcome.events) for outcome in ours.values())
+            tally.failures += sum(outcome.failure is not None for outcome in ours.values())
+            results: list[tuple[str, Sequence, Outcome]] = [
+                ("chunks", sequence, outcome) for sequence in batch for outcome in _in_other_chunks(sequence)
+            ]
+            for peer, taken in takers:
+                outcomes = peer.end()
+                tally.compared[peer.name] += len(outcomes)
+                results += [(peer.name, sequence, outcome) for sequence, outcome in zip(taken, outcomes, strict=True)]
+            for name, sequence, theirs in results:
+                if theirs == ours[sequence.seed]:
+                    continue
+                known = explain(Case(sequence, ours[sequence.seed], theirs), name)
+                if known is not None:
+                    tally.known[name, known.name] += 1
+                else:
+                    tally.unexplained += 1
+                    yield Unexplained(sequence, name, ours[sequence.seed], theirs)
+            yield None
+
+
+def _in_other_chunks(sequence: Sequence) -> Iterator[Outcome]:
+    """What comes of it in one piece, and byte by byte."""
+    data = sequence.data
+    yield play(sequence, [data])
+    step = 1 if len(data) <= _BYTE_BY_BYTE else 997
+    yield play(sequence, (data[start : start + step] for start in range(0, len(data), step)))

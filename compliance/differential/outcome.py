@@ -1,0 +1,73 @@
+"""What comes of a sequence, in words that all implementations share; and what comes of it in anyws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from anyws.protocol import Close, Connection, PerMessageDeflate, Ping, Pong, Role
+from anyws.protocol.deflate import DeflateCodec
+
+from .generate import Sequence
+
+__all__ = ["Happening", "Outcome", "play"]
+
+
+class Happening(NamedTuple):
+    """A ``text``, ``binary``, ``ping``, ``pong`` or ``close``; ``payload`` is the reason of a Close."""
+
+    kind: str
+    payload: bytes
+    code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a sequence.
+
+    Attributes:
+        events: what happened, up to a Close or a failure.
+        failure: the close code with which the receiver fails the connection; None if it does not.
+        reason: why, in the receiver's words.
+    """
+
+    events: tuple[Happening, ...]
+    failure: int | None = None
+    reason: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        events = [
+            f"{event.kind}{event.code or ''}[{len(event.payload)}] {event.payload[:24].hex(' ')}".rstrip()
+            for event in self.events
+        ]
+        end = f"fails with {self.failure}: {self.reason}" if self.failure else "goes on"
+        return " | ".join([*events, end])
+
+
+def play(sequence: Sequence, chunks: Iterable[bytes] | None = None) -> Outcome:
+    """Give the sequence to anyws, in its chunks or in other ones."""
+    codecs = []
+    if sequence.deflate is not None:
+        codecs.append(DeflateCodec(sequence.deflate, PerMessageDeflate(), is_server=sequence.role is Role.SERVER))
+    connection = Connection(
+        sequence.role, max_message_size=sequence.max_message_size, max_fragments=None, codecs=codecs
+    )
+    events: list[Happening] = []
+    for chunk in sequence.chunks if chunks is None else chunks:
+        for event in connection.receive_data(chunk):
+            match event:
+                case str():
+                    events.append(Happening("text", event.encode()))
+                case bytes():
+                    events.append(Happening("binary", event))
+                case Ping(payload):
+                    events.append(Happening("ping", payload))
+                case Pong(payload):
+                    events.append(Happening("pong", payload))
+                case Close(code, reason):
+                    events.append(Happening("close", reason.encode(), code))
+    failure = connection.failure
+    if failure is None:
+        return Outcome(tuple(events))
+    return Outcome(tuple(events), failure.close_code, failure.reason)

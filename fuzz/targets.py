@@ -1,0 +1,230 @@
+"""What is fuzzed. Each target takes any bytes, and raises nothing, or what it checks does not hold.
+
+What it checks: no exception but the documented ones, the same result in one piece and byte by byte, bounded output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from anyws.protocol import (
+    ClientHandshake,
+    Codec,
+    Connection,
+    DeflateParameters,
+    ExtensionOffer,
+    HandshakeError,
+    HandshakeRefused,
+    InvalidURI,
+    PerMessageDeflate,
+    RemoteProtocolError,
+    Response,
+    Role,
+    ServerHandshake,
+    WebSocketURI,
+    parse_extensions,
+    parse_uri,
+    serialize_extensions,
+)
+from anyws.protocol.deflate import DeflateCodec
+from anyws.protocol.negotiation import accept_offers, take_answers
+
+__all__ = ["TARGETS"]
+
+_LIMIT = 1000  # bytes of one message
+_NONCE = b"the sample nonce"
+_QUEUE = 17 * 131 + 133  # bytes: the newest 16 Pongs and one more, and a Close, as long as they can be
+_BITS = [str(bits) for bits in range(8, 16)]
+_URI = WebSocketURI(secure=False, host="localhost", port=80)
+
+
+def _bytes_of(data: bytes) -> Iterable[bytes]:
+    return (data[start : start + 1] for start in range(len(data)))
+
+
+def decoder(data: bytes) -> None:
+    """Frames to events. The first byte chooses: bit 0 the role, bit 1 compression, bit 2 the limits."""
+    options, wire = data[:1], data[1:]
+    if not options:
+        return
+    role = Role.SERVER if options[0] & 1 else Role.CLIENT
+    compressed, limited = bool(options[0] & 2), bool(options[0] & 4)
+    whole = _receive(role, compressed, limited, [wire])
+    single = _receive(role, compressed, limited, _bytes_of(wire))
+    if compressed and limited and {whole[1], single[1]} == {1007, 1009}:
+        return  # Both are true, and which is seen first depends on the pieces.
+    assert whole == single, (whole, single)
+
+
+def _receive(role: Role, compressed: bool, limited: bool, chunks: Iterable[bytes]) -> tuple[list[object], int | None]:
+    codecs = [DeflateCodec(DeflateParameters(), PerMessageDeflate(), is_server=role is Role.SERVER)]
+    connection = Connection(
+        role,
+        max_message_size=_LIMIT,
+        max_frame_size=100 if limited else None,
+        max_fragments=5 if limited else None,
+        codecs=codecs if compressed else (),
+    )
+    events: list[object] = []
+    for chunk in chunks:
+        for event in connection.receive_data(chunk):
+            events.append(event)
+            if isinstance(event, str | bytes):
+                assert len(event) <= _LIMIT
+        assert connection.held <= _LIMIT
+    assert len(connection.data_to_send()) <= _QUEUE
+    return events, None if connection.failure is None else connection.failure.close_code
+
+
+def request_head(data: bytes) -> None:
+    """A server reads an opening handshake and answers it."""
+    assert _answer(data, [data]) == _answer(data, _bytes_of(data))
+
+
+def _answer(data: bytes, chunks: Iterable[bytes]) -> tuple[object, bytes]:
+    """The request, and the answer to it; nothing if more is needed."""
+    server = ServerHandshake(subprotocols=["chat", "superchat"], extensions=[PerMessageDeflate()], origins=["*"])
+    fed = 0
+    for chunk in chunks:
+        fed += len(chunk)
+        try:
+            request = server.receive_data(chunk)
+            if request is None:
+                continue
+            response = server.accept()
+        except HandshakeRefused as exc:
+            return server.request, server.data_to_send(exc.response)
+        assert data.endswith(server.trailing_data + data[fed:])
+        return request, server.data_to_send(response)
+    return None, b""
+
+
+def response_head(data: bytes) -> None:
+    """A client reads the answer to its opening handshake."""
+    assert _result(data, [data]) == _result(data, _bytes_of(data))
+
+
+def _result(data: bytes, chunks: Iterable[bytes]) -> tuple[object, ...]:
+    """What has come of the bytes: the response, what comes behind it, the agreement; or the error."""
+    client = ClientHandshake(
+        _URI, subprotocols=["chat"], extensions=[PerMessageDeflate()], nonce=_NONCE, max_body_bytes=50
+    )
+    client.data_to_send()
+    fed = 0
+    try:
+        for chunk in chunks:
+            fed += len(chunk)
+            if chunk and (response := client.receive_data(chunk)) is not None:
+                return response, client.trailing_data + data[fed:], client.subprotocol, len(client.codecs)
+        response = client.receive_data(b"")
+    except HandshakeError as exc:
+        result = (type(exc), str(exc), exc.response)
+    else:
+        raise AssertionError(f"the end was taken for a response: {response}")
+    assert result[2] is None or len(result[2].body) <= 50
+    return result
+
+
+def extensions(data: bytes) -> None:
+    """The grammar of ``Sec-WebSocket-Extensions``, and the negotiation."""
+    text = data.decode("latin-1")
+    try:
+        offers = parse_extensions(text)
+    except ValueError:
+        return
+    assert parse_extensions(serialize_extensions(offers)) == offers
+    answers, codecs = accept_offers([PerMessageDeflate()], offers)
+    assert len(answers) == len(codecs) <= 1
+    if codecs:
+        # The answer is one that a client may take which has offered the same.
+        server_bits, client_bits = (_bits(offers, f"{side}_max_window_bits") for side in ("server", "client"))
+        theirs = PerMessageDeflate(server_max_window_bits=server_bits, client_max_window_bits=client_bits)
+        try:
+            [codec] = take_answers([theirs], parse_extensions(serialize_extensions(answers)))
+        except ValueError:
+            assert len(offers) > 1  # the answer is to another one of the offers
+            return
+        _check_pair(codecs[0], codec)
+    try:
+        agreed = take_answers([PerMessageDeflate()], offers)
+    except ValueError:
+        return
+    assert len(agreed) == len(offers) == 1
+
+
+def _bits(offers: list[ExtensionOffer], name: str) -> int | None:
+    value = next((dict(offer.parameters).get(name) for offer in offers), None)
+    return None if value is None or value not in _BITS else int(value)
+
+
+def _check_pair(one: Codec, other: Codec) -> None:
+    for sender, receiver in ((one, other), (other, one)):
+        for _ in range(2):
+            payload, _changed = sender.encode(b"Hello" * 100, first=True, fin=True, compress=True)
+            assert receiver.decode(payload, fin=True, limit=500) == b"Hello" * 100
+
+
+def inflate(data: bytes) -> None:
+    """Two compressed messages. The first byte chooses the parameters, the second says how long the first message is."""
+    if len(data) < 2:
+        return
+    options, cut, messages = data[0], 2 + data[1], data[2:]
+    bits = 8 + (options & 7)
+    parameters = DeflateParameters(client_max_window_bits=bits, client_no_context_takeover=bool(options & 8))
+    both = (messages[: cut - 2], messages[cut - 2 :])
+    whole = _inflate(parameters, [[message] for message in both])
+    single = _inflate(parameters, [list(_bytes_of(message)) or [b""] for message in both])
+    if bits == 15:  # Whether zlib sees a distance beyond a smaller window depends on the pieces that it gets.
+        assert whole == single, (whole, single)
+
+
+def _inflate(parameters: DeflateParameters, messages: Iterable[list[bytes]]) -> list[object]:
+    codec = DeflateCodec(parameters, PerMessageDeflate(), is_server=True)
+    results: list[object] = []
+    for message in messages:
+        output = b""
+        try:
+            for number, piece in enumerate(message, 1):
+                output += codec.decode(piece, fin=number == len(message), limit=_LIMIT - len(output))
+                assert len(output) <= _LIMIT
+        except (RemoteProtocolError, OverflowError) as exc:
+            return [*results, type(exc)]
+        results.append(output)
+    return results
+
+
+def uri(data: bytes) -> None:
+    """A URI, and the request that is sent to it."""
+    text = data.decode(errors="surrogatepass") if _is_text(data) else data.decode("latin-1")
+    try:
+        value = parse_uri(text)
+    except InvalidURI:
+        return
+    assert 1 <= value.port <= 65535
+    if value.username is None:
+        assert parse_uri(str(value)) == value, (value, str(value))
+    request = ClientHandshake(value, nonce=_NONCE).data_to_send()
+    assert request.startswith(f"GET {value.resource} HTTP/1.1\r\n".encode())
+    assert request.count(b"\r\n\r\n") == 1
+    server = ServerHandshake()
+    try:
+        received = server.receive_data(request)
+    except HandshakeRefused:  # Of the names that a client looks up, a server accepts those which are host names.
+        return
+    assert isinstance(server.accept(), Response)
+    assert received is not None
+    assert received.target == value.resource
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode(errors="surrogatepass")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target for target in (decoder, request_head, response_head, extensions, inflate, uri)
+}
+"""The targets by their names."""
