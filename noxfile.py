@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import nox
 
@@ -89,6 +90,42 @@ def differences(session: nox.Session) -> None:
     session.install("-e", ".", "websockets", "wsproto")
     session.run("npm", "ci", "--prefix", "tests/interop", external=True)
     session.run("python", "-m", "compliance.differences", *session.posargs)
+
+
+@nox.session
+def tests_pure(session: nox.Session) -> None:
+    """Run the tests without the compiled twin."""
+    session.install("-e", ".[tests]", env={"ANYWS_NO_EXTENSION": "1"})
+    session.run("pytest", *session.posargs, env={"ANYWS_NO_EXTENSION": "1"})
+
+
+@nox.session
+def sanitizers(session: nox.Session) -> None:
+    """Run the tests of the core with a twin that checks its memory and its arithmetic; this needs gcc."""
+    tree = Path(session.create_tmp()) / "tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    shutil.copytree(".", tree, ignore=shutil.ignore_patterns(".*", "*.so", "build", "node_modules"))
+    session.install("setuptools>=77", ".[tests]")
+    session.chdir(tree)  # what is imported, and built in place, is the copy
+    flags = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g"
+    session.run("python", "setup.py", "build_ext", "--inplace", env={"CFLAGS": flags})
+    library = str(session.run("gcc", "-print-file-name=libasan.so", external=True, silent=True)).strip()
+    session.run(
+        *("python", "-m", "pytest", "tests/protocol", "tests/test_fuzz_corpus.py", *session.posargs),
+        env={
+            "LD_PRELOAD": library,
+            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # the interpreter leaves memory behind
+            "PYTHONMALLOC": "malloc",
+        },
+    )
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Act out thousands of conversations over bad networks: ``nox -s faults -- [--count N] [--seed N]``."""
+    session.install("-e", ".[tests]")
+    for backend in ("asyncio", "uvloop", "trio"):
+        session.run("python", "-m", "tests.faults", "--count", "5000", "--backend", backend, *session.posargs)
 
 
 @nox.session

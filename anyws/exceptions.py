@@ -23,7 +23,8 @@ class ConnectionClosed(WebSocketError):
 
     Attributes:
         received: the Close of the peer: ``code`` (1005 when it had none) and ``reason``; None if none came.
-        sent: our own Close; None if none was sent.
+        sent: our own Close, as it was queued; None if none was.
+        detail: why we gave the connection up, such as a timeout; empty otherwise.
     """
 
     def __init__(self, *, received: Close | None, sent: Close | None, detail: str = "") -> None:
@@ -32,6 +33,7 @@ class ConnectionClosed(WebSocketError):
         super().__init__("; ".join(filter(None, (detail, theirs, ours))))
         self.received = received
         self.sent = sent
+        self.detail: str = detail
 
     @property
     def code(self) -> int:

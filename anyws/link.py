@@ -1,20 +1,18 @@
-"""The running connection: what moves bytes between a byte stream and the protocol core, and watches the clock.
+"""The running connection: the protocol core, what waits to be received, and the clock.
 
-How this works. Three tasks belong to a link, and none of them ever raises into the task group of its owner:
-
-* the reader feeds the core, unless the inbox is full; it alone decides that the connection has ended;
-* the writer writes what the core has queued, one batch at a time: it alone writes, so a cancelled sender leaves nothing
-  half-sent, and a blocked write never keeps the reader from reading;
-* the watch sends Pings to a silent peer, and once a close has begun it cuts the connection after ``close_timeout``.
-
-Senders and receivers change the core and the inbox directly, and wake the tasks.
+How this works. A pump moves the bytes: it feeds the link with what comes, and writes what the core has queued. Senders
+and receivers change the core and the inbox directly, and tell the pump. One task of the link watches the clock: it
+sends Pings to a silent peer, cuts a close that takes too long, and ends the stream. Nothing here ever raises into the
+task group of the owner.
 """
 
 from __future__ import annotations
 
 import enum
+import math
 import os
 import time
+from collections.abc import Callable
 from typing import TypeVar
 
 import anyio
@@ -22,20 +20,23 @@ from anyio.abc import ByteStream
 
 from .exceptions import ConnectionBroken, ConnectionClosed, ConnectionClosedLocally, ConnectionEnded, is_clean
 from .inbox import Inbox
+from .keepalive import Keepalive, Verdict
 from .logs import ConnectionLogger
 from .options import ConnectionOptions
 from .pings import PendingPings
 from .protocol.closing import Close
 from .protocol.connection import Connection, Pong, State
-from .transport.ending import LINGER, STREAM_ERRORS, end_stream
+from .pumps import Pump, new_pump
+from .transport.ending import LINGER, end_stream
 from .wakeup import Wakeup
 
-__all__ = ["Link"]
+__all__ = ["MESSAGES_PER_TURN", "Link"]
 
 C = TypeVar("C", bound=ConnectionClosed)
 
-_READ_SIZE = 65536  # above it the allocator maps fresh pages for every read
-_WRITE_SIZE = 65536  # of which each part must go out within ``write_timeout``
+MESSAGES_PER_TURN = 64
+"""How many messages a task may receive and send before others have their turn, and cancellation is looked at."""
+
 # A Close that is written in passing, when a block is cancelled, may take no longer than this. Seconds.
 _PARTING_TIME = 0.05
 # How long messages that came before a violation may take to be answered, before the violation is. Seconds.
@@ -69,26 +70,28 @@ class Link:
         self.logger = logger
         self.inbox: Inbox = Inbox(options.receive_buffer)
         self.pings: PendingPings = PendingPings()
-        self.arrived: Wakeup = Wakeup()
+        self._pump: Pump = new_pump(self, stream)
+        self.arrived: Wakeup = self._pump.new_wakeup()
         """Something has changed for the one task that receives."""
-        self.drained: Wakeup = Wakeup()
+        self.drained: Wakeup = self._pump.new_wakeup()
         """Something has changed for the one task that waits for room to send."""
+        self.uninterrupted = 0
+        """Messages received and sent since the event loop had its turn; at `MESSAGES_PER_TURN` it is due."""
         self.ended: anyio.Event = anyio.Event()
         """The stream is closed."""
         self.receiver_waits = False
         """Whether a task waits for a message: it has taken all before, and one larger than the inbox may come."""
+        self.input_ended = False
+        """Nothing more is to be read: the peer has ended, or it is on us to end."""
         self._ending = _Ending.NOT_YET
         self._detail = ""  # why the connection broke, where neither the network nor the core says so
         self._error: BaseException | None = None  # the network's error
         # Shielded: a cancelled owner parts, and cuts, before the stream is closed.
         self._scope = anyio.CancelScope(shield=True)
-        self._to_read = Wakeup()
-        self._to_write = Wakeup()
-        self._writing = False
-        self._written = Wakeup()
-        self._closing = anyio.Event()
-        self._last_heard = anyio.current_time()
-        self._reading_paused = False
+        self.now: Callable[[], float] = self._pump.now
+        self.keepalive: Keepalive = Keepalive(options.ping_interval, options.ping_timeout, self.now())
+        self._closing_since: float | None = None
+        self._taken = Wakeup()  # what came before a violation
 
     # -- for senders and receivers -------------------------------------------------------------------------------------
 
@@ -97,14 +100,35 @@ class Link:
         """Whether a sender need not wait."""
         return self.core.queued < self.options.send_buffer
 
+    @property
+    def is_discarding(self) -> bool:
+        """Whether messages that come are dropped."""
+        return self._ending is _Ending.ALL_ENDED
+
     def flush(self) -> None:
-        """Let the writer see what the core has queued."""
-        self._to_write.set()
+        """Let the pump write what the core has queued; together with the answers to messages that wait to be taken."""
+        if self.inbox:
+            self._pump.flush_soon()
+        else:
+            self._pump.flush()
+
+    async def wait_for_arrival(self) -> None:
+        """Wait until something has changed for the task that receives."""
+        self.receiver_waits = True
+        self.uninterrupted = 0
+        self.resume_reading()
+        try:
+            await self._pump.wait_for_arrival()
+        finally:
+            self.receiver_waits = False
 
     def resume_reading(self) -> None:
-        """Let the reader see that there is room again, or that a task waits."""
-        if self._reading_paused:
-            self._to_read.set()
+        """There is room again, or a task waits."""
+        if self.core.failure is not None:
+            self._taken.set()
+        elif self.core.has_more and self._has_space:
+            self.feed(b"")
+        self._pump.resume()
 
     def begin_close(self, code: int | None, reason: str, *, discard: bool) -> None:
         """Queue a Close, unless that was done before.
@@ -121,7 +145,7 @@ class Link:
         if not isinstance(reason, str):
             raise TypeError(f"a close reason is a str, not {type(reason).__name__}")
         self.core.fail()  # A violation that waits to be answered decides what the Close says.
-        if self.core.state is State.OPEN:
+        if self.core.state is State.OPEN and self._error is None:
             self.core.send_close(code, reason)
             self.logger.debug("sent Close %s", self.core.close_sent)
         if discard:
@@ -134,15 +158,16 @@ class Link:
         """Drop the messages that have come or still come: nobody wants them."""
         self._ending = _Ending.ALL_ENDED
         self.inbox.clear()
-        self._to_read.set()
+        self.resume_reading()
 
     async def ping(self, payload: bytes | None) -> float:
         """Send a Ping and return the latency of its Pong, in seconds."""
         self.check_sendable()
         payload = os.urandom(4) if payload is None else bytes(payload)
         self.core.send_ping(payload)
-        self.flush()
         ping = self.pings.add(payload, time.perf_counter())
+        self.flush()
+        self._pump.alarm()
         try:
             await ping.done.wait()
         finally:
@@ -153,12 +178,12 @@ class Link:
 
     async def part(self, code: int) -> None:
         """Write a Close if that needs no waiting, and close the stream at once."""
-        if not self._writing:
+        if not self._pump.is_writing:
             self.core.fail()
             if self.core.state is State.OPEN:
                 self.core.send_close(code)
             with anyio.move_on_after(_PARTING_TIME, shield=True):
-                await self._write_rest()
+                await self._pump.write_all()
         self.cut()
 
     def cut(self) -> None:
@@ -198,91 +223,27 @@ class Link:
 
     def _close_has_begun(self) -> None:
         """Start the clock of the close; let everybody see what has changed."""
-        self._closing.set()
-        self._to_write.set()
+        if self._closing_since is None:
+            self._closing_since = self.now()
+        self._taken.set()
+        self._pump.flush()
+        self._pump.resume()
+        self._pump.alarm()
         self._wake_users()
 
     def _wake_users(self) -> None:
-        self.arrived.set()
         self.drained.set()
+        self._pump.wake_receiver()
 
-    # -- the tasks -----------------------------------------------------------------------------------------------------
+    # -- for the pump --------------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Run the connection until its stream is closed; `cut` ends it, but no cancellation from outside does."""
-        try:
-            with self._scope:
-                await self._run_tasks()
-        except Exception:
-            self._detail = self._detail or "internal error"
-            self.logger.exception("internal error; the connection is cut")
-        finally:
-            self.core.receive_eof()
-            await self._close_stream()
-            self.ended.set()
-            self._wake_users()
-            self.pings.abandon()
-            self.logger.debug("closed (%s)", self.core.close_code)
+    @property
+    def wants_data(self) -> bool:
+        """Whether to read on."""
+        return self._has_space and not (self.core.has_more or self.core.is_failing or self.input_ended)
 
-    async def _run_tasks(self) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._write)
-            tasks.start_soon(self._watch)
-            await self._read()
-            self.core.receive_eof()
-            self._close_has_begun()
-            await self._write_rest()
-            # Once the peer's Close has come, nothing follows that a reset could destroy.
-            with anyio.move_on_after(None if self.core.close_received is None else LINGER):
-                await end_stream(self.stream)
-            tasks.cancel_scope.cancel()
-
-    async def _close_stream(self) -> None:
-        with anyio.CancelScope(shield=True):
-            try:
-                await anyio.aclose_forcefully(self.stream)
-            except Exception:
-                self.logger.exception("the stream could not be closed")
-
-    async def _read(self) -> None:
-        """Feed the core, until the peer has ended or it is on us to end."""
-        while not self.core.is_server_done:
-            if self.core.is_failing:
-                await self._fail()
-                continue
-            if not self._wants_data():
-                await self._pause()
-                self._last_heard = anyio.current_time()
-                continue
-            try:
-                data = await self.stream.receive(_READ_SIZE)
-            except anyio.EndOfStream:
-                return
-            except STREAM_ERRORS as exc:
-                self._error = self._error or exc
-                return
-            self.feed(data)
-            del data  # an idle connection keeps nothing
-
-    async def _pause(self) -> None:
-        """Wait until a receiver has taken something, or wants something."""
-        self._reading_paused = True
-        try:
-            await self._to_read.wait()
-        finally:
-            self._reading_paused = False
-
-    async def _fail(self) -> None:
-        """Answer a violation, once the messages before it have been taken and answered and the next is asked for."""
-        with anyio.move_on_after(_FAILURE_GRACE):
-            while self._ending is not _Ending.ALL_ENDED and (self.inbox or not self.receiver_waits):
-                await self._pause()
-            await self._write_rest()
-        self.logger.info("the peer broke a rule: %s", self.core.failure)
-        self.core.fail()
-        self._close_has_begun()
-
-    def _wants_data(self) -> bool:
+    @property
+    def _has_space(self) -> bool:
         if self.core.state is State.CLOSED or self._ending is _Ending.ALL_ENDED:
             return True
         if self.receiver_waits and not self.inbox:
@@ -291,8 +252,25 @@ class Link:
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the peer; also what came behind the head of the opening handshake."""
-        self._last_heard = anyio.current_time()
-        for event in self.core.receive_data(data):
+        self.keepalive.heard = self.now()
+        try:
+            self._receive(data)
+            while self.core.has_more and self._has_space:
+                self._receive(b"")
+        except Exception as exc:  # of an extension
+            self._crash(exc)
+        if self.core.has_data_to_send:
+            self._pump.flush()
+        if self.core.state is State.CLOSED:
+            if self.core.is_server_done:
+                self.input_ended = True
+            self._close_has_begun()
+        elif self.core.failure is not None:
+            self._pump.alarm()
+        self.arrived.set()
+
+    def _receive(self, data: bytes) -> None:
+        for event in self.core.receive_data(data, enough=self.options.receive_buffer):
             if isinstance(event, str | bytes):
                 if self._ending is not _Ending.ALL_ENDED:
                     self.inbox.put(event)
@@ -300,89 +278,120 @@ class Link:
                 self.pings.answered(event.payload, time.perf_counter())
             elif isinstance(event, Close):
                 self.logger.debug("received Close %s", event)
-        if self.core.has_data_to_send:
-            self._to_write.set()
-        if self.core.state is State.CLOSED:
+
+    def feed_eof(self) -> None:
+        """Take notice that the peer has ended its side."""
+        self.input_ended = True
+        self._pump.alarm()
+
+    def lose(self, error: BaseException, *, input_too: bool) -> None:
+        """Take notice that the connection is lost.
+
+        What the peer has sent before may still be read, its Close above all, if only writing has failed.
+        """
+        self._error = self._error or error
+        if input_too:
+            self.feed_eof()
+        else:
             self._close_has_begun()
-        self.arrived.set()
 
-    async def _write(self) -> None:
-        """Write what the core has queued, as it comes."""
-        while True:
-            while data := self.core.data_to_send():
-                self._writing = True
-                try:
-                    await self._send(data)
-                except STREAM_ERRORS as exc:
-                    # What the peer has sent before may still be read, its Close above all.
-                    self._error = self._error or exc
-                    self._close_has_begun()
-                    self._written.set()
-                    return
-                self._writing = False
-                self.drained.set()
-            self._written.set()
-            await self._to_write.wait()
+    def _crash(self, exc: Exception) -> None:
+        self._detail = self._detail or "internal error"
+        self.logger.error("internal error; the connection is cut", exc_info=exc)
+        self.cut()
 
-    async def _send(self, data: bytes) -> None:
-        timeout = self.options.write_timeout
-        if timeout is None:
-            await self.stream.send(data)
-            return
-        for start in range(0, len(data), _WRITE_SIZE):  # a large message may well take longer than a part of it
-            with anyio.move_on_after(timeout) as scope:
-                await self.stream.send(data[start : start + _WRITE_SIZE])
-            if scope.cancelled_caught:
-                self._detail = f"the peer took no data for {timeout:g} s"
-                self.logger.info("%s; the connection is cut", self._detail)
-                self.cut()
+    def give_up(self, why: str) -> None:
+        """Cut the connection, and say why."""
+        self._detail = self._detail or why
+        self.logger.info("%s; the connection is cut", why)
+        self.cut()
 
-    async def _write_rest(self) -> None:
-        while self._error is None and (self._writing or self.core.has_data_to_send):
-            self._to_write.set()
-            await self._written.wait()
+    # -- the task ------------------------------------------------------------------------------------------------------
 
-    async def _watch(self) -> None:
-        """Find out whether a silent peer is alive; see that a close comes to an end."""
-        await self._keep_alive()
-        timeout = self.options.close_timeout
-        if timeout is not None and not await self._ended_within(timeout):
-            self._detail = self._detail or f"the close took more than {timeout:g} s"
-            self.cut()
+    async def run(self) -> None:
+        """Run the connection until its stream is closed; `cut` ends it, but no cancellation from outside does."""
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as tasks:
+                    self._pump.start(tasks)
+                    await self._receive_all()
+                    await self._end()
+                    tasks.cancel_scope.cancel()
+        except Exception as exc:
+            self._crash(exc)
+        finally:
+            self.core.receive_eof()
+            self._pump.stop()
+            await self._close_stream()
+            self.ended.set()
+            self._wake_users()
+            self.pings.abandon()
+            self.logger.debug("closed (%s)", self.core.close_code)
 
-    async def _keep_alive(self) -> None:
-        """Return when a close has begun; cut the connection of a peer that does not answer."""
-        interval, timeout = self.options.ping_interval, self.options.ping_timeout
-        if interval is None:
-            await self._closing.wait()
-            return
-        while True:
-            heard = self._last_heard
-            if await self._closing_within(heard + interval - anyio.current_time()):
-                return
-            if self._reading_paused:
-                # Its sign of life may well be among what we do not read.
-                self._last_heard = anyio.current_time()
-            if self._last_heard > heard:
-                continue
-            self.core.send_ping(os.urandom(4))
-            self.flush()
-            if timeout is None:
-                self._last_heard = anyio.current_time()
-                continue
-            if await self._closing_within(timeout):
-                return
-            if self._last_heard == heard and not self._reading_paused:
-                self._detail = f"the peer was silent for {interval + timeout:g} s"
-                self.logger.info("%s; the connection is cut", self._detail)
-                self.cut()
+    async def _receive_all(self) -> None:
+        """Watch the clock until nothing more is to be read."""
+        while not self.input_ended:
+            if self.core.is_failing:
+                await self._fail()
+            else:
+                await self._pump.attend(self._deadline)
+                self._check_clock()
 
-    async def _closing_within(self, seconds: float) -> bool:
-        with anyio.move_on_after(max(seconds, 0)):
-            await self._closing.wait()
-        return self._closing.is_set()
+    @property
+    def _deadline(self) -> float:
+        if self._closing_since is None:
+            return self.keepalive.deadline
+        return math.inf if self.options.close_timeout is None else self._closing_since + self.options.close_timeout
 
-    async def _ended_within(self, seconds: float) -> bool:
-        with anyio.move_on_after(seconds):
-            await self.ended.wait()
-        return self.ended.is_set()
+    def _check_clock(self) -> None:
+        now = self.now()
+        if self._closing_since is not None:
+            if now >= self._deadline:
+                self._close_took_too_long()
+        elif now >= self.keepalive.deadline:
+            verdict = self.keepalive.check(now, deaf=not self.wants_data)
+            if verdict is Verdict.PING and self.core.state is State.OPEN:
+                self.core.send_ping(os.urandom(4))
+                self.flush()
+            elif verdict is Verdict.PONG and self.core.state is State.OPEN and not self.core.has_data_to_send:
+                self.core.send_pong()
+                self.flush()
+            elif verdict is Verdict.GIVE_UP:
+                interval, timeout = self.options.ping_interval or 0, self.options.ping_timeout or 0
+                self.give_up(f"the peer was silent for {interval + timeout:g} s")
+
+    def _close_took_too_long(self) -> None:
+        self.give_up(f"the close took more than {self.options.close_timeout:g} s")
+
+    async def _fail(self) -> None:
+        """Answer a violation, once the messages before it have been taken and answered and the next is asked for."""
+        with anyio.move_on_after(_FAILURE_GRACE):
+            while self.core.is_failing and (self.inbox or not self.receiver_waits):
+                await self._taken.wait()
+            await self._pump.write_all()
+        self.logger.info("the peer broke a rule: %s", self.core.failure)
+        self.core.fail()
+        if self.core.is_server_done:
+            self.input_ended = True
+        self._close_has_begun()
+
+    async def _end(self) -> None:
+        """Write the rest, and end the stream; in ``close_timeout`` at most, from the beginning of the close."""
+        self._pump.stop()
+        self.core.receive_eof()
+        self._close_has_begun()
+        scope = anyio.CancelScope(deadline=self._deadline)
+        with scope:
+            await self._pump.write_all()
+            # Once the peer's Close has come, nothing follows that a reset could destroy.
+            with anyio.move_on_after(None if self.core.close_received is None else LINGER):
+                await end_stream(self.stream)
+        if scope.cancelled_caught:
+            self._close_took_too_long()
+
+    async def _close_stream(self) -> None:
+        with anyio.CancelScope(shield=True):
+            try:
+                await anyio.aclose_forcefully(self.stream)
+            except Exception:
+                self.logger.exception("the stream could not be closed")

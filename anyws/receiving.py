@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import anyio
 from anyio.lowlevel import checkpoint
 
-from .link import Link
+from .link import MESSAGES_PER_TURN, Link
 from .protocol.connection import State
 
 __all__ = ["MessageStream", "Receiver"]
@@ -24,37 +24,58 @@ class Receiver:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._guard = anyio.ResourceGuard("receiving from")
+        self._is_receiving = False
         self._stream: MessageStream | None = None  # has taken pieces of a message whose end it has not taken
 
     async def receive(self) -> str | bytes:
         """Wait for the next message; see `WebSocket.receive`."""
-        with self._guard:
-            await checkpoint()
+        link = self._link
+        if self._is_receiving:
+            raise anyio.BusyResourceError("receiving from")
+        if link.inbox and self._stream is None and link.uninterrupted < MESSAGES_PER_TURN:
+            link.uninterrupted += 1
+            return self._take()
+        self._is_receiving = True
+        try:
+            await self._take_turn()
             await self._skip_rest()
-            while not self._link.inbox:
+            while not link.inbox:
                 await self._wait()
             return self._take()
+        finally:
+            self._is_receiving = False
 
     async def receive_piece(self, stream: MessageStream) -> tuple[str | bytes, bool]:
         """Wait for the next piece of the message that this stream takes; return it, and whether it is the last."""
-        with self._guard:
-            await checkpoint()
+        if self._is_receiving:
+            raise anyio.BusyResourceError("receiving from")
+        self._is_receiving = True
+        try:
+            await self._take_turn()
             if self._stream is not stream:
                 await self._skip_rest()
             while True:
                 if self._link.inbox:
                     self._stream = None
                     return self._take(), True
-                if self._link.core.held and (piece := self._link.core.take_partial()):
+                if self._link.core.held and not self._link.is_discarding and (piece := self._link.core.take_partial()):
                     self._stream = stream
                     self._link.resume_reading()
                     return piece, False
                 await self._wait()
+        finally:
+            self._is_receiving = False
 
     def is_current(self, stream: MessageStream) -> bool:
         """Whether the stream's message has begun, and neither ended nor been skipped."""
         return self._stream is stream
+
+    async def _take_turn(self) -> None:
+        """Let others have their turn when it is due."""
+        self._link.uninterrupted += 1
+        if self._link.uninterrupted >= MESSAGES_PER_TURN:
+            self._link.uninterrupted = 0
+            await checkpoint()
 
     async def _skip_rest(self) -> None:
         """Drop the rest of a message whose stream was left early."""
@@ -71,12 +92,7 @@ class Receiver:
         if self._stream is not None and self._link.core.state is State.CLOSED:
             raise self._link.broken()
         self._link.check_receivable()
-        self._link.receiver_waits = True
-        self._link.resume_reading()
-        try:
-            await self._link.arrived.wait()
-        finally:
-            self._link.receiver_waits = False
+        await self._link.wait_for_arrival()
 
     def _take(self) -> str | bytes:
         message = self._link.inbox.take()

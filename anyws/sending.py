@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable
 import anyio
 from anyio.lowlevel import checkpoint
 
-from .link import Link
+from .link import MESSAGES_PER_TURN, Link
 from .protocol.closing import CloseCode
 from .protocol.connection import State
 from .protocol.frames import Opcode
@@ -34,11 +34,17 @@ class Sender:
 
     async def send(self, item: Sendable | AsyncIterable[str] | AsyncIterable[bytes], compress: bool | None) -> None:
         """Send a message, or an iterable as the fragments of one; see `WebSocket.send`."""
-        if isinstance(item, AsyncIterable):
-            await self._send_fragments(item, compress)
-            return
-        message = _checked(item)
-        await checkpoint()
+        if not isinstance(item, str | bytes):
+            if isinstance(item, AsyncIterable):
+                await self._send_fragments(item, compress)
+                return
+            item = _checked(item)
+        message = item
+        link = self._link
+        link.uninterrupted += 1
+        if link.uninterrupted >= MESSAGES_PER_TURN:
+            link.uninterrupted = 0
+            await checkpoint()
         if self._has_room:
             self._hand_over(message, compress)
         else:
@@ -58,7 +64,7 @@ class Sender:
             reason = message if isinstance(message, str) else message.decode()
             link.begin_close(CloseCode.NORMAL_CLOSURE, reason, discard=False)
             return
-        if not self._has_room:
+        if not link.has_room or link.core.sending_fragments:
             raise anyio.WouldBlock(f"send_buffer ({link.options.send_buffer} bytes) is full")
         if kind is Opcode.PING or kind is Opcode.PONG:
             payload = message.encode() if isinstance(message, str) else message
@@ -103,11 +109,11 @@ class Sender:
                     end = "" if isinstance(last, str) else b""
                     await self._hand_over_fragment(end, fin=True, compress=compress)
             finally:
-                if isinstance(fragments, AsyncGenerator):
-                    await fragments.aclose()
                 if self._link.core.sending_fragments and self._link.core.state is State.OPEN:
                     reason = "a fragmented message was not completed"
                     self._link.begin_close(CloseCode.INTERNAL_ERROR, reason, discard=False)
+                if isinstance(fragments, AsyncGenerator):
+                    await fragments.aclose()
 
     async def _hand_over_fragment(self, data: str | bytes, *, fin: bool, compress: bool | None) -> None:
         await self._room()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
@@ -24,6 +25,9 @@ __all__ = ["Server", "StartedServer"]
 _ACCEPT_PAUSE = 0.1
 # What accept(2) says of a connection that went away before it was accepted: the next one may be fine.
 _GONE = {errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM}
+
+
+_logger = logging.getLogger("anyws.server")
 
 
 class StartedServer(Protocol):
@@ -154,11 +158,21 @@ class Server(AsyncResource, TypedAttributeProvider):
                 connections.start_soon(self._serve_stream, stream)
 
     async def _serve_stream(self, stream: ByteStream) -> None:
-        entry = self._admission.enter(stream)
+        entry = None
         try:
+            entry = self._admission.enter(stream)
             await self._stream_handler(self, stream, entry)
+        except anyio.get_cancelled_exc_class():
+            if anyio.current_effective_deadline() == float("-inf"):
+                raise
+            # On asyncio, who awaits a task that was cancelled gets its CancelledError: a fault of one connection.
+            _logger.exception("a handler was cancelled by itself; the connection is closed")
+        except Exception:
+            _logger.exception("a stream failed")
+            await anyio.aclose_forcefully(stream)
         finally:
-            self._admission.leave(entry)
+            if entry is not None:
+                self._admission.leave(entry)
 
     async def _close_listeners(self) -> None:
         with anyio.CancelScope(shield=True):

@@ -132,9 +132,17 @@ def log_no_connection(logger: ConnectionLogger, exc: Exception) -> None:
 def log_failure(logger: ConnectionLogger, exc: Exception, who: str) -> None:
     """Log what came out of user code: with its traceback, or in one line if it only says that the peer has gone."""
     if _is_closed(exc):
-        logger.info("%s ended with the connection: %s", who, exc)
+        logger.info("%s ended with the connection: %s", who, _ended(exc))
     else:
         logger.error("%s failed; the connection is closed", who, exc_info=exc)
+
+
+def _ended(exc: BaseException) -> str:
+    """The close code, and what our own side says; the peer's reason is contents."""
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    assert isinstance(exc, ConnectionClosed)
+    return f"{exc.detail} ({exc.code})" if exc.detail else str(exc.code)
 
 
 def _is_closed(exc: BaseException) -> bool:

@@ -45,6 +45,7 @@ nitpicky = True
 not_ours = "anyio|asyncio|collections|contextlib|h11|os|pathlib|socket|ssl|trio|types|typing"
 nitpick_ignore_regex = [
     ("py:.*", rf"({not_ours})\..*"),
+    ("py:class", r"anyws\.protocol\._(pure|speedups)\.Payload"),
     ("py:.*", "|".join(name for name in dir(builtins) if name[0].isalpha())),
 ]
 

@@ -112,7 +112,7 @@ async def test_a_cancelled_send_sends_all_or_nothing(ours: Side, full: bool) -> 
         if full:
             peer.stop_reading()
             await websocket.send(b"is being written")
-            await websocket.send(b"waits")
+            await websocket.send(b"waits for room")
             await anyio.wait_all_tasks_blocked()
         for step in itertools.count():
             ended = anyio.Event()
@@ -131,7 +131,7 @@ async def test_a_cancelled_send_sends_all_or_nothing(ours: Side, full: bool) -> 
                 sent.append(frame.payload.decode())
         assert sent == completed
         assert completed == [f"message {step}"]
-        assert step > 0
+        assert step > 0 or not full  # where there is room, a message is handed over at once
 
 
 async def test_messages_go_on_after_a_cancelled_send_to_a_peer_that_did_not_read() -> None:

@@ -85,7 +85,7 @@ async def test_an_iterable_waits_while_the_peer_does_not_read(meeting: Meeting) 
         peer.stop_reading()
         tasks.start_soon(websocket.send, pieces())
         await anyio.wait_all_tasks_blocked()
-        assert taken <= 6
+        assert taken <= 7  # 3000 bytes are being written, 3000 wait, and one piece stands before the door
         peer.go_on_reading()
         assert [(await peer.frame()).payload[0] for _ in range(30)] == list(range(1, 31))
         assert await peer.frame() == Frame(CONTINUATION, b"")

@@ -16,12 +16,15 @@ ORDER = [
     "anyws.protocol.http11",
     "anyws.protocol.errors",
     "anyws.protocol.closing",
+    "anyws.protocol._pure",
+    "anyws.protocol._speedups",
     "anyws.protocol.speedups",
     "anyws.protocol.frames",
     "anyws.protocol.extensions",
     "anyws.protocol.deflate",
     "anyws.protocol.negotiation",
     "anyws.protocol.messages",
+    "anyws.protocol.masking",
     "anyws.protocol.connection",
     "anyws.protocol.keys",
     "anyws.protocol.uri",
@@ -43,6 +46,12 @@ ORDER = [
     "anyws.wakeup",
     "anyws.inbox",
     "anyws.pings",
+    "anyws.keepalive",
+    "anyws.pumps.pump",
+    "anyws.pumps.streams",
+    "anyws.pumps.callbacks",
+    "anyws.pumps.waiting",
+    "anyws.pumps",
     "anyws.link",
     "anyws.sending",
     "anyws.receiving",
@@ -82,7 +91,7 @@ ORDER = [
 ]
 
 # Only here may an import stand inside a function: a module, and the optional packages it may import there.
-OPTIONAL = {"anyws.cli": {"trustme"}}
+OPTIONAL = {"anyws.cli": {"trustme"}, "anyws.pumps": {"anyws"}}
 
 # The core knows neither I/O nor time.
 NOT_IN_PROTOCOL = {"anyio", "asyncio", "logging", "socket", "ssl", "time", "trio"}
@@ -195,11 +204,11 @@ def test_protocol_is_free_of_io() -> None:
     )
 
 
-def test_only_the_transport_knows_an_event_loop() -> None:
+def test_only_the_pumps_know_an_event_loop() -> None:
     check_none(
         [
             found
             for found in IMPORTS
-            if found.target.partition(".")[0] in {"asyncio", "trio"} and not found.module.startswith("anyws.transport")
+            if found.target.partition(".")[0] in {"asyncio", "trio"} and not is_within(found.module, "anyws.pumps")
         ]
     )

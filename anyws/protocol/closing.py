@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from .errors import InvalidText, ProtocolError
+from .errors import InvalidText, ProtocolError, in_one_line
 
 __all__ = ["Close", "CloseCode", "check_close_code", "parse_close", "serialize_close"]
 
@@ -50,7 +50,7 @@ class Close:
     reason: str = ""
 
     def __str__(self) -> str:
-        return f"{self.code} ({self.reason})" if self.reason else str(self.code)
+        return f"{self.code} ({in_one_line(self.reason)})" if self.reason else str(self.code)
 
 
 def check_close_code(code: int) -> None:

@@ -15,16 +15,19 @@ behind the data that was accepted before it, except that a connection which fail
 from __future__ import annotations
 
 import enum
-import os
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from .closing import Close, CloseCode, check_close_code, parse_close, serialize_close
 from .errors import LocalProtocolError, RemoteProtocolError
 from .extensions import Codec, reserved_bits
-from .frames import FrameDecoder, FramePart, Opcode, serialize_frame
+from .frames import FrameDecoder, FramePart, Opcode
+from .masking import new_masking_key as new_random_key
 from .messages import MessageDecoder
+from .speedups import build_frame, build_header
 
 __all__ = ["Connection", "Event", "Ping", "Pong", "Role", "State"]
 
@@ -32,6 +35,10 @@ __all__ = ["Connection", "Event", "Ping", "Pong", "Role", "State"]
 # of Pings by a peer that does not read fills no more than this.
 _MAX_PONGS = 16
 _BATCH = 65536  # bytes that one write gathers, before it looks again for a Pong that should go first
+_LARGE = 16384  # bytes of payload from which a copy costs more than one buffer more in a gathered write
+_FIN = 0x80  # RFC 6455, 5.2
+_WHOLE_TEXT = _FIN | Opcode.TEXT
+_WHOLE_BINARY = _FIN | Opcode.BINARY
 
 
 class Role(enum.Enum):
@@ -47,6 +54,9 @@ class State(enum.Enum):
     OPEN = "open"
     CLOSING = "closing"
     CLOSED = "closed"
+
+
+_OPEN, _CLOSED = State.OPEN, State.CLOSED  # To look up a member takes longer than to frame a message (Python 3.11).
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,17 @@ class Pong:
 
 Event = str | bytes | Ping | Pong | Close
 """What comes of received bytes: a text message, a binary message, or a control frame."""
+
+
+@dataclass(slots=True)
+class _LargeFrame:
+    """A frame of which the payload is not copied behind its header."""
+
+    header: bytes
+    payload: bytes
+
+    def __len__(self) -> int:
+        return len(self.header) + len(self.payload)
 
 
 class Connection:
@@ -93,7 +114,7 @@ class Connection:
         accept_unmasked: bool = False,
         codecs: Sequence[Codec] = (),
         hold_failure: bool = False,
-        new_masking_key: Callable[[], bytes] = lambda: os.urandom(4),
+        new_masking_key: Callable[[], bytes] = new_random_key,
     ) -> None:
         self.role = role
         self.state: State = State.OPEN
@@ -106,13 +127,22 @@ class Connection:
             masked=their_frames_masked, rsv=reserved_bits(codecs), max_frame_size=max_frame_size
         )
         self._messages = MessageDecoder(max_message_size=max_message_size, max_fragments=max_fragments, codecs=codecs)
+        # The largest message that may be taken in one go; none at all if one frame is too many.
+        self._max_whole = min(
+            sys.maxsize if max_message_size is None else max_message_size,
+            sys.maxsize if max_frame_size is None else max_frame_size,
+            sys.maxsize if max_fragments is None or max_fragments >= 1 else -1,
+        )
         self._codecs = codecs
         self._hold_failure = hold_failure
+        self.has_more: bool = False
+        """Whether `receive_data` had enough before it had looked at all data: call it again, with ``b""``."""
         self._new_masking_key = new_masking_key if masking and role is Role.CLIENT else None
         self._sending_opcode: Opcode | None = None  # of the fragmented message that is being sent
-        self._data: deque[bytes] = deque()
-        self._control: deque[bytes] = deque()
-        self._pongs: deque[bytes] = deque(maxlen=_MAX_PONGS)  # payloads of the automatic Pongs that are due
+        self._data: deque[bytes | _LargeFrame] = deque()
+        self._large_frames = 0  # how many of them are in it
+        self._control: list[bytes] = []
+        self._pongs: list[bytes] = []  # payloads of the automatic Pongs that are due
         self.queued: int = 0
         """Bytes of frames that wait to be sent; automatic Pongs are not counted."""
 
@@ -147,19 +177,37 @@ class Connection:
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
-    def receive_data(self, data: bytes) -> list[Event]:
+    def receive_data(self, data: bytes, *, enough: int | None = None) -> list[Event]:
         """Take bytes from the peer and return what they bring; nothing once the connection is CLOSED.
 
         Answers to the peer are queued for `data_to_send`. A violation by the peer is not raised: it sets `failure` and
         ends the processing; and it queues a Close, unless ``hold_failure`` was given.
+
+        Args:
+            data: the bytes.
+            enough: stop once the messages fill so much memory, in bytes: a little data may hold much that is
+                compressed. The rest of the data is kept, see `has_more`. None for all at once.
         """
         events: list[Event] = []
+        self.has_more = False
         if not self._is_processing:  # What comes after the end is not even kept.
             return events
-        self._frames.feed(data)
+        left = sys.maxsize if enough is None else max(1, enough)
+        frames, messages = self._frames, self._messages
+        frames.feed(data)
         try:
-            while self._is_processing and (part := self._frames.next_part()) is not None:
-                self._receive_part(part, events)
+            while self.state is not _CLOSED:
+                if left > 0 and not messages.in_message:  # Most messages are one whole, plain frame each.
+                    left = frames.take_messages(self._max_whole, left, events)
+                if left <= 0 or not frames.has_data:
+                    self.has_more = frames.has_data
+                    break
+                part = frames.next_part(messages.payload)
+                if part is None:
+                    break
+                message = self._receive_part(part, events)
+                if message is not None:
+                    left -= sys.getsizeof(message)
         except RemoteProtocolError as exc:
             self.failure = exc
             if not self._hold_failure:
@@ -168,7 +216,7 @@ class Connection:
 
     @property
     def _is_processing(self) -> bool:
-        return self.state is not State.CLOSED and self.failure is None
+        return self.state is not _CLOSED and self.failure is None
 
     @property
     def is_failing(self) -> bool:
@@ -199,16 +247,19 @@ class Connection:
         """Take what has come of the unfinished message; the event that ends it will hold the rest only."""
         return self._messages.take_partial()
 
-    def _receive_part(self, part: FramePart, events: list[Event]) -> None:
+    def _receive_part(self, part: FramePart, events: list[Event]) -> str | bytes | None:
+        """Take a frame, or a part of one; return the message that it completes, which is an event too."""
         opcode = part.header.opcode
         if opcode <= Opcode.BINARY:
             message = self._messages.receive(part)
             if message is not None:
                 events.append(message)
-        elif opcode is Opcode.PING:
+            return message
+        if opcode is Opcode.PING:
             events.append(Ping(part.payload))
             if self.state is State.OPEN:
                 self._pongs.append(part.payload)
+                del self._pongs[:-_MAX_PONGS]
         elif opcode is Opcode.PONG:
             events.append(Pong(part.payload))
         else:
@@ -218,6 +269,7 @@ class Connection:
                 self._queue_close(close)
             self.state = State.CLOSED
             events.append(close)
+        return None
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
@@ -241,28 +293,30 @@ class Connection:
             LocalProtocolError: a Close was queued or received, or a fragmented message is being sent.
             ValueError: the text is not UTF-8, the opcode is of no message, or the fragment size is not positive.
         """
-        self._check_open()
+        if self.state is not _OPEN:
+            self._check_open()
         if self._sending_opcode is not None:
             raise LocalProtocolError("a fragmented message is being sent (5.4)")
-        if opcode is not None and opcode not in (Opcode.TEXT, Opcode.BINARY):
+        if opcode is None and fragment_size is None and not self._codecs:
+            self._queue_data(_WHOLE_TEXT if isinstance(message, str) else _WHOLE_BINARY, message)
+            return
+        if opcode is None:
+            opcode = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
+        elif opcode not in (Opcode.TEXT, Opcode.BINARY):
             raise ValueError(f"opcode {opcode!r}: expected TEXT or BINARY (5.6)")
         if fragment_size is not None and fragment_size < 1:
             raise ValueError(f"fragment_size {fragment_size}: expected at least 1")
         if isinstance(message, str):
             payload = message.encode()
-            opcode = Opcode.TEXT if opcode is None else opcode
         else:
             payload = message
-            opcode = Opcode.BINARY if opcode is None else opcode
             if opcode == Opcode.TEXT:
                 str(payload, "utf-8")
         payload, rsv = self._encode(payload, first=True, fin=True, compress=compress)
-        if fragment_size is None or len(payload) <= fragment_size:
-            self._queue_data(opcode, payload, rsv=rsv)
-            return
-        for start in range(0, len(payload), fragment_size):
-            fin = start + fragment_size >= len(payload)
-            self._queue_data(opcode, payload[start : start + fragment_size], fin=fin, rsv=rsv)
+        size = fragment_size or len(payload) or 1
+        for start in range(0, len(payload) or 1, size):
+            fin = _FIN if start + size >= len(payload) else 0
+            self._queue_data(fin | rsv | opcode, payload[start : start + size])
             opcode, rsv = Opcode.CONTINUATION, 0
 
     def send_fragment(self, data: str | bytes, *, fin: bool, compress: bool | None = None) -> None:
@@ -284,7 +338,7 @@ class Connection:
         first = self._sending_opcode is None
         payload = data.encode() if isinstance(data, str) else data
         payload, rsv = self._encode(payload, first=first, fin=fin, compress=compress)
-        self._queue_data(opcode if first else Opcode.CONTINUATION, payload, fin=fin, rsv=rsv if first else 0)
+        self._queue_data((_FIN if fin else 0) | (rsv | opcode if first else Opcode.CONTINUATION), payload)
         self._sending_opcode = None if fin else opcode
 
     def send_ping(self, payload: bytes = b"") -> None:
@@ -316,17 +370,42 @@ class Connection:
 
     def data_to_send(self) -> bytes:
         """Take the next bytes to write: 64 KiB of whole frames at most, or one larger frame; empty if none waits."""
-        frames: list[bytes] = list(self._control)
-        self._control.clear()
-        self.queued -= sum(map(len, frames))
-        while self._pongs:
-            frames.append(self._frame(Opcode.PONG, self._pongs.popleft()))
+        return b"".join(self.buffers_to_send())
+
+    def buffers_to_send(self) -> list[bytes]:
+        """Take the bytes that `data_to_send` would give, as a few buffers for one gathered write (``sendmsg``).
+
+        A large payload that is neither masked nor compressed is a buffer of its own: the very bytes that were sent.
+        """
+        frames = self._take_control() if self._control or self._pongs else []
+        if self.queued <= _BATCH and not self._large_frames:
+            frames += cast("deque[bytes]", self._data)
+            self._data = deque()  # clear() would leave one with twice the memory
+            self.queued = 0
+            return [b"".join(frames)] if frames else []
+        buffers: list[bytes] = []
         size = 0
         while self._data and (size == 0 or size + len(self._data[0]) <= _BATCH):
-            size += len(self._data[0])
-            frames.append(self._data.popleft())
+            frame = self._data.popleft()
+            size += len(frame)
+            if isinstance(frame, bytes):
+                frames.append(frame)
+            else:
+                self._large_frames -= 1
+                frames.append(frame.header)
+                buffers += [b"".join(frames), frame.payload]
+                frames.clear()
         self.queued -= size
-        return frames[0] if len(frames) == 1 else b"".join(frames)
+        if frames:
+            buffers.append(b"".join(frames))
+        return buffers
+
+    def _take_control(self) -> list[bytes]:
+        frames, self._control = self._control, []
+        self.queued -= sum(map(len, frames))
+        frames += [self._frame(_FIN | Opcode.PONG, payload) for payload in self._pongs]
+        self._pongs.clear()
+        return frames
 
     @property
     def has_data_to_send(self) -> bool:
@@ -345,12 +424,18 @@ class Connection:
             rsv |= codec.rsv if changed else 0
         return payload, rsv
 
-    def _frame(self, opcode: Opcode, payload: bytes, *, fin: bool = True, rsv: int = 0) -> bytes:
-        key = b"" if self._new_masking_key is None else self._new_masking_key()
-        return serialize_frame(opcode, payload, fin=fin, rsv=rsv, masking_key=key)
+    def _frame(self, first: int, payload: str | bytes) -> bytes:
+        """Return a frame that begins with this byte."""
+        return build_frame(first, payload, b"" if self._new_masking_key is None else self._new_masking_key())
 
-    def _queue_data(self, opcode: Opcode, payload: bytes, *, fin: bool = True, rsv: int = 0) -> None:
-        frame = self._frame(opcode, payload, fin=fin, rsv=rsv)
+    def _queue_data(self, first: int, payload: str | bytes) -> None:
+        frame: bytes | _LargeFrame
+        if self._new_masking_key is not None or len(payload) < _LARGE or isinstance(payload, str):
+            frame = self._frame(first, payload)
+        else:
+            payload = bytes(payload)  # the same, or a copy of what may change
+            frame = _LargeFrame(build_header(first, len(payload)), payload)
+            self._large_frames += 1
         self._data.append(frame)
         self.queued += len(frame)
 
@@ -358,17 +443,18 @@ class Connection:
         if len(payload) > 125:
             raise ValueError(f"{opcode.name} payload of {len(payload)} bytes, expected at most 125 (5.5)")
         self._check_open()
-        frame = self._frame(opcode, payload)
+        frame = self._frame(_FIN | opcode, payload)
         self._control.append(frame)
         self.queued += len(frame)
 
     def _queue_close(self, close: Close) -> None:
         payload = serialize_close(close)
         self.close_sent = parse_close(payload)
-        self._queue_data(Opcode.CLOSE, payload)
+        self._queue_data(_FIN | Opcode.CLOSE, payload)
 
     def _discard_queue(self) -> None:
         self._data.clear()
+        self._large_frames = 0
         self._control.clear()
         self._pongs.clear()
         self.queued = 0

@@ -21,7 +21,16 @@ __all__ = [
     "ProtocolError",
     "RemoteProtocolError",
     "WebSocketError",
+    "in_one_line",
 ]
+
+_MAX_SHOWN = 300  # characters
+
+
+def in_one_line(text: str) -> str:
+    """Return text of a peer as it may stand in a log or a message of ours: no line break, no terminal codes, short."""
+    shown = text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in shown)
 
 
 class WebSocketError(Exception):

@@ -1,7 +1,8 @@
 """One HTTP/1.1 request and its response, from each side (RFC 9112), over h11.
 
-h11 is lenient where RFC 9112 lets it be; we are not: a bare LF or CR, a NUL, or a folded line of a request is refused
-before h11 sees it, for these are what requests are smuggled with. A folded line of a response must be taken (5.2).
+h11 is lenient where RFC 9112 lets it be; we are not: a bare LF or CR, a control character, or a folded line of a
+request is refused before h11 sees it, for these are what requests are smuggled and logs are fooled with. A folded line
+of a response must be taken (5.2).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ __all__ = ["ClientExchange", "InvalidHead", "ServerExchange"]
 _END = b"\r\n\r\n"
 _BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)(?=.)", re.DOTALL)
 _FOLDED_LINE = re.compile(rb"\r\n[ \t]")
+_CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _NO_TOKEN = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 
@@ -32,10 +34,10 @@ class InvalidHead(Exception):
 class _HeadReader:
     """Gathers the bytes of one head, in whatever pieces they come."""
 
-    def __init__(self, *, max_bytes: int, max_headers: int, takes_folds: bool) -> None:
+    def __init__(self, *, max_bytes: int, max_headers: int, is_response: bool) -> None:
         self._max_bytes = max_bytes
         self._max_headers = max_headers
-        self._takes_folds = takes_folds
+        self._is_response = is_response
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
@@ -55,8 +57,10 @@ class _HeadReader:
         head = bytes(self._buffer[:length])
         if b"\0" in head:
             raise InvalidHead("NUL in the head (RFC 9110, 5.5)")
-        if not self._takes_folds and _FOLDED_LINE.search(head):
+        if not self._is_response and _FOLDED_LINE.search(head):
             raise InvalidHead("folded header line (RFC 9112, 5.2)")
+        if not self._is_response and (control := _CONTROL.search(head)) is not None:  # `Response` looks for itself.
+            raise InvalidHead(f"control character at byte {control.start()} (RFC 9110, 5.5)")
         if head.count(b"\r\n") - 2 > self._max_headers:
             raise InvalidHead(f"more than {self._max_headers} header lines", 431)
         return head, bytes(self._buffer[length:])
@@ -71,7 +75,7 @@ class ServerExchange:
     """
 
     def __init__(self, *, max_bytes: int, max_headers: int) -> None:
-        self._reader = _HeadReader(max_bytes=max_bytes, max_headers=max_headers, takes_folds=False)
+        self._reader = _HeadReader(max_bytes=max_bytes, max_headers=max_headers, is_response=False)
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=max_bytes)
         self._method = ""
         self.trailing_data: bytes = b""
@@ -122,7 +126,7 @@ class ClientExchange:
     """The client's side: writes a request, reads the response and, where it is not 101, some of its body.
 
     Args:
-        max_bytes: the largest head, in bytes.
+        max_bytes: the largest head, in bytes; with those of the other 1xx that come before it (RFC 9110, 15.2).
         max_headers: the largest number of header lines.
         max_body: how much of the body to keep, in bytes.
     """
@@ -162,6 +166,7 @@ class ClientExchange:
                     self.trailing_data = data
                     return _response(event)
                 # Any other 1xx comes before the answer proper (RFC 9110, 15.2).
+                self._max_bytes -= len(head)
                 self._reader = self._new_reader()
                 if not data:
                     return None
@@ -179,7 +184,7 @@ class ClientExchange:
             raise InvalidHead(_problem(exc)) from exc
 
     def _new_reader(self) -> _HeadReader:
-        return _HeadReader(max_bytes=self._max_bytes, max_headers=self._max_headers, takes_folds=True)
+        return _HeadReader(max_bytes=self._max_bytes, max_headers=self._max_headers, is_response=True)
 
     def _read_body(self, data: bytes | None) -> Response | None:
         """Return the response if its body has ended, has reached the bound, or is broken."""

@@ -7,10 +7,10 @@ is seen before the frame is whole. Control frames are short and come out whole.
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .errors import LimitExceeded, ProtocolError
-from .speedups import apply_mask
+from .speedups import Payload, apply_mask, build_frame, take_messages
 
 __all__ = ["FrameDecoder", "FrameHeader", "FramePart", "Opcode", "serialize_frame"]
 
@@ -32,6 +32,9 @@ _FIN = 0x80
 _MASK = 0x80
 _RSV = 0x70
 _MAX_CONTROL_PAYLOAD = 125  # RFC 6455, 5.5.
+# Room is made at once for what a header announces, but for no more than this many times what has come of it: a read of
+# 64 KiB is enough to make room for 1 MiB, and a header alone for nothing.
+_AHEAD = 16
 
 
 class FrameHeader(NamedTuple):
@@ -57,20 +60,11 @@ class FramePart(NamedTuple):
     last: bool
 
 
-def serialize_frame(opcode: int, payload: bytes, *, fin: bool = True, rsv: int = 0, masking_key: bytes = b"") -> bytes:
-    """Return the bytes of a frame; masked if a masking key of 4 bytes is given."""
-    length = len(payload)
-    first = opcode | rsv | (_FIN if fin else 0)
-    mask_bit = _MASK if masking_key else 0
-    if length < 126:
-        header = bytes((first, mask_bit | length))
-    elif length < 65536:
-        header = bytes((first, mask_bit | 126)) + length.to_bytes(2, "big")
-    else:
-        header = bytes((first, mask_bit | 127)) + length.to_bytes(8, "big")
-    if masking_key:
-        return b"".join((header, masking_key, apply_mask(payload, masking_key)))
-    return header + payload
+def serialize_frame(
+    opcode: int, payload: bytes | str, *, fin: bool = True, rsv: int = 0, masking_key: bytes = b""
+) -> bytes:
+    """Return the bytes of a frame; masked if a masking key of 4 bytes is given. Text becomes UTF-8."""
+    return build_frame(opcode | rsv | (_FIN if fin else 0), payload, masking_key)
 
 
 class FrameDecoder:
@@ -94,52 +88,100 @@ class FrameDecoder:
 
     def feed(self, data: bytes) -> None:
         """Add bytes from the peer."""
+        if type(data) is not bytes:
+            data = bytes(data)  # What is kept must not change, and what comes of it is bytes.
         if self._position < len(self._buffer):
-            self._buffer = self._buffer[self._position :] + data
+            if data:
+                self._buffer = self._buffer[self._position :] + data
+                self._position = 0
         else:
             self._buffer = data
-        self._position = 0
+            self._position = 0
 
-    def next_part(self) -> FramePart | None:
+    @property
+    def has_data(self) -> bool:
+        """Whether there are bytes that `next_part` has not looked at, or could not use yet."""
+        return bool(self._buffer)
+
+    def take_messages(self, max_size: int, enough: int, messages: list[Any]) -> int:
+        """Append the messages that come next, each in one whole and plain frame.
+
+        It stops at the first frame that is anything else, and takes nothing inside a frame. Nothing is raised here:
+        whatever is wrong is left to `next_part`.
+
+        Args:
+            max_size: the largest payload, in bytes.
+            enough: the memory to fill, in bytes.
+            messages: the list to append to: `str` for text, `bytes` for binary.
+
+        Returns:
+            What is left of ``enough``.
+        """
+        if self._header is None and self._buffer:
+            position, enough = take_messages(self._buffer, self._position, self._masked, max_size, enough, messages)
+            self._advance_to(position)
+        return enough
+
+    def next_part(self, into: Payload | None = None) -> FramePart | None:
         """Return the next frame or part of a frame, or None when more bytes are needed.
+
+        The first part of a data frame that has not come whole is its header, without payload.
+
+        Args:
+            into: gathers what comes of a data frame behind its first part. Such a part then has no payload.
 
         Raises:
             ProtocolError: the bytes are no frame that this peer may send.
             LimitExceeded: the header announces more than ``max_frame_size``.
         """
         header = self._header
-        first = header is None
         if header is None:
-            header = self._read_header()
-            if header is None:
-                return None
-            if not header.opcode & _CONTROL:
-                self._header = header
-            self._offset = 0
-        available = len(self._buffer) - self._position
+            return self._first_part()
         missing = header.length - self._offset
-        if available >= missing:
-            payload, last = self._take(missing), True
-        elif available == 0 and not first:
+        count = min(missing, len(self._buffer) - self._position)
+        if count == 0:
             return None
+        turn = self._offset & 3
+        key = header.masking_key[turn:] + header.masking_key[:turn]
+        start, stop = self._position, self._position + count
+        if into is None:
+            payload = self._buffer[start:stop]
+            if key:
+                payload = apply_mask(payload, key)
         else:
-            payload, last = self._take(available), False
-        if header.masking_key and payload:
-            turn = self._offset & 3
-            key = header.masking_key
-            payload = apply_mask(payload, key[turn:] + key[:turn] if turn else key)
-        self._offset += len(payload)
+            payload, gathered = b"", len(into)
+            is_taken_as_it_comes = gathered < self._offset
+            ahead = 0 if is_taken_as_it_comes else min(missing - count, _AHEAD * (gathered + count))
+            into.extend(self._buffer, start, stop, key, ahead)
+        self._advance_to(stop)
+        self._offset += count
+        last = count == missing
         if last:
             self._header = None
-        return FramePart(header, payload, first, last)
+        return FramePart(header, payload, False, last)
 
-    def _take(self, count: int) -> bytes:
-        start, end = self._position, self._position + count
-        taken = self._buffer[start:end]
-        if end == len(self._buffer):
-            self._buffer, end = b"", 0  # an idle connection keeps nothing
-        self._position = end
-        return taken
+    def _first_part(self) -> FramePart | None:
+        header = self._read_header()
+        if header is None:
+            self._buffer = self._buffer[self._position :]  # a few bytes: the rest of a large read is not kept
+            self._position = 0
+            return None
+        stop = self._position + header.length
+        if stop > len(self._buffer):
+            self._advance_to(self._position)
+            self._header = header
+            self._offset = 0
+            return FramePart(header, b"", True, False)
+        payload = self._buffer[self._position : stop]
+        if header.masking_key:
+            payload = apply_mask(payload, header.masking_key)
+        self._advance_to(stop)
+        return FramePart(header, payload, True, True)
+
+    def _advance_to(self, position: int) -> None:
+        if position == len(self._buffer):
+            self._buffer, position = b"", 0  # an idle connection keeps nothing
+        self._position = position
 
     def _read_header(self) -> FrameHeader | None:
         buffer, position = self._buffer, self._position

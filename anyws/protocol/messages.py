@@ -1,19 +1,19 @@
 """Frames to messages: fragmentation, UTF-8 and the limits on a whole message (RFC 6455, 5.4 and 8.1).
 
-How this works: a message in one whole frame goes straight through. Any other is gathered in one growing buffer, as text
-that has been decoded and checked so far, or as bytes. Whoever wants the pieces takes what is in the buffer; the message
-that comes out at its end is then the rest.
+How this works: a message in one whole frame goes straight through. Any other is gathered as bytes in one growing
+buffer, so that many small parts take no more memory than few large ones; text is checked as it comes. Whoever wants the
+pieces takes what is in the buffer; the message that comes out at its end is then the rest.
 """
 
 from __future__ import annotations
 
 import codecs
-import io
 from collections.abc import Sequence
 
 from .errors import InvalidText, LimitExceeded, ProtocolError
 from .extensions import Codec
 from .frames import FrameHeader, FramePart, Opcode
+from .speedups import Payload
 
 __all__ = ["MessageDecoder"]
 
@@ -22,49 +22,42 @@ __all__ = ["MessageDecoder"]
 _SLACK = 1024
 _SLACK_OF_FRAGMENT = 16
 
-_new_utf8_decoder = codecs.getincrementaldecoder("utf-8")
-
 
 def _invalid_text(exc: UnicodeDecodeError) -> InvalidText:
     return InvalidText(f"text is not UTF-8: {exc.reason} (8.1)")
 
 
 class _Text:
-    """A text message that is coming in: decoded, and checked up to its newest byte."""
+    """A text message that is coming in: checked up to its newest byte."""
 
     def __init__(self) -> None:
-        self._decoder = _new_utf8_decoder()
-        self._buffer = io.StringIO()
+        self._payload = Payload()
+        self._unfinished = b""  # the beginning of a code point, at the end of the payload
+        self._taken = 0  # how much of that nobody waits for any more
+
+    def __len__(self) -> int:
+        """Bytes that have come since the last `take`."""
+        return len(self._payload) - self._taken
 
     def add(self, payload: bytes, final: bool) -> None:
+        data = self._unfinished + payload
         try:
-            self._buffer.write(self._decoder.decode(payload, final))
+            _, used = codecs.utf_8_decode(data, "strict", final)
         except UnicodeDecodeError as exc:
             raise _invalid_text(exc) from exc
-        # CPython's incremental decoder holds "ED A0" to "ED BF" back as if they could go on; they begin a surrogate.
-        held_back = self._decoder.getstate()[0]
-        if held_back[:1] == b"\xed" and held_back[1:] >= b"\xa0":
+        self._unfinished = data[used:]
+        # CPython holds "ED A0" to "ED BF" back as if they could go on; they begin a surrogate.
+        if self._unfinished[:1] == b"\xed" and self._unfinished[1:] >= b"\xa0":
             raise InvalidText("text is not UTF-8: surrogate (8.1)")
+        self._payload.extend(payload, 0, len(payload), b"", 0)
 
     def take(self) -> str:
-        text = self._buffer.getvalue()
-        self._buffer = io.StringIO()
-        return text
-
-
-class _Binary:
-    """A binary message that is coming in."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def add(self, payload: bytes, final: bool) -> None:
-        self._buffer += payload
-
-    def take(self) -> bytes:
-        data = bytes(self._buffer)
-        self._buffer.clear()
-        return data
+        payload = self._payload.take()
+        self._taken = len(self._unfinished)
+        if self._unfinished:
+            self._payload.extend(self._unfinished, 0, self._taken, b"", 0)
+            payload = payload[: -self._taken]
+        return payload.decode()
 
 
 class MessageDecoder:
@@ -83,20 +76,30 @@ class MessageDecoder:
         self._max_fragments = max_fragments
         self._codecs = codecs
         self._active: Sequence[Codec] = ()  # those that have changed the message that is coming in, the last one first
-        self._message: _Text | _Binary | None = None  # the message that is coming in
+        self._message: _Text | Payload | None = None  # the message that is coming in
         self._size = 0  # its payload, in bytes, by the headers so far
         self._decoded = 0  # what has come of it, in bytes, where codecs have changed it
         self._fragments = 0
-        self.held: int = 0
+
+    @property
+    def held(self) -> int:
         """Bytes of the message that is coming in which nobody has taken yet."""
+        return 0 if self._message is None else len(self._message)
 
     @property
     def in_message(self) -> bool:
         """Whether a message has begun and not ended."""
         return self._message is not None
 
+    @property
+    def payload(self) -> Payload | None:
+        """What gathers a binary message that is coming in as it will come out, not changed by codecs; else None."""
+        return self._message if isinstance(self._message, Payload) and not self._active else None
+
     def receive(self, part: FramePart) -> str | bytes | None:
         """Take a data frame, or a part of one; return the message that it completes, if it does.
+
+        What `FrameDecoder.next_part` has added to `payload` is not in the part.
 
         Raises:
             ProtocolError: a continuation of nothing, or a new message inside another.
@@ -112,17 +115,17 @@ class MessageDecoder:
         message = self._message
         if message is None:
             return self._whole(header.opcode, payload)
-        message.add(payload, final)
-        self.held += len(payload)
+        if isinstance(message, _Text):
+            message.add(payload, final)
+        elif payload:
+            message.extend(payload, 0, len(payload), b"", 0)
         if not final:
             return None
         self._message = None
-        self.held = 0
         return message.take()
 
     def take_partial(self) -> str | bytes:
         """Take what has come of the message that is coming in; what completes it will be the rest only."""
-        self.held = 0
         return b"" if self._message is None else self._message.take()
 
     def _begin_frame(self, header: FrameHeader, *, whole: bool) -> None:
@@ -144,7 +147,7 @@ class MessageDecoder:
         if self._max_fragments is not None and self._fragments > self._max_fragments:
             raise LimitExceeded("max_fragments", self._max_fragments, self._fragments)
         if not whole and self._message is None:
-            self._message = _Text() if header.opcode is Opcode.TEXT else _Binary()
+            self._message = _Text() if header.opcode is Opcode.TEXT else Payload()
 
     def _slack(self, limit: int) -> int:
         return limit // 8 + _SLACK + _SLACK_OF_FRAGMENT * self._fragments

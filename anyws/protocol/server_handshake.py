@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from .errors import HandshakeRefused
+from .errors import HandshakeRefused, in_one_line
 from .exchange import InvalidHead, ServerExchange
 from .extensions import Codec, Extension, ExtensionOffer, parse_extensions, serialize_extensions
 from .headers import Headers, HeadersLike, check_headers, is_token, split_list
@@ -161,6 +161,7 @@ class ServerHandshake:
 
     def refusal(self, status: int, problem: str, headers: HeadersLike = ()) -> HandshakeRefused:
         """Return the exception that refuses the request, with a response that says why."""
+        problem = in_one_line(problem)  # It may quote the client.
         response = Response(status, headers, f"{problem}\n")
         return HandshakeRefused(f"refused with {status}: {problem}", response=response, request=self.request)
 

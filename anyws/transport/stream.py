@@ -76,6 +76,31 @@ class SocketStream(AbstractSocketStream):
             raise anyio.EndOfStream
         return data
 
+    def receive_nowait(self, max_bytes: int) -> bytes:
+        """Return what has come, without waiting; raise as `receive`.
+
+        Raises:
+            WouldBlock: nothing has come.
+        """
+        try:
+            data = self._socket.recv(max_bytes)
+        except (BlockingIOError, InterruptedError):
+            raise anyio.WouldBlock from None
+        except OSError as exc:
+            raise self._translated(exc) from exc
+        if not data:
+            raise anyio.EndOfStream
+        return data
+
+    def send_nowait(self, items: list[bytes]) -> int:
+        """Write as many of the bytes as the peer takes now, in one go; return their number; raise as `send`."""
+        try:
+            return self._socket.send(items[0]) if len(items) == 1 else self._socket.sendmsg(items)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as exc:
+            raise self._translated(exc) from exc
+
     async def send(self, item: bytes) -> None:
         """Write all of the bytes.
 

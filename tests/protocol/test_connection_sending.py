@@ -242,6 +242,73 @@ def test_nothing_can_be_sent_after_the_peers_close_or_the_end(role: Role) -> Non
     assert frames(closed.data_to_send()) == [CLOSE_1000]
 
 
+# -- gathered writes ---------------------------------------------------------------------------------------------------
+
+
+def gathered(connection: Connection) -> list[list[bytes]]:
+    return list(iter(connection.buffers_to_send, []))
+
+
+@both_roles
+@pytest.mark.parametrize("sizes", [[], [1, 2, 3], [16_383], [16_384], [5, 20_000, 6], [200_000, 1], [30_000] * 5])
+def test_the_buffers_of_a_write_are_its_bytes(sizes: list[int], role: Role) -> None:
+    joined, buffered = (Connection(role, new_masking_key=lambda: b"1234") for _ in range(2))
+    for connection in (joined, buffered):
+        for size in sizes:
+            connection.send_message(bytes(size))
+        connection.send_ping(b"ping")
+        connection.send_close()
+    assert joined.queued == buffered.queued
+    assert [b"".join(buffers) for buffers in gathered(buffered)] == writes(joined)
+    assert joined.queued == buffered.queued == 0
+    assert not buffered.has_data_to_send
+
+
+def test_a_large_payload_is_not_copied() -> None:
+    connection = Connection(Role.SERVER)
+    payload = bytes(16_384)
+    connection.send_message(b"small")
+    connection.send_message(payload)
+    connection.send_message("text")
+    before, large, behind = connection.buffers_to_send()
+    assert large is payload
+    assert before == b"\x82\x05small\x82\x7e\x40\x00"
+    assert behind == b"\x81\x04text"
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_what_may_change_is_copied_when_it_is_sent(kind: Any) -> None:
+    connection = Connection(Role.SERVER)
+    data = bytearray(20_000)
+    connection.send_message(kind(data))
+    data[:] = b"x" * 20_000
+    assert connection.buffers_to_send() == [b"\x82\x7e\x4e\x20", bytes(20_000)]
+
+
+@pytest.mark.parametrize("message", [bytes(16_383), "x" * 20_000], ids=["small", "text"])
+def test_what_must_be_copied_anyhow_is_one_buffer(message: str | bytes) -> None:
+    server, client = Connection(Role.SERVER), Connection(Role.CLIENT)
+    server.send_message(message)
+    client.send_message(bytes(20_000))
+    assert [len(connection.buffers_to_send()) for connection in (server, client)] == [1, 1]
+
+
+def test_many_small_frames_are_one_buffer() -> None:
+    connection = Connection(Role.SERVER)
+    for _ in range(10_000):
+        connection.send_message(b"")
+    assert [len(buffer) for [buffer] in gathered(connection)] == [20_000]
+
+
+def test_a_failure_drops_large_frames_too() -> None:
+    connection = Connection(Role.SERVER)
+    connection.send_message(bytes(20_000))
+    connection.receive_data(b"\x83\x80")
+    [data] = connection.buffers_to_send()
+    assert [opcode for opcode, _, _ in frames(data)] == [Opcode.CLOSE]
+    assert not connection.has_data_to_send
+
+
 # -- masking -----------------------------------------------------------------------------------------------------------
 
 

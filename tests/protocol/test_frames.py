@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from anyws.protocol import FrameDecoder, FrameHeader, FramePart, LimitExceeded, Opcode, ProtocolError, serialize_frame
+from anyws.protocol import (
+    Connection,
+    FrameDecoder,
+    FrameHeader,
+    FramePart,
+    LimitExceeded,
+    Opcode,
+    ProtocolError,
+    Role,
+    serialize_frame,
+)
 from anyws.protocol.errors import RemoteProtocolError
 
 
@@ -237,6 +247,16 @@ def test_data_comes_in_parts_as_it_arrives() -> None:
         decoder.feed(chunk)
         seen.append([(part.payload, part.first, part.last) for part in read_parts(decoder)])
     assert seen == [[(b"", True, False)], [], [(b"H", False, False)], [(b"ell", False, False)], [(b"o", False, True)]]
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_what_a_reader_uses_again_is_not_kept(kind: Callable[[bytearray], bytes]) -> None:
+    buffer = bytearray(b"\x82\x02ab\x82")
+    connection = Connection(Role.CLIENT)
+    [message] = connection.receive_data(kind(buffer))
+    assert type(message) is bytes
+    buffer[:] = b"\x02cd\x82\x00"
+    assert [message, *connection.receive_data(kind(buffer))] == [b"ab", b"cd", b""]
 
 
 def test_control_frames_come_whole() -> None:

@@ -1,11 +1,15 @@
-"""Masking (RFC 6455, 5.3): the inner loop over payload bytes."""
+"""Masking (RFC 6455, 5.3): the inner loop over payload bytes, in both twins."""
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given, settings, strategies as st
+from typing import Any
 
-from anyws.protocol import apply_mask
+import pytest
+from hypothesis import given, strategies as st
+
+from tests.twins import both_twins
+
+pytestmark = both_twins
 
 
 def mask_slowly(data: bytes, key: bytes) -> bytes:
@@ -26,9 +30,9 @@ MASKED = [
 
 
 @pytest.mark.parametrize(("data", "key", "masked"), MASKED)
-def test_masking_and_unmasking_are_the_same(data: bytes, key: bytes, masked: bytes) -> None:
-    assert apply_mask(data, key) == masked
-    assert apply_mask(masked, key) == data
+def test_masking_and_unmasking_are_the_same(twin: Any, data: bytes, key: bytes, masked: bytes) -> None:
+    assert twin.apply_mask(data, key) == masked
+    assert twin.apply_mask(masked, key) == data
 
 
 # Around the sizes where an implementation changes its way: words, vector registers, 512 bytes, the lengths of 5.2.
@@ -36,30 +40,48 @@ SIZES = [*range(70), *range(120, 132), *range(508, 518), *range(1020, 1030), 655
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_every_size_agrees_with_the_definition(size: int) -> None:
+def test_every_size_agrees_with_the_definition(twin: Any, size: int) -> None:
     data = bytes(i * 7 % 256 for i in range(size))
     key = b"\x80\x01\xfe\x37"
-    assert apply_mask(data, key) == mask_slowly(data, key)
+    assert twin.apply_mask(data, key) == mask_slowly(data, key)
 
 
 @pytest.mark.parametrize("size", [5, 600])
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_each_kind_of_buffer_is_read_and_left_alone(kind: type, size: int) -> None:
+def test_each_kind_of_buffer_is_read_and_left_alone(twin: Any, kind: type, size: int) -> None:
     data = b"x" * size
     buffer = kind(bytearray(data) if kind is memoryview else data)
-    masked = apply_mask(buffer, b"1234")
+    masked = twin.apply_mask(buffer, b"1234")
     assert type(masked) is bytes
     assert masked == mask_slowly(data, b"1234")
     assert bytes(buffer) == data
 
 
 @given(data=st.binary(max_size=1100), key=st.binary(min_size=4, max_size=4))
-@settings(deadline=None)
-def test_agrees_with_the_definition(data: bytes, key: bytes) -> None:
-    assert apply_mask(data, key) == mask_slowly(data, key)
+def test_agrees_with_the_definition(twin: Any, data: bytes, key: bytes) -> None:
+    assert twin.apply_mask(data, key) == mask_slowly(data, key)
 
 
 @given(data=st.binary(max_size=1100), key=st.binary(min_size=4, max_size=4), cut=st.integers(0, 275))
-@settings(deadline=None)
-def test_parts_that_start_at_multiples_of_four_make_the_whole(data: bytes, key: bytes, cut: int) -> None:
-    assert apply_mask(data[: cut * 4], key) + apply_mask(data[cut * 4 :], key) == apply_mask(data, key)
+def test_parts_that_start_at_multiples_of_four_make_the_whole(twin: Any, data: bytes, key: bytes, cut: int) -> None:
+    assert twin.apply_mask(data[: cut * 4], key) + twin.apply_mask(data[cut * 4 :], key) == twin.apply_mask(data, key)
+
+
+@pytest.mark.parametrize("key", [b"", b"123", b"12345", b"12345678"])
+def test_a_key_has_four_bytes(twin: Any, key: bytes) -> None:
+    with pytest.raises(ValueError, match=f"masking key of {len(key)} bytes, expected 4"):
+        twin.apply_mask(b"data", key)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), (b"data",), ("text", b"1234"), (1, b"1234"), ([1, 2], b"1234"), (b"data", "1234"), (b"data", None)],
+)
+def test_what_is_not_bytes_is_refused(twin: Any, arguments: Any) -> None:
+    with pytest.raises(TypeError):
+        twin.apply_mask(*arguments)
+
+
+def test_a_buffer_with_gaps_is_refused(twin: Any) -> None:
+    with pytest.raises(BufferError):
+        twin.apply_mask(memoryview(b"abcdef")[::2], b"1234")

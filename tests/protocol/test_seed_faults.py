@@ -22,6 +22,7 @@ from anyws.protocol import (
     ServerHandshake,
     State,
     accept_value,
+    masking,
     parse_extensions,
     parse_uri,
     serialize_frame,
@@ -83,20 +84,21 @@ def test_masked_frames_of_every_length_class_arrive(size: int) -> None:
 
 def test_nonce_and_masking_keys_come_from_the_operating_system(monkeypatch: pytest.MonkeyPatch) -> None:
     """The nonce was time and host name, the mask four digits of a weak random source."""
-    drawn: list[bytes] = []
+    drawn: list[int] = []
 
     def urandom(size: int) -> bytes:
-        drawn.append(bytes([0xA0 + len(drawn)]) * size)
-        return drawn[-1]
+        drawn.append(size)
+        return b"".join(number.to_bytes(4, "big") for number in range(1, size // 4 + 1))
 
     monkeypatch.setattr(os, "urandom", urandom)
+    monkeypatch.setattr(masking, "_keys", [])
     handshake = ClientHandshake(parse_uri("ws://a/"))
-    assert handshake.request.headers["sec-websocket-key"] == "oKCgoKCgoKCgoKCgoKCgoA=="
+    assert handshake.request.headers["sec-websocket-key"] == "AAAAAQAAAAIAAAADAAAABA=="
     client = Connection(Role.CLIENT)
     client.send_message(b"\0\0\0\0")
     client.send_message(b"\0\0\0\0")
-    assert client.data_to_send() == b"\x82\x84" + b"\xa1" * 8 + b"\x82\x84" + b"\xa2" * 8
-    assert [len(value) for value in drawn] == [16, 4, 4]
+    assert client.data_to_send() == b"\x82\x84" + b"\x00\x00\x04\x00" * 2 + b"\x82\x84" + b"\x00\x00\x03\xff" * 2
+    assert drawn == [16, 4096]
 
 
 def test_the_opening_handshake_may_come_in_many_reads_with_frames_behind_it() -> None:

@@ -1,0 +1,190 @@
+"""The inner loops over bytes, in pure Python. What a twin does is said here; `_speedups.c` does the same."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+__all__ = ["Payload", "apply_mask", "build_frame", "build_header", "take_messages"]
+
+Buffer = bytes | bytearray | memoryview
+
+_TEXT = 0x81  # the first byte of a frame: FIN, no reserved bit, the opcode (RFC 6455, 5.2)
+_BINARY = 0x82
+_MASK = 0x80
+
+# Up to this size one big-integer XOR is faster; above it four strided slices through a translation table are.
+_BIG_INTEGER_LIMIT = 512
+
+_TABLES: list[bytes | None] = [None] * 256
+
+
+def _table(key_byte: int) -> bytes:
+    """The translation table that XORs each byte with the key byte; 256 B, made once for each of 256 values."""
+    table = _TABLES[key_byte]
+    if table is None:
+        table = _TABLES[key_byte] = bytes(byte ^ key_byte for byte in range(256))
+    return table
+
+
+def _check_bytes(data: bytes) -> None:
+    if not isinstance(data, bytes):
+        raise TypeError(f"expected bytes, not {type(data).__name__}")
+
+
+def _check_key(key: bytes) -> None:
+    _check_bytes(key)
+    if len(key) != 4:
+        raise ValueError(f"masking key of {len(key)} bytes, expected 4 (5.3)")
+
+
+def _bytes_of(data: Buffer) -> bytes:
+    view = memoryview(data)
+    if not view.c_contiguous:
+        raise BufferError("memoryview: underlying buffer is not C-contiguous")
+    return view.tobytes()
+
+
+def apply_mask(data: Buffer, key: bytes, /) -> bytes:
+    """XOR the data with the masking key, repeated: masking and unmasking alike (RFC 6455, 5.3).
+
+    Args:
+        data: the payload, or a part of it that starts at a multiple of four bytes.
+        key: the masking key, 4 bytes.
+    """
+    _check_key(key)
+    if type(data) is not bytes:
+        data = _bytes_of(data)
+    length = len(data)
+    if length <= _BIG_INTEGER_LIMIT:
+        mask = (key * (length // 4 + 1))[:length]
+        return (int.from_bytes(data, "little") ^ int.from_bytes(mask, "little")).to_bytes(length, "little")
+    result = bytearray(data)
+    for offset in range(4):
+        result[offset::4] = result[offset::4].translate(_table(key[offset]))
+    return bytes(result)
+
+
+def take_messages(
+    data: bytes, position: int, masked: bool | None, max_size: int, enough: int, messages: list[Any], /
+) -> tuple[int, int]:
+    """Append the messages that stand one after another, each in one whole and plain frame.
+
+    It stops at the first frame that is anything else: a control frame, a fragment, one with a reserved bit, longer than
+    ``max_size``, not whole, or not valid. Those are the business of `FrameDecoder`, which knows all rules and errors.
+    It stops as well behind the message with which the messages fill ``enough``.
+
+    Args:
+        data: bytes from the peer.
+        position: where a frame begins in them.
+        masked: whether frames must be masked, must not be, or may be (None).
+        max_size: the largest payload, in bytes; below 0 for none at all.
+        enough: the memory to fill, in bytes, about as `sys.getsizeof` tells.
+        messages: the list to append to: `str` for text, `bytes` for binary.
+
+    Returns:
+        The position of the frame at which it stopped, or the end of the data; and what is left of ``enough``.
+    """
+    _check_bytes(data)
+    end = len(data)
+    if not 0 <= position <= end:
+        raise ValueError(f"position {position} is not within the data")
+    while end - position >= 2:
+        first, length = data[position], data[position + 1]
+        if first != _TEXT and first != _BINARY:
+            break
+        has_key = length >= _MASK
+        if masked is not None and masked is not has_key:
+            break
+        length &= 0x7F
+        start = position + 2
+        if length >= 126:
+            extended, shortest = (2, 126) if length == 126 else (8, 65536)
+            length = int.from_bytes(data[start : start + extended], "big")
+            start += extended
+            if length < shortest:
+                break
+        if has_key:
+            start += 4
+        stop = start + length
+        if stop > end or length > max_size:
+            break
+        payload = data[start:stop]
+        if has_key:
+            payload = apply_mask(payload, data[start - 4 : start])
+        try:
+            message = payload.decode() if first == _TEXT else payload
+        except UnicodeDecodeError:
+            break
+        messages.append(message)
+        position = stop
+        enough -= sys.getsizeof(message)
+        if enough <= 0:
+            break
+    return position, enough
+
+
+def build_header(first: int, length: int, mask_bit: int = 0) -> bytes:
+    """Return what stands before the masking key or the payload: the first byte, the mask bit and the length."""
+    if length < 126:
+        return bytes((first, mask_bit | length))
+    if length < 65536:
+        return bytes((first, mask_bit | 126)) + length.to_bytes(2, "big")
+    return bytes((first, mask_bit | 127)) + length.to_bytes(8, "big")
+
+
+def build_frame(first: int, payload: Buffer | str, masking_key: bytes, /) -> bytes:
+    """Return the bytes of a frame.
+
+    Args:
+        first: its first byte: FIN, the reserved bits and the opcode.
+        payload: bytes, or text that will be UTF-8.
+        masking_key: 4 bytes, or none for a frame that is not masked.
+
+    Raises:
+        UnicodeEncodeError: the text has a lone surrogate.
+    """
+    if masking_key:
+        _check_key(masking_key)
+    if isinstance(payload, str):
+        payload = payload.encode()
+    elif type(payload) is not bytes:
+        payload = _bytes_of(payload)
+    if masking_key:
+        header = build_header(first, len(payload), _MASK)
+        return b"".join((header, masking_key, apply_mask(payload, masking_key)))
+    return build_header(first, len(payload)) + payload
+
+
+class Payload:
+    """The payload of a message that is coming in. It grows by what comes, and `len` says how much that is."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def extend(self, data: bytes, start: int, stop: int, masking_key: bytes, ahead: int, /) -> None:
+        """Add ``data[start:stop]``, unmasked.
+
+        Args:
+            data: bytes from the peer.
+            start: where the payload goes on in them.
+            stop: where this part of it ends.
+            masking_key: the key, turned so that it begins with the byte for ``start``; empty if there is none.
+            ahead: how many bytes will follow, for which room may be made at once.
+        """
+        _check_bytes(data)
+        if not 0 <= start <= stop <= len(data):
+            raise ValueError(f"{start} to {stop} is not within the data")
+        part = data[start:stop]
+        self._data += apply_mask(part, masking_key) if masking_key else part
+
+    def take(self) -> bytes:
+        """Return what has been added since the last time."""
+        data = bytes(self._data)
+        self._data = bytearray()
+        return data

@@ -1,0 +1,30 @@
+"""What moves bytes between a byte stream and a link."""
+
+from __future__ import annotations
+
+import asyncio
+
+from anyio.abc import ByteStream
+from anyio.lowlevel import current_token
+
+from anyws.transport.stream import SocketStream
+
+from .callbacks import CallbackPump
+from .pump import Owner, Pump
+from .streams import StreamPump
+
+__all__ = ["Owner", "Pump", "new_pump"]
+
+
+def new_pump(owner: Owner, stream: ByteStream) -> Pump:
+    """Return the best pump for a stream on this event loop."""
+    loop = current_token().native_token
+    if not isinstance(stream, SocketStream):
+        return StreamPump(owner, stream)
+    if not isinstance(loop, asyncio.AbstractEventLoop):
+        from .waiting import WaitingPump  # trio is there, for it runs
+
+        return WaitingPump(owner, stream)
+    if CallbackPump.is_possible(loop):
+        return CallbackPump(owner, stream, loop)
+    return StreamPump(owner, stream)

@@ -1,0 +1,214 @@
+"""What a pump offers to its link, and needs of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+import anyio
+from anyio.abc import ByteSendStream, TaskGroup
+
+from anyws.keepalive import Keepalive
+from anyws.options import ConnectionOptions
+from anyws.protocol.connection import Connection
+from anyws.transport.ending import STREAM_ERRORS
+from anyws.transport.stream import SocketStream
+from anyws.wakeup import Wakeup
+
+__all__ = ["READ_SIZE", "Owner", "Pump", "SocketPump"]
+
+READ_SIZE = 65536  # above it the allocator maps fresh pages for every read
+_WRITE_SIZE = 65536  # of which each part must go out within ``write_timeout``
+
+
+class Owner(Protocol):
+    """The link of a pump."""
+
+    core: Connection
+    options: ConnectionOptions
+    keepalive: Keepalive
+    arrived: Wakeup
+    drained: Wakeup
+    input_ended: bool
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether to read on."""
+        ...
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the peer."""
+
+    def feed_eof(self) -> None:
+        """Take notice that the peer has ended its side."""
+
+    def lose(self, error: BaseException, *, input_too: bool) -> None:
+        """Take notice that the connection is lost."""
+
+    def give_up(self, why: str) -> None:
+        """Cut the connection."""
+
+
+class Pump(ABC):
+    """Feeds a link with what comes, and writes what its core has queued."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._alarm = self.new_wakeup()
+        self._resumed = self.new_wakeup()
+        self._written = self.new_wakeup()
+        self._is_paused = False
+        self.is_writing = False
+        """Whether a write waits for the peer."""
+
+    def now(self) -> float:
+        """The time of the event loop, in seconds."""
+        return anyio.current_time()
+
+    def new_wakeup(self) -> Wakeup:
+        """Return the cheapest signal on this event loop."""
+        return Wakeup()
+
+    @abstractmethod
+    def start(self, tasks: TaskGroup) -> None:
+        """Begin, with tasks in this group."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Read no more; the stream is the link's again, but for what is still to be written."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Write what the core has queued, now or soon. Never waits."""
+
+    def flush_soon(self) -> None:
+        """Write what the core has queued in the next pass of the event loop at the latest. Never waits."""
+        self.flush()
+
+    async def write_all(self) -> None:
+        """Wait until all is written that the core has queued, or cannot be."""
+        self.flush()
+        while self.is_writing:
+            await self._written.wait()
+
+    async def attend(self, deadline: float) -> None:
+        """Wait for an alarm, in the one task of the link, until a time; what comes meanwhile is read."""
+        with anyio.CancelScope(deadline=deadline):
+            await self._alarm.wait()
+
+    def alarm(self) -> None:
+        """Something has changed for the task that attends."""
+        self._alarm.set()
+
+    def resume(self) -> None:
+        """There may be room again, or somebody who waits."""
+        if self._is_paused:
+            self._resumed.set()
+
+    async def wait_for_resume(self) -> None:
+        """Wait for the next `resume`."""
+        self._is_paused = True
+        try:
+            await self._resumed.wait()
+        finally:
+            self._is_paused = False
+            self._owner.keepalive.heard = self.now()
+
+    async def wait_for_arrival(self) -> None:
+        """Wait, in the task that receives, until something has changed for it."""
+        await self._owner.arrived.wait()
+
+    def wake_receiver(self) -> None:
+        """Let a task return that is in `wait_for_arrival`."""
+        self._owner.arrived.set()
+
+    async def _send(self, stream: ByteSendStream, data: bytes) -> None:
+        timeout = self._owner.options.write_timeout
+        if timeout is None:
+            await stream.send(data)
+            return
+        for start in range(0, len(data), _WRITE_SIZE):  # a large message may well take longer than a part of it
+            with anyio.move_on_after(timeout) as scope:
+                await stream.send(data[start : start + _WRITE_SIZE])
+            if scope.cancelled_caught:
+                self._owner.give_up(f"the peer took no data for {timeout:g} s")
+
+
+class SocketPump(Pump):
+    """A pump that writes to a socket at once; what a peer does not take yet is left to a task."""
+
+    def __init__(self, owner: Owner, stream: SocketStream) -> None:
+        super().__init__(owner)
+        self._stream = stream
+        self._tasks: TaskGroup | None = None
+        self._is_lost = False
+        self._is_flush_due = False
+
+    @abstractmethod
+    def _call_soon(self, callback: Callable[[], None]) -> None:
+        """Call in the next pass of the event loop."""
+
+    def start(self, tasks: TaskGroup) -> None:
+        """Begin."""
+        self._tasks = tasks
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the core has queued, as much as the peer takes."""
+        if self.is_writing or self._is_lost or self._tasks is None:
+            return
+        core = self._owner.core
+        try:
+            while buffers := core.buffers_to_send():
+                rest = sum(map(len, buffers)) - self._stream.send_nowait(buffers)
+                if rest:
+                    self.is_writing = True
+                    self._tasks.start_soon(self._write, b"".join(buffers)[-rest:])
+                    break
+        except STREAM_ERRORS as exc:
+            self._lose(exc)
+        else:
+            self._owner.drained.set()
+
+    def flush_soon(self) -> None:
+        """Write what the core has queued, with what follows; in the next pass of the event loop at the latest."""
+        if self._owner.core.queued >= _WRITE_SIZE:
+            self.flush()
+        elif not self._is_flush_due:
+            self._is_flush_due = True
+            self._call_soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        if self._is_flush_due:
+            self._is_flush_due = False
+            self.flush()
+
+    async def _write(self, rest: bytes) -> None:
+        try:
+            await self._send(self._stream, rest)
+        except STREAM_ERRORS as exc:
+            self.is_writing = False
+            self._lose(exc)
+        else:
+            self.is_writing = False
+            self.flush()
+        if not self.is_writing:
+            self._written.set()
+
+    def _lose(self, exc: BaseException) -> None:
+        self._is_lost = True
+        self._owner.lose(exc, input_too=False)
+
+    def _read(self) -> None:
+        """Read once, without waiting."""
+        try:
+            data = self._stream.receive_nowait(READ_SIZE)
+        except anyio.WouldBlock:
+            pass
+        except anyio.EndOfStream:
+            self._owner.feed_eof()
+        except STREAM_ERRORS as exc:
+            self._owner.lose(exc, input_too=True)
+        else:
+            self._owner.feed(data)

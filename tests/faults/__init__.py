@@ -1,0 +1,1 @@
+"""Faults from a seed, cancellation everywhere, and every order of a close."""
