@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
+from sys import getsizeof
 
 __all__ = ["Inbox"]
 
 
-class Inbox:
-    """A queue of messages that knows how much memory it fills.
+class Inbox(deque[str | bytes]):
+    """A queue of messages that knows how much memory it fills: `put` and `take` only.
 
-    Args:
+    Attributes:
         limit: the memory that it may fill before no more should be read, in bytes.
+        size: the memory that the messages fill, in bytes: also many empty messages fill some.
     """
 
-    __slots__ = ("_messages", "_size", "limit")
-
     def __init__(self, limit: int) -> None:
+        super().__init__()
         self.limit: int = limit
-        self._messages: deque[str | bytes] = deque()
-        self._size = 0
-
-    def __len__(self) -> int:
-        return len(self._messages)
-
-    @property
-    def size(self) -> int:
-        """The memory that the messages fill, in bytes: also many empty messages fill some."""
-        return self._size
+        self.size: int = 0
 
     def put(self, message: str | bytes) -> None:
         """Add a message, also beyond the limit: what has been read is never lost."""
-        self._messages.append(message)
-        self._size += sys.getsizeof(message)
+        self.append(message)
+        self.size += getsizeof(message)
 
     def take(self) -> str | bytes:
         """Remove and return the oldest message."""
-        message = self._messages.popleft()
-        self._size -= sys.getsizeof(message)
+        message = self.popleft()
+        self.size -= getsizeof(message)
         return message
 
     def clear(self) -> None:
         """Forget all messages."""
-        self._messages.clear()
-        self._size = 0
+        super().clear()
+        self.size = 0

@@ -81,6 +81,8 @@ class Link:
         """The stream is closed."""
         self.receiver_waits = False
         """Whether a task waits for a message: it has taken all before, and one larger than the inbox may come."""
+        self.is_held_back = False
+        """Whether `resume_reading` is to be called when a message has been taken."""
         self.input_ended = False
         """Nothing more is to be read: the peer has ended, or it is on us to end."""
         self._ending = _Ending.NOT_YET
@@ -116,7 +118,8 @@ class Link:
         """Wait until something has changed for the task that receives."""
         self.receiver_waits = True
         self.uninterrupted = 0
-        self.resume_reading()
+        if self.is_held_back:
+            self.resume_reading()
         try:
             await self._pump.wait_for_arrival()
         finally:
@@ -237,10 +240,11 @@ class Link:
 
     # -- for the pump --------------------------------------------------------------------------------------------------
 
-    @property
-    def wants_data(self) -> bool:
-        """Whether to read on."""
-        return self._has_space and not (self.core.has_more or self.core.is_failing or self.input_ended)
+    def may_read(self) -> bool:
+        """Say whether to read on; if not, the pump is told when that may have changed."""
+        core = self.core
+        self.is_held_back = not self._has_space or core.has_more or core.is_failing or self.input_ended
+        return not self.is_held_back
 
     @property
     def _has_space(self) -> bool:
@@ -266,7 +270,10 @@ class Link:
                 self.input_ended = True
             self._close_has_begun()
         elif self.core.failure is not None:
+            self.is_held_back = True
             self._pump.alarm()
+        elif self.core.has_more:
+            self.is_held_back = True
         self.arrived.set()
 
     def _receive(self, data: bytes) -> None:
@@ -349,7 +356,7 @@ class Link:
             if now >= self._deadline:
                 self._close_took_too_long()
         elif now >= self.keepalive.deadline:
-            verdict = self.keepalive.check(now, deaf=not self.wants_data)
+            verdict = self.keepalive.check(now, deaf=not self.may_read())
             if verdict is Verdict.PING and self.core.state is State.OPEN:
                 self.core.send_ping(os.urandom(4))
                 self.flush()
@@ -367,6 +374,7 @@ class Link:
         """Answer a violation, once the messages before it have been taken and answered and the next is asked for."""
         with anyio.move_on_after(_FAILURE_GRACE):
             while self.core.is_failing and (self.inbox or not self.receiver_waits):
+                self.is_held_back = True
                 await self._taken.wait()
             await self._pump.write_all()
         self.logger.info("the peer broke a rule: %s", self.core.failure)

@@ -27,20 +27,32 @@ class Receiver:
         self._is_receiving = False
         self._stream: MessageStream | None = None  # has taken pieces of a message whose end it has not taken
 
+    def take_at_once(self) -> str | bytes | None:
+        """Return the next message if it has come, unless it is the turn of others."""
+        link = self._link
+        if not link.inbox or link.uninterrupted >= MESSAGES_PER_TURN or self._stream is not None or self._is_receiving:
+            return None
+        link.uninterrupted += 1
+        message = link.inbox.take()
+        if link.is_held_back:
+            link.resume_reading()
+        return message
+
     async def receive(self) -> str | bytes:
         """Wait for the next message; see `WebSocket.receive`."""
-        link = self._link
         if self._is_receiving:
             raise anyio.BusyResourceError("receiving from")
-        if link.inbox and self._stream is None and link.uninterrupted < MESSAGES_PER_TURN:
-            link.uninterrupted += 1
-            return self._take()
+        link = self._link
         self._is_receiving = True
         try:
-            await self._take_turn()
-            await self._skip_rest()
+            if link.uninterrupted >= MESSAGES_PER_TURN:
+                link.uninterrupted = 0
+                await checkpoint()
+            if self._stream is not None:
+                await self._skip_rest()
             while not link.inbox:
-                await self._wait()
+                link.check_receivable()
+                await link.wait_for_arrival()
             return self._take()
         finally:
             self._is_receiving = False
@@ -51,7 +63,10 @@ class Receiver:
             raise anyio.BusyResourceError("receiving from")
         self._is_receiving = True
         try:
-            await self._take_turn()
+            self._link.uninterrupted += 1
+            if self._link.uninterrupted >= MESSAGES_PER_TURN:
+                self._link.uninterrupted = 0
+                await checkpoint()
             if self._stream is not stream:
                 await self._skip_rest()
             while True:
@@ -60,7 +75,8 @@ class Receiver:
                     return self._take(), True
                 if self._link.core.held and not self._link.is_discarding and (piece := self._link.core.take_partial()):
                     self._stream = stream
-                    self._link.resume_reading()
+                    if self._link.is_held_back:
+                        self._link.resume_reading()
                     return piece, False
                 await self._wait()
         finally:
@@ -69,13 +85,6 @@ class Receiver:
     def is_current(self, stream: MessageStream) -> bool:
         """Whether the stream's message has begun, and neither ended nor been skipped."""
         return self._stream is stream
-
-    async def _take_turn(self) -> None:
-        """Let others have their turn when it is due."""
-        self._link.uninterrupted += 1
-        if self._link.uninterrupted >= MESSAGES_PER_TURN:
-            self._link.uninterrupted = 0
-            await checkpoint()
 
     async def _skip_rest(self) -> None:
         """Drop the rest of a message whose stream was left early."""
@@ -96,7 +105,8 @@ class Receiver:
 
     def _take(self) -> str | bytes:
         message = self._link.inbox.take()
-        self._link.resume_reading()
+        if self._link.is_held_back:
+            self._link.resume_reading()
         return message
 
 

@@ -32,18 +32,30 @@ class Sender:
         # Of the task that waits for room, or is within a fragmented message: others wait behind it, in order.
         self._turn = anyio.Lock()
 
+    def send_at_once(self, item: object, compress: bool | None) -> bool:
+        """Hand a whole message over if nothing needs to be waited for; say whether that was done."""
+        link = self._link
+        if (
+            not isinstance(item, str | bytes)
+            or link.uninterrupted >= MESSAGES_PER_TURN
+            or not link.has_room
+            or self._turn.locked()
+        ):
+            return False
+        link.uninterrupted += 1
+        link.check_sendable()
+        link.core.send_message(item, compress=compress)
+        link.flush()
+        return True
+
     async def send(self, item: Sendable | AsyncIterable[str] | AsyncIterable[bytes], compress: bool | None) -> None:
         """Send a message, or an iterable as the fragments of one; see `WebSocket.send`."""
-        if not isinstance(item, str | bytes):
-            if isinstance(item, AsyncIterable):
-                await self._send_fragments(item, compress)
-                return
-            item = _checked(item)
-        message = item
-        link = self._link
-        link.uninterrupted += 1
-        if link.uninterrupted >= MESSAGES_PER_TURN:
-            link.uninterrupted = 0
+        if isinstance(item, AsyncIterable):
+            await self._send_fragments(item, compress)
+            return
+        message = _checked(item)
+        if self._link.uninterrupted >= MESSAGES_PER_TURN:
+            self._link.uninterrupted = 0
             await checkpoint()
         if self._has_room:
             self._hand_over(message, compress)

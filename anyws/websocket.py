@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 from anyio.abc import ObjectStream
 from anyio.lowlevel import checkpoint
 
@@ -84,7 +85,8 @@ class WebSocket(ObjectStream[str | bytes]):
             ConnectionBroken: the peer has closed, or the connection is lost; an `anyio.BrokenResourceError`.
             TypeError: the message is of another type.
         """
-        await self._sender.send(item, compress)
+        if not self._sender.send_at_once(item, compress):
+            await self._sender.send(item, compress)
 
     def send_nowait(self, item: Sendable, *, compress: bool | None = None) -> None:
         """Send a message without waiting; from synchronous code too, in the thread of the event loop.
@@ -198,7 +200,18 @@ class WebSocket(ObjectStream[str | bytes]):
             ConnectionBroken: any other end; an `anyio.BrokenResourceError`.
             anyio.BusyResourceError: another task is receiving.
         """
-        return await self._receiver.receive()
+        message = self._receiver.take_at_once()
+        return await self._receiver.receive() if message is None else message
+
+    async def __anext__(self) -> str | bytes:
+        """Wait for the next message and return it, until a clean close."""
+        message = self._receiver.take_at_once()
+        if message is not None:
+            return message
+        try:
+            return await self._receiver.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
 
     def receive_stream(self) -> MessageStream:
         """Return the next message piece by piece, as it comes: an async iterator of `str` or of `bytes`.

@@ -42,7 +42,7 @@ class CallbackPump(SocketPump):
         """Begin."""
         super().start(tasks)
         self._is_stopped = False
-        if self._owner.wants_data:
+        if self._owner.may_read():
             self._register()
 
     def stop(self) -> None:
@@ -52,7 +52,7 @@ class CallbackPump(SocketPump):
 
     def resume(self) -> None:
         """There may be room again, or somebody who waits."""
-        if not self._is_registered and not self._is_stopped and self._owner.wants_data:
+        if not self._is_registered and not self._is_stopped and self._owner.may_read():
             self._owner.keepalive.heard = self.now()
             self._register()
 
@@ -61,7 +61,7 @@ class CallbackPump(SocketPump):
         self._loop.add_reader(self._socket, self._on_readable)
 
     def _on_readable(self) -> None:
-        if self._owner.wants_data:
+        if self._owner.may_read():
             self._read()
         else:
             self._unregister()

@@ -32,9 +32,8 @@ class Owner(Protocol):
     drained: Wakeup
     input_ended: bool
 
-    @property
-    def wants_data(self) -> bool:
-        """Whether to read on."""
+    def may_read(self) -> bool:
+        """Say whether to read on; if not, `Pump.resume` is called when that may have changed."""
         ...
 
     def feed(self, data: bytes) -> None:

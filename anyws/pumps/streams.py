@@ -47,7 +47,7 @@ class StreamPump(Pump):
     async def _read(self) -> None:
         owner = self._owner
         while not owner.input_ended:
-            if not owner.wants_data:
+            if not owner.may_read():
                 await self.wait_for_resume()
                 continue
             try:

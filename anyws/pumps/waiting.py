@@ -64,7 +64,7 @@ class WaitingPump(SocketPump):
 
     async def attend(self, deadline: float) -> None:
         """Wait for an alarm; read, if nobody else does."""
-        if not self._owner.wants_data:
+        if not self._owner.may_read():
             self._is_paused = True
             try:
                 await super().attend(deadline)
