@@ -143,6 +143,20 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Measure speed beside others: ``nox -s benchmarks -- [--loads LOAD ...]``, see docs/performance.md."""
+    session.install("-e", ".", "-r", "benchmarks/requirements.txt")
+    session.run("python", "-m", "benchmarks.speed", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Look for leaks with 10,000 connections, storms, 100,000 cycles, floods: half an hour, see docs/soak.md."""
+    session.install("-e", ".[demo,uvloop]")
+    session.run("python", "-m", "soak", *session.posargs)
+
+
+@nox.session
 def memory(session: nox.Session) -> None:
     """Measure memory beside others: ``nox -s memory -- [--connections N] [--rounds N] [NAME ...]``."""
     session.install("-e", ".", "-r", "benchmarks/requirements.txt")

@@ -7,6 +7,7 @@ without I/O is `anyws.protocol`.
 from ._version import __version__
 from .accepting import accept
 from .addresses import Address, SocketAddresses, get_address
+from .broadcasting import broadcast
 from .callback_client import client_connect
 from .callback_options import (
     ClientConnectOptions,
@@ -39,6 +40,7 @@ from .protocol.headers import Headers
 from .protocol.http11 import Request, Response
 from .protocol.keys import MAGIC_STRING as magic_string
 from .receiving import MessageStream
+from .sending import PreparedMessage
 from .servers import Server
 from .serving import open_server, serve
 from .sockets import Room, Socket
@@ -72,6 +74,7 @@ __all__ = [
     "MessageStream",
     "Opcode",
     "PerMessageDeflate",
+    "PreparedMessage",
     "ProtocolError",
     "Ready",
     "RemoteProtocolError",
@@ -89,6 +92,7 @@ __all__ = [
     "WebSocketError",
     "__version__",
     "accept",
+    "broadcast",
     "client_connect",
     "connect",
     "get_address",

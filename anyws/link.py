@@ -43,6 +43,9 @@ _PARTING_TIME = 0.05
 _FAILURE_GRACE = 0.5
 
 
+_MESSAGE = (str, bytes)
+
+
 class _Ending(enum.Enum):
     """Whether we said that we would send no more, and whether we still want what the peer sends."""
 
@@ -243,16 +246,17 @@ class Link:
     def may_read(self) -> bool:
         """Say whether to read on; if not, the pump is told when that may have changed."""
         core = self.core
-        self.is_held_back = not self._has_space or core.has_more or core.is_failing or self.input_ended
+        self.is_held_back = core.has_more or core.is_failing or self.input_ended or not self._has_space
         return not self.is_held_back
 
     @property
     def _has_space(self) -> bool:
-        if self.core.state is State.CLOSED or self._ending is _Ending.ALL_ENDED:
-            return True
-        if self.receiver_waits and not self.inbox:
-            return True
-        return self.inbox.size + self.core.held < self.inbox.limit
+        return (
+            self.inbox.size + self.core.held < self.inbox.limit
+            or (self.receiver_waits and not self.inbox)
+            or self.core.state is State.CLOSED
+            or self._ending is _Ending.ALL_ENDED
+        )
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the peer; also what came behind the head of the opening handshake."""
@@ -278,7 +282,7 @@ class Link:
 
     def _receive(self, data: bytes) -> None:
         for event in self.core.receive_data(data, enough=self.options.receive_buffer):
-            if isinstance(event, str | bytes):
+            if isinstance(event, _MESSAGE):
                 if self._ending is not _Ending.ALL_ENDED:
                     self.inbox.put(event)
             elif isinstance(event, Pong):

@@ -9,12 +9,38 @@ from anyio.lowlevel import checkpoint
 
 from .link import MESSAGES_PER_TURN, Link
 from .protocol.closing import CloseCode
-from .protocol.connection import State
-from .protocol.frames import Opcode
+from .protocol.connection import Role, State
+from .protocol.frames import Opcode, serialize_frame
 
-__all__ = ["Sendable", "Sender"]
+__all__ = ["PreparedMessage", "Sendable", "Sender"]
 
-Sendable = str | bytes | bytearray | memoryview
+
+class PreparedMessage:
+    """A message that is framed once, and sent to many: ``await websocket.send(prepared)``, or see `broadcast`.
+
+    A server sends it as it is, for its frames are not masked (RFC 6455, 5.1), and without compression unless
+    ``compress=True`` asks for it. A client masks it each time anew.
+
+    Args:
+        message: `str` as text, bytes as binary.
+
+    Attributes:
+        message: the message.
+        frame: its one frame, as a server sends it.
+
+    Raises:
+        TypeError: the message is of another type.
+    """
+
+    __slots__ = ("frame", "message")
+
+    def __init__(self, message: str | bytes | bytearray | memoryview) -> None:
+        self.message: str | bytes = _checked_message(message)
+        opcode = Opcode.TEXT if isinstance(self.message, str) else Opcode.BINARY
+        self.frame: bytes = serialize_frame(opcode, self.message)
+
+
+Sendable = str | bytes | bytearray | memoryview | PreparedMessage
 """A message to send: text, or binary."""
 
 _OPCODES = tuple(opcode for opcode in Opcode if opcode is not Opcode.CONTINUATION)
@@ -53,7 +79,7 @@ class Sender:
         if isinstance(item, AsyncIterable):
             await self._send_fragments(item, compress)
             return
-        message = _checked(item)
+        message = item if isinstance(item, PreparedMessage) else _checked_message(item)
         if self._link.uninterrupted >= MESSAGES_PER_TURN:
             self._link.uninterrupted = 0
             await checkpoint()
@@ -66,19 +92,24 @@ class Sender:
 
     def send_frames(self, item: Sendable, opcode: int | None, fragment_size: int | None, compress: bool | None) -> None:
         """Send a message or a control frame without waiting; see `WebSocket.send_frames`."""
-        message = _checked(item)
         kind = _checked_opcode(opcode)
+        if isinstance(item, PreparedMessage) and (kind is not None or fragment_size is not None):
+            item = item.message
+        message = item if isinstance(item, PreparedMessage) else _checked_message(item)
         if fragment_size is not None and fragment_size < 1:
             raise ValueError(f"fragment_size is {fragment_size}: expected at least 1, or None")
         link = self._link
         link.check_sendable()
         if kind is Opcode.CLOSE:
+            assert not isinstance(message, PreparedMessage)
             reason = message if isinstance(message, str) else message.decode()
             link.begin_close(CloseCode.NORMAL_CLOSURE, reason, discard=False)
             return
         if not link.has_room or link.core.sending_fragments:
             raise anyio.WouldBlock(f"send_buffer ({link.options.send_buffer} bytes) is full")
-        if kind is Opcode.PING or kind is Opcode.PONG:
+        if isinstance(message, PreparedMessage):
+            self._queue(message, compress)
+        elif kind is Opcode.PING or kind is Opcode.PONG:
             payload = message.encode() if isinstance(message, str) else message
             (link.core.send_ping if kind is Opcode.PING else link.core.send_pong)(payload)
         else:
@@ -102,10 +133,19 @@ class Sender:
             await self._link.drained.wait()
             self._link.check_sendable()
 
-    def _hand_over(self, message: str | bytes, compress: bool | None) -> None:
+    def _hand_over(self, message: str | bytes | PreparedMessage, compress: bool | None) -> None:
         self._link.check_sendable()
-        self._link.core.send_message(message, compress=compress)
+        self._queue(message, compress)
         self._link.flush()
+
+    def _queue(self, message: str | bytes | PreparedMessage, compress: bool | None) -> None:
+        core = self._link.core
+        if not isinstance(message, PreparedMessage):
+            core.send_message(message, compress=compress)
+        elif compress or core.role is Role.CLIENT:
+            core.send_message(message.message, compress=compress)
+        else:
+            core.send_prepared(message.frame)
 
     async def _send_fragments(
         self, fragments: AsyncIterable[str] | AsyncIterable[bytes], compress: bool | None
@@ -115,7 +155,7 @@ class Sender:
             try:
                 last: str | bytes | None = None
                 async for fragment in fragments:
-                    last = _checked(fragment)
+                    last = _checked_message(fragment)
                     await self._hand_over_fragment(last, fin=False, compress=compress)
                 if last is not None:
                     end = "" if isinstance(last, str) else b""
@@ -133,7 +173,7 @@ class Sender:
         self._link.flush()
 
 
-def _checked(message: object) -> str | bytes:
+def _checked_message(message: object) -> str | bytes:
     if isinstance(message, str | bytes):
         return message
     if isinstance(message, bytearray | memoryview):

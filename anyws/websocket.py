@@ -17,7 +17,7 @@ from .protocol.http11 import Request, Response
 from .receiving import MessageStream, Receiver
 from .sending import Sendable, Sender
 
-__all__ = ["WebSocket", "running"]
+__all__ = ["WebSocket", "link_of", "running"]
 
 
 class WebSocket(ObjectStream[str | bytes]):
@@ -243,6 +243,11 @@ class WebSocket(ObjectStream[str | bytes]):
         """The received reason, empty when there was none; None as long as `close_code` is."""
         close = self._link.core.close_received
         return close.reason if close is not None else None if self.close_code is None else ""
+
+
+def link_of(websocket: WebSocket) -> Link:
+    """Return the running connection of a WebSocket."""
+    return websocket._link  # pyright: ignore[reportPrivateUsage]
 
 
 @asynccontextmanager

@@ -57,6 +57,7 @@ ORDER = [
     "anyws.receiving",
     "anyws.beside",
     "anyws.websocket",
+    "anyws.broadcasting",
     "anyws.deadlines",
     "anyws.client",
     "anyws.admission",

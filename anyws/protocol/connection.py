@@ -319,6 +319,21 @@ class Connection:
             self._queue_data(fin | rsv | opcode, payload[start : start + size])
             opcode, rsv = Opcode.CONTINUATION, 0
 
+    def send_prepared(self, frame: bytes) -> None:
+        """Queue a whole message that `serialize_frame` has framed, without a mask: for servers.
+
+        Args:
+            frame: one frame; it goes past the extensions, so its reserved bits are not set.
+
+        Raises:
+            LocalProtocolError: a Close was queued or received, or a fragmented message is being sent.
+        """
+        self._check_open()
+        if self._sending_opcode is not None:
+            raise LocalProtocolError("a fragmented message is being sent (5.4)")
+        self._data.append(frame)
+        self.queued += len(frame)
+
     def send_fragment(self, data: str | bytes, *, fin: bool, compress: bool | None = None) -> None:
         """Queue the next fragment of a message; the first one begins it, and its type is the message's type.
 

@@ -159,7 +159,8 @@ class SocketPump(Pump):
             return
         core = self._owner.core
         try:
-            while buffers := core.buffers_to_send():
+            while core.has_data_to_send:
+                buffers = core.buffers_to_send()
                 rest = sum(map(len, buffers)) - self._stream.send_nowait(buffers)
                 if rest:
                     self.is_writing = True

@@ -46,8 +46,8 @@ class WaitingPump(SocketPump):
 
     def stop(self) -> None:
         """Read no more."""
-        self._is_stopped = True
         self.wake_receiver()
+        self._is_stopped = True
 
     def alarm(self) -> None:
         """Something has changed for the task that attends."""
@@ -109,7 +109,7 @@ class WaitingPump(SocketPump):
     def wake_receiver(self) -> None:
         """Let a task return that is in `wait_for_arrival`."""
         super().wake_receiver()
-        if self._receiver_reads:
+        if self._receiver_reads and not self._is_stopped:  # later the descriptor may be another's
             trio.lowlevel.notify_closing(self._descriptor)
 
 

@@ -14,6 +14,8 @@ from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if
 
 __all__ = ["SocketStream"]
 
+_GATHERS = hasattr(socket.socket, "sendmsg")  # not on Windows
+
 
 class SocketStream(AbstractSocketStream):
     """A connected socket as a byte stream. It owns the socket.
@@ -95,7 +97,9 @@ class SocketStream(AbstractSocketStream):
     def send_nowait(self, items: list[bytes]) -> int:
         """Write as many of the bytes as the peer takes now, in one go; return their number; raise as `send`."""
         try:
-            return self._socket.send(items[0]) if len(items) == 1 else self._socket.sendmsg(items)
+            if len(items) > 1 and _GATHERS:
+                return self._socket.sendmsg(items)
+            return self._socket.send(items[0] if len(items) == 1 else b"".join(items))
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:

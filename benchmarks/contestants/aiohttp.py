@@ -11,15 +11,22 @@ from .arguments import Arguments, announce, run_on_asyncio
 
 async def main(arguments: Arguments) -> None:
     """Serve on a free port of 127.0.0.1."""
+    everybody: set[web.WebSocketResponse] = set()
 
     async def echo(request: web.Request) -> web.WebSocketResponse:
-        websocket = web.WebSocketResponse(compress=arguments.compression == "default")
+        websocket = web.WebSocketResponse(
+            compress=arguments.compression == "default",
+            max_msg_size=4 * 1024 * 1024 if arguments.max_size is None else arguments.max_size,  # its default
+        )
         await websocket.prepare(request)
+        everybody.add(websocket)
         async for message in websocket:
-            if message.type is WSMsgType.TEXT:
-                await websocket.send_str(message.data)
-            elif message.type is WSMsgType.BINARY:
-                await websocket.send_bytes(message.data)
+            for each in tuple(everybody) if arguments.broadcast else (websocket,):
+                if message.type is WSMsgType.TEXT:
+                    await each.send_str(message.data)
+                elif message.type is WSMsgType.BINARY:
+                    await each.send_bytes(message.data)
+        everybody.discard(websocket)
         return websocket
 
     application = web.Application()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 
 import anyws
@@ -16,11 +18,30 @@ async def echo(websocket: anyws.WebSocket) -> None:
         await websocket.send(message)
 
 
+_everybody: set[anyws.WebSocket] = set()
+
+
+async def broadcast(websocket: anyws.WebSocket) -> None:
+    """Send every message to all connections."""
+    _everybody.add(websocket)
+    try:
+        async for message in websocket:
+            await anyws.broadcast(_everybody, message)
+    finally:
+        _everybody.discard(websocket)
+
+
 async def main(arguments: Arguments) -> None:
     """Serve on a free port of 127.0.0.1."""
     compression = PRESETS[name] if (name := arguments.compression) in PRESETS else None
+    options: dict[str, Any] = {} if arguments.max_size is None else {"max_message_size": arguments.max_size}
     async with anyws.open_server(
-        echo, "127.0.0.1", 0, compression=compression, ssl_context=arguments.ssl_context
+        broadcast if arguments.broadcast else echo,
+        "127.0.0.1",
+        0,
+        compression=compression,
+        ssl_context=arguments.ssl_context,
+        **options,
     ) as server:
         announce(server.addresses[0][1])
         await anyio.sleep_forever()

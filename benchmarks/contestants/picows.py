@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, ClassVar
 
 from .arguments import Arguments, announce, run_on_asyncio
 
@@ -22,6 +22,30 @@ class Echo(picows.WSListener):  # type: ignore[misc]
             transport.send(frame.msg_type, frame.get_payload_as_memoryview())
 
 
+class Broadcast(picows.WSListener):  # type: ignore[misc]
+    """Sends every message to all connections; picows has no function for it."""
+
+    everybody: ClassVar[set[Any]] = set()
+
+    def on_ws_connected(self, transport: Any) -> None:
+        """Take part."""
+        self.everybody.add(transport)
+
+    def on_ws_disconnected(self, transport: Any) -> None:
+        """Leave."""
+        self.everybody.discard(transport)
+
+    def on_ws_frame(self, transport: Any, frame: Any) -> None:
+        """Send a frame to all."""
+        if frame.msg_type == picows.WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code(), frame.get_close_message())
+            transport.disconnect()
+        else:
+            payload = frame.get_payload_as_bytes()
+            for each in self.everybody:
+                each.send(frame.msg_type, payload)
+
+
 async def echo(websocket: Any) -> None:
     """Send back every message."""
     async for message in websocket:
@@ -32,7 +56,9 @@ async def main(arguments: Arguments) -> None:
     """Serve on a free port of 127.0.0.1."""
     context = arguments.ssl_context
     if arguments.compression == "off":
-        server = await picows.ws_create_server(lambda _: Echo(), "127.0.0.1", 0, ssl=context)
+        listener = Broadcast if arguments.broadcast else Echo
+        limit = {} if arguments.max_size is None else {"max_frame_size": arguments.max_size}
+        server = await picows.ws_create_server(lambda _: listener(), "127.0.0.1", 0, ssl=context, **limit)
     else:
         serve = importlib.import_module("picows.websockets.asyncio.server").serve
         server = await serve(echo, "127.0.0.1", 0, compression="deflate", ssl=context)

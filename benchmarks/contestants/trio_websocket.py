@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import trio
-from trio_websocket import ConnectionClosed, WebSocketRequest, WebSocketServer, serve_websocket
+from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, WebSocketServer, serve_websocket
 
 from .arguments import Arguments, announce
 
@@ -18,10 +21,31 @@ async def echo(request: WebSocketRequest) -> None:
         pass
 
 
+_everybody: set[WebSocketConnection] = set()
+
+
+async def broadcast(request: WebSocketRequest) -> None:
+    """Send every message to all connections; trio-websocket has no function for it."""
+    websocket = await request.accept()
+    _everybody.add(websocket)
+    try:
+        while True:
+            message = await websocket.get_message()
+            for each in tuple(_everybody):
+                await each.send_message(message)
+    except ConnectionClosed:
+        pass
+    finally:
+        _everybody.discard(websocket)
+
+
 async def main(arguments: Arguments) -> None:
     """Serve on a free port of 127.0.0.1."""
     async with trio.open_nursery() as nursery:
-        server: WebSocketServer = await nursery.start(serve_websocket, echo, "127.0.0.1", 0, arguments.ssl_context)
+        limit: dict[str, Any] = {} if arguments.max_size is None else {"max_message_size": arguments.max_size}
+        handler = broadcast if arguments.broadcast else echo
+        serve = partial(serve_websocket, handler, "127.0.0.1", 0, arguments.ssl_context, **limit)
+        server: WebSocketServer = await nursery.start(serve)
         announce(server.port)
 
 

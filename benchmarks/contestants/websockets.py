@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, broadcast, serve
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
 from .arguments import Arguments, announce, run_on_asyncio
@@ -14,6 +14,19 @@ async def echo(websocket: ServerConnection) -> None:
     """Send back every message."""
     async for message in websocket:
         await websocket.send(message)
+
+
+_everybody: set[ServerConnection] = set()
+
+
+async def broadcasting(websocket: ServerConnection) -> None:
+    """Send every message to all connections."""
+    _everybody.add(websocket)
+    try:
+        async for message in websocket:
+            broadcast(_everybody, message)
+    finally:
+        _everybody.discard(websocket)
 
 
 def extensions(compression: str) -> Sequence[ServerPerMessageDeflateFactory] | None:
@@ -30,12 +43,13 @@ def extensions(compression: str) -> Sequence[ServerPerMessageDeflateFactory] | N
 async def main(arguments: Arguments) -> None:
     """Serve on a free port of 127.0.0.1."""
     async with serve(
-        echo,
+        broadcasting if arguments.broadcast else echo,
         "127.0.0.1",
         0,
         compression="deflate" if arguments.compression == "default" else None,
         extensions=extensions(arguments.compression),
         ssl=arguments.ssl_context,
+        max_size=2**20 if arguments.max_size is None else arguments.max_size,  # its default
     ) as server:
         announce(next(iter(server.sockets)).getsockname()[1])
         await server.serve_forever()

@@ -1,0 +1,25 @@
+"""aiohttp: ``ClientSession.ws_connect``."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from .driver import Run, gather, parse, run_on_asyncio
+
+
+async def main() -> None:
+    """Converse in one session."""
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        await Run(
+            options,
+            lambda: session.ws_connect(options.uri),
+            aiohttp.ClientWebSocketResponse.send_str if options.text else aiohttp.ClientWebSocketResponse.send_bytes,
+            aiohttp.ClientWebSocketResponse.receive,
+            gather,
+        )()
+
+
+if __name__ == "__main__":
+    options = parse("asyncio", "uvloop")
+    run_on_asyncio(main, options)

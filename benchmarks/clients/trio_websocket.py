@@ -1,0 +1,20 @@
+"""trio-websocket."""
+
+from __future__ import annotations
+
+import trio
+from trio_websocket import WebSocketConnection, open_websocket_url
+
+from .driver import Run, parse
+from .websockets_trio import together
+
+if __name__ == "__main__":
+    options = parse("trio")
+    run = Run(
+        options,
+        lambda: open_websocket_url(options.uri),
+        WebSocketConnection.send_message,
+        WebSocketConnection.get_message,
+        together,
+    )
+    trio.run(run)

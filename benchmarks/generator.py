@@ -1,0 +1,152 @@
+"""The load generator `load.c`: compiled on the spot, given frames, and started beside a server."""
+
+from __future__ import annotations
+
+import array
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cpu import Usage, usage
+
+__all__ = ["NoGenerator", "Outcome", "compiled", "frame", "generator", "request"]
+
+_TIME_LIMIT = 120  # seconds
+_MASKING_KEY = bytes.fromhex("37fa213d")  # RFC 6455, 5.7
+_TEXT, _BINARY, _FIN, _RSV1 = 1, 2, 0x80, 0x40
+
+
+class NoGenerator(Exception):
+    """There is no load generator, and why."""
+
+
+def compiled(name: str, cache: Path, *, tls: bool = False) -> Path:
+    """Compile a C file beside this one, once for each version of it; return the program.
+
+    Raises:
+        NoGenerator: there is no compiler, or nothing to link with.
+    """
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        raise NoGenerator("there is no C compiler")
+    source = Path(__file__).with_name(name)
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    program = cache / f"{source.stem}-{digest}{'-tls' if tls else ''}"
+    if not program.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        command = [compiler, "-O2", "-o", f"{program}.new", *(["-DWITH_TLS"] if tls else []), str(source)]
+        command += ["-lssl", "-lcrypto"] if tls else []
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            missing = "openssl/ssl.h" in done.stderr or "-lssl" in done.stderr
+            raise NoGenerator("there is no OpenSSL to compile with" if missing else done.stderr)
+        os.replace(f"{program}.new", program)
+    return program
+
+
+def frame(payload: str | bytes, *, compress: bool = False) -> bytes:
+    """Return a masked frame with a whole message; compressed, it needs no earlier one (RFC 7692, 7.2.1)."""
+    opcode = _TEXT if isinstance(payload, str) else _BINARY
+    data = payload.encode() if isinstance(payload, str) else payload
+    if compress:
+        compressor = zlib.compressobj(6, zlib.DEFLATED, -12)
+        data = (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    size = len(data)
+    key = int.from_bytes((_MASKING_KEY * (size // 4 + 1))[:size], "big")
+    masked = (int.from_bytes(data, "big") ^ key).to_bytes(size, "big")
+    if size < 126:
+        length = bytes([0x80 | size])
+    elif size < 65536:
+        length = b"\xfe" + size.to_bytes(2, "big")
+    else:
+        length = b"\xff" + size.to_bytes(8, "big")
+    return bytes([_FIN | (_RSV1 if compress else 0) | opcode]) + length + _MASKING_KEY + masked
+
+
+def request(*, compress: bool) -> bytes:
+    """Return an opening handshake."""
+    key = base64.b64encode(bytes(range(16)))
+    offer = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" if compress else b""
+    return (
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: " + key + b"\r\nSec-WebSocket-Version: 13\r\n" + offer + b"\r\n"
+    )
+
+
+def write_frames(path: Path, frames: Sequence[bytes], answers: Sequence[int]) -> None:
+    """Write the file FRAMES of `load.c`.
+
+    Args:
+        path: where to.
+        frames: what to send, in turn.
+        answers: the size of the payload that comes back for each; -1 if it is not known.
+    """
+    numbers = [len(frames)]
+    for each, answer in zip(frames, answers, strict=True):
+        numbers += [len(each), answer]
+    path.write_bytes(array.array("i", numbers).tobytes() + b"".join(frames))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the generator has seen.
+
+    Attributes:
+        messages: how many came back.
+        seconds: from the first that was sent to the last that came back.
+        latencies: the percentiles 50, 99 and 99.9, in microseconds.
+        generator: its own use of its core.
+    """
+
+    messages: int
+    seconds: float
+    latencies: tuple[float, float, float]
+    generator: Usage
+
+
+class Generator:
+    """A generator whose connections are open."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def run(self) -> Outcome:
+        """Let it work, to the end."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        before = usage(self._process.pid)
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        fields = self._process.stdout.readline().split()
+        if len(fields) != 5:
+            raise RuntimeError("the load generator has failed")
+        p50, p99, p999 = map(float, fields[2:])
+        return Outcome(
+            messages=int(fields[0]),
+            seconds=float(fields[1]),
+            latencies=(p50, p99, p999),
+            generator=usage(self._process.pid) - before,
+        )
+
+
+@contextmanager
+def generator(command: Sequence[str], core: int | None) -> Iterator[Generator]:
+    """Start a generator on a core, and open its connections; what it keeps open ends with the block."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            if core is not None:
+                os.sched_setaffinity(process.pid, {core})
+            if process.stdout.readline() != "ready\n":
+                raise RuntimeError("the load generator has not opened its connections")
+            yield Generator(process)
+            process.communicate(timeout=_TIME_LIMIT)
+        finally:
+            process.kill()

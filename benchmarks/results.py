@@ -1,0 +1,205 @@
+"""What was measured, as tables in Markdown, as JSON and as plots."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from anyws.protocol import speedups_in_use
+
+from .cpu import Usage
+from .generator import Outcome
+from .loads import Load
+from .servers import Contestant
+
+__all__ = ["Result", "Results", "number"]
+
+_LOOPS = ("asyncio", "uvloop", "trio")
+_VERSIONS = ("anyws", "picows", "aiohttp", "websockets", "trio-websocket", "anyio", "trio", "uvloop")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One measurement.
+
+    Attributes:
+        cpu: of the server for one message, in microseconds.
+        rate: messages per second.
+        p50: latency in microseconds, and p99 and p999 likewise.
+        server: the part of the time that the server could have run, 1 if its core was full.
+        stolen: the part of the time in which others had its core.
+        generator: the part of the time that the load generator could have run.
+    """
+
+    cpu: float
+    rate: float
+    p50: float
+    p99: float
+    p999: float
+    server: float
+    stolen: float
+    generator: float
+
+    @classmethod
+    def of(cls, outcome: Outcome, used: Usage) -> Result:
+        """Divide what was used by what was done."""
+        p50, p99, p999 = outcome.latencies
+        return cls(
+            cpu=used.running / outcome.messages * 1e6,
+            rate=outcome.messages / outcome.seconds,
+            p50=p50,
+            p99=p99,
+            p999=p999,
+            server=(used.running + used.waiting) / outcome.seconds,
+            stolen=used.waiting / outcome.seconds,
+            generator=(outcome.generator.running + outcome.generator.waiting) / outcome.seconds,
+        )
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return it by name with four digits, None for what was not measured."""
+        return {key: None if math.isnan(value) else float(f"{value:.4g}") for key, value in asdict(self).items()}
+
+    def line(self) -> str:
+        """Return it as one line for people."""
+        return (
+            f"{self.cpu:.2f} us CPU, {self.rate:,.0f}/s, {self.p50:.0f} {self.p99:.0f} {self.p999:.0f} us, "
+            f"server {self.server:.0%} ({self.stolen:.0%} stolen), generator {self.generator:.0%}"
+        )
+
+
+def number(value: float) -> str:
+    """Return a number with three digits, more or less; nothing for one that was not measured."""
+    if math.isnan(value):
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+class Results:
+    """All measurements of a run."""
+
+    def __init__(self) -> None:
+        self._runs: dict[tuple[str, Contestant], list[Result]] = {}
+        self._memory: dict[Contestant, float] = {}
+        self._skipped: dict[tuple[str, str], str] = {}
+
+    def read(self, file: Path) -> None:
+        """Take what an earlier run has written, if it has."""
+        if not file.exists():
+            return
+        found = json.loads(file.read_text())
+        for each in found["runs"]:
+            runs = [{key: math.nan if value is None else value for key, value in run.items()} for run in each["runs"]]
+            self._runs[each["load"], Contestant(each["contestant"], each["loop"])] = [Result(**run) for run in runs]
+        for each in found["memory"]:
+            self._memory[Contestant(each["contestant"], each["loop"])] = each["KiB"]
+        for each in found["skipped"]:
+            self._skipped[each["load"], each["who"]] = each["why"]
+
+    def forget(self, load: Load, contestant: Contestant) -> None:
+        """Drop what is measured again."""
+        self._runs.pop((load.name, contestant), None)
+        self._skipped.pop((load.name, f"{contestant.name} on {contestant.loop}"), None)
+
+    def add(self, load: Load, contestant: Contestant, result: Result) -> None:
+        """Keep a measurement."""
+        self._runs.setdefault((load.name, contestant), []).append(result)
+
+    def add_memory(self, contestant: Contestant, kibibytes: float) -> None:
+        """Keep what an idle connection took."""
+        self._memory[contestant] = kibibytes
+
+    def skip(self, load: str, who: str, why: str) -> None:
+        """Keep the reason why there is none."""
+        self._skipped[load, who] = why
+
+    def median(self, load: Load, contestant: Contestant) -> Result | None:
+        """Return the median of each figure; None if nothing was measured."""
+        runs = self._runs.get((load.name, contestant))
+        if not runs:
+            return None
+        values = [asdict(run) for run in runs]
+        return Result(**{key: median(value[key] for value in values) for key in values[0]})
+
+    def best_peer(self, load: Load, loop: str, contestants: Iterable[Contestant]) -> float | None:
+        """Return the CPU time of the best peer on the same loop."""
+        found = [self.median(load, each) for each in contestants if each.is_peer and each.loop == loop]
+        return min((each.cpu for each in found if each), default=None)
+
+    def tables(self, loads: Iterable[Load], contestants: Sequence[Contestant]) -> str:
+        """Return all tables in Markdown."""
+        loads = list(loads)
+        parts = [f"{versions()}; load average {os.getloadavg()[0]:.1f} at the end."]
+        parts += [
+            self._cpu_table(loop, loads, contestants) for loop in _LOOPS if any(c.loop == loop for c in contestants)
+        ]
+        parts.append(self._details(loads, contestants))
+        if self._skipped:
+            parts.append("Not measured:")
+            parts.append("\n".join(f"* {load}, {who}: {why}" for (load, who), why in self._skipped.items()))
+        return "\n\n".join(parts) + "\n"
+
+    def _cpu_table(self, loop: str, loads: Sequence[Load], contestants: Sequence[Contestant]) -> str:
+        rows = [each for each in contestants if each.loop == loop]
+        lines = [
+            f"CPU per message on {loop}, microseconds; in brackets the ratio to the best peer there:",
+            "",
+            f"| Load | {' | '.join(each.name for each in rows)} |",
+            f"|---|{'--:|' * len(rows)}",
+        ]
+        for load in loads:
+            best, cells = self.best_peer(load, loop, contestants), []
+            for each in rows:
+                result = self.median(load, each)
+                ratio = f" ({result.cpu / best:.2f})" if result and best and each.name.startswith("anyws") else ""
+                cells.append(number(result.cpu) + ratio if result else "")
+            if any(cells):
+                lines.append(f"| {load.title} | {' | '.join(cells)} |")
+        idle = [number(self._memory[each]) if each in self._memory else "" for each in rows]
+        if any(idle):
+            lines.append(f"| memory of an idle connection, KiB | {' | '.join(idle)} |")
+        return "\n".join(lines)
+
+    def _details(self, loads: Sequence[Load], contestants: Sequence[Contestant]) -> str:
+        lines = [
+            "| Load | Server | On | Messages/s | p50, us | p99, us | p99.9, us | Server | Stolen | Generator |",
+            "|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
+        ]
+        for load in loads:
+            for each in contestants:
+                if result := self.median(load, each):
+                    figures = " | ".join(map(number, (result.rate, result.p50, result.p99, result.p999)))
+                    shares = f"{result.server:.0%} | {result.stolen:.0%} | {result.generator:.0%}"
+                    lines.append(f"| {load.name} | {each.name} | {each.loop} | {figures} | {shares} |")
+        return "\n".join(lines)
+
+    def write(self, folder: Path, loads: Iterable[Load], contestants: Sequence[Contestant]) -> None:
+        """Write ``speed.json`` with every run, and ``speed.md``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        runs = [
+            {"load": load, "contestant": each.name, "loop": each.loop, "runs": [run.to_json() for run in found]}
+            for (load, each), found in self._runs.items()
+        ]
+        memory = [{"contestant": each.name, "loop": each.loop, "KiB": idle} for each, idle in self._memory.items()]
+        skipped = [{"load": load, "who": who, "why": why} for (load, who), why in self._skipped.items()]
+        found = {"versions": versions(), "runs": runs, "memory": memory, "skipped": skipped}
+        (folder / "speed.json").write_text(json.dumps(found).replace('{"load"', '\n{"load"') + "\n")
+        (folder / "speed.md").write_text(self.tables(loads, contestants))
+
+
+def versions() -> str:
+    """Return what was measured, in one line."""
+    found = []
+    for name in _VERSIONS:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            pass
+    extension = "anyws with its extension" if speedups_in_use else "anyws without its extension"
+    return ", ".join([*found, f"Python {platform.python_version()}; {extension}"])

@@ -1,0 +1,129 @@
+"""The contestants as processes: which there are, on what they run, and what each can do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from .loads import Load, Setting
+
+__all__ = ["CONTESTANTS", "ROOT", "Contestant", "Running", "environment_of", "module_of", "started"]
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A server.
+
+    Attributes:
+        name: the distribution; ``anyws-pure`` is anyws without its extension, ``bare-`` has no WebSocket at all.
+        loop: asyncio, uvloop or trio.
+    """
+
+    name: str
+    loop: str
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it echoes bytes only."""
+        return self.name.startswith("bare-")
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether anyws is compared with it."""
+        return not self.is_bare and not self.name.startswith("anyws")
+
+    def why_not(self, load: Load) -> str:
+        """Say why it cannot take a load; empty if it can."""
+        if self.is_bare and (load.mode != "echo" or load.setting.compression):
+            return "no WebSocket"
+        if load.setting.compression and self.name == "trio-websocket":
+            return "it cannot compress"
+        return ""
+
+    def command(self, setting: Setting, certificates: Path) -> list[str]:
+        """Return the command line."""
+        command = [sys.executable, "-m", f"benchmarks.contestants.{module_of(self)}", "--loop", self.loop]
+        if setting.compression:
+            command += ["--compression", "default"]
+        if setting.tls:
+            command += ["--tls", str(certificates / "certificate.pem"), str(certificates / "key.pem")]
+        if setting.max_size is not None:
+            command += ["--max-size", str(setting.max_size)]
+        if setting.broadcast:
+            command += ["--broadcast"]
+        return command
+
+
+CONTESTANTS = [
+    Contestant(name, loop)
+    for name, loops in {
+        "bare-asyncio": ("asyncio", "uvloop"),
+        "bare-anyio": ("asyncio", "uvloop", "trio"),
+        "bare-trio": ("trio",),
+        "anyws": ("asyncio", "uvloop", "trio"),
+        "anyws-pure": ("asyncio", "uvloop", "trio"),
+        "picows": ("asyncio", "uvloop"),
+        "aiohttp": ("asyncio", "uvloop"),
+        "websockets": ("asyncio", "uvloop", "trio"),
+        "trio-websocket": ("trio",),
+    }.items()
+    for loop in loops
+]
+
+
+def module_of(contestant: Contestant) -> str:
+    """Return the name of its module, among the servers as among the clients."""
+    if (contestant.name, contestant.loop) == ("websockets", "trio"):
+        return "websockets_trio"
+    return contestant.name.removesuffix("-pure").replace("-", "_")
+
+
+def environment_of(contestant: Contestant) -> dict[str, str]:
+    """Return the environment of its process."""
+    environment = {key: value for key, value in os.environ.items() if key != "ANYWS_NO_EXTENSION"}
+    return environment | ({"ANYWS_NO_EXTENSION": "1"} if contestant.name == "anyws-pure" else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that listens: its process and its port."""
+
+    pid: int
+    port: int
+
+
+@contextmanager
+def started(
+    contestant: Contestant, setting: Setting, certificates: Path, core: int | None, log: IO[bytes]
+) -> Iterator[Running]:
+    """Start a server on a core; it ends with the block.
+
+    Args:
+        contestant: which one.
+        setting: what it is told.
+        certificates: the folder with its certificate.
+        core: where it runs; None for anywhere.
+        log: what it says beside its port goes there.
+    """
+    command = contestant.command(setting, certificates)
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment_of(contestant), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+    ) as process:
+        assert process.stdout is not None
+        try:
+            if core is not None:
+                os.sched_setaffinity(process.pid, {core})
+            said = process.stdout.readline().split()
+            if said[:3] != [b"listening", b"on", b"port"]:
+                raise RuntimeError(f"{contestant} does not listen")
+            yield Running(process.pid, int(said[3]))
+        finally:
+            process.kill()

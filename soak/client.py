@@ -1,0 +1,196 @@
+"""Clients that cost next to nothing: plain sockets, one selector for all of them."""
+
+from __future__ import annotations
+
+import errno
+import selectors
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterable
+
+from anyws.protocol import Opcode, serialize_frame
+
+from .state import Failed
+
+__all__ = ["REQUEST", "Client", "Crowd"]
+
+REQUEST = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)  # the key of RFC 6455, 1.3
+_ACCEPT = b"\r\nsec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"
+_SOURCES = 200  # addresses, so that there are ports enough
+_MASKING_KEY = b"\x37\xfa\x21\x3d"
+_FIN = 0x80
+_RESET = struct.pack("ii", 1, 0)  # linger for 0 seconds: close() resets the connection
+
+
+class Client:
+    """One connection, from one of 200 addresses.
+
+    Args:
+        number: a number of its own.
+        port: the server's, on 127.0.0.1.
+        greeting: what to send first.
+
+    Attributes:
+        status: of the response, 0 before there is one.
+        is_gone: whether the connection has ended, by either side.
+        echoes: how many messages have come back.
+    """
+
+    def __init__(self, number: int, port: int, greeting: bytes = REQUEST) -> None:
+        self.number = number
+        self.greeting = greeting
+        self.status = 0
+        self.is_gone = False
+        self.echoes = 0
+        self._awaited: bytes | None = None
+        self._received = bytearray()
+        self.socket = socket.socket()
+        self.socket.setblocking(False)
+        self.socket.bind((f"127.0.0.{2 + number % _SOURCES}", 0))
+        if (error := self.socket.connect_ex(("127.0.0.1", port))) not in (0, errno.EINPROGRESS):
+            raise OSError(error, "cannot connect")
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an echo is still to come."""
+        return self._awaited is not None
+
+    def greeted(self) -> None:
+        """Do what comes after the greeting: nothing."""
+
+    def send(self, message: bytes) -> None:
+        """Send a message, the echo of which must come back."""
+        self._awaited = message
+        self._send_frame(Opcode.BINARY, message)
+
+    def send_close(self) -> None:
+        """Begin the closing handshake."""
+        self._send_frame(Opcode.CLOSE, b"\x03\xe8")
+
+    def reset(self) -> None:
+        """End the connection with a reset."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.leave()
+
+    def leave(self) -> None:
+        """End TCP, without a Close."""
+        self.is_gone = True
+        self.socket.close()
+
+    def receive(self) -> None:
+        """Take what has come.
+
+        Raises:
+            Failed: it is not what must come.
+        """
+        try:
+            data = self.socket.recv(65536)
+        except ConnectionError:
+            data = b""
+        if not data:
+            self.leave()
+            return
+        self._received += data
+        if not self.status:
+            self._receive_head()
+        if self.status == 101:
+            self._receive_frames()
+
+    def _send_frame(self, opcode: Opcode, payload: bytes) -> None:
+        data = serialize_frame(opcode, payload, masking_key=_MASKING_KEY)
+        try:
+            count = self.socket.send(data)
+        except ConnectionError:
+            self.leave()
+            return
+        if count < len(data):
+            raise Failed(f"client {self.number}: the server takes no more")
+
+    def _receive_head(self) -> None:
+        head, end, rest = self._received.partition(b"\r\n\r\n")
+        if end:
+            self.status = int(head.split(b" ")[1])
+            if self.status == 101 and _ACCEPT not in (head + end).lower():
+                raise Failed(f"client {self.number}: {bytes(head)!r}")
+            self._received = rest
+
+    def _receive_frames(self) -> None:
+        while len(self._received) >= 2:
+            length, start = self._received[1], 2
+            if length == 126:
+                length, start = int.from_bytes(self._received[2:4], "big"), 4
+            if len(self._received) < start + length:
+                return
+            first, payload = self._received[0], bytes(self._received[start : start + length])
+            del self._received[: start + length]
+            self._receive_frame(first, payload)
+
+    def _receive_frame(self, first: int, payload: bytes) -> None:
+        if first == _FIN | Opcode.PING:
+            self._send_frame(Opcode.PONG, payload)
+        elif first == _FIN | Opcode.BINARY and payload == self._awaited:
+            self._awaited = None
+            self.echoes += 1
+        elif first != _FIN | Opcode.CLOSE or payload != b"\x03\xe8":
+            raise Failed(f"client {self.number}: unexpected frame {first:#x}, {payload[:100]!r}")
+
+
+class Crowd:
+    """Clients in one selector."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def close(self) -> None:
+        """End the selector; the clients have gone before."""
+        self._selector.close()
+
+    def add(self, client: Client) -> None:
+        """Let a client send its greeting as soon as it is connected."""
+        self._selector.register(client.socket, selectors.EVENT_WRITE, client)
+
+    def turn(self, patience: float) -> None:
+        """Serve the clients that have something to do.
+
+        Args:
+            patience: how long to wait for one, in seconds.
+        """
+        for key, events in self._selector.select(patience):
+            client: Client = key.data
+            if events & selectors.EVENT_WRITE:
+                self._greet(client)
+            elif not client.is_gone:
+                client.receive()
+            if client.is_gone:
+                self._selector.unregister(key.fileobj)
+
+    def wait(self, clients: Iterable[Client], is_done: Callable[[Client], bool], *, limit: float) -> None:
+        """Wait until something holds of all the clients.
+
+        Args:
+            clients: whom to look at.
+            is_done: what must hold.
+            limit: how long to wait, in seconds.
+
+        Raises:
+            Failed: it took longer.
+        """
+        end = time.monotonic() + limit
+        while late := [client for client in clients if not is_done(client)]:
+            if time.monotonic() > end:
+                raise Failed(f"{len(late)} clients still wait after {limit:g} s, the first of status {late[0].status}")
+            clients = late
+            self.turn(0.05)
+
+    def _greet(self, client: Client) -> None:
+        try:
+            client.socket.send(client.greeting)
+        except ConnectionError:
+            client.leave()
+            return
+        self._selector.modify(client.socket, selectors.EVENT_READ, client)
+        client.greeted()

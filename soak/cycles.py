@@ -1,0 +1,258 @@
+"""Connect and close, in every way of closing: nothing grows."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+
+import anyio
+from anyio.abc import SocketAttribute
+from anyio.lowlevel import checkpoint
+
+import anyws
+
+from .state import Failed, check_flat, check_gone, settled, steady
+
+__all__ = ["WAYS", "run"]
+
+_WORKERS = 8
+_SAMPLES = 20
+_STRAY = 2048  # KiB by which memory may grow: Python takes it in arenas of 1 MiB
+_SOURCES = 100  # addresses to connect from, so that there are ports enough
+_HANDSHAKE_STEPS = 24  # a handshake suspends fewer times
+
+_Connecting = AbstractAsyncContextManager[anyws.WebSocket]
+
+
+class _Mishap(Exception):
+    """What a block raises that fails."""
+
+
+def _set_reset(websocket: anyws.WebSocket) -> None:
+    """Let the connection end with a reset when its socket is closed."""
+    raw = websocket.extra(SocketAttribute.raw_socket)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+async def handle(websocket: anyws.WebSocket) -> None:
+    """Echo, or end the connection as the message says."""
+    async for message in websocket:
+        match message:
+            case "return":
+                return
+            case "close":
+                await websocket.aclose(4000, "as you wish")
+            case "raise":
+                raise _Mishap
+            case "cut":
+                await anyio.aclose_forcefully(websocket)
+            case "end":
+                websocket.extra(SocketAttribute.raw_socket).shutdown(socket.SHUT_WR)
+            case "reset":
+                _set_reset(websocket)
+                await anyio.aclose_forcefully(websocket)
+            case _:
+                await websocket.send(message)
+
+
+async def _exchange(websocket: anyws.WebSocket) -> None:
+    await websocket.send("hello")
+    if await websocket.receive() != "hello":
+        raise Failed("a wrong echo")
+
+
+# -- the ways ----------------------------------------------------------------------------------------------------------
+
+
+async def _client_closes(connecting: _Connecting, number: int) -> None:
+    async with connecting as websocket:
+        await _exchange(websocket)
+
+
+async def _client_does_nothing(connecting: _Connecting, number: int) -> None:
+    async with connecting:
+        pass
+
+
+async def _client_raises(connecting: _Connecting, number: int) -> None:
+    try:
+        async with connecting as websocket:
+            await _exchange(websocket)
+            raise _Mishap
+    except _Mishap:
+        pass
+
+
+async def _client_is_cancelled(connecting: _Connecting, number: int) -> None:
+    with anyio.CancelScope() as scope:
+        async with connecting as websocket:
+            await _exchange(websocket)
+            scope.cancel()
+            await websocket.receive()
+
+
+async def _client_is_cancelled_early(connecting: _Connecting, number: int) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_client_does_nothing, connecting, number)
+        for _ in range(number % _HANDSHAKE_STEPS):
+            await checkpoint()
+        tasks.cancel_scope.cancel()
+
+
+async def _client_ends_tcp(connecting: _Connecting, number: int) -> None:
+    async with connecting as websocket:
+        await _exchange(websocket)
+        websocket.extra(SocketAttribute.raw_socket).shutdown(socket.SHUT_WR)
+        await _expect(websocket, 1006)
+
+
+async def _client_resets(connecting: _Connecting, number: int) -> None:
+    async with connecting as websocket:
+        await _exchange(websocket)
+        _set_reset(websocket)
+        await anyio.aclose_forcefully(websocket)
+
+
+def _server_ends(how: str, *codes: int) -> Callable[[_Connecting, int], Awaitable[None]]:
+    async def ask(connecting: _Connecting, number: int) -> None:
+        async with connecting as websocket:
+            await _exchange(websocket)
+            await websocket.send(how)
+            await _expect(websocket, *codes)
+
+    return ask
+
+
+async def _client_is_refused(connecting: _Connecting, number: int) -> None:
+    try:
+        async with connecting:
+            raise Failed("a connection that must be refused")
+    except anyws.HandshakeError:
+        pass
+
+
+async def _expect(websocket: anyws.WebSocket, *codes: int) -> None:
+    try:
+        await websocket.receive()
+    except anyws.ConnectionClosed as exc:
+        if exc.code not in codes:
+            raise Failed(f"closed with {exc.code}, not {codes}") from exc
+    else:
+        raise Failed("a message where the connection must end")
+
+
+WAYS: dict[str, Callable[[_Connecting, int], Awaitable[None]]] = {
+    "the client closes": _client_closes,
+    "the client closes at once": _client_does_nothing,
+    "the client's block raises": _client_raises,
+    "the client's block is cancelled": _client_is_cancelled,
+    "the client is cancelled in the opening handshake": _client_is_cancelled_early,
+    "the client ends TCP": _client_ends_tcp,
+    "the client resets": _client_resets,
+    "the handler returns": _server_ends("return", 1000),
+    "the handler closes": _server_ends("close", 4000),
+    "the handler raises": _server_ends("raise", 1011),
+    "the handler cuts": _server_ends("cut", 1000),
+    "the server ends TCP": _server_ends("end", 1006),
+    "the server resets": _server_ends("reset", 1000, 1006),  # the Close may overtake the reset
+    "the server refuses": _client_is_refused,
+}
+
+
+# -- the run -----------------------------------------------------------------------------------------------------------
+
+
+async def run(cycles: int) -> dict[str, str]:
+    """Connect and close, eight at a time, client and server in one process.
+
+    Args:
+        cycles: how many, of all ways together.
+
+    Returns:
+        The figures, by name.
+
+    Raises:
+        Failed: memory grows by more than 2 MiB after the first quarter; descriptors, tasks or objects are left; or a
+            connection ends in another way than it must.
+    """
+    batch = max(cycles // _SAMPLES, 2 * len(WAYS))
+    begin, done = time.perf_counter(), 0
+    with _complaints() as complaints:
+        async with anyws.open_server(handle, "127.0.0.1", on_request=_refuse) as server:
+            uri = "ws://{}:{}".format(*server.addresses[0])
+            await _cycle(uri, range(batch))
+            first = await steady()
+            steps, states = [0.0], [first]
+            while done < cycles:
+                await _cycle(uri, range(done, min(done + batch, cycles)))
+                done = min(done + batch, cycles)
+                steps.append(done)
+                states.append(await settled(first))
+                check_gone(first, states[-1])
+                print(f"{done}: {states[-1]}", file=sys.stderr, flush=True)
+        if complaints:
+            raise Failed(f"logged: {complaints[:10]}")
+    took = time.perf_counter() - begin
+    warm = len(states) // 4
+    growth = check_flat(steps[warm:], [state.memory for state in states[warm:]], bound=_STRAY)
+    last = states[-1]
+    return {
+        "cycles": f"{cycles} in {len(WAYS)} ways, after {batch} to warm up; {took:.0f} s",
+        "memory": f"{first.memory} KiB first, {states[warm].memory} after a quarter, {last.memory} last",
+        "growth": f"{growth:.0f} KiB in the last three quarters",
+        "descriptors": f"{first.descriptors} first, {last.descriptors} last",
+        "tasks": f"{first.tasks} first, {last.tasks} last",
+        "objects": f"{first.objects} first, {last.objects} last",
+    }
+
+
+async def _cycle(uri: str, numbers: range) -> None:
+    """Make the cycles of these numbers, some at a time."""
+    ways = list(WAYS.items())
+
+    async def work(worker: int) -> None:
+        for number in numbers[worker::_WORKERS]:
+            name, way = ways[number % len(ways)]
+            path = "/refuse" if way is _client_is_refused else "/"
+            source = f"127.0.0.{2 + number % _SOURCES}"
+            try:
+                await way(anyws.connect(uri + path, local_host=source, max_connecting=None), number // len(ways))
+            except Exception as exc:
+                failures.append(f"{name}: {exc!r}")
+
+    failures: list[str] = []
+    async with anyio.create_task_group() as tasks:
+        for worker in range(_WORKERS):
+            tasks.start_soon(work, worker)
+    if failures:
+        raise Failed(f"{len(failures)} cycles: {failures[:10]}")
+
+
+def _refuse(request: anyws.Request) -> anyws.Response | None:
+    return anyws.Response(403) if request.target == "/refuse" else None
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what is logged as a warning or worse, besides the failures that were asked for."""
+    found: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info is None or not isinstance(record.exc_info[1], _Mishap):
+                found.append(self.format(record))
+
+    logger, handler = logging.getLogger("anyws"), Collect(logging.WARNING)
+    propagate = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate

@@ -1,0 +1,114 @@
+"""Both sides send large messages as fast as they can, and receive slowly: memory stays bounded."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+import anyio
+
+import anyws
+
+from .state import Failed, check_gone, memory, settled, steady
+
+__all__ = ["run"]
+
+_SIZE = 1024 * 1024  # bytes of a message: the largest that is taken by default
+_PAUSE = 0.05  # seconds between two messages that one side takes
+_BOUND = 16 * 1024  # KiB for each connection, both sides together: 8 messages for each direction
+_CLOSING = 1  # seconds that a server may wait for a client that has vanished
+_SAMPLING = 0.05  # seconds
+_FILLER = os.urandom(_SIZE - 8)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What all connections together have received."""
+
+    messages: int = 0
+    faults: int = 0
+
+
+async def _flood(websocket: anyws.WebSocket, tally: _Tally) -> None:
+    """Send and receive, until the connection ends."""
+
+    async def send() -> None:
+        number = 0
+        while True:
+            await websocket.send(number.to_bytes(8, "big") + _FILLER)
+            number += 1
+
+    async def receive() -> None:
+        number = 0
+        async for message in websocket:
+            tally.faults += message != number.to_bytes(8, "big") + _FILLER
+            tally.messages += 1
+            number += 1
+            await anyio.sleep(_PAUSE)
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            tasks.start_soon(receive)
+    except* anyws.ConnectionClosed:
+        pass
+
+
+async def run(connections: int, seconds: float) -> dict[str, str]:
+    """Flood, client and server in one process.
+
+    Args:
+        connections: how many.
+        seconds: for how long.
+
+    Returns:
+        The figures, by name.
+
+    Raises:
+        Failed: memory grows beyond 16 MiB for each connection, a message is wrong or lost, no message comes, or
+            something is left at the end.
+    """
+    tally = _Tally()
+
+    async def handle(websocket: anyws.WebSocket) -> None:
+        await _flood(websocket, tally)
+
+    async def connect(uri: str) -> None:
+        async with anyws.connect(uri, max_connecting=None) as websocket:
+            await _flood(websocket, tally)
+
+    async def flood(uri: str, seconds: float) -> int:
+        most, end = 0, time.monotonic() + seconds
+        async with anyio.create_task_group() as tasks:
+            for _ in range(connections):
+                tasks.start_soon(connect, uri)
+            while time.monotonic() < end:
+                await anyio.sleep(_SAMPLING)
+                most = max(most, memory())
+            tasks.cancel_scope.cancel()
+        return most
+
+    async with anyws.open_server(handle, "127.0.0.1", close_timeout=_CLOSING) as server:
+        uri = "ws://{}:{}".format(*server.addresses[0])
+        await flood(uri, min(seconds / 10, 1))
+        await anyio.sleep(_CLOSING)
+        before = await steady()
+        tally.messages = 0
+        most = await flood(uri, seconds)
+        after = await settled(before)
+    growth = most - before.memory
+    if growth > _BOUND * connections:
+        raise Failed(f"memory grew by {growth} KiB with {connections} connections")
+    if tally.faults or not tally.messages:
+        raise Failed(f"{tally.messages} messages, {tally.faults} wrong ones")
+    check_gone(before, after)
+    return {
+        "connections": f"{connections}, {seconds:g} s",
+        "messages": f"{tally.messages} of 1 MiB, {tally.messages / seconds / connections / 2:.1f}/s on each side",
+        "memory": f"{before.memory} KiB before, {most} at most, {after.memory} after; "
+        f"{growth / connections:.0f} KiB for each connection, both sides together",
+        "descriptors": f"{before.descriptors} before, {after.descriptors} after",
+        "tasks": f"{before.tasks} before, {after.tasks} after",
+        "objects": f"{before.objects} before, {after.objects} after",
+    }

@@ -1,0 +1,90 @@
+"""The server's process, as the run sees it."""
+
+from __future__ import annotations
+
+import json
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import state
+from .state import Failed, State, has_gone
+
+__all__ = ["ROOT", "ServerProcess", "serving"]
+
+ROOT = Path(__file__).parent.parent
+_STOPPING = 30.0
+
+
+class ServerProcess(subprocess.Popen[str]):
+    """`soak.server` in a process of its own."""
+
+    def state(self, meanwhile: Callable[[], object] | None = None) -> State:
+        """Ask the server what it holds.
+
+        Args:
+            meanwhile: what to do, again and again, until it answers.
+        """
+        assert self.stdout is not None
+        self.send_signal(signal.SIGUSR2)
+        while meanwhile is not None and not select.select([self.stdout], [], [], 0)[0]:
+            meanwhile()
+        return State(**json.loads(self.read_line()))
+
+    def settled(self, before: State) -> State:
+        """Wait until all has gone that has come, half a minute at most."""
+        end = time.monotonic() + state.SETTLING
+        while not has_gone(before, now := self.state()) and time.monotonic() < end:
+            time.sleep(0.05)
+        return now
+
+    def finish(self) -> None:
+        """Stop the server.
+
+        Raises:
+            Failed: it did not stop with status 0, or it has complained about something.
+        """
+        self.terminate()
+        _, complaints = self.communicate(timeout=_STOPPING)
+        if self.returncode or complaints:
+            raise Failed(f"the server ended with status {self.returncode}: {complaints[-4000:]}")
+
+    def read_line(self) -> str:
+        """Return the next line that the server prints.
+
+        Raises:
+            Failed: it has ended.
+        """
+        assert self.stdout is not None
+        line = self.stdout.readline()
+        if not line:
+            _, complaints = self.communicate(timeout=_STOPPING)
+            raise Failed(f"the server ended with status {self.returncode}: {complaints[-4000:]}")
+        return line
+
+
+@contextmanager
+def serving(backend: str, *, max_connections: int | None = None) -> Iterator[tuple[ServerProcess, int]]:
+    """Run the server beside a block, and stop it.
+
+    Args:
+        backend: the event loop.
+        max_connections: of the server.
+
+    Returns:
+        The process, and the port where it listens.
+    """
+    command = [sys.executable, "-m", "soak.server", "--backend", backend]
+    if max_connections is not None:
+        command += ["--max-connections", str(max_connections)]
+    with ServerProcess(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, int(process.read_line())
+            process.finish()
+        finally:
+            process.kill()

@@ -1,0 +1,47 @@
+"""The server of a run: ``python -m soak.server`` prints its port, then its state at each SIGUSR2, until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import json
+import signal
+
+import anyio
+
+import anyws
+from anyws.cli.backends import BACKENDS, run
+
+from .state import State
+
+__all__ = ["echo"]
+
+_BACKLOG = 4096  # a storm shall reach the server, not wait for the kernel to try again after a second
+
+
+async def echo(websocket: anyws.WebSocket) -> None:
+    """Send back every message."""
+    async for message in websocket:
+        await websocket.send(message)
+
+
+async def main(max_connections: int | None) -> None:
+    """Serve on a free port of 127.0.0.1."""
+    with anyio.open_signal_receiver(signal.SIGUSR2, signal.SIGTERM) as signals:
+        async with anyws.open_server(
+            echo, "127.0.0.1", backlog=_BACKLOG, max_connections=max_connections, max_handshakes=None
+        ) as server:
+            print(server.addresses[0][1], flush=True)
+            async for number in signals:
+                if number == signal.SIGTERM:
+                    break
+                print(json.dumps(dataclasses.asdict(State.now())), flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="The server of a run.")
+    parser.add_argument("--backend", choices=BACKENDS, default="asyncio")
+    parser.add_argument("--max-connections", type=int)
+    options = parser.parse_args()
+    run(options.backend, functools.partial(main, options.max_connections))
