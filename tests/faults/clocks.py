@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import random
 import selectors
 from collections.abc import Awaitable, Callable
@@ -100,6 +101,6 @@ def run(
 
 def _seed_trio(seed: int) -> None:
     """Let trio's order of tasks come from a seed; it has no public way, and Hypothesis uses this one."""
-    scheduler: Any = trio._core._run  # type: ignore[attr-defined]
+    scheduler: Any = importlib.import_module("trio._core._run")
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
     scheduler._r = random.Random(seed)
