@@ -78,15 +78,15 @@ class Link:
         """Something has changed for the one task that receives."""
         self.drained: Wakeup = self._pump.new_wakeup()
         """Something has changed for the one task that waits for room to send."""
-        self.uninterrupted = 0
+        self.uninterrupted: int = 0
         """Messages received and sent since the event loop had its turn; at `MESSAGES_PER_TURN` it is due."""
         self.ended: anyio.Event = anyio.Event()
         """The stream is closed."""
-        self.receiver_waits = False
+        self.receiver_waits: bool = False
         """Whether a task waits for a message: it has taken all before, and one larger than the inbox may come."""
-        self.is_held_back = False
+        self.is_held_back: bool = False
         """Whether `resume_reading` is to be called when a message has been taken."""
-        self.input_ended = False
+        self.input_ended: bool = False
         """Nothing more is to be read: the peer has ended, or it is on us to end."""
         self._ending = _Ending.NOT_YET
         self._detail = ""  # why the connection broke, where neither the network nor the core says so

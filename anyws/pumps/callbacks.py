@@ -20,11 +20,10 @@ class CallbackPump(SocketPump):
 
     def __init__(self, owner: Owner, stream: SocketStream, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        super().__init__(owner, stream)
+        super().__init__(owner, stream, loop.time)
         self._socket = stream.extra(SocketAttribute.raw_socket)
         self._is_registered = False
         self._is_stopped = True
-        self.now = loop.time  # type: ignore[method-assign]
 
     @staticmethod
     def is_possible(loop: asyncio.AbstractEventLoop) -> bool:

@@ -52,22 +52,24 @@ class Owner(Protocol):
 class Pump(ABC):
     """Feeds a link with what comes, and writes what its core has queued."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, now: Callable[[], float] = anyio.current_time) -> None:
         self._owner = owner
         self._alarm = self.new_wakeup()
         self._resumed = self.new_wakeup()
         self._written = self.new_wakeup()
         self._is_paused = False
-        self.is_writing = False
-        """Whether a write waits for the peer."""
-
-    def now(self) -> float:
+        self._is_writing = False
+        self.now: Callable[[], float] = now
         """The time of the event loop, in seconds."""
-        return anyio.current_time()
 
     def new_wakeup(self) -> Wakeup:
         """Return the cheapest signal on this event loop."""
         return Wakeup()
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a write waits for the peer."""
+        return self._is_writing
 
     @abstractmethod
     def start(self, tasks: TaskGroup) -> None:
@@ -88,7 +90,7 @@ class Pump(ABC):
     async def write_all(self) -> None:
         """Wait until all is written that the core has queued, or cannot be."""
         self.flush()
-        while self.is_writing:
+        while self._is_writing:
             await self._written.wait()
 
     async def attend(self, deadline: float) -> None:
@@ -137,8 +139,8 @@ class Pump(ABC):
 class SocketPump(Pump):
     """A pump that writes to a socket at once; what a peer does not take yet is left to a task."""
 
-    def __init__(self, owner: Owner, stream: SocketStream) -> None:
-        super().__init__(owner)
+    def __init__(self, owner: Owner, stream: SocketStream, now: Callable[[], float]) -> None:
+        super().__init__(owner, now)
         self._stream = stream
         self._tasks: TaskGroup | None = None
         self._is_lost = False
@@ -155,7 +157,7 @@ class SocketPump(Pump):
 
     def flush(self) -> None:
         """Write what the core has queued, as much as the peer takes."""
-        if self.is_writing or self._is_lost or self._tasks is None:
+        if self._is_writing or self._is_lost or self._tasks is None:
             return
         core = self._owner.core
         try:
@@ -163,7 +165,7 @@ class SocketPump(Pump):
                 buffers = core.buffers_to_send()
                 rest = sum(map(len, buffers)) - self._stream.send_nowait(buffers)
                 if rest:
-                    self.is_writing = True
+                    self._is_writing = True
                     self._tasks.start_soon(self._write, b"".join(buffers)[-rest:])
                     break
         except STREAM_ERRORS as exc:
@@ -188,12 +190,12 @@ class SocketPump(Pump):
         try:
             await self._send(self._stream, rest)
         except STREAM_ERRORS as exc:
-            self.is_writing = False
+            self._is_writing = False
             self._lose(exc)
         else:
-            self.is_writing = False
+            self._is_writing = False
             self.flush()
-        if not self.is_writing:
+        if not self._is_writing:
             self._written.set()
 
     def _lose(self, exc: BaseException) -> None:

@@ -40,7 +40,7 @@ class StreamPump(Pump):
 
     async def write_all(self) -> None:
         """Wait until all is written that the core has queued, or cannot be."""
-        while not self._is_lost and (self.is_writing or self._owner.core.has_data_to_send):
+        while not self._is_lost and (self._is_writing or self._owner.core.has_data_to_send):
             self._to_write.set()
             await self._written.wait()
 
@@ -64,7 +64,7 @@ class StreamPump(Pump):
         owner = self._owner
         while True:
             while data := owner.core.data_to_send():
-                self.is_writing = True
+                self._is_writing = True
                 owner.drained.set()
                 try:
                     await self._send(self._stream, data)
@@ -73,6 +73,6 @@ class StreamPump(Pump):
                     owner.lose(exc, input_too=False)
                     self._written.set()
                     return
-                self.is_writing = False
+                self._is_writing = False
             self._written.set()
             await self._to_write.wait()

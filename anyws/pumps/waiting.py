@@ -27,7 +27,7 @@ class WaitingPump(SocketPump):
     """
 
     def __init__(self, owner: Owner, stream: SocketStream) -> None:
-        super().__init__(owner, stream)
+        super().__init__(owner, stream, trio.current_time)
         self._token = trio.lowlevel.current_trio_token()
         self._descriptor: int = stream.extra(SocketAttribute.raw_socket).fileno()
         self._attending: anyio.CancelScope | None = None  # the link's task waits for the socket
@@ -35,7 +35,6 @@ class WaitingPump(SocketPump):
         self._is_received = False  # somebody has received since the link's task last looked
         self._is_dozing = False
         self._is_stopped = False
-        self.now = trio.current_time  # type: ignore[method-assign]
 
     def new_wakeup(self) -> Wakeup:
         """Return the cheapest signal on this event loop."""

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import anyio
-import trio
 from trio.abc import Instrument
 from trio.testing import MockClock
 
