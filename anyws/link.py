@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import anyio
 from anyio.abc import ByteStream
+from anyio.lowlevel import checkpoint
 
 from .exceptions import ConnectionBroken, ConnectionClosed, ConnectionClosedLocally, ConnectionEnded, is_clean
 from .inbox import Inbox
@@ -41,7 +42,6 @@ MESSAGES_PER_TURN = 64
 _PARTING_TIME = 0.05
 # How long messages that came before a violation may take to be answered, before the violation is. Seconds.
 _FAILURE_GRACE = 0.5
-
 
 _MESSAGE = (str, bytes)
 
@@ -116,6 +116,11 @@ class Link:
             self._pump.flush_soon()
         else:
             self._pump.flush()
+
+    async def yield_turn(self) -> None:
+        """Let others have their turn."""
+        self.uninterrupted = 0
+        await checkpoint()
 
     async def wait_for_arrival(self) -> None:
         """Wait until something has changed for the task that receives."""

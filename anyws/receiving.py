@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import anyio
-from anyio.lowlevel import checkpoint
 
 from .link import MESSAGES_PER_TURN, Link
 from .protocol.connection import State
@@ -33,26 +32,20 @@ class Receiver:
         if not link.inbox or link.uninterrupted >= MESSAGES_PER_TURN or self._stream is not None or self._is_receiving:
             return None
         link.uninterrupted += 1
-        message = link.inbox.take()
-        if link.is_held_back:
-            link.resume_reading()
-        return message
+        return self._take()
 
     async def receive(self) -> str | bytes:
         """Wait for the next message; see `WebSocket.receive`."""
         if self._is_receiving:
             raise anyio.BusyResourceError("receiving from")
-        link = self._link
         self._is_receiving = True
         try:
-            if link.uninterrupted >= MESSAGES_PER_TURN:
-                link.uninterrupted = 0
-                await checkpoint()
+            if self._link.uninterrupted >= MESSAGES_PER_TURN:
+                await self._link.yield_turn()
             if self._stream is not None:
                 await self._skip_rest()
-            while not link.inbox:
-                link.check_receivable()
-                await link.wait_for_arrival()
+            while not self._link.inbox:
+                await self._wait()
             return self._take()
         finally:
             self._is_receiving = False
@@ -65,8 +58,7 @@ class Receiver:
         try:
             self._link.uninterrupted += 1
             if self._link.uninterrupted >= MESSAGES_PER_TURN:
-                self._link.uninterrupted = 0
-                await checkpoint()
+                await self._link.yield_turn()
             if self._stream is not stream:
                 await self._skip_rest()
             while True:

@@ -43,6 +43,7 @@ class PreparedMessage:
 Sendable = str | bytes | bytearray | memoryview | PreparedMessage
 """A message to send: text, or binary."""
 
+_MESSAGE = (str, bytes)
 _OPCODES = tuple(opcode for opcode in Opcode if opcode is not Opcode.CONTINUATION)
 
 
@@ -60,18 +61,10 @@ class Sender:
 
     def send_at_once(self, item: object, compress: bool | None) -> bool:
         """Hand a whole message over if nothing needs to be waited for; say whether that was done."""
-        link = self._link
-        if (
-            not isinstance(item, str | bytes)
-            or link.uninterrupted >= MESSAGES_PER_TURN
-            or not link.has_room
-            or self._turn.locked()
-        ):
+        if not isinstance(item, _MESSAGE) or self._link.uninterrupted >= MESSAGES_PER_TURN or not self._has_room:
             return False
-        link.uninterrupted += 1
-        link.check_sendable()
-        link.core.send_message(item, compress=compress)
-        link.flush()
+        self._link.uninterrupted += 1
+        self._hand_over(item, compress)
         return True
 
     async def send(self, item: Sendable | AsyncIterable[str] | AsyncIterable[bytes], compress: bool | None) -> None:
@@ -79,10 +72,9 @@ class Sender:
         if isinstance(item, AsyncIterable):
             await self._send_fragments(item, compress)
             return
-        message = item if isinstance(item, PreparedMessage) else _checked_message(item)
+        message = _checked_item(item)
         if self._link.uninterrupted >= MESSAGES_PER_TURN:
-            self._link.uninterrupted = 0
-            await checkpoint()
+            await self._link.yield_turn()
         if self._has_room:
             self._hand_over(message, compress)
         else:
@@ -95,7 +87,7 @@ class Sender:
         kind = _checked_opcode(opcode)
         if isinstance(item, PreparedMessage) and (kind is not None or fragment_size is not None):
             item = item.message
-        message = item if isinstance(item, PreparedMessage) else _checked_message(item)
+        message = _checked_item(item)
         if fragment_size is not None and fragment_size < 1:
             raise ValueError(f"fragment_size is {fragment_size}: expected at least 1, or None")
         link = self._link
@@ -173,8 +165,12 @@ class Sender:
         self._link.flush()
 
 
+def _checked_item(item: object) -> str | bytes | PreparedMessage:
+    return item if isinstance(item, PreparedMessage) else _checked_message(item)
+
+
 def _checked_message(message: object) -> str | bytes:
-    if isinstance(message, str | bytes):
+    if isinstance(message, _MESSAGE):
         return message
     if isinstance(message, bytearray | memoryview):
         return bytes(message)

@@ -26,7 +26,6 @@ _ACCEPT_PAUSE = 0.1
 # What accept(2) says of a connection that went away before it was accepted: the next one may be fine.
 _GONE = {errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM}
 
-
 _logger = logging.getLogger("anyws.server")
 
 
@@ -90,9 +89,8 @@ class Server(AsyncResource, TypedAttributeProvider):
     async def aclose(self, grace: float = 3) -> None:
         """Stop gracefully: stop accepting, close all connections with 1001, wait for their handlers, then cancel them.
 
-        Who is in the opening handshake is answered 503.
-        A handler finds that ``receive()`` ends, after the messages that had come before, and that ``send()`` raises.
-        When cancelled, the handlers are cancelled at once.
+        Who is in the opening handshake is answered 503. A handler finds that ``receive()`` ends, after the messages
+        that had come before, and that ``send()`` raises. When cancelled, the handlers are cancelled at once.
 
         Args:
             grace: how long to wait, in seconds.

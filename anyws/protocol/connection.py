@@ -293,10 +293,8 @@ class Connection:
             LocalProtocolError: a Close was queued or received, or a fragmented message is being sent.
             ValueError: the text is not UTF-8, the opcode is of no message, or the fragment size is not positive.
         """
-        if self.state is not _OPEN:
-            self._check_open()
-        if self._sending_opcode is not None:
-            raise LocalProtocolError("a fragmented message is being sent (5.4)")
+        if self.state is not _OPEN or self._sending_opcode is not None:
+            self._check_between_messages()
         if opcode is None and fragment_size is None and not self._codecs:
             self._queue_data(_WHOLE_TEXT if isinstance(message, str) else _WHOLE_BINARY, message)
             return
@@ -328,9 +326,7 @@ class Connection:
         Raises:
             LocalProtocolError: a Close was queued or received, or a fragmented message is being sent.
         """
-        self._check_open()
-        if self._sending_opcode is not None:
-            raise LocalProtocolError("a fragmented message is being sent (5.4)")
+        self._check_between_messages()
         self._data.append(frame)
         self.queued += len(frame)
 
@@ -430,6 +426,11 @@ class Connection:
     def _check_open(self) -> None:
         if self.state is not State.OPEN:
             raise LocalProtocolError(f"nothing can be sent after a Close (5.5.1); the connection is {self.state.value}")
+
+    def _check_between_messages(self) -> None:
+        self._check_open()
+        if self._sending_opcode is not None:
+            raise LocalProtocolError("a fragmented message is being sent (5.4)")
 
     def _encode(self, payload: bytes, *, first: bool, fin: bool, compress: bool | None) -> tuple[bytes, int]:
         """Let the extensions change a message or a fragment; return it with the reserved bits that say so."""

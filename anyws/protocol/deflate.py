@@ -146,7 +146,7 @@ class PerMessageDeflate(Extension):
 Preset = Literal["memory", "default", "ratio"]
 
 PRESETS: dict[Preset, PerMessageDeflate] = {
-    "memory": PerMessageDeflate(server_max_window_bits=9, client_max_window_bits=9, mem_level=1),
+    "memory": PerMessageDeflate(server_max_window_bits=9, client_max_window_bits=9, mem_level=2),
     "default": PerMessageDeflate(server_max_window_bits=12, client_max_window_bits=12, mem_level=5),
     "ratio": PerMessageDeflate(level=9, mem_level=9),
 }

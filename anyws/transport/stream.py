@@ -7,6 +7,7 @@ rest on it. This one reads when it is asked to, and the kernel's window does the
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 
 import anyio
 from anyio.abc import SocketStream as AbstractSocketStream
@@ -65,17 +66,13 @@ class SocketStream(AbstractSocketStream):
             waited = False
             while True:
                 try:
-                    data = self._socket.recv(max_bytes)
+                    data = self.receive_nowait(max_bytes)
                     break
-                except (BlockingIOError, InterruptedError):
+                except anyio.WouldBlock:
                     await anyio.wait_readable(self._socket)
                     waited = True
-                except OSError as exc:
-                    raise self._translated(exc) from exc
         if not waited:
             await cancel_shielded_checkpoint()
-        if not data:
-            raise anyio.EndOfStream
         return data
 
     def receive_nowait(self, max_bytes: int) -> bytes:
@@ -94,7 +91,7 @@ class SocketStream(AbstractSocketStream):
             raise anyio.EndOfStream
         return data
 
-    def send_nowait(self, items: list[bytes]) -> int:
+    def send_nowait(self, items: Sequence[bytes | memoryview]) -> int:
         """Write as many of the bytes as the peer takes now, in one go; return their number; raise as `send`."""
         try:
             if len(items) > 1 and _GATHERS:
@@ -117,13 +114,11 @@ class SocketStream(AbstractSocketStream):
             waited = False
             rest = memoryview(item)
             while rest:
-                try:
-                    rest = rest[self._socket.send(rest) :]
-                except (BlockingIOError, InterruptedError):
+                written = self.send_nowait([rest])
+                if not written:
                     await anyio.wait_writable(self._socket)
                     waited = True
-                except OSError as exc:
-                    raise self._translated(exc) from exc
+                rest = rest[written:]
         if not waited:
             await cancel_shielded_checkpoint()
 
