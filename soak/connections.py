@@ -96,7 +96,7 @@ def run(backend: str, connections: int, seconds: float, interval: float = 5.0) -
     Args:
         backend: the server's event loop.
         connections: how many.
-        seconds: for how long they are used after a fifth of that time, in which they warm up.
+        seconds: for how long they are used; before that they warm up, a fifth of it and two intervals at least.
         interval: each client sends once in so many seconds.
 
     Returns:
@@ -113,11 +113,10 @@ def run(backend: str, connections: int, seconds: float, interval: float = 5.0) -
         population = _Population(port, interval)
         population.open(connections)
         opened = process.state(population.turn)
-        population.live(seconds / 10)
-        process.state(
-            population.turn
-        )  # lets the messages of a moment wait, which takes memory that is not taken before
-        population.live(seconds / 10)
+        warming = max(seconds / 10, interval)  # long enough for each client to send
+        population.live(warming)
+        process.state(population.turn)  # the messages of a moment wait, and take memory that they had not taken
+        population.live(warming)
         echoes_before = population.echoes
         times, states = _watch(process, population, seconds)
         memories = [state.memory for state in states]

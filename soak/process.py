@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import state
-from .state import Failed, State, has_gone
+from .state import Failed, State, has_settled
 
 __all__ = ["ROOT", "ServerProcess", "serving"]
 
@@ -37,10 +37,12 @@ class ServerProcess(subprocess.Popen[str]):
         return State(**json.loads(self.read_line()))
 
     def settled(self, before: State) -> State:
-        """Wait until all has gone that has come, half a minute at most."""
+        """Wait until all has gone that has come, and what held it, half a minute at most."""
         end = time.monotonic() + state.SETTLING
-        while not has_gone(before, now := self.state()) and time.monotonic() < end:
+        previous, now = before, self.state()
+        while not has_settled(before, previous, now) and time.monotonic() < end:
             time.sleep(0.05)
+            previous, now = now, self.state()
         return now
 
     def finish(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 
-__all__ = ["Failed", "State", "check_flat", "check_gone", "has_gone", "memory", "settled", "steady"]
+__all__ = ["Failed", "State", "check_flat", "check_gone", "has_gone", "has_settled", "memory", "settled", "steady"]
 
 SETTLING = 30.0  # seconds that the last traces of a connection may take
 
@@ -86,13 +86,18 @@ async def steady() -> State:
 
 
 async def settled(before: State) -> State:
-    """Wait until all has gone that has come, half a minute at most."""
-    now = State.now()
+    """Wait until all has gone that has come, and what held it, half a minute at most."""
+    previous, now = before, State.now()
     with anyio.move_on_after(SETTLING):
-        while not has_gone(before, now):
+        while not has_settled(before, previous, now):
             await anyio.sleep(0.02)
-            now = State.now()
+            previous, now = now, State.now()
     return now
+
+
+def has_settled(before: State, previous: State, now: State) -> bool:
+    """Whether all has gone, and no more goes: the event loop may hold for one more pass what held a task."""
+    return has_gone(before, now) and now.objects in (previous.objects, before.objects)
 
 
 def has_gone(before: State, after: State) -> bool:
