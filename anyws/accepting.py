@@ -10,7 +10,6 @@ from typing import Unpack
 
 import anyio
 from anyio.abc import ByteStream
-from anyio.streams.tls import TLSStream
 
 from .admission import Entry
 from .checking import build_options, with_signature_of
@@ -24,6 +23,7 @@ from .protocol.headers import HeadersLike
 from .protocol.http11 import Request, Response
 from .protocol.server_handshake import ServerHandshake, check_answer
 from .transport.ending import LINGER, STREAM_ERRORS, end_stream
+from .transport.tls import TLSStream
 from .websocket import WebSocket, running
 
 __all__ = ["accept", "ask", "open_link"]
@@ -116,7 +116,7 @@ async def open_link(
 async def _start_tls(stream: ByteStream, context: ssl.SSLContext, limit: float | None) -> TLSStream:
     with deadline(limit, "the TLS handshake"):
         try:
-            return await TLSStream.wrap(stream, server_side=True, ssl_context=context)
+            return await TLSStream.wrap(stream, context, server_side=True)
         except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
             raise HandshakeError("the client ended the connection during the TLS handshake") from exc
 

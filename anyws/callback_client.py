@@ -11,7 +11,7 @@ from typing import Any, Unpack
 
 import anyio
 from anyio.abc import ByteStream
-from anyio.streams.tls import TLSAttribute, TLSStream
+from anyio.streams.tls import TLSAttribute
 
 from .beside import beside
 from .callback_options import (
@@ -31,6 +31,7 @@ from .protocol.headers import Headers
 from .protocol.uri import WebSocketURI, parse_uri
 from .sockets import Socket, handle_messages
 from .transport.connecting import connect_tcp, connect_unix
+from .transport.tls import TLSStream
 from .transport.turns import Turn
 from .websocket import running
 

@@ -9,7 +9,6 @@ from typing import Unpack
 
 import anyio
 from anyio.abc import ByteStream
-from anyio.streams.tls import TLSStream
 
 from .checking import build_options, with_signature_of
 from .deadlines import deadline
@@ -24,6 +23,7 @@ from .protocol.negotiation import as_extensions
 from .protocol.uri import WebSocketURI, parse_uri
 from .transport.connecting import connect_tcp, connect_unix
 from .transport.ending import STREAM_ERRORS
+from .transport.tls import TLSStream
 from .transport.turns import Turn
 from .websocket import WebSocket, running
 
@@ -106,7 +106,7 @@ async def start_tls(stream: ByteStream, context: ssl.SSLContext, hostname: str) 
         ConnectionError: the connection was lost.
     """
     try:
-        return await TLSStream.wrap(stream, server_side=False, hostname=hostname, ssl_context=context)
+        return await TLSStream.wrap(stream, context, server_side=False, hostname=hostname)
     except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
         await anyio.aclose_forcefully(stream)
         raise ConnectionError(f"the connection to {hostname} was lost during the TLS handshake") from exc

@@ -112,11 +112,12 @@ class Server(AsyncResource, TypedAttributeProvider):
         try:
             with self._serving:
                 async with anyio.create_task_group() as connections:
-                    with self._accepting:
-                        await self._accept(connections, task_status)
-                    await self._close_listeners()
+                    try:
+                        with self._accepting:
+                            await self._accept(connections, task_status)
+                    finally:
+                        await self._close_listeners()
         finally:
-            await self._close_listeners()
             self._stopped.set()
 
     def opened(self, entry: Entry) -> None:

@@ -40,6 +40,7 @@ ORDER = [
     "anyws.transport.turns",
     "anyws.transport.connecting",
     "anyws.transport.listening",
+    "anyws.transport.tls",
     "anyws.transport.ending",
     "anyws.transport",
     "anyws.logs",

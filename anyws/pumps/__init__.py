@@ -8,6 +8,7 @@ from anyio.abc import ByteStream
 from anyio.lowlevel import current_token
 
 from anyws.transport.stream import SocketStream
+from anyws.transport.tls import TLSRecords, TLSStream
 
 from .callbacks import CallbackPump
 from .pump import Owner, Pump
@@ -19,12 +20,17 @@ __all__ = ["Owner", "Pump", "new_pump"]
 def new_pump(owner: Owner, stream: ByteStream) -> Pump:
     """Return the best pump for a stream on this event loop."""
     loop = current_token().native_token
-    if not isinstance(stream, SocketStream):
+    records: TLSRecords | None = None
+    if isinstance(stream, TLSStream):
+        records, below = stream.records, stream.transport_stream
+    else:
+        below = stream
+    if not isinstance(below, SocketStream):
         return StreamPump(owner, stream)
     if not isinstance(loop, asyncio.AbstractEventLoop):
         from .waiting import WaitingPump  # trio is there, for it runs
 
-        return WaitingPump(owner, stream)
+        return WaitingPump(owner, below, records)
     if CallbackPump.is_possible(loop):
-        return CallbackPump(owner, stream, loop)
+        return CallbackPump(owner, below, records, loop)
     return StreamPump(owner, stream)

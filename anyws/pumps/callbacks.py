@@ -8,6 +8,7 @@ from collections.abc import Callable
 from anyio.abc import SocketAttribute, TaskGroup
 
 from anyws.transport.stream import SocketStream
+from anyws.transport.tls import TLSRecords
 from anyws.wakeup import Wakeup
 
 from .pump import Owner, SocketPump
@@ -18,9 +19,11 @@ __all__ = ["CallbackPump"]
 class CallbackPump(SocketPump):
     """Registers for reading once, and not anew for each wait."""
 
-    def __init__(self, owner: Owner, stream: SocketStream, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, owner: Owner, stream: SocketStream, records: TLSRecords | None, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._loop = loop
-        super().__init__(owner, stream, loop.time)
+        super().__init__(owner, stream, records, loop.time)
         self._socket = stream.extra(SocketAttribute.raw_socket)
         self._is_registered = False
         self._is_stopped = True

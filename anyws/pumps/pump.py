@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
 import anyio
-from anyio.abc import ByteSendStream, TaskGroup
+from anyio.abc import TaskGroup
 
 from anyws.keepalive import Keepalive
 from anyws.options import ConnectionOptions
 from anyws.protocol.connection import Connection
 from anyws.transport.ending import STREAM_ERRORS
 from anyws.transport.stream import SocketStream
+from anyws.transport.tls import TLSRecords
 from anyws.wakeup import Wakeup
 
 __all__ = ["READ_SIZE", "Owner", "Pump", "SocketPump"]
@@ -124,24 +125,34 @@ class Pump(ABC):
         """Let a task return that is in `wait_for_arrival`."""
         self._owner.arrived.set()
 
-    async def _send(self, stream: ByteSendStream, data: bytes) -> None:
+    async def _send(self, send: Callable[[Any], Awaitable[None]], data: bytes | memoryview) -> None:
         timeout = self._owner.options.write_timeout
         if timeout is None:
-            await stream.send(data)
+            await send(data)
             return
         for start in range(0, len(data), _WRITE_SIZE):  # a large message may well take longer than a part of it
             with anyio.move_on_after(timeout) as scope:
-                await stream.send(data[start : start + _WRITE_SIZE])
+                await send(data[start : start + _WRITE_SIZE])
             if scope.cancelled_caught:
                 self._owner.give_up(f"the peer took no data for {timeout:g} s")
 
 
 class SocketPump(Pump):
-    """A pump that writes to a socket at once; what a peer does not take yet is left to a task."""
+    """A pump that writes to a socket at once; what a peer does not take yet is left to a task.
 
-    def __init__(self, owner: Owner, stream: SocketStream, now: Callable[[], float]) -> None:
+    Args:
+        owner: the link.
+        stream: the socket.
+        records: TLS, if there is any on the socket.
+        now: the time of the event loop, in seconds.
+    """
+
+    def __init__(
+        self, owner: Owner, stream: SocketStream, records: TLSRecords | None, now: Callable[[], float]
+    ) -> None:
         super().__init__(owner, now)
         self._stream = stream
+        self._records = records
         self._tasks: TaskGroup | None = None
         self._is_lost = False
         self._is_flush_due = False
@@ -154,6 +165,8 @@ class SocketPump(Pump):
         """Begin."""
         self._tasks = tasks
         self.flush()
+        if self._records is not None:
+            self._look_for_end(self._records)
 
     def flush(self) -> None:
         """Write what the core has queued, as much as the peer takes."""
@@ -163,10 +176,12 @@ class SocketPump(Pump):
         try:
             while core.has_data_to_send:
                 buffers = core.buffers_to_send()
-                rest = sum(map(len, buffers)) - self._stream.send_nowait(buffers)
+                if self._records is not None:
+                    buffers = self._records.encrypt(buffers)
+                rest = _without(buffers, self._stream.send_nowait(buffers))
                 if rest:
                     self._is_writing = True
-                    self._tasks.start_soon(self._write, b"".join(buffers)[-rest:])
+                    self._tasks.start_soon(self._write, rest)
                     break
         except STREAM_ERRORS as exc:
             self._lose(exc)
@@ -186,9 +201,10 @@ class SocketPump(Pump):
             self._is_flush_due = False
             self.flush()
 
-    async def _write(self, rest: bytes) -> None:
+    async def _write(self, rest: list[memoryview]) -> None:
         try:
-            await self._send(self._stream, rest)
+            for buffer in rest:
+                await self._send(self._stream.send, buffer)
         except STREAM_ERRORS as exc:
             self._is_writing = False
             self._lose(exc)
@@ -206,11 +222,36 @@ class SocketPump(Pump):
         """Read once, without waiting."""
         try:
             data = self._stream.receive_nowait(READ_SIZE)
+            if self._records is not None:
+                data = self._records.decrypt(data)
         except anyio.WouldBlock:
             pass
         except anyio.EndOfStream:
-            self._owner.feed_eof()
+            if self._records is None:
+                self._owner.feed_eof()
+            else:
+                self._records.decrypt_eof()
+                self._look_for_end(self._records)
         except STREAM_ERRORS as exc:
             self._owner.lose(exc, input_too=True)
         else:
             self._owner.feed(data)
+            if self._records is not None:
+                self._look_for_end(self._records)
+
+    def _look_for_end(self, records: TLSRecords) -> None:
+        """Take notice of the end of TLS, which may come together with the last data."""
+        if isinstance(records.end, anyio.EndOfStream):
+            self._owner.feed_eof()
+        elif records.end is not None:
+            self._owner.lose(records.end, input_too=True)
+
+
+def _without(buffers: Sequence[bytes], written: int) -> list[memoryview]:
+    """Return what is left of some buffers."""
+    rest: list[memoryview] = []
+    for buffer in buffers:
+        if written < len(buffer):
+            rest.append(memoryview(buffer)[written:])
+        written = max(0, written - len(buffer))
+    return rest

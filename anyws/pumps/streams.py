@@ -67,7 +67,7 @@ class StreamPump(Pump):
                 self._is_writing = True
                 owner.drained.set()
                 try:
-                    await self._send(self._stream, data)
+                    await self._send(self._stream.send, data)
                 except STREAM_ERRORS as exc:
                     self._is_lost = True
                     owner.lose(exc, input_too=False)

@@ -9,6 +9,7 @@ import trio
 from anyio.abc import SocketAttribute
 
 from anyws.transport.stream import SocketStream
+from anyws.transport.tls import TLSRecords
 from anyws.wakeup import Wakeup
 
 from .pump import Owner, SocketPump
@@ -26,8 +27,8 @@ class WaitingPump(SocketPump):
     receives; while one waits all the time, it does not look at all.
     """
 
-    def __init__(self, owner: Owner, stream: SocketStream) -> None:
-        super().__init__(owner, stream, trio.current_time)
+    def __init__(self, owner: Owner, stream: SocketStream, records: TLSRecords | None) -> None:
+        super().__init__(owner, stream, records, trio.current_time)
         self._token = trio.lowlevel.current_trio_token()
         self._descriptor: int = stream.extra(SocketAttribute.raw_socket).fileno()
         self._attending: anyio.CancelScope | None = None  # the link's task waits for the socket

@@ -6,7 +6,9 @@ import ssl
 
 import anyio
 from anyio.abc import AnyByteStream
-from anyio.streams.tls import TLSStream
+from anyio.streams.tls import TLSStream as AnyIOTLSStream
+
+from .tls import TLSStream
 
 __all__ = ["LINGER", "STREAM_ERRORS", "end_stream"]
 
@@ -24,7 +26,7 @@ async def end_stream(stream: AnyByteStream) -> None:
     sent (RFC 6455, 7.1.1): so what still comes is read and dropped. The caller bounds the time.
     """
     try:
-        if isinstance(stream, TLSStream):
+        if isinstance(stream, TLSStream | AnyIOTLSStream):
             stream = await _end_tls(stream)
         try:
             await stream.send_eof()
@@ -36,10 +38,13 @@ async def end_stream(stream: AnyByteStream) -> None:
         pass
 
 
-async def _end_tls(stream: TLSStream) -> AnyByteStream:
-    """Exchange close_notify (RFC 8446, 6.1); a peer that does without is forgiven."""
+async def _end_tls(stream: TLSStream | AnyIOTLSStream) -> AnyByteStream:
+    """Send close_notify (RFC 8446, 6.1); AnyIO waits for the peer's as well, which is forgiven if it does not come."""
     try:
-        await stream.unwrap()
+        if isinstance(stream, TLSStream):
+            await stream.send_eof()
+        else:
+            await stream.unwrap()
     except (anyio.EndOfStream, *STREAM_ERRORS):
         pass
     return stream.transport_stream

@@ -16,6 +16,7 @@ from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if
 __all__ = ["SocketStream"]
 
 _GATHERS = hasattr(socket.socket, "sendmsg")  # not on Windows
+_MAX_BUFFERS = 1024  # of one sendmsg(), on Linux
 
 
 class SocketStream(AbstractSocketStream):
@@ -95,14 +96,14 @@ class SocketStream(AbstractSocketStream):
         """Write as many of the bytes as the peer takes now, in one go; return their number; raise as `send`."""
         try:
             if len(items) > 1 and _GATHERS:
-                return self._socket.sendmsg(items)
+                return self._socket.sendmsg(items[:_MAX_BUFFERS])
             return self._socket.send(items[0] if len(items) == 1 else b"".join(items))
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
             raise self._translated(exc) from exc
 
-    async def send(self, item: bytes) -> None:
+    async def send(self, item: bytes | memoryview) -> None:
         """Write all of the bytes.
 
         Raises:

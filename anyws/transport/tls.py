@@ -1,7 +1,7 @@
 """TLS (RFC 8446) over a byte stream.
 
-Why not AnyIO's own stream: that one has two coroutines and a write for each record, and lets nobody else move the bytes.
-Here the records are made and read without I/O, so that what owns a socket may read and write it in its own way.
+Why not AnyIO's own stream: there nobody else can move the bytes. Here the records are made and read without I/O, so
+that what owns a socket may read and write it in its own way.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class TLSRecords:
         self.ssl_object: ssl.SSLObject = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=hostname
         )
-        self.has_ended: bool = False
-        """Whether the peer's close_notify has come."""
+        self.end: Exception | None = None
+        """Why no more data will come: `anyio.EndOfStream` after the peer's close_notify, or an `ssl.SSLError`."""
 
     def handshake(self, data: bytes) -> bool:
         """Take bytes of the peer's handshake; say whether it is complete. What to answer is in `data_to_send`.
@@ -80,23 +80,28 @@ class TLSRecords:
         return pieces
 
     def decrypt(self, data: bytes) -> bytes:
-        """Take bytes of the peer and return all application data that has come; empty if there is none yet.
-
-        Raises:
-            ssl.SSLError: the peer broke a rule of TLS, or sent an alert.
-        """
+        """Take bytes of the peer and return all application data that has come; empty if there is none, see `end`."""
         self._incoming.write(data)
         pieces: list[bytes] = []
         try:
-            while not self.has_ended and (self._incoming.pending or self.ssl_object.pending()):
+            while self.end is None and (self._incoming.pending or self.ssl_object.pending()):
                 piece = self.ssl_object.read(_RECORD_SIZE)
                 if piece:
                     pieces.append(piece)
                 else:
-                    self.has_ended = True
+                    self.end = anyio.EndOfStream()
         except ssl.SSLWantReadError:
             pass
+        except ssl.SSLZeroReturnError:  # once we have sent ours
+            self.end = anyio.EndOfStream()
+        except ssl.SSLError as exc:
+            self.end = exc
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def decrypt_eof(self) -> None:
+        """Take notice that the peer has ended its side of the stream."""
+        if self.end is None:
+            self.end = anyio.BrokenResourceError("the peer ended TCP without TLS's close_notify")
 
     def close(self) -> bytes:
         """Return our close_notify, with what waited to be sent before it; the peer's data may still come (6.1)."""
@@ -172,12 +177,12 @@ class TLSStream(ByteStream):
         while not self._received:
             self._received = self.records.decrypt(data)
             if not self._received:
-                if self.records.has_ended:
-                    raise anyio.EndOfStream
+                if self.records.end is not None:
+                    raise self.records.end
                 try:
                     data = await self.transport_stream.receive(_READ_SIZE)
-                except anyio.EndOfStream as exc:
-                    raise anyio.BrokenResourceError("the peer ended TCP without TLS's close_notify") from exc
+                except anyio.EndOfStream:
+                    self.records.decrypt_eof()
         data, self._received = self._received[:max_bytes], self._received[max_bytes:]
         return data
 
@@ -204,6 +209,8 @@ class TLSStream(ByteStream):
         try:
             if not self._broken:
                 await self.send_eof()
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass
         finally:
             await self.transport_stream.aclose()
 
@@ -211,19 +218,19 @@ class TLSStream(ByteStream):
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
         """Those of the stream below, and `anyio.streams.tls.TLSAttribute`."""
         tls = self.records.ssl_object
-        return {
-            **self.transport_stream.extra_attributes,
-            TLSAttribute.alpn_protocol: tls.selected_alpn_protocol,
-            TLSAttribute.channel_binding_tls_unique: tls.get_channel_binding,
-            TLSAttribute.cipher: tls.cipher,
-            TLSAttribute.peer_certificate: tls.getpeercert,
-            TLSAttribute.peer_certificate_binary: lambda: tls.getpeercert(binary_form=True),
-            TLSAttribute.server_side: lambda: tls.server_side,
-            TLSAttribute.shared_ciphers: lambda: tls.shared_ciphers() if tls.server_side else None,
-            TLSAttribute.standard_compatible: lambda: True,
-            TLSAttribute.ssl_object: lambda: tls,
-            TLSAttribute.tls_version: tls.version,
-        }
+        ours: list[tuple[Any, Callable[[], Any]]] = [
+            (TLSAttribute.alpn_protocol, tls.selected_alpn_protocol),
+            (TLSAttribute.channel_binding_tls_unique, tls.get_channel_binding),
+            (TLSAttribute.cipher, tls.cipher),
+            (TLSAttribute.peer_certificate, tls.getpeercert),
+            (TLSAttribute.peer_certificate_binary, lambda: tls.getpeercert(binary_form=True)),
+            (TLSAttribute.server_side, lambda: tls.server_side),
+            (TLSAttribute.shared_ciphers, lambda: tls.shared_ciphers() if tls.server_side else None),
+            (TLSAttribute.standard_compatible, lambda: True),
+            (TLSAttribute.ssl_object, lambda: tls),
+            (TLSAttribute.tls_version, tls.version),
+        ]
+        return {**self.transport_stream.extra_attributes, **dict(ours)}
 
 
 async def _send(stream: ByteStream, data: bytes) -> None:

@@ -217,12 +217,13 @@ class Noting(ByteStream):
         return self._stream.extra_attributes
 
 
-async def test_the_server_ends_tcp_first_whoever_closed(ours: Side, tls_contexts: TLSContexts) -> None:
+@pytest.mark.parametrize("below", ["memory", "tls"])
+async def test_the_server_ends_tcp_first_whoever_closed(ours: Side, below: Below, tls_contexts: TLSContexts) -> None:
     """So that the client's port is free again at once (RFC 6455, 7.1.1)."""
     notes: list[str] = []
     near, far = memory_stream_pair()
     ends = Noting(near, "client", notes), Noting(far, "server", notes)
-    async with pair("memory", tls_contexts, ours, ends=ends) as (websocket, other):
+    async with pair(below, tls_contexts, ours, ends=ends) as (websocket, other):
         await websocket.aclose()
         await other.wait_closed()
     assert notes[0] == "server ends"
