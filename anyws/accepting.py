@@ -23,6 +23,7 @@ from .protocol.headers import HeadersLike
 from .protocol.http11 import Request, Response
 from .protocol.server_handshake import ServerHandshake, check_answer
 from .transport.ending import LINGER, STREAM_ERRORS, end_stream
+from .transport.stream import send_at_once
 from .transport.tls import TLSStream
 from .websocket import WebSocket, running
 
@@ -187,7 +188,7 @@ async def ask(on_request: RequestHook, request: Request) -> Response | None:
 
 async def _send(stream: ByteStream, handshake: ServerHandshake, response: Response) -> None:
     try:
-        await stream.send(handshake.data_to_send(response))
+        await send_at_once(stream, handshake.data_to_send(response))
     except STREAM_ERRORS as exc:
         problem = "the client ended the connection before it was answered"
         raise HandshakeError(problem, request=handshake.request, response=response) from exc

@@ -61,7 +61,7 @@ class Admission:
     def enter(self, stream: TypedAttributeProvider) -> Entry:
         """Take in an accepted stream; its `Entry` says whether it is to be refused."""
         entry = Entry()
-        address = _address(stream)
+        address = None if self._options.max_connections_per_address is None else _address(stream)
         if self._is_stopping:
             entry.turn_away("the server stops")
         elif _reached(self._options.max_handshakes, len(self._opening)):

@@ -19,16 +19,18 @@ async def beside(task: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, No
     """
     failure: Exception | None = None
     error: BaseException | None = None
+    ended = False
     async with anyio.create_task_group() as tasks:
         block = anyio.CancelScope()
 
         async def run() -> None:
-            nonlocal failure
+            nonlocal failure, ended
             try:
                 await task()
             except Exception as exc:
                 failure = exc
                 block.cancel()
+            ended = True
 
         tasks.start_soon(run)
         try:
@@ -38,7 +40,8 @@ async def beside(task: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, No
             raise
         except BaseException as exc:
             error = exc
-        tasks.cancel_scope.cancel()
+        if not ended:
+            tasks.cancel_scope.cancel()
     if failure is not None and error is not None:
         raise BaseExceptionGroup("both a block and the task beside it failed", [error, failure])
     if failure is not None:

@@ -23,6 +23,7 @@ from .protocol.negotiation import as_extensions
 from .protocol.uri import WebSocketURI, parse_uri
 from .transport.connecting import connect_tcp, connect_unix
 from .transport.ending import STREAM_ERRORS
+from .transport.stream import send_at_once
 from .transport.tls import TLSStream
 from .transport.turns import Turn
 from .websocket import WebSocket, running
@@ -132,7 +133,7 @@ def _default_context() -> ssl.SSLContext:
 
 async def _shake_hands(stream: ByteStream, handshake: ClientHandshake) -> Response:
     try:
-        await stream.send(handshake.data_to_send())
+        await send_at_once(stream, handshake.data_to_send())
         while True:
             try:
                 data = await stream.receive()

@@ -28,7 +28,7 @@ from .pings import PendingPings
 from .protocol.closing import Close
 from .protocol.connection import Connection, Pong, State
 from .pumps import Pump, new_pump
-from .transport.ending import LINGER, end_stream
+from .transport.ending import LINGER, cut_stream, end_stream
 from .wakeup import Wakeup
 
 __all__ = ["MESSAGES_PER_TURN", "Link"]
@@ -332,7 +332,8 @@ class Link:
                     self._pump.start(tasks)
                     await self._receive_all()
                     await self._end()
-                    tasks.cancel_scope.cancel()
+                    if self._pump.has_tasks:
+                        tasks.cancel_scope.cancel()
         except Exception as exc:
             self._crash(exc)
         finally:
@@ -407,8 +408,7 @@ class Link:
             self._close_took_too_long()
 
     async def _close_stream(self) -> None:
-        with anyio.CancelScope(shield=True):
-            try:
-                await anyio.aclose_forcefully(self.stream)
-            except Exception:
-                self.logger.exception("the stream could not be closed")
+        try:
+            await cut_stream(self.stream)
+        except Exception:
+            self.logger.exception("the stream could not be closed")

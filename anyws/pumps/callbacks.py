@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from anyio.abc import SocketAttribute, TaskGroup
+from anyio.abc import TaskGroup
 
 from anyws.transport.stream import SocketStream
 from anyws.transport.tls import TLSRecords
@@ -24,7 +24,7 @@ class CallbackPump(SocketPump):
     ) -> None:
         self._loop = loop
         super().__init__(owner, stream, records, loop.time)
-        self._socket = stream.extra(SocketAttribute.raw_socket)
+        self._descriptor = stream.fileno()  # a selector that does not know a socket yet spells it out: two system calls
         self._is_registered = False
         self._is_stopped = True
 
@@ -60,7 +60,7 @@ class CallbackPump(SocketPump):
 
     def _register(self) -> None:
         self._is_registered = True
-        self._loop.add_reader(self._socket, self._on_readable)
+        self._loop.add_reader(self._descriptor, self._on_readable)
 
     def _on_readable(self) -> None:
         if self._owner.may_read():
@@ -71,7 +71,7 @@ class CallbackPump(SocketPump):
     def _unregister(self) -> None:
         if self._is_registered:
             self._is_registered = False
-            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._descriptor)
 
     async def wait_for_arrival(self) -> None:
         """Wait, in the task that receives, until something has changed for it."""

@@ -72,6 +72,11 @@ class Pump(ABC):
         """Whether a write waits for the peer."""
         return self._is_writing
 
+    @property
+    def has_tasks(self) -> bool:
+        """Whether tasks of the pump may be running."""
+        return self._is_writing
+
     @abstractmethod
     def start(self, tasks: TaskGroup) -> None:
         """Begin, with tasks in this group."""

@@ -26,6 +26,11 @@ class StreamPump(Pump):
         self._to_write = Wakeup()
         self._is_lost = False
 
+    @property
+    def has_tasks(self) -> bool:
+        """Whether tasks of the pump may be running."""
+        return True
+
     def start(self, tasks: TaskGroup) -> None:
         """Begin."""
         tasks.start_soon(self._read)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import anyio
 import trio
-from anyio.abc import SocketAttribute
 
 from anyws.transport.stream import SocketStream
 from anyws.transport.tls import TLSRecords
@@ -30,7 +29,7 @@ class WaitingPump(SocketPump):
     def __init__(self, owner: Owner, stream: SocketStream, records: TLSRecords | None) -> None:
         super().__init__(owner, stream, records, trio.current_time)
         self._token = trio.lowlevel.current_trio_token()
-        self._descriptor: int = stream.extra(SocketAttribute.raw_socket).fileno()
+        self._descriptor = stream.fileno()
         self._attending: anyio.CancelScope | None = None  # the link's task waits for the socket
         self._receiver_reads = False  # the task that receives does
         self._is_received = False  # somebody has received since the link's task last looked

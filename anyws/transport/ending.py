@@ -8,9 +8,10 @@ import anyio
 from anyio.abc import AnyByteStream
 from anyio.streams.tls import TLSStream as AnyIOTLSStream
 
+from .stream import SocketStream
 from .tls import TLSStream
 
-__all__ = ["LINGER", "STREAM_ERRORS", "end_stream"]
+__all__ = ["LINGER", "STREAM_ERRORS", "cut_stream", "end_stream"]
 
 LINGER = 1
 """How long a peer that owes us nothing more may take to read our last bytes and end its side, in seconds."""
@@ -36,6 +37,15 @@ async def end_stream(stream: AnyByteStream) -> None:
             await stream.receive()
     except (anyio.EndOfStream, *STREAM_ERRORS):
         pass
+
+
+async def cut_stream(stream: AnyByteStream) -> None:
+    """Close a stream at once, also within a scope that is cancelled."""
+    below = stream.transport_stream if isinstance(stream, TLSStream) else stream
+    if isinstance(below, SocketStream):
+        below.close()
+    else:
+        await anyio.aclose_forcefully(stream)
 
 
 async def _end_tls(stream: TLSStream | AnyIOTLSStream) -> AnyByteStream:

@@ -10,10 +10,10 @@ import socket
 from collections.abc import Sequence
 
 import anyio
-from anyio.abc import SocketStream as AbstractSocketStream
+from anyio.abc import ByteStream, SocketStream as AbstractSocketStream
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
-__all__ = ["SocketStream"]
+__all__ = ["SocketStream", "send_at_once"]
 
 _GATHERS = hasattr(socket.socket, "sendmsg")  # not on Windows
 _MAX_BUFFERS = 1024  # of one sendmsg(), on Linux
@@ -53,6 +53,10 @@ class SocketStream(AbstractSocketStream):
     @property
     def _raw_socket(self) -> socket.socket:
         return self._socket
+
+    def fileno(self) -> int:
+        """Return the file descriptor; -1 once the stream is closed."""
+        return self._socket.fileno()
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return what has come, at least 1 byte and at most ``max_bytes``.
@@ -132,13 +136,25 @@ class SocketStream(AbstractSocketStream):
                 raise self._translated(exc) from exc
         await checkpoint()
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close both sides at once."""
         if not self._closed:
             self._closed = True
             anyio.notify_closing(self._socket)
             self._socket.close()
+
+    async def aclose(self) -> None:
+        """Close both sides at once."""
+        self.close()
         await checkpoint()
 
     def _translated(self, exc: OSError) -> Exception:
         return anyio.ClosedResourceError() if self._closed else anyio.BrokenResourceError(str(exc))
+
+
+async def send_at_once(stream: ByteStream, data: bytes) -> None:
+    """Write all of the bytes; wait only for a peer that does not take them, without a checkpoint if it does."""
+    if isinstance(stream, SocketStream):
+        data = data[stream.send_nowait([data]) :]
+    if data:
+        await stream.send(data)
