@@ -12,7 +12,7 @@ import enum
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
@@ -83,7 +83,10 @@ class Link:
         self.ended: anyio.Event = anyio.Event()
         """The stream is closed."""
         self.receiver_waits: bool = False
-        """Whether a task waits for a message: it has taken all before, and one larger than the inbox may come."""
+        """Whether a task waits for a message: it has taken all before, and one larger than the inbox may come.
+
+        The task that receives takes it back.
+        """
         self.is_held_back: bool = False
         """Whether `resume_reading` is to be called when a message has been taken."""
         self.input_ended: bool = False
@@ -122,16 +125,13 @@ class Link:
         self.uninterrupted = 0
         await checkpoint()
 
-    async def wait_for_arrival(self) -> None:
-        """Wait until something has changed for the task that receives."""
+    def next_arrival(self) -> Awaitable[None]:
+        """Return what to await, at once, until something has changed for the task that receives."""
         self.receiver_waits = True
         self.uninterrupted = 0
         if self.is_held_back:
             self.resume_reading()
-        try:
-            await self._pump.wait_for_arrival()
-        finally:
-            self.receiver_waits = False
+        return self._pump.next_arrival()
 
     def resume_reading(self) -> None:
         """There is room again, or a task waits."""

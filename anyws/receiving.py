@@ -45,10 +45,11 @@ class Receiver:
             if self._stream is not None:
                 await self._skip_rest()
             while not self._link.inbox:
-                await self._wait()
+                self._link.check_receivable()
+                await self._link.next_arrival()
             return self._take()
         finally:
-            self._is_receiving = False
+            self._is_receiving = self._link.receiver_waits = False
 
     async def receive_piece(self, stream: MessageStream) -> tuple[str | bytes, bool]:
         """Wait for the next piece of the message that this stream takes; return it, and whether it is the last."""
@@ -72,7 +73,7 @@ class Receiver:
                     return piece, False
                 await self._wait()
         finally:
-            self._is_receiving = False
+            self._is_receiving = self._link.receiver_waits = False
 
     def is_current(self, stream: MessageStream) -> bool:
         """Whether the stream's message has begun, and neither ended nor been skipped."""
@@ -93,7 +94,7 @@ class Receiver:
         if self._stream is not None and self._link.core.state is State.CLOSED:
             raise self._link.broken()
         self._link.check_receivable()
-        await self._link.wait_for_arrival()
+        await self._link.next_arrival()
 
     def _take(self) -> str | bytes:
         message = self._link.inbox.take()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from anyio.abc import TaskGroup
 
@@ -73,10 +73,10 @@ class CallbackPump(SocketPump):
             self._is_registered = False
             self._loop.remove_reader(self._descriptor)
 
-    async def wait_for_arrival(self) -> None:
-        """Wait, in the task that receives, until something has changed for it."""
+    def next_arrival(self) -> Awaitable[None]:
+        """Return what the task that receives is to await, at once, until something has changed for it."""
         self._flush_now()
-        await self._owner.arrived.wait()
+        return self._owner.arrived.wait()
 
 
 class _FutureWakeup(Wakeup):

@@ -19,7 +19,7 @@ from anyws.wakeup import Wakeup
 
 __all__ = ["READ_SIZE", "Owner", "Pump", "SocketPump"]
 
-READ_SIZE = 65536  # above it the allocator maps fresh pages for every read
+READ_SIZE = 122880  # a message of 64 KiB in one go; from 128 KiB on the allocator maps fresh pages for every read
 _WRITE_SIZE = 65536  # of which each part must go out within ``write_timeout``
 
 
@@ -122,12 +122,12 @@ class Pump(ABC):
             self._is_paused = False
             self._owner.keepalive.heard = self.now()
 
-    async def wait_for_arrival(self) -> None:
-        """Wait, in the task that receives, until something has changed for it."""
-        await self._owner.arrived.wait()
+    def next_arrival(self) -> Awaitable[None]:
+        """Return what the task that receives is to await, at once, until something has changed for it."""
+        return self._owner.arrived.wait()
 
     def wake_receiver(self) -> None:
-        """Let a task return that is in `wait_for_arrival`."""
+        """Let a task go on that waits for `next_arrival`."""
         self._owner.arrived.set()
 
     async def _send(self, send: Callable[[Any], Awaitable[None]], data: bytes | memoryview) -> None:
@@ -183,10 +183,10 @@ class SocketPump(Pump):
                 buffers = core.buffers_to_send()
                 if self._records is not None:
                     buffers = self._records.encrypt(buffers)
-                rest = _without(buffers, self._stream.send_nowait(buffers))
-                if rest:
+                written = self._stream.send_nowait(buffers)
+                if written < sum(map(len, buffers)):
                     self._is_writing = True
-                    self._tasks.start_soon(self._write, rest)
+                    self._tasks.start_soon(self._write, _without(buffers, written))
                     break
         except STREAM_ERRORS as exc:
             self._lose(exc)

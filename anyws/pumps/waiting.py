@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 import trio
@@ -86,13 +86,15 @@ class WaitingPump(SocketPump):
                     self._attending = None
                 self._read()
 
-    async def wait_for_arrival(self) -> None:
-        """Wait, in the task that receives, until something has changed for it."""
+    def next_arrival(self) -> Awaitable[None]:
+        """Return what the task that receives is to await, at once, until something has changed for it."""
         self._flush_now()
         self._is_received = True
         if self._attending is not None or self._is_stopped:
-            await self._owner.arrived.wait()
-            return
+            return self._owner.arrived.wait()
+        return self._wait_and_read()
+
+    async def _wait_and_read(self) -> None:
         self._receiver_reads = True
         try:
             await trio.lowlevel.wait_readable(self._descriptor)
