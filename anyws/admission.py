@@ -36,6 +36,10 @@ class Entry:
             self._waiting.cancel()
         return self._waiting
 
+    def settle(self) -> None:
+        """Take notice that nothing is waited for any more."""
+        self._waiting = None
+
     def turn_away(self, why: str) -> None:
         """Answer 503, without waiting for the request."""
         self.refusal = self.refusal or _unavailable(why)
@@ -79,6 +83,7 @@ class Admission:
     def opened(self, entry: Entry) -> None:
         """Take notice that the opening handshake has ended, in whatever way."""
         self._opening.discard(entry)
+        entry.settle()
 
     def leave(self, entry: Entry) -> None:
         """Take notice that the stream has ended."""

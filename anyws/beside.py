@@ -21,7 +21,6 @@ async def beside(task: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, No
     error: BaseException | None = None
     ended = False
     async with anyio.create_task_group() as tasks:
-        block = anyio.CancelScope()
 
         async def run() -> None:
             nonlocal failure, ended
@@ -29,13 +28,12 @@ async def beside(task: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, No
                 await task()
             except Exception as exc:
                 failure = exc
-                block.cancel()
+                tasks.cancel_scope.cancel()
             ended = True
 
         tasks.start_soon(run)
         try:
-            with block:
-                yield
+            yield
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as exc:

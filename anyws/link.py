@@ -80,8 +80,6 @@ class Link:
         """Something has changed for the one task that waits for room to send."""
         self.uninterrupted: int = 0
         """Messages received and sent since the event loop had its turn; at `MESSAGES_PER_TURN` it is due."""
-        self.ended: anyio.Event = anyio.Event()
-        """The stream is closed."""
         self.receiver_waits: bool = False
         """Whether a task waits for a message: it has taken all before, and one larger than the inbox may come.
 
@@ -94,8 +92,10 @@ class Link:
         self._ending = _Ending.NOT_YET
         self._detail = ""  # why the connection broke, where neither the network nor the core says so
         self._error: BaseException | None = None  # the network's error
-        # Shielded: a cancelled owner parts, and cuts, before the stream is closed.
-        self._scope = anyio.CancelScope(shield=True)
+        self._scope: anyio.CancelScope | None = None  # of `run`
+        self._is_cut = False
+        self._is_over = False  # the stream is closed
+        self._over: anyio.Event | None = None
         self.now: Callable[[], float] = self._pump.now
         self.keepalive: Keepalive = Keepalive(options.ping_interval, options.ping_timeout, self.now())
         self._closing_since: float | None = None
@@ -199,7 +199,15 @@ class Link:
 
     def cut(self) -> None:
         """Close the stream at once."""
-        self._scope.cancel()
+        self._is_cut = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def wait_over(self) -> None:
+        """Wait until the stream is closed."""
+        if not self._is_over:
+            self._over = self._over or anyio.Event()
+            await self._over.wait()
 
     def check_sendable(self) -> None:
         """Raise unless something can be sent.
@@ -327,20 +335,25 @@ class Link:
     async def run(self) -> None:
         """Run the connection until its stream is closed; `cut` ends it, but no cancellation from outside does."""
         try:
-            with self._scope:
-                async with anyio.create_task_group() as tasks:
-                    self._pump.start(tasks)
-                    await self._receive_all()
-                    await self._end()
-                    if self._pump.has_tasks:
-                        tasks.cancel_scope.cancel()
+            async with anyio.create_task_group() as tasks:
+                self._scope = tasks.cancel_scope
+                self._scope.shield = True  # A cancelled owner parts, and cuts, before the stream is closed.
+                if self._is_cut:
+                    self._scope.cancel()
+                self._pump.start(tasks)
+                await self._receive_all()
+                await self._end()
+                if self._pump.has_tasks:
+                    self._scope.cancel()
         except Exception as exc:
             self._crash(exc)
         finally:
             self.core.receive_eof()
             self._pump.stop()
             await self._close_stream()
-            self.ended.set()
+            self._is_over = True
+            if self._over is not None:
+                self._over.set()
             self._wake_users()
             self.pings.abandon()
             self.logger.debug("closed (%s)", self.core.close_code)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import anyio
 
 __all__ = ["PendingPing", "PendingPings"]
@@ -32,7 +30,7 @@ class PendingPings:
     """The Pings that no Pong has answered yet, in the order in which they were sent."""
 
     def __init__(self) -> None:
-        self._pending: deque[PendingPing] = deque()
+        self._pending: list[PendingPing] = []
 
     def add(self, payload: bytes, sent_at: float) -> PendingPing:
         """Note a Ping that is being sent."""
@@ -50,11 +48,11 @@ class PendingPings:
         payloads = [ping.payload for ping in self._pending]
         if payload in payloads:
             for _ in range(payloads.index(payload) + 1):
-                ping = self._pending.popleft()
+                ping = self._pending.pop(0)
                 ping.latency = now - ping.sent_at
                 ping.done.set()
 
     def abandon(self) -> None:
         """The connection has ended: wake whoever waits."""
         while self._pending:
-            self._pending.popleft().done.set()
+            self._pending.pop(0).done.set()

@@ -57,7 +57,7 @@ class Sender:
     def __init__(self, link: Link) -> None:
         self._link = link
         # Of the task that waits for room, or is within a fragmented message: others wait behind it, in order.
-        self._turn = anyio.Lock()
+        self._turn: anyio.Lock | None = None  # until it is needed: it takes more memory than all else here
 
     def send_at_once(self, item: object, compress: bool | None) -> bool:
         """Hand a whole message over if nothing needs to be waited for; say whether that was done."""
@@ -78,7 +78,7 @@ class Sender:
         if self._has_room:
             self._hand_over(message, compress)
         else:
-            async with self._turn:
+            async with self._next_turn():
                 await self._room()
                 self._hand_over(message, compress)
 
@@ -111,12 +111,17 @@ class Sender:
     async def wait_for_room(self) -> None:
         """Wait until `send_frames` would not block; see `WebSocket.wait_for_room`."""
         await checkpoint()
-        async with self._turn:
+        async with self._next_turn():
             await self._room()
 
     @property
     def _has_room(self) -> bool:
-        return self._link.has_room and not self._turn.locked()
+        return self._link.has_room and (self._turn is None or not self._turn.locked())
+
+    def _next_turn(self) -> anyio.Lock:
+        if self._turn is None:
+            self._turn = anyio.Lock()
+        return self._turn
 
     async def _room(self) -> None:
         """Wait until there is room, or nothing can be sent any more. The caller has the turn."""
@@ -142,7 +147,7 @@ class Sender:
     async def _send_fragments(
         self, fragments: AsyncIterable[str] | AsyncIterable[bytes], compress: bool | None
     ) -> None:
-        async with self._turn:
+        async with self._next_turn():
             self._link.check_sendable()
             try:
                 last: str | bytes | None = None

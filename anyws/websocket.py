@@ -167,7 +167,7 @@ class WebSocket(ObjectStream[str | bytes]):
     async def wait_closed(self) -> None:
         """Wait until the connection has ended, TCP included; whoever closes it."""
         await checkpoint()
-        await self._link.ended.wait()
+        await self._link.wait_over()
 
     async def ping(self, payload: bytes | None = None) -> float:
         """Send a Ping and wait for its Pong.

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -139,7 +138,7 @@ class Connection:
         """Whether `receive_data` had enough before it had looked at all data: call it again, with ``b""``."""
         self._new_masking_key = new_masking_key if masking and role is Role.CLIENT else None
         self._sending_opcode: Opcode | None = None  # of the fragmented message that is being sent
-        self._data: deque[bytes | _LargeFrame] = deque()
+        self._data: list[bytes | _LargeFrame] = []
         self._large_frames = 0  # how many of them are in it
         self._control: list[bytes] = []
         self._pongs: list[bytes] = []  # payloads of the automatic Pongs that are due
@@ -390,14 +389,17 @@ class Connection:
         """
         frames = self._take_control() if self._control or self._pongs else []
         if self.queued <= _BATCH and not self._large_frames:
-            frames += cast("deque[bytes]", self._data)
-            self._data = deque()  # clear() would leave one with twice the memory
+            frames += cast("list[bytes]", self._data)
+            self._data = []
             self.queued = 0
             return [b"".join(frames)] if frames else []
         buffers: list[bytes] = []
         size = 0
-        while self._data and (size == 0 or size + len(self._data[0]) <= _BATCH):
-            frame = self._data.popleft()
+        count = 0
+        for frame in self._data:
+            if size and size + len(frame) > _BATCH:
+                break
+            count += 1
             size += len(frame)
             if isinstance(frame, bytes):
                 frames.append(frame)
@@ -406,6 +408,7 @@ class Connection:
                 frames.append(frame.header)
                 buffers += [b"".join(frames), frame.payload]
                 frames.clear()
+        del self._data[:count]
         self.queued -= size
         if frames:
             buffers.append(b"".join(frames))

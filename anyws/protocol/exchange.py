@@ -8,6 +8,7 @@ of a response must be taken (5.2).
 from __future__ import annotations
 
 import re
+import sys
 
 import h11
 
@@ -223,4 +224,4 @@ def _encode(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 def _decode(pairs: list[tuple[bytes, bytes]]) -> Headers:
-    return Headers([(name.decode("ascii"), value.decode("latin-1")) for name, value in pairs])
+    return Headers([(sys.intern(name.decode("ascii")), value.decode("latin-1")) for name, value in pairs])

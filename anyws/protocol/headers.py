@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
@@ -80,14 +81,15 @@ class Headers(Mapping[str, str]):
         elif isinstance(headers, Mapping):
             headers = cast(Mapping[str, str], headers).items()
         self._pairs: tuple[tuple[str, str], ...] = tuple((name, value) for name, value in headers)
-        self._index: dict[str, list[str]] = {}
+        self._index: dict[str, str] = {}  # of which all connections share the names
         for name, value in self._pairs:
-            if not isinstance(name, str):
+            if not isinstance(name, str) or not isinstance(value, str):
                 raise TypeError(f"a header is a pair of str, not ({type(name).__name__}, {type(value).__name__})")
-            self._index.setdefault(name.lower(), []).append(value)
+            key = sys.intern(name.lower())
+            self._index[key] = f"{self._index[key]}, {value}" if key in self._index else value
 
     def __getitem__(self, name: str) -> str:
-        return ", ".join(self._index[name.lower()])
+        return self._index[name.lower()]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._index
@@ -101,17 +103,20 @@ class Headers(Mapping[str, str]):
         return len(self._index)
 
     def __eq__(self, other: object) -> bool:
-        return self._index == other._index if isinstance(other, Headers) else NotImplemented
+        if not isinstance(other, Headers):
+            return NotImplemented
+        return self._index == other._index and all(self.get_all(name) == other.get_all(name) for name in self)
 
     def __hash__(self) -> int:
-        return hash(frozenset((name, tuple(values)) for name, values in self._index.items()))
+        return hash(frozenset(self._index.items()))
 
     def __repr__(self) -> str:
         return f"Headers({list(self._pairs)!r})"
 
     def get_all(self, name: str) -> list[str]:
         """Return the values of each header of this name, in their order; an empty list if there is none."""
-        return list(self._index.get(name.lower(), ()))
+        name = name.lower()
+        return [value for each, value in self._pairs if each.lower() == name] if name in self._index else []
 
     def multi_items(self) -> list[tuple[str, str]]:
         """Return all (name, value) pairs in their order, the names as they were written."""

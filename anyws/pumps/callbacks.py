@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 
 from anyio.abc import TaskGroup
@@ -72,6 +73,15 @@ class CallbackPump(SocketPump):
         if self._is_registered:
             self._is_registered = False
             self._loop.remove_reader(self._descriptor)
+
+    async def attend(self, deadline: float) -> None:
+        """Wait for an alarm; or until a time, for which a timer costs less than a scope."""
+        timer = None if deadline == math.inf else self._loop.call_at(deadline, self.alarm)
+        try:
+            await self._alarm.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     def next_arrival(self) -> Awaitable[None]:
         """Return what the task that receives is to await, at once, until something has changed for it."""

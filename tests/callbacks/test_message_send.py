@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -13,9 +15,12 @@ from tests.callbacks.ends import Calls, plain_client, plain_server
 from tests.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, Peer, open_sockets
 
 
-def connected(peer: Peer, **options: Any) -> Any:
-    """Connect to a peer that shows the frames."""
-    return anyws.client_connect({"secure": False, "stream": peer.stream, "close_timeout": 0.01, **options})
+@asynccontextmanager
+async def connected(peer: Peer, **options: Any) -> AsyncIterator[anyws.Socket]:
+    """Connect to a peer that shows the frames; it goes when the block ends."""
+    async with anyws.client_connect({"secure": False, "stream": peer.stream, "close_timeout": 5, **options}) as socket:
+        yield socket
+        peer.cut()
 
 
 # -- opcodes -----------------------------------------------------------------------------------------------------------
