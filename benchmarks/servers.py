@@ -16,6 +16,7 @@ from .loads import Load, Setting
 __all__ = ["CONTESTANTS", "ROOT", "Contestant", "Running", "environment_of", "module_of", "started"]
 
 ROOT = Path(__file__).parent.parent
+_SOCKET_BUFFER = 65536  # bytes that a socket takes without waiting, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Contestant:
     """A server.
 
     Attributes:
-        name: the distribution; ``anyws-pure`` is anyws without its extension, ``bare-`` has no WebSocket at all.
+        name: the distribution; ``anyws-pure`` is anyws without its extension, ``anyws-zlib-ng`` compresses with
+            zlib-ng, ``bare-`` has no WebSocket at all.
         loop: asyncio, uvloop or trio.
     """
 
@@ -44,15 +46,19 @@ class Contestant:
         """Say why it cannot take a load; empty if it can."""
         if self.is_bare and (load.mode != "echo" or load.setting.compression):
             return "no WebSocket"
+        if self.name == "bare-await" and (load.setting.tls or load.size * load.in_flight > _SOCKET_BUFFER):
+            return "it has only what a small message needs"
         if load.setting.compression and self.name == "trio-websocket":
             return "it cannot compress"
+        if not load.setting.compression and self.name == "anyws-zlib-ng":
+            return "as anyws"
         return ""
 
     def command(self, setting: Setting, certificates: Path) -> list[str]:
         """Return the command line."""
         command = [sys.executable, "-m", f"benchmarks.contestants.{module_of(self)}", "--loop", self.loop]
         if setting.compression:
-            command += ["--compression", "default"]
+            command += ["--compression", "zlib-ng" if self.name == "anyws-zlib-ng" else "default"]
         if setting.tls:
             command += ["--tls", str(certificates / "certificate.pem"), str(certificates / "key.pem")]
         if setting.max_size is not None:
@@ -66,10 +72,12 @@ CONTESTANTS = [
     Contestant(name, loop)
     for name, loops in {
         "bare-asyncio": ("asyncio", "uvloop"),
+        "bare-await": ("asyncio", "uvloop"),
         "bare-anyio": ("asyncio", "uvloop", "trio"),
         "bare-trio": ("trio",),
         "anyws": ("asyncio", "uvloop", "trio"),
         "anyws-pure": ("asyncio", "uvloop", "trio"),
+        "anyws-zlib-ng": ("asyncio", "uvloop", "trio"),
         "picows": ("asyncio", "uvloop"),
         "aiohttp": ("asyncio", "uvloop"),
         "websockets": ("asyncio", "uvloop", "trio"),
@@ -83,7 +91,7 @@ def module_of(contestant: Contestant) -> str:
     """Return the name of its module, among the servers as among the clients."""
     if (contestant.name, contestant.loop) == ("websockets", "trio"):
         return "websockets_trio"
-    return contestant.name.removesuffix("-pure").replace("-", "_")
+    return contestant.name.removesuffix("-pure").removesuffix("-zlib-ng").replace("-", "_")
 
 
 def environment_of(contestant: Contestant) -> dict[str, str]:
