@@ -7,6 +7,7 @@ without I/O is `anyws.protocol`.
 from ._version import __version__
 from .accepting import accept
 from .addresses import Address, SocketAddresses, get_address
+from .authentication import basic_auth
 from .broadcasting import broadcast
 from .callback_client import client_connect
 from .callback_options import (
@@ -20,6 +21,7 @@ from .callback_server import Ready, server
 from .certificates import TLSOptions
 from .client import connect
 from .exceptions import ConnectionBroken, ConnectionClosed, ConnectionClosedLocally, ConnectionEnded
+from .health import health_check
 from .options import AcceptOptions, ClientOptions, ConnectionOptions, ServerOptions
 from .protocol.closing import Close, CloseCode
 from .protocol.deflate import DeflateParameters, PerMessageDeflate
@@ -92,10 +94,12 @@ __all__ = [
     "WebSocketError",
     "__version__",
     "accept",
+    "basic_auth",
     "broadcast",
     "client_connect",
     "connect",
     "get_address",
+    "health_check",
     "magic_string",
     "open_server",
     "serve",

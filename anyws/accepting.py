@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import ssl
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from typing import Unpack
 
 import anyio
@@ -62,7 +63,7 @@ async def open_link(
     logger: ConnectionLogger,
     *,
     entry: Entry | None = None,
-    on_request: RequestHook | None = None,
+    request_hooks: Sequence[RequestHook] | None = None,
     tls_timeout: float | None = None,
     on_secured: Callable[[TLSStream], None] | None = None,
 ) -> tuple[WebSocket, Link]:
@@ -73,7 +74,7 @@ async def open_link(
         options: what was asked for.
         logger: the connection's logger.
         entry: whether the client is let in.
-        on_request: the request hook, instead of that of the options.
+        request_hooks: the request hooks, instead of those of the options.
         tls_timeout: how long the TLS handshake may take of it, in seconds.
         on_secured: gets the stream once TLS is on it.
     """
@@ -95,7 +96,8 @@ async def open_link(
                 max_head_bytes=options.max_head_bytes,
                 max_headers=options.max_headers,
             )
-            response = await _shake_hands(stream, handshake, options.headers, on_request or options.on_request, entry)
+            hooks = options.request_hooks if request_hooks is None else request_hooks
+            response = await _shake_hands(stream, handshake, options.headers, hooks, entry)
     except BaseException:
         await anyio.aclose_forcefully(stream)
         raise
@@ -126,7 +128,7 @@ async def _shake_hands(
     stream: ByteStream,
     handshake: ServerHandshake,
     headers: HeadersLike,
-    on_request: RequestHook | None,
+    request_hooks: Sequence[RequestHook],
     entry: Entry,
 ) -> Response:
     """Read the request and answer it; return the response 101, or raise with any other answer given."""
@@ -134,8 +136,8 @@ async def _shake_hands(
     try:
         with entry.waiting():
             request = await _read_request(stream, handshake)
-            if entry.refusal is None and on_request is not None:
-                refusal = await ask(on_request, request)
+            if entry.refusal is None:
+                refusal = await ask(request_hooks, request)
         refusal = entry.refusal or refusal
         if refusal is not None:
             raise HandshakeRefused(f"answered {refusal.status}", response=refusal, request=handshake.request)
@@ -155,7 +157,7 @@ async def _shake_hands(
 
 
 async def _refuse(stream: ByteStream, handshake: ServerHandshake, refused: HandshakeRefused) -> None:
-    await _send(stream, handshake, refused.response)
+    await _send(stream, handshake, _dated(refused.response))
     with anyio.move_on_after(LINGER):
         await end_stream(stream)
 
@@ -174,16 +176,26 @@ async def _read_request(stream: ByteStream, handshake: ServerHandshake) -> Reque
             return request
 
 
-async def ask(on_request: RequestHook, request: Request) -> Response | None:
-    """Call a request hook, sync or async."""
-    answer = on_request(request)
-    if inspect.isawaitable(answer):
-        answer = await answer
-    if answer is not None:
-        if not isinstance(answer, Response):
-            raise TypeError(f"on_request returned {type(answer).__name__}, expected an anyws.Response or None")
-        check_answer(answer)
-    return answer
+def _dated(response: Response) -> Response:
+    """The response with a Date, as RFC 9110, 6.6.1 demands of a server that has a clock."""
+    if "date" in response.headers:
+        return response
+    headers = [*response.headers.multi_items(), ("Date", formatdate(usegmt=True))]
+    return Response(response.status, headers, response.body, reason=response.reason)
+
+
+async def ask(request_hooks: Sequence[RequestHook], request: Request) -> Response | None:
+    """Call request hooks, sync or async, until one answers."""
+    for hook in request_hooks:
+        answer = hook(request)
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if answer is not None:
+            if not isinstance(answer, Response):
+                raise TypeError(f"on_request returned {type(answer).__name__}, expected an anyws.Response or None")
+            check_answer(answer)
+            return answer
+    return None
 
 
 async def _send(stream: ByteStream, handshake: ServerHandshake, response: Response) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import anyio
 from anyio.abc import ByteStream
 
-from .accepting import ask, open_link
+from .accepting import open_link
 from .admission import Entry
 from .beside import beside
 from .callback_options import ListenerOptions, ServerKeywords, ServerSocketOptions, SocketServerOptions, sub_protocols
@@ -201,7 +201,7 @@ class _Connection:
                     self._server.options,
                     self._logger,
                     entry=self._entry,
-                    on_request=self._on_request,
+                    request_hooks=[*self._server.options.request_hooks, self._on_request],
                     tls_timeout=self._tls_timeout,
                     on_secured=self._socket.secured,
                 )
@@ -218,10 +218,6 @@ class _Connection:
         return link
 
     async def _on_request(self, request: Request) -> Response | None:
-        if self._server.options.on_request is not None:
-            answer = await ask(self._server.options.on_request, request)
-            if answer is not None:
-                return answer
         if not request.asks_for_websocket:
             return None
         self._request = request

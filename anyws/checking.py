@@ -130,6 +130,10 @@ def _shown(annotation: Any) -> str:
         return "None"
     if origin is collections.abc.Callable:
         return "a callable"
+    if origin is collections.abc.Sequence:
+        (element,) = typing.get_args(annotation)
+        if typing.get_origin(element) is collections.abc.Callable:
+            return "a sequence of callables"
     if origin is None and isinstance(annotation, type):
         return annotation.__name__
     return str(annotation).replace("collections.abc.", "").replace("typing.", "")

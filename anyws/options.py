@@ -162,7 +162,8 @@ class AcceptOptions(ConnectionOptions):
             is destroyed. 5 s, as the document that anyws implements demands.
         on_request: a sync or async callable that gets the `Request` before it is answered. None goes on with the
             opening handshake; an `anyws.Response` is sent instead: a refusal, or plain HTTP. It is called for requests
-            that do not ask for WebSocket too, and only for valid ones from an allowed origin.
+            that do not ask for WebSocket too (GET and HEAD), and only for valid ones from an allowed origin. Or a
+            sequence of such callables: each is called when those before it have returned None.
         origins: the origins whose pages may connect, such as ``https://example.com``, or ``*``. None: only pages from
             the same host and port. Clients that are no browsers send no ``Origin`` and pass.
         allowed_hosts: the host names that ``Host`` may have when there is an ``Origin``; IP addresses pass. None: a
@@ -176,7 +177,7 @@ class AcceptOptions(ConnectionOptions):
     subprotocols: Sequence[str] | SubprotocolSelector = ()
     headers: HeadersLike = ()
     open_timeout: float | None = 5
-    on_request: RequestHook | None = None
+    on_request: RequestHook | Sequence[RequestHook] | None = None
     origins: Sequence[str] | None = None
     allowed_hosts: Sequence[str] | None = None
     accept_unmasked: bool = False
@@ -188,8 +189,18 @@ class AcceptOptions(ConnectionOptions):
         check_positive(self, "open_timeout", "max_head_bytes", "max_headers")
         object.__setattr__(self, "headers", check_response_headers(self.headers))
         check_extensions(self.extensions)
+        for hook in self.request_hooks:
+            if not callable(hook):
+                raise TypeError(f"option on_request has a {type(hook).__name__}, expected callables")
         if not callable(self.subprotocols):
             check_subprotocols(self.subprotocols)
+
+    @property
+    def request_hooks(self) -> Sequence[RequestHook]:
+        """What ``on_request`` asks for, as a sequence."""
+        if self.on_request is None:
+            return ()
+        return (self.on_request,) if callable(self.on_request) else self.on_request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +271,7 @@ class AcceptKeywords(_ConnectionKeywords, total=False):
     subprotocols: Sequence[str] | SubprotocolSelector
     headers: HeadersLike
     open_timeout: float | None
-    on_request: RequestHook | None
+    on_request: RequestHook | Sequence[RequestHook] | None
     origins: Sequence[str] | None
     allowed_hosts: Sequence[str] | None
     accept_unmasked: bool

@@ -54,7 +54,8 @@ async def serve(
     and is logged; it never ends the server.
 
     Args:
-        handler: an async callable that gets the `WebSocket`; when it returns, the connection is closed with 1000.
+        handler: an async callable that gets the `WebSocket`; when it returns, the connection is closed with 1000. Its
+            method ``on_request``, if it has one, is called after the hooks of the option of this name.
         host: a name or an address to listen on; None for all of the machine's.
         port: the TCP port; 0 for a free one, see `Server.addresses`.
         task_status: gets the `Server` once it listens.
@@ -158,6 +159,9 @@ async def _listen(handler: Handler, host: str | None, port: int, options: Server
     async def serve_stream(server: Server, stream: ByteStream, entry: Entry) -> None:
         await _serve_websocket(server, stream, entry, handler)
 
+    own_hook = getattr(handler, "on_request", None)
+    if own_hook is not None:
+        options = dataclasses.replace(options, on_request=[*options.request_hooks, own_hook])
     listeners = await open_listeners(host, port, options)
     return Server(listeners, serve_stream, with_default_hosts(options, listeners))
 

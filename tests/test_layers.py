@@ -65,6 +65,8 @@ ORDER = [
     "anyws.accepting",
     "anyws.servers",
     "anyws.serving",
+    "anyws.authentication",
+    "anyws.health",
     "anyws.addresses",
     "anyws.hooks",
     "anyws.certificates",

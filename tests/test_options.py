@@ -101,7 +101,7 @@ def test_a_wrong_type_says_what_was_expected(given: dict[str, object], message: 
 
 
 def test_a_callable_is_expected() -> None:
-    with pytest.raises(TypeError, match="option on_request is a callable or None, not int"):
+    with pytest.raises(TypeError, match="option on_request is a callable or a sequence of callables or None, not int"):
         build_options(anyws.ServerOptions, {"on_request": 5}, where="serve()")
 
 

@@ -57,6 +57,9 @@ def check_answer(response: Response) -> None:
         raise ValueError(f"status {response.status} cannot answer a request: expected 200 to 599")
     if "transfer-encoding" in response.headers:
         raise ValueError("header Transfer-Encoding cannot be set: the body is sent with its Content-Length")
+    if "connection" in response.headers and not _has_token(response.headers, "connection", "close"):
+        connection = response.headers["connection"]
+        raise ValueError(f"header Connection is {connection}, but the connection ends: expected close")
     length = response.headers.get("content-length")
     if length is not None and length != str(len(response.body)):
         raise ValueError(f"header Content-Length is {length}, but the body has {len(response.body)} bytes")
@@ -111,7 +114,8 @@ class ServerHandshake:
         """Add bytes; return the request once its head is whole.
 
         The request is then HTTP/1.1, a GET with one Host and without a body; and, where it asks for WebSocket, a valid
-        opening handshake from an allowed origin. Where it does not, a server may answer it with plain HTTP.
+        opening handshake from an allowed origin. Where it does not, it may be a HEAD, and a server may answer it with
+        plain HTTP.
 
         Raises:
             HandshakeRefused: with the response that is to be sent.
@@ -174,8 +178,11 @@ class ServerHandshake:
             raise self.refusal(400, "Host: expected a host and perhaps a port")
         if "#" in request.target:
             raise self.refusal(400, "a fragment in the request target (RFC 9112, 3.2)")
-        if request.method != "GET":
-            raise self.refusal(405, f"method {request.method}: expected GET", [("Allow", "GET")])
+        # RFC 6455, 4.1 wants GET; plain HTTP has HEAD besides (RFC 9110, 9.1).
+        allowed = ("GET",) if request.asks_for_websocket else ("GET", "HEAD")
+        if request.method not in allowed:
+            names = [("Allow", ", ".join(allowed))]
+            raise self.refusal(405, f"method {request.method}: expected {' or '.join(allowed)}", names)
         if "transfer-encoding" in headers or headers.get("content-length", "0").strip("0, "):
             raise self.refusal(400, "a body on the request: expected none")
 
