@@ -67,6 +67,7 @@ ORDER = [
     "anyws.serving",
     "anyws.authentication",
     "anyws.health",
+    "anyws.routing",
     "anyws.addresses",
     "anyws.hooks",
     "anyws.certificates",

@@ -1,0 +1,278 @@
+"""`Router`: which handler gets which path, and what is answered where none does."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from werkzeug.routing import BaseConverter
+
+import anyws
+from anyws.routing import Route, Router
+from anyws.testing import connected_pair
+
+from .cli.commands import start
+from .peers import connected, uri_of
+from .test_plain_http import ask
+
+
+def telling(name: str) -> Callable[..., Awaitable[None]]:
+    """Make a handler that sends its name and its parameters."""
+
+    async def handler(websocket: anyws.WebSocket, **parameters: object) -> None:
+        await websocket.send(f"{name} {parameters}")
+
+    return handler
+
+
+class Hex(BaseConverter):
+    """A number in base 16."""
+
+    regex = "[0-9a-f]+"
+
+    def to_python(self, value: str) -> int:
+        return int(value, 16)
+
+    def to_url(self, value: int) -> str:
+        return f"{value:x}"
+
+
+@pytest.fixture
+def router() -> Router:
+    router = Router(converters={"hex": Hex})
+    for name, rule, host in [
+        ("home", "/", None),
+        ("rooms", "/rooms/", None),
+        ("room", "/rooms/<int:room>", None),
+        ("lobby", "/rooms/lobby", None),
+        ("user", "/users/<name>/<uuid:device>", None),
+        ("file", "/files/<path:name>", None),
+        ("color", "/colors/<hex:color>", None),
+        ("chat", "/chat", None),
+        ("tenant", "/chat", "<tenant>.example.com"),
+        ("www", "/chat", "www.example.com"),
+        ("loopback", "/chat", "[::1]"),
+    ]:
+        router.route(rule, host=host)(telling(name))
+    router.redirect("/r/<int:room>", "/rooms/<int:room>")
+    router.redirect("/web-colors/<hex:color>", "/colors/<hex:color>", status=307)
+    router.redirect("/docs/<path:name>", "/files/<path:name>", host="old.example.com")
+    router.redirect("/up/<path:name>", "/<path:name>")
+    return router
+
+
+def ask_router(
+    router: Router, target: str, host: str = "localhost:8765"
+) -> tuple[anyws.Response | None, dict[str, Any]]:
+    request = anyws.Request(target=target, headers=anyws.Headers({"Host": host}))
+    return router.on_request(request), request.state
+
+
+DEVICE = uuid.UUID("12345678-1234-5678-1234-567812345678")
+
+
+@pytest.mark.parametrize(
+    ("target", "rule", "parameters"),
+    [
+        ("/", "/", {}),
+        ("/?room=1", "/", {}),
+        ("/rooms/", "/rooms/", {}),
+        ("/rooms", "/rooms/", {}),
+        ("/rooms/7", "/rooms/<int:room>", {"room": 7}),
+        ("/rooms/7/", "/rooms/<int:room>", {"room": 7}),
+        ("/rooms/007?x=/a", "/rooms/<int:room>", {"room": 7}),
+        ("/rooms/lobby", "/rooms/lobby", {}),
+        (f"/users/caf%C3%A9%20x/{DEVICE}", "/users/<name>/<uuid:device>", {"name": "café x", "device": DEVICE}),
+        ("/files/a/b%20c.txt", "/files/<path:name>", {"name": "a/b c.txt"}),
+        ("/colors/ff", "/colors/<hex:color>", {"color": 255}),
+        ("http://localhost/rooms/7", "/rooms/<int:room>", {"room": 7}),
+    ],
+)
+def test_what_matches(router: Router, target: str, rule: str, parameters: dict[str, Any]) -> None:
+    answer, state = ask_router(router, target)
+    assert answer is None
+    assert isinstance(route := state["route"], Route)
+    assert (route.rule, route.parameters) == (rule, parameters)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/nowhere",
+        "/rooms/x",
+        "/rooms/-7",
+        "/rooms/7/8",
+        "/rooms/7//",
+        "/rooms//7",
+        "//rooms/7",
+        "/rooms/" + "9" * 5000,
+        "/ROOMS/7",
+        f"/users/a%2Fb/{DEVICE}",
+        "/users/ann/1234",
+        "/users/%FF/1234",
+        "/files/",
+        "/files/%FF",
+        "/colors/xy",
+        "*",
+    ],
+)
+def test_what_does_not(router: Router, target: str) -> None:
+    answer, state = ask_router(router, target)
+    assert answer is not None
+    assert (answer.status, state) == (404, {})
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "parameters"),
+    [
+        ("a.example.com", "tenant", {"tenant": "a"}),
+        ("A.Example.COM:8443", "tenant", {"tenant": "a"}),
+        ("www.example.com", "www", {}),
+        ("[::1]:8765", "loopback", {}),
+        ("[::1]", "loopback", {}),
+        ("example.com", "chat", {}),
+        ("a.example.com.evil.example", "chat", {}),
+        ("127.0.0.1", "chat", {}),
+        ("a..b", "chat", {}),
+        ("x" * 80, "chat", {}),
+        ("xn--caf-dma.example.com", "tenant", {"tenant": "xn--caf-dma"}),
+    ],
+)
+async def test_hosts(router: Router, host: str, name: str, parameters: dict[str, Any]) -> None:
+    answer, state = ask_router(router, "/chat", host)
+    assert answer is None
+    assert state["route"].parameters == parameters
+    async with connected_pair("ws://x/chat", client_options={"headers": {}}) as (client, server):
+        await state["route"].handler(server, **parameters)
+        assert await client.receive() == f"{name} {parameters}"
+
+
+def test_the_host_of_the_target_counts(router: Router) -> None:
+    _, state = ask_router(router, "http://b.example.com:80/chat", "a.example.com")
+    assert state["route"].parameters == {"tenant": "b"}
+
+
+def test_a_path_of_any_host_holds_where_the_host_has_others(router: Router) -> None:
+    _, state = ask_router(router, "/rooms/7", "a.example.com")
+    assert state["route"].parameters == {"room": 7}
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status", "location"),
+    [
+        ("/r/7", "localhost", 308, "/rooms/7"),
+        ("/r/007?token=x&y=/z", "localhost:80", 308, "/rooms/7?token=x&y=/z"),
+        ("/r/7/", "localhost", 308, "/rooms/7"),
+        ("/web-colors/ff", "localhost", 307, "/colors/ff"),
+        ("/docs/caf%C3%A9/a%20b", "old.example.com", 308, "/files/caf%C3%A9/a%20b"),
+        ("/up/%5Cevil.example", "localhost", 308, "/%5Cevil.example"),
+        ("/up/evil.example//x", "localhost", 308, "/evil.example//x"),
+    ],
+)
+def test_redirects(router: Router, target: str, host: str, status: int, location: str) -> None:
+    answer, state = ask_router(router, target, host)
+    assert answer is not None
+    assert (answer.status, answer.headers["location"], state) == (status, location, {})
+
+
+@pytest.mark.parametrize("target", ["/up//evil.example", "/up/%2Fevil.example", "/up/%2F%2Fevil.example"])
+def test_no_redirect_leads_to_another_host(router: Router, target: str) -> None:
+    answer, _ = ask_router(router, target)
+    assert answer is not None
+    assert not answer.headers.get("location", "").startswith("//")
+
+
+async def test_a_server_routes(router: Router) -> None:
+    async with anyws.open_server(router, "127.0.0.1", 0) as server:
+        for path, answer in [("/rooms/7", "room {'room': 7}"), ("/rooms/8/?x", "room {'room': 8}"), ("/", "home {}")]:
+            async with anyws.connect(uri_of(server, path)) as websocket:
+                assert await websocket.receive() == answer
+        with pytest.raises(anyws.HandshakeRefused) as raised:
+            await connected(uri_of(server, "/nowhere"))
+        assert raised.value.status == 404
+        assert (await ask(server, "GET", "/nowhere"))[0] == 404
+        assert (await ask(server, "GET", "/rooms/7"))[0] == 426
+        status, headers, _ = await ask(server, "HEAD", "/r/7?a=b")
+        assert (status, headers["location"]) == (308, "/rooms/7?a=b")
+
+
+async def test_who_is_not_known_does_not_learn_what_paths_there_are(router: Router) -> None:
+    hooks = [anyws.health_check(), anyws.basic_auth("rooms", credentials={"ann": "x"})]
+    async with anyws.open_server(router, "127.0.0.1", 0, on_request=hooks) as server:
+        assert (await ask(server, "GET", "/healthz"))[0] == 200
+        for path in ("/rooms/7", "/nowhere"):
+            with pytest.raises(anyws.HandshakeRefused) as raised:
+                await connected(uri_of(server, path))
+            assert raised.value.status == 401
+        uri = uri_of(server, "/rooms/7").replace("//", "//ann:x@")
+        async with anyws.connect(uri) as websocket:
+            assert await websocket.receive() == "room {'room': 7}"
+
+
+async def test_a_hook_behind_the_router_knows_the_parameters(router: Router) -> None:
+    def members_only(request: anyws.Request) -> anyws.Response | None:
+        return anyws.Response(403) if request.state["route"].parameters == {"room": 7} else None
+
+    hooks = [router.on_request, members_only]
+    async with anyws.open_server(router, "127.0.0.1", 0, on_request=hooks) as server:
+        with pytest.raises(anyws.HandshakeRefused) as raised:
+            await connected(uri_of(server, "/rooms/7"))
+        assert raised.value.status == 403
+        await connected(uri_of(server, "/rooms/8"))
+
+
+async def test_a_router_over_a_stream(router: Router) -> None:
+    options = {"on_request": router.on_request}
+    async with connected_pair("ws://x/rooms/7", server_options=options) as (client, server):
+        await router(server)
+        assert await client.receive() == "room {'room': 7}"
+
+
+async def test_a_router_that_was_not_asked_says_so(router: Router) -> None:
+    async with connected_pair("ws://x/rooms/7") as (_client, server):
+        with pytest.raises(LookupError, match="on_request"):
+            await router(server)
+
+
+async def nothing(websocket: anyws.WebSocket) -> None:
+    pytest.fail("not called")
+
+
+@pytest.mark.parametrize(
+    ("rule", "error", "message"),
+    [
+        ("rooms", ValueError, "must start with a slash"),
+        ("/<int:", ValueError, "malformed"),
+        ("/<integer:room>", LookupError, "integer"),
+        ("/<int:room>", TypeError, "the handler of /<int:room> does not take its parameters: .*'room'"),
+    ],
+)
+def test_wrong_rules(rule: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Router().route(rule)(nothing)
+
+
+def test_a_handler_that_lacks_a_parameter_of_the_host() -> None:
+    with pytest.raises(TypeError, match="'tenant'"):
+        Router().route("/", host="<tenant>.example.com")(nothing)
+
+
+def test_a_redirect_has_what_it_needs() -> None:
+    with pytest.raises(ValueError, match="/b/<x> has parameters that /a has not: x"):
+        Router().redirect("/a", "/b/<x>")
+
+
+def test_the_extra_is_named_where_it_is_missing() -> None:
+    code = "import sys; sys.modules['werkzeug'] = None; import anyws; import anyws.routing"
+    with start([sys.executable, "-c", code]) as process:
+        status, _, err = process.finish()
+    assert status == 1
+    assert "ImportError: anyws.routing needs werkzeug: pip install 'anyws[routing]'" in err
+
+
+def test_anyws_does_not_import_werkzeug_by_itself() -> None:
+    with start([sys.executable, "-c", "import sys, anyws; sys.exit('werkzeug' in sys.modules)"]) as process:
+        assert process.finish()[0] == 0
