@@ -6,6 +6,7 @@ without I/O is `anyws.protocol`.
 
 from ._version import __version__
 from .accepting import accept
+from .activation import listeners_from_systemd
 from .addresses import Address, SocketAddresses, get_address
 from .authentication import basic_auth
 from .broadcasting import broadcast
@@ -100,6 +101,7 @@ __all__ = [
     "connect",
     "get_address",
     "health_check",
+    "listeners_from_systemd",
     "magic_string",
     "open_server",
     "serve",

@@ -6,6 +6,7 @@ keywords of `connect`, `serve` and `accept`. A test keeps the two equal.
 
 # No `from __future__ import annotations`: the annotations are the types that options are checked against.
 
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -209,7 +210,8 @@ class ServerOptions(AcceptOptions):
 
     Attributes:
         path: listen on a unix socket of this path, instead of TCP.
-        listeners: AnyIO listeners to use instead of new ones. They are closed with the server.
+        listeners: AnyIO listeners, or sockets that listen, to use instead of new ones. They are closed with the server.
+            See `anyws.listeners_from_systemd`.
         backlog: how many connections may wait to be accepted. 128.
         reuse_port: let several processes listen on the same port (``SO_REUSEPORT``).
         max_connections: how many connections there may be at a time, those in their handshake included; more are
@@ -221,7 +223,7 @@ class ServerOptions(AcceptOptions):
     """
 
     path: str | None = None
-    listeners: Sequence[Listener[ByteStream]] | None = None
+    listeners: Sequence[Listener[ByteStream] | socket.socket] | None = None
     backlog: int = 128
     reuse_port: bool = False
     max_connections: int | None = None
@@ -283,7 +285,7 @@ class ServeKeywords(AcceptKeywords, total=False):
     """The keywords of `serve`: see `ServerOptions`."""
 
     path: str | None
-    listeners: Sequence[Listener[ByteStream]] | None
+    listeners: Sequence[Listener[ByteStream] | socket.socket] | None
     backlog: int
     reuse_port: bool
     max_connections: int | None

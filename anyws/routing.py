@@ -20,7 +20,7 @@ except ImportError as exc:
 __all__ = ["Route", "RouteHandler", "Router"]
 
 RouteHandler = Callable[..., Awaitable[object]]
-"""Gets the `WebSocket`, and each parameter of its rule as a keyword."""
+"""Gets the `anyws.WebSocket`, and each parameter of its rule as a keyword."""
 
 H = TypeVar("H", bound=RouteHandler)
 
@@ -119,7 +119,7 @@ class Router:
             raise ValueError(f"{to} has parameters that {rule} has not: {', '.join(sorted(unknown))}")
 
     def on_request(self, request: Request) -> Response | None:
-        """Find the handler of a request, or answer 404 or a redirect. `serve` calls it by itself."""
+        """Find the handler of a request, or answer 404 or a redirect. `anyws.serve` calls it by itself."""
         found = self._find(request)
         if found is None:
             return Response(404, body="there is nothing at this path\n")

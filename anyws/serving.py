@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -21,7 +22,7 @@ from .logs import ConnectionLogger, connection_logger
 from .options import ServeKeywords, ServerOptions
 from .protocol.errors import HandshakeError, HandshakeRefused
 from .servers import Server, StartedServer
-from .transport.listening import listen_tcp, listen_unix
+from .transport.listening import listen_on, listen_tcp, listen_unix
 from .websocket import WebSocket
 
 __all__ = [
@@ -100,7 +101,9 @@ async def open_listeners(
     if options.listeners is not None:
         if host is not None or options.path is not None:
             raise ValueError("listeners cannot be given together with host or path")
-        return list(options.listeners)
+        if not options.listeners:
+            raise ValueError("option listeners is empty: expected at least one")
+        return [listen_on(given) if isinstance(given, socket.socket) else given for given in options.listeners]
     if options.path is not None:
         if host is not None:
             raise ValueError("path (a unix socket) cannot be given together with host")

@@ -65,6 +65,7 @@ ORDER = [
     "anyws.accepting",
     "anyws.servers",
     "anyws.serving",
+    "anyws.activation",
     "anyws.authentication",
     "anyws.health",
     "anyws.routing",

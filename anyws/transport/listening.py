@@ -14,7 +14,7 @@ from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if
 
 from .stream import SocketStream
 
-__all__ = ["SocketListener", "listen_tcp", "listen_unix"]
+__all__ = ["SocketListener", "listen_on", "listen_tcp", "listen_unix"]
 
 # How often another port is tried where one that was free for one address is taken for another.
 _PORT_ATTEMPTS = 8
@@ -112,6 +112,17 @@ async def listen_tcp(
             raise OSError(errno.EAFNOSUPPORT, f"no address of {host} is of a family that this machine speaks")
         return [SocketListener(bound) for bound in listening]
     raise AssertionError("unreachable")
+
+
+def listen_on(listening: socket.socket) -> SocketListener:
+    """Accept from a socket that listens already. It is closed with the listener; the file of a unix socket stays.
+
+    Raises:
+        ValueError: it is no stream socket, or does not listen.
+    """
+    if listening.type != socket.SOCK_STREAM or not listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise ValueError(f"{listening} is no stream socket that listens")
+    return SocketListener(listening)
 
 
 async def listen_unix(path: str, *, backlog: int = 128) -> SocketListener:

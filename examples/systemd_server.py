@@ -1,0 +1,41 @@
+"""An echo on the sockets that systemd has opened (socket activation), or on one of its own: until SIGTERM.
+
+Usage: python examples/systemd_server.py [--backend asyncio|trio]
+
+    # echo.socket              # echo.service
+    [Socket]                   [Service]
+    ListenStream=8765          ExecStart=/usr/bin/python3 /opt/echo/systemd_server.py
+    [Install]
+    WantedBy=sockets.target
+
+systemd listens from its start on, starts the service with the first connection, and keeps those that come while the
+service is restarted.
+"""
+
+import argparse
+import signal
+
+import anyio
+
+import anyws
+
+
+async def echo(websocket: anyws.WebSocket) -> None:
+    async for message in websocket:
+        await websocket.send(message)
+
+
+async def main() -> None:
+    listeners = anyws.listeners_from_systemd()
+    opened = anyws.open_server(echo, listeners=listeners) if listeners else anyws.open_server(echo, "127.0.0.1", 8765)
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with opened as server:
+            print("listening on", *server.addresses, flush=True)
+            async for _ in signals:
+                break
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="an echo on the sockets that systemd has opened")
+    parser.add_argument("--backend", default="asyncio", choices=["asyncio", "trio"])
+    anyio.run(main, backend=parser.parse_args().backend)
