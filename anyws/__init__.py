@@ -23,6 +23,7 @@ from .certificates import TLSOptions
 from .client import connect
 from .exceptions import ConnectionBroken, ConnectionClosed, ConnectionClosedLocally, ConnectionEnded
 from .health import health_check
+from .hosts import virtual_hosts
 from .options import AcceptOptions, ClientOptions, ConnectionOptions, ServerOptions
 from .protocol.closing import Close, CloseCode
 from .protocol.deflate import DeflateParameters, PerMessageDeflate
@@ -43,6 +44,7 @@ from .protocol.headers import Headers
 from .protocol.http11 import Request, Response
 from .protocol.keys import MAGIC_STRING as magic_string
 from .receiving import MessageStream
+from .renewal import reload_certificate, watch_certificate
 from .sending import PreparedMessage
 from .servers import Server
 from .serving import open_server, serve
@@ -104,8 +106,11 @@ __all__ = [
     "listeners_from_systemd",
     "magic_string",
     "open_server",
+    "reload_certificate",
     "serve",
     "server",
+    "virtual_hosts",
+    "watch_certificate",
 ]
 
 

@@ -66,6 +66,8 @@ ORDER = [
     "anyws.servers",
     "anyws.serving",
     "anyws.activation",
+    "anyws.hosts",
+    "anyws.renewal",
     "anyws.authentication",
     "anyws.health",
     "anyws.routing",

@@ -1,0 +1,157 @@
+"""`virtual_hosts`: the certificate of the host that a client asks for."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from typing import Any
+
+import anyio
+import pytest
+import trustme
+from anyio.streams.tls import TLSAttribute
+
+import anyws
+
+from .peers import echo, uri_of
+
+
+def context_of(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+def contexts_of(authority: trustme.CA, *names: str) -> dict[str, ssl.SSLContext]:
+    return {name: context_of(authority, name) for name in names}
+
+
+async def names_seen(server: anyws.Server, host: str, context: ssl.SSLContext) -> list[str]:
+    """Connect as to a host, and return the names of the certificate; it holds for the host, or this raises."""
+    uri = uri_of(server, scheme="wss")
+    async with anyws.connect(uri, ssl_context=context, server_hostname=host) as websocket:
+        await websocket.send("hello")
+        assert await websocket.receive() == "hello"
+        certificate = websocket.extra(TLSAttribute.peer_certificate)
+        assert isinstance(certificate, dict)
+        return [str(entry[1]) for entry in certificate["subjectAltName"]]
+
+
+@pytest.mark.parametrize(
+    ("host", "names"),
+    [
+        ("a.example", ["a.example"]),
+        ("A.Example", ["a.example"]),
+        ("x.b.example", ["*.b.example"]),
+        ("www.b.example", ["www.b.example"]),
+        ("xn--caf-dma.example", ["xn--caf-dma.example"]),
+        ("café.example", ["xn--caf-dma.example"]),
+        ("other.example", ["other.example", "127.0.0.1"]),
+        ("127.0.0.1", ["other.example", "127.0.0.1"]),  # of which there is no SNI: RFC 6066, 3
+    ],
+)
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_each_host_has_its_certificate(
+    host: str, names: list[str], version: ssl.TLSVersion, certificate_authority: trustme.CA
+) -> None:
+    hosts = ["a.example", "*.b.example", "www.b.example", "xn--caf-dma.example"]
+    contexts = contexts_of(certificate_authority, *hosts)
+    contexts["CAFÉ.example"] = contexts.pop("xn--caf-dma.example")
+    default = context_of(certificate_authority, "other.example", "127.0.0.1")
+    client_context = ssl.create_default_context()
+    client_context.maximum_version = version
+    certificate_authority.configure_trust(client_context)
+    several = anyws.virtual_hosts(contexts, default=default)
+    async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=several) as server:
+        assert await names_seen(server, host, client_context) == names
+
+
+@pytest.mark.parametrize("host", ["other.example", "b.example", "x.y.b.example", "127.0.0.1", "example"])
+async def test_others_are_refused_where_there_is_no_default(
+    host: str,
+    certificate_authority: trustme.CA,
+    client_ssl_context: ssl.SSLContext,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "anyws")
+    several = anyws.virtual_hosts(contexts_of(certificate_authority, "a.example", "*.b.example"))
+    async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=several) as server:
+        with pytest.raises(OSError):  # noqa: PT011
+            await names_seen(server, host, client_ssl_context)
+        assert await names_seen(server, "a.example", client_ssl_context) == ["a.example"]
+    assert [(record.levelno, record.exc_info) for record in caplog.records] == [(logging.INFO, None)]
+
+
+async def test_each_host_trusts_its_own_clients(
+    certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext
+) -> None:
+    authorities = {"a.example": trustme.CA(), "b.example": trustme.CA()}
+    contexts = contexts_of(certificate_authority, *authorities)
+    for name, context in contexts.items():
+        context.verify_mode = ssl.CERT_REQUIRED
+        authorities[name].configure_trust(context)
+    ann = ssl.create_default_context()
+    certificate_authority.configure_trust(ann)
+    authorities["a.example"].issue_cert("ann@a.example").configure_cert(ann)
+    several = anyws.virtual_hosts(contexts)
+    async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=several) as server:
+        assert await names_seen(server, "a.example", ann) == ["a.example"]
+        for host, context in [("b.example", ann), ("a.example", client_ssl_context)]:
+            with pytest.raises((ssl.SSLError, anyws.HandshakeError, anyio.BrokenResourceError)):
+                await names_seen(server, host, context)
+        assert server.connections == frozenset()
+
+
+async def test_a_client_of_the_standard_library(
+    certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext
+) -> None:
+    def certificate_seen(address: Any, host: str) -> Any:
+        with (
+            socket.create_connection(address) as connection,
+            client_ssl_context.wrap_socket(connection, server_hostname=host) as secured,
+        ):
+            return secured.getpeercert()
+
+    several = anyws.virtual_hosts(contexts_of(certificate_authority, "a.example", "b.example"))
+    async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=several) as server:
+        for host in ("a.example", "b.example"):
+            seen = await anyio.to_thread.run_sync(certificate_seen, server.addresses[0], host)
+            assert seen["subjectAltName"] == (("DNS", host),)
+
+
+def plain(**attributes: Any) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for name, value in attributes.items():
+        setattr(context, name, value)
+    return context
+
+
+@pytest.mark.parametrize(
+    ("contexts", "default", "message"),
+    [
+        ({}, None, "at least one"),
+        ({"a..b": plain()}, None, "'a..b' is no host name"),
+        (
+            {"a": plain(), "b": plain(verify_mode=ssl.CERT_OPTIONAL)},
+            None,
+            "differ in verify_mode",
+        ),
+        ({"a": plain()}, plain(minimum_version=ssl.TLSVersion.TLSv1_3), "differ in minimum_version"),
+    ],
+)
+def test_what_cannot_be(contexts: dict[str, ssl.SSLContext], default: ssl.SSLContext | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        anyws.virtual_hosts(contexts, default=default)
+
+
+async def test_the_versions_of_the_contexts_hold(
+    certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext
+) -> None:
+    context = context_of(certificate_authority, "a.example")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    several = anyws.virtual_hosts({"a.example": context})
+    async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=several) as server:
+        uri = uri_of(server, scheme="wss")
+        async with anyws.connect(uri, ssl_context=client_ssl_context, server_hostname="a.example") as websocket:
+            assert websocket.extra(TLSAttribute.tls_version) == "TLSv1.2"
