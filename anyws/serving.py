@@ -19,7 +19,7 @@ from .checking import build_options, with_signature_of
 from .exceptions import ConnectionClosed
 from .link import Link
 from .logs import ConnectionLogger, connection_logger
-from .options import ServeKeywords, ServerOptions
+from .options import RequestHook, ServeKeywords, ServerOptions
 from .protocol.errors import HandshakeError, HandshakeRefused
 from .servers import Server, StartedServer
 from .transport.listening import listen_on, listen_tcp, listen_unix
@@ -27,10 +27,12 @@ from .websocket import WebSocket
 
 __all__ = [
     "Handler",
+    "is_closed",
     "log_failure",
     "log_no_connection",
     "open_listeners",
     "open_server",
+    "own_hooks",
     "serve",
     "with_default_hosts",
 ]
@@ -113,6 +115,12 @@ async def open_listeners(
     )
 
 
+def own_hooks(handler: Handler) -> list[RequestHook]:
+    """Return the request hook that a handler has as its method, if it has one."""
+    hook: RequestHook | None = getattr(handler, "on_request", None)
+    return [] if hook is None else [hook]
+
+
 def with_default_hosts(options: ServerOptions, listeners: list[Listener[Any]]) -> ServerOptions:
     """Let a server on loopback answer only pages that know it as ``localhost``, against DNS rebinding."""
     addresses = [listener.extra(SocketAttribute.local_address, None) for listener in listeners]
@@ -135,7 +143,7 @@ def log_no_connection(logger: ConnectionLogger, exc: Exception) -> None:
 
 def log_failure(logger: ConnectionLogger, exc: Exception, who: str) -> None:
     """Log what came out of user code: with its traceback, or in one line if it only says that the peer has gone."""
-    if _is_closed(exc):
+    if is_closed(exc):
         logger.info("%s ended with the connection: %s", who, _ended(exc))
     else:
         logger.error("%s failed; the connection is closed", who, exc_info=exc)
@@ -149,9 +157,10 @@ def _ended(exc: BaseException) -> str:
     return f"{exc.detail} ({exc.code})" if exc.detail else str(exc.code)
 
 
-def _is_closed(exc: BaseException) -> bool:
+def is_closed(exc: BaseException) -> bool:
+    """Say whether an exception only says that the connection has ended."""
     if isinstance(exc, BaseExceptionGroup):
-        return all(map(_is_closed, exc.exceptions))
+        return all(map(is_closed, exc.exceptions))
     return isinstance(exc, ConnectionClosed)
 
 
@@ -162,9 +171,7 @@ async def _listen(handler: Handler, host: str | None, port: int, options: Server
     async def serve_stream(server: Server, stream: ByteStream, entry: Entry) -> None:
         await _serve_websocket(server, stream, entry, handler)
 
-    own_hook = getattr(handler, "on_request", None)
-    if own_hook is not None:
-        options = dataclasses.replace(options, on_request=[*options.request_hooks, own_hook])
+    options = dataclasses.replace(options, on_request=[*options.request_hooks, *own_hooks(handler)])
     listeners = await open_listeners(host, port, options)
     return Server(listeners, serve_stream, with_default_hosts(options, listeners))
 

@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+import dataclasses
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Unpack
 
 import anyio
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, SocketAttribute
 
 from .accepting import open_link as accept_link
-from .checking import build_options
+from .beside import beside
+from .checking import build_options, with_signature_of
 from .client import open_link as connect_link
+from .exceptions import ConnectionClosed
 from .link import Link
 from .logs import connection_logger
 from .memory import MemoryStream, memory_stream_pair
-from .options import AcceptOptions, ClientOptions
-from .protocol.closing import Close, parse_close, serialize_close
+from .options import AcceptOptions, ClientOptions, ServeKeywords, ServerOptions
 from .protocol.connection import Role
-from .protocol.frames import FrameDecoder, Opcode, serialize_frame
+from .protocol.errors import HandshakeError
+from .protocol.http11 import Request, Response
+from .protocol.server_handshake import ServerHandshake
 from .protocol.uri import parse_uri
+from .scripted import Frame, ScriptedPeer
+from .serving import Handler, is_closed, open_server, own_hooks
+from .transport.listening import listen_tcp
 from .websocket import WebSocket, running
 
-__all__ = ["Frame", "MemoryStream", "ScriptedPeer", "connected_pair", "memory_stream_pair", "scripted_peer"]
+__all__ = [
+    "Frame",
+    "MemoryStream",
+    "ScriptedPeer",
+    "connected_pair",
+    "connected_to",
+    "local_server",
+    "memory_stream_pair",
+    "scripted_peer",
+    "scripted_server",
+]
 
-_MASKING_KEY = b"\x00\x00\x00\x00"  # the payload is then seen as it is, in a dump of the bytes
 Options = Mapping[str, Any]
+Script = Callable[[ScriptedPeer], Awaitable[object]]
+Answer = Callable[[Request], Response | bytes | None]
+
+_URI = "ws://testserver/"
 
 
 @asynccontextmanager
 async def connected_pair(
-    uri: str = "ws://testserver/",
+    uri: str = _URI,
     *,
     client_options: Options | None = None,
     server_options: Options | None = None,
@@ -48,7 +68,8 @@ async def connected_pair(
         capacity: how many bytes may be on their way in each direction before the writer waits.
     """
     streams = memory_stream_pair(capacity)
-    client, client_link, server, server_link = await _open(uri, streams, client_options or {}, server_options or {})
+    accepting = build_options(AcceptOptions, server_options or {}, where="server_options")
+    client, client_link, server, server_link = await _open(uri, streams, client_options or {}, accepting)
     async with running(server, server_link), running(client, client_link):
         try:
             yield client, server
@@ -57,18 +78,85 @@ async def connected_pair(
             server_link.discard()
 
 
+@asynccontextmanager
+async def connected_to(
+    handler: Handler,
+    uri: str = _URI,
+    *,
+    client_options: Options | None = None,
+    server_options: Options | None = None,
+    grace: float = 3,
+) -> AsyncGenerator[WebSocket, None]:
+    """Connect a client in memory with a handler of yours.
+
+    ``async with connected_to(handler) as websocket`` gives the client. The handler is served as by `anyws.serve`: it
+    may be a router, and the connection is closed when it returns. What it raises comes out of the block, unless the
+    block itself fails for another reason than the end of the connection.
+
+    Args:
+        handler: the handler to test.
+        uri: the URI that the client connects to; nothing is resolved.
+        client_options: keywords as of `anyws.connect`.
+        server_options: keywords as of `anyws.accept`.
+        grace: how long the handler may go on after the client has closed, in seconds; then it is cancelled.
+    """
+    accepting = build_options(AcceptOptions, server_options or {}, where="server_options")
+    accepting = dataclasses.replace(accepting, on_request=[*accepting.request_hooks, *own_hooks(handler)])
+    client, client_link, server, server_link = await _open(uri, memory_stream_pair(), client_options or {}, accepting)
+    ended = anyio.Event()
+    with _failures() as failures:
+
+        async def serve() -> None:
+            try:
+                async with running(server, server_link):
+                    await _recording(failures, handler, server)
+            except Exception:
+                pass  # it is recorded
+            finally:
+                ended.set()
+
+        async with beside(serve):
+            async with running(client, client_link):
+                yield client
+            with anyio.move_on_after(grace):
+                await ended.wait()
+
+
+@with_signature_of(ServerOptions)
+@asynccontextmanager
+async def local_server(handler: Handler, **options: Unpack[ServeKeywords]) -> AsyncGenerator[str, None]:
+    """Serve a handler on a free port of the local host.
+
+    ``async with local_server(handler) as uri`` is for programs that make their connections by themselves. What handlers
+    raise comes out of the block, as in `connected_to`.
+
+    Args:
+        handler: the handler, as of `anyws.serve`.
+        options: keywords as of `anyws.serve`. With an ``ssl_context`` the URI is ``wss://localhost:...``.
+    """
+    settings = build_options(ServerOptions, options, where="local_server()")
+    options["on_request"] = [*settings.request_hooks, *own_hooks(handler)]
+    with _failures() as failures:
+
+        async def recorded(websocket: WebSocket) -> None:
+            await _recording(failures, handler, websocket)
+
+        async with open_server(recorded, "127.0.0.1", 0, **options) as server:
+            origin = "ws://127.0.0.1" if settings.ssl_context is None else "wss://localhost"
+            yield f"{origin}:{server.addresses[0][1]}/"
+
+
 async def _open(
-    uri: str, streams: tuple[ByteStream, ByteStream], client_options: Options, server_options: Options
+    uri: str, streams: tuple[ByteStream, ByteStream], client_options: Options, accepting: AcceptOptions
 ) -> tuple[WebSocket, Link, WebSocket, Link]:
     target = parse_uri(uri)
-    client_settings = build_options(ClientOptions, client_options, where="client_options")
-    server_settings = build_options(AcceptOptions, server_options, where="server_options")
+    connecting = build_options(ClientOptions, client_options, where="client_options")
     accepted: list[tuple[WebSocket, Link]] = []
 
     async def accept() -> None:
         try:
             logger = connection_logger("anyws.server", streams[1])
-            accepted.append(await accept_link(streams[1], server_settings, logger))
+            accepted.append(await accept_link(streams[1], accepting, logger))
         except Exception as exc:
             failures.append(exc)
 
@@ -77,7 +165,7 @@ async def _open(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(accept)
         try:
-            connected = await connect_link(streams[0], target, client_settings)
+            connected = await connect_link(streams[0], target, connecting)
         except Exception as exc:
             failures.insert(0, exc)
     if connected is None or not accepted:
@@ -87,82 +175,31 @@ async def _open(
     return *connected, *accepted[0]
 
 
-class Frame:
-    """A frame that a `ScriptedPeer` received.
-
-    Attributes:
-        opcode: the opcode.
-        payload: the payload, unmasked.
-        fin: whether it ends its message.
-        masked: whether it came masked.
-    """
-
-    def __init__(self, opcode: Opcode, payload: bytes, *, fin: bool = True, masked: bool = False) -> None:
-        self.opcode = opcode
-        self.payload = payload
-        self.fin = fin
-        self.masked = masked
-
-    def __repr__(self) -> str:
-        return f"Frame({self.opcode.name}, {self.payload!r}, fin={self.fin}, masked={self.masked})"
-
-    @property
-    def close(self) -> Close:
-        """What a Close frame says; 1005 when it is empty."""
-        return parse_close(self.payload)
+@contextmanager
+def _failures() -> Generator[list[Exception], None, None]:
+    """Raise what was recorded in the block at its end; it is also why a connection ended within the block."""
+    recorded: list[Exception] = []
+    try:
+        yield recorded
+    except (ConnectionClosed, HandshakeError) as exc:
+        if not recorded:
+            raise
+        raise _one_of(recorded) from exc
+    if recorded:
+        raise _one_of(recorded)
 
 
-class ScriptedPeer:
-    """The other end of a connection, after its opening handshake: it sends and answers nothing by itself.
+def _one_of(failures: list[Exception]) -> Exception:
+    return failures[0] if len(failures) == 1 else ExceptionGroup("several connections failed", failures)
 
-    Attributes:
-        stream: the byte stream, to send what is no frame, or to end it.
-        role: which end the peer is; a client masks its frames.
-    """
 
-    def __init__(self, stream: ByteStream, role: Role) -> None:
-        self.stream = stream
-        self.role = role
-        self._decoder = FrameDecoder(masked=None, rsv=0x70)
-
-    async def send_frame(
-        self, opcode: int, payload: str | bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool | None = None
-    ) -> None:
-        """Send one frame, however wrong it is.
-
-        Args:
-            opcode: 0 to 15.
-            payload: its payload.
-            fin: whether it ends its message.
-            rsv: the reserved bits where they stand in the first byte (RSV1 is 0x40).
-            masked: whether to mask it; by default as the role demands.
-        """
-        data = payload.encode() if isinstance(payload, str) else payload
-        key = _MASKING_KEY if masked or (masked is None and self.role is Role.CLIENT) else b""
-        await self.stream.send(serialize_frame(opcode, data, fin=fin, rsv=rsv, masking_key=key))
-
-    async def send_close(self, code: int = 1000, reason: str = "") -> None:
-        """Send a Close; code 1005 for an empty one."""
-        await self.send_frame(Opcode.CLOSE, serialize_close(Close(code, reason)))
-
-    async def receive_frame(self) -> Frame:
-        """Wait for the next frame.
-
-        Raises:
-            anyio.EndOfStream: the other end has ended.
-        """
-        payload = bytearray()
-        while True:
-            while (part := self._decoder.next_part()) is not None:
-                payload += part.payload
-                if part.last:
-                    header = part.header
-                    return Frame(header.opcode, bytes(payload), fin=header.fin, masked=bool(header.masking_key))
-            self._decoder.feed(await self.stream.receive())
-
-    async def end(self) -> None:
-        """Close the stream without a Close."""
-        await self.stream.aclose()
+async def _recording(failures: list[Exception], serve: Callable[[Any], Awaitable[object]], argument: object) -> None:
+    try:
+        await serve(argument)
+    except Exception as exc:
+        if not is_closed(exc):
+            failures.append(exc)
+        raise
 
 
 @asynccontextmanager
@@ -180,14 +217,71 @@ async def scripted_peer(
     """
     streams = memory_stream_pair(capacity)
     given = options or {}
-    client, client_link, accepted, server_link = await _open(
-        "ws://testserver/", streams, {} if server else given, given if server else {}
-    )
+    accepting = build_options(AcceptOptions, given if server else {}, where="server_options")
+    client, client_link, accepted, server_link = await _open(_URI, streams, {} if server else given, accepting)
     peer_stream = streams[0 if server else 1]
     websocket, link = (accepted, server_link) if server else (client, client_link)
     async with running(websocket, link):
         try:
-            yield websocket, ScriptedPeer(peer_stream, Role.CLIENT if server else Role.SERVER)
+            yield websocket, ScriptedPeer(peer_stream, Role.CLIENT if server else Role.SERVER, accepted.request)
         finally:
             # The end of the block is the end of the peer, so that nobody waits for its Close.
             await anyio.aclose_forcefully(peer_stream)
+
+
+@asynccontextmanager
+async def scripted_server(
+    script: Script | None = None, *, answer: Answer | None = None, grace: float = 1
+) -> AsyncGenerator[str, None]:
+    """Listen on a free port of the local host, and do with each connection what a script says.
+
+    ``async with scripted_server(script) as uri`` is for clients that make their connections by themselves. What a
+    script raises, such as a failed ``expect_frame()``, comes out of the block, as in `connected_to`; that the client
+    has gone is no failure.
+
+    Args:
+        script: an async callable that gets the `ScriptedPeer` of each connection after its opening handshake; when it
+            returns, the stream is closed.
+        answer: gets each `anyws.Request`; returns None for the opening handshake, or what to answer in its place: an
+            `anyws.Response`, or bytes of any kind. The stream is then closed.
+        grace: how long scripts may go on after the block, in seconds; then they are cancelled.
+    """
+    (listener,) = await listen_tcp("127.0.0.1", 0)
+    accepting = anyio.CancelScope()
+    ended = anyio.Event()
+    with _failures() as failures:
+
+        async def meet(stream: ByteStream) -> None:
+            async with stream:
+                try:
+                    peer = await _scripted_opening(stream, answer)
+                    if peer is not None and script is not None:
+                        await script(peer)
+                except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                    pass
+                except Exception as exc:
+                    failures.append(exc)
+
+        async def listen() -> None:
+            async with listener, anyio.create_task_group() as scripts:
+                with accepting:
+                    await listener.serve(meet, scripts)
+            ended.set()
+
+        async with beside(listen):
+            yield f"ws://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/"
+            accepting.cancel()
+            with anyio.move_on_after(grace):
+                await ended.wait()
+
+
+async def _scripted_opening(stream: ByteStream, answer: Answer | None) -> ScriptedPeer | None:
+    handshake = ServerHandshake()
+    while (request := handshake.receive_data(await stream.receive())) is None:
+        pass
+    given = None if answer is None else answer(request)
+    if given is None:
+        await stream.send(handshake.data_to_send(handshake.accept()))
+        return ScriptedPeer(stream, Role.SERVER, request, handshake.trailing_data)
+    await stream.send(given if isinstance(given, bytes) else handshake.data_to_send(given))
+    return None

@@ -80,6 +80,7 @@ ORDER = [
     "anyws.callback_server",
     "anyws",
     "anyws.memory",
+    "anyws.scripted",
     "anyws.testing",
     "anyws.cli",
     "anyws.cli.notes",
