@@ -1,0 +1,29 @@
+"""Pages of the documentation that are more than the sum of their code blocks."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from .cli.commands import ROOT, start
+
+
+def blocks_of(page: str) -> list[str]:
+    """Return the Python blocks of a page."""
+    text = (ROOT / "docs" / page).read_text()
+    return re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def test_the_page_on_testing_is_a_file_of_tests(tmp_path: Path) -> None:
+    source = "\n".join(blocks_of("testing.md"))
+    (tmp_path / "test_page.py").write_text(source)
+    names = re.findall(r"^async def (test_\w+)", source, re.MULTILINE)
+    command = [sys.executable, "-m", "pytest", "-v", "-W", "error", "-p", "no:cacheprovider", "--rootdir", tmp_path]
+    with start([*command, tmp_path], cwd=tmp_path) as process:
+        status, out, err = process.finish()
+    assert (status, err) == (0, ""), out
+    assert len(names) > 10
+    for name in names:
+        for backend in ("asyncio", "trio"):
+            assert re.search(rf"::{name}\[{backend}\b.*\] PASSED", out), (name, backend)
