@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from .protocol.http11 import Request, Response
 from .websocket import WebSocket
@@ -14,8 +15,8 @@ from .websocket import WebSocket
 try:
     from werkzeug.exceptions import HTTPException
     from werkzeug.routing import BaseConverter, Map, Rule
-except ImportError as exc:
-    raise ImportError("anyws.routing needs werkzeug: pip install 'anyws[routing]'") from exc
+except ImportError as _missing:
+    raise ImportError("anyws.routing needs werkzeug: pip install 'anyws[routing]'") from _missing
 
 __all__ = ["Route", "RouteHandler", "Router"]
 
@@ -23,6 +24,8 @@ RouteHandler = Callable[..., Awaitable[object]]
 """Gets the `anyws.WebSocket`, and each parameter of its rule as a keyword."""
 
 H = TypeVar("H", bound=RouteHandler)
+
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://(?:[^/?@]*@)?([^/?]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,6 @@ class Router:
 
 def _host_of(request: Request) -> str:
     """The name that the client has asked for, without its port; a host in the target counts most (RFC 9112, 3.2.2)."""
-    authority = "" if request.target.startswith("/") else urlsplit(request.target).netloc
-    host = (authority or request.headers.get("host", "")).rpartition("@")[2]
+    absolute = _ABSOLUTE.match(request.target)
+    host = absolute[1] if absolute else request.headers.get("host", "")
     return host if host.endswith("]") else host.rpartition(":")[0] or host

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import urllib.error
 import urllib.request
 from typing import Any
@@ -141,6 +142,25 @@ async def test_the_standard_library_s_client_understands_the_challenge() -> None
 def test_wrong_arguments(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         anyws.basic_auth(**arguments)
+
+
+@pytest.mark.parametrize("user", ["ann", "nobody"])
+async def test_a_password_is_compared_in_constant_time(user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[int, int]] = []
+
+    def compare_digest(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return one == other
+
+    hook = anyws.basic_auth("r", credentials=CREDENTIALS)
+    monkeypatch.setattr("anyws.authentication.hmac.compare_digest", compare_digest)
+    request = anyws.Request(target="/", headers=anyws.Headers({"Authorization": basic(f"{user}:wrong")}))
+    answer = hook(request)
+    assert inspect.isawaitable(answer)
+    response = await answer
+    assert response is not None
+    assert response.status == 401
+    assert compared == [(64, 64)]  # once, also for a user that there is not, and whatever the lengths
 
 
 async def test_a_check_that_raises_is_500() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from hypothesis import example, given, strategies as st
 from werkzeug.routing import BaseConverter
 
 import anyws
@@ -40,22 +41,30 @@ class Hex(BaseConverter):
         return f"{value:x}"
 
 
+RULES = [
+    ("home", "/", None),
+    ("rooms", "/rooms/", None),
+    ("room", "/rooms/<int:room>", None),
+    ("lobby", "/rooms/lobby", None),
+    ("user", "/users/<name>/<uuid:device>", None),
+    ("file", "/files/<path:name>", None),
+    ("color", "/colors/<hex:color>", None),
+    ("chat", "/chat", None),
+    ("tenant", "/chat", "<tenant>.example.com"),
+    ("www", "/chat", "www.example.com"),
+    ("loopback", "/chat", "[::1]"),
+]
+
+
 @pytest.fixture
 def router() -> Router:
+    """A router with rules of all kinds."""
+    return make_router()
+
+
+def make_router() -> Router:
     router = Router(converters={"hex": Hex})
-    for name, rule, host in [
-        ("home", "/", None),
-        ("rooms", "/rooms/", None),
-        ("room", "/rooms/<int:room>", None),
-        ("lobby", "/rooms/lobby", None),
-        ("user", "/users/<name>/<uuid:device>", None),
-        ("file", "/files/<path:name>", None),
-        ("color", "/colors/<hex:color>", None),
-        ("chat", "/chat", None),
-        ("tenant", "/chat", "<tenant>.example.com"),
-        ("www", "/chat", "www.example.com"),
-        ("loopback", "/chat", "[::1]"),
-    ]:
+    for name, rule, host in RULES:
         router.route(rule, host=host)(telling(name))
     router.redirect("/r/<int:room>", "/rooms/<int:room>")
     router.redirect("/web-colors/<hex:color>", "/colors/<hex:color>", status=307)
@@ -176,6 +185,24 @@ def test_redirects(router: Router, target: str, host: str, status: int, location
     answer, state = ask_router(router, target, host)
     assert answer is not None
     assert (answer.status, answer.headers["location"], state) == (status, location, {})
+
+
+@given(
+    target=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E))
+    | st.from_regex(r"/[a-z]{1,6}(/[%/a-z0-9.]*)+", fullmatch=True),
+    host=st.from_regex(r"[0-9A-Za-z.:\[\]%_-]{1,80}", fullmatch=True),
+)
+@example(target="/up/" + "/" * 50, host="a.example.com")
+@example(target="x://[", host="a.example.com")
+@example(target="http://@@[::1]:x/chat", host="a.example.com")
+def test_whatever_is_asked_is_answered(target: str, host: str) -> None:
+    answer, state = ask_router(make_router(), target, host)
+    if answer is None:
+        assert state["route"].rule in {rule for _, rule, _ in RULES}
+    else:
+        assert answer.status in (307, 308, 404)
+        assert answer.headers.get("location", "/")[0] == "/"
+        assert not answer.headers.get("location", "/").startswith("//")
 
 
 @pytest.mark.parametrize("target", ["/up//evil.example", "/up/%2Fevil.example", "/up/%2F%2Fevil.example"])
