@@ -17,7 +17,8 @@ def virtual_hosts(contexts: Mapping[str, ssl.SSLContext], *, default: ssl.SSLCon
     """Return a TLS context that presents the certificate of the host that the client has asked for.
 
     A context may be given a new certificate at any time, see `reload_certificate`. The name in TLS is not checked
-    against ``Host``; where hosts have different users, compare ``Host`` as well.
+    against ``Host``; where hosts have different users, compare ``Host`` as well. With client certificates, sessions are
+    not resumed.
 
     Args:
         contexts: the context of each host. The name ``*.example.com`` is any host of one label more, unless it is given
@@ -25,8 +26,10 @@ def virtual_hosts(contexts: Mapping[str, ssl.SSLContext], *, default: ssl.SSLCon
         default: the context for a client that names another host, or none. None: the TLS handshake with such fails.
 
     Raises:
-        ValueError: there is no context; a name is no host; or the contexts differ in ``options``, versions,
-            ``verify_mode``, ``verify_flags`` or ``post_handshake_auth``, which OpenSSL fixes before the host is known.
+        ValueError: there is no context; a name is no host; the contexts differ in ``options``, versions,
+            ``verify_mode``, ``verify_flags`` or ``post_handshake_auth``, which OpenSSL fixes before the host is known;
+            or they ask for client certificates, and allow TLS before 1.3, where a session of one host would be taken
+            up at another.
     """
     by_name = {_to_ascii(name): context for name, context in contexts.items()}
     known = [*by_name.values()] if default is None else [*by_name.values(), default]
@@ -38,6 +41,11 @@ def virtual_hosts(contexts: Mapping[str, ssl.SSLContext], *, default: ssl.SSLCon
         if len(values) > 1:
             raise ValueError(f"the contexts differ in {attribute}, which has to be the same for all hosts")
         setattr(first, attribute, values.pop())
+    if first.verify_mode is not ssl.CERT_NONE and len(set(known)) > 1:
+        # OpenSSL resumes a session of one host at another, where nobody has checked the client's certificate.
+        if first.minimum_version is not ssl.TLSVersion.TLSv1_3:
+            raise ValueError("client certificates need minimum_version TLSv1_3: older sessions pass from host to host")
+        first.num_tickets = 0
 
     def choose(
         connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext

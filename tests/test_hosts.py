@@ -14,7 +14,7 @@ from anyio.streams.tls import TLSAttribute
 
 import anyws
 
-from .peers import echo, uri_of
+from .peers import REQUEST, echo, uri_of
 
 
 def context_of(authority: trustme.CA, *names: str) -> ssl.SSLContext:
@@ -90,6 +90,7 @@ async def test_each_host_trusts_its_own_clients(
     contexts = contexts_of(certificate_authority, *authorities)
     for name, context in contexts.items():
         context.verify_mode = ssl.CERT_REQUIRED
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
         authorities[name].configure_trust(context)
     ann = ssl.create_default_context()
     certificate_authority.configure_trust(ann)
@@ -101,6 +102,36 @@ async def test_each_host_trusts_its_own_clients(
             with pytest.raises((ssl.SSLError, anyws.HandshakeError, anyio.BrokenResourceError)):
                 await names_seen(server, host, context)
         assert server.connections == frozenset()
+
+
+async def test_a_session_of_one_host_does_not_open_another(certificate_authority: trustme.CA) -> None:
+    authorities = {"a.example": trustme.CA(), "b.example": trustme.CA()}
+    contexts = contexts_of(certificate_authority, *authorities)
+    for name, context in contexts.items():
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        authorities[name].configure_trust(context)
+    ann = ssl.create_default_context()
+    certificate_authority.configure_trust(ann)
+    authorities["a.example"].issue_cert("ann@a.example").configure_cert(ann)
+
+    def answer_of(address: Any, host: str, session: Any) -> tuple[bytes, Any]:
+        with (
+            socket.create_connection(address) as connection,
+            ann.wrap_socket(connection, server_hostname=host, session=session) as secured,
+        ):
+            secured.sendall(REQUEST)
+            return secured.recv(12), secured.session
+
+    several = anyws.virtual_hosts(contexts)
+    async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=several) as server:
+        answer, session = await anyio.to_thread.run_sync(answer_of, server.addresses[0], "a.example", None)
+        assert answer == b"HTTP/1.1 101"
+        try:
+            answer, _ = await anyio.to_thread.run_sync(answer_of, server.addresses[0], "b.example", session)
+        except OSError:
+            answer = b""
+        assert answer == b""
 
 
 async def test_a_client_of_the_standard_library(
@@ -138,6 +169,11 @@ def plain(**attributes: Any) -> ssl.SSLContext:
             "differ in verify_mode",
         ),
         ({"a": plain()}, plain(minimum_version=ssl.TLSVersion.TLSv1_3), "differ in minimum_version"),
+        (
+            {name: plain(verify_mode=ssl.CERT_OPTIONAL) for name in "ab"},
+            None,
+            "client certificates need minimum_version TLSv1_3",
+        ),
     ],
 )
 def test_what_cannot_be(contexts: dict[str, ssl.SSLContext], default: ssl.SSLContext | None, message: str) -> None:
