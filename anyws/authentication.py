@@ -38,11 +38,15 @@ def basic_auth(
             they are right. To compare in constant time is then its task.
 
     Raises:
-        TypeError: neither or both of ``credentials`` and ``check`` are given.
+        TypeError: neither or both of ``credentials`` and ``check`` are given, or one of the wrong type.
         ValueError: the realm has a character that a header cannot carry.
     """
     if (credentials is None) == (check is None):
         raise TypeError("basic_auth() takes either credentials or check")
+    if not isinstance(credentials or {}, Mapping):
+        raise TypeError(f"credentials are a mapping of passwords, not {type(credentials).__name__}")
+    if not callable(check or _compare_with):
+        raise TypeError(f"check is a callable, not {type(check).__name__}")
     challenge = 'Basic realm="{}", charset="UTF-8"'.format(re.sub(r'(["\\])', r"\\\1", realm))
     check_header("WWW-Authenticate", challenge)
     if not realm.isascii():

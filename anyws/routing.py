@@ -25,6 +25,8 @@ RouteHandler = Callable[..., Awaitable[object]]
 
 H = TypeVar("H", bound=RouteHandler)
 
+_PARAMETER = re.compile(r"<[^>]*>")
+_PORT = re.compile(r":[0-9]*$")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://(?:[^/?@]*@)?([^/?]*)")
 
 
@@ -85,7 +87,7 @@ class Router:
 
         Raises:
             TypeError: the handler does not take the parameters.
-            ValueError: the rule cannot be read, or does not begin with a slash.
+            ValueError: the rule cannot be read, or does not begin with a slash; or the host could never match.
             LookupError: a parameter is of an unknown type.
         """
 
@@ -140,6 +142,9 @@ class Router:
         await route.handler(websocket, **route.parameters)
 
     def _add(self, rule: str, host: str | None, endpoint: _Served | _Redirected) -> Rule:
+        fixed = _PARAMETER.sub("", host or "")
+        if fixed != fixed.lower() or _PORT.search(fixed):
+            raise ValueError(f"host {host!r}: expected a name in lower case, without a port")
         added = Rule(rule, host=host, endpoint=endpoint, websocket=True)
         (self._of_any_host if host is None else self._of_hosts).add(added)
         return added

@@ -287,6 +287,12 @@ def test_a_handler_that_lacks_a_parameter_of_the_host() -> None:
         Router().route("/", host="<tenant>.example.com")(nothing)
 
 
+@pytest.mark.parametrize("host", ["Example.com", "example.com:80", "[::1]:80", "<Tenant>.Example.com"])
+def test_a_host_that_could_never_match(host: str) -> None:
+    with pytest.raises(ValueError, match="expected a name in lower case, without a port"):
+        Router().route("/", host=host)(telling("never"))
+
+
 def test_a_redirect_has_what_it_needs() -> None:
     with pytest.raises(ValueError, match="/b/<x> has parameters that /a has not: x"):
         Router().redirect("/a", "/b/<x>")
