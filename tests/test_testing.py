@@ -27,7 +27,7 @@ from anyws.testing import (
     scripted_server,
 )
 
-from .peers import connected
+from .peers import connected, open_sockets
 
 # -- connected_pair ----------------------------------------------------------------------------------------------------
 
@@ -595,3 +595,14 @@ async def test_what_the_block_of_a_scripted_server_raises_comes_out_bare() -> No
     with pytest.raises(LookupError):
         async with scripted_server():
             raise LookupError
+
+
+@pytest.mark.parametrize("reach", [connected_to, over_loopback, lambda _: scripted_server()])
+async def test_a_cancelled_block(reach: Any) -> None:
+    sockets_before = open_sockets()
+    with anyio.CancelScope() as scope:
+        async with reach(shout):
+            scope.cancel()
+            await anyio.sleep(math.inf)
+    assert scope.cancelled_caught
+    assert open_sockets() == sockets_before
