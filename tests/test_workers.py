@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 
 import anyio
 import pytest
@@ -34,6 +34,14 @@ async def pids_met(uri: str, stack: AsyncExitStack, wanted: int) -> dict[int, an
     return met
 
 
+def end_group(pid: int) -> None:
+    """Kill what is left of a group of processes."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
 @needs_reuse_port
 @on_linux
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -59,7 +67,8 @@ def test_two_processes_on_one_port(backend: str) -> None:
                 assert await met[staying].receive() == "still there"
 
     command = [sys.executable, ROOT / "examples" / "workers.py", "127.0.0.1", 0, "--workers", 2, "--backend", backend]
-    with start(command) as process:
+    with start(command, start_new_session=True) as process, ExitStack() as stack:
+        stack.callback(end_group, process.pid)  # a parent that is killed leaves its workers behind
         lines = [process.expect_line("listens on").split() for _ in range(2)]
         assert len({line[-1] for line in lines}) == 1  # the port
         anyio.run(meet, process, [int(line[1]) for line in lines], f"ws://127.0.0.1:{lines[0][-1]}/", backend=backend)
