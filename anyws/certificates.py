@@ -73,7 +73,8 @@ def server_context(
     """Return a server's context.
 
     Raises:
-        ValueError: there is no certificate; or as `client_context`.
+        ValueError: there is no certificate; ``request_cert`` and ``sni_callback`` with a TLS before 1.3; or as
+            `client_context`.
         OSError: a file that cannot be read.
     """
     if options.ssl_context is not None:
@@ -92,6 +93,13 @@ def server_context(
 
         context.sni_callback = choose
     _configure(context, options)
+    if request_cert and sni_callback is not None:
+        # OpenSSL resumes a session of one host at another, where nobody has checked the client's certificate.
+        if options.min_version is None:
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+        elif context.minimum_version is not ssl.TLSVersion.TLSv1_3:
+            raise ValueError("request_cert with sni_callback needs TLSv1.3: older sessions pass from host to host")
+        context.num_tickets = 0
     return context
 
 

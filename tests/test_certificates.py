@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import ssl
 import tempfile
@@ -293,3 +294,14 @@ def test_a_ready_context_is_taken_as_it_is(client_ssl_context: ssl.SSLContext) -
 def test_a_server_needs_a_certificate() -> None:
     with pytest.raises(ValueError, match="cert and key"):
         server_context(TLSOptions())
+
+
+def test_client_certificates_of_one_host_do_not_open_another(pems: Pems) -> None:
+    """A session that was accepted for one would be resumed at the other, without a look at the certificate."""
+    options = TLSOptions(cert=pems.cert, key=pems.key, ca=pems.ca)
+    context = server_context(options, request_cert=True, sni_callback=lambda _: None)
+    assert (context.minimum_version, context.num_tickets) == (ssl.TLSVersion.TLSv1_3, 0)
+    old = dataclasses.replace(options, min_version="TLSv1.2")
+    with pytest.raises(ValueError, match=r"TLSv1\.3"):
+        server_context(old, request_cert=True, sni_callback=lambda _: None)
+    assert server_context(old, request_cert=True).minimum_version is ssl.TLSVersion.TLSv1_2
