@@ -16,12 +16,14 @@ __all__ = ["draw"]
 _COLOURS = {
     "anyws": "#d62728",
     "anyws-pure": "#ff9896",
+    "anyws-zlib-ng": "#e377c2",
     "picows": "#1f77b4",
     "aiohttp": "#2ca02c",
     "websockets": "#9467bd",
     "trio-websocket": "#8c564b",
     "bare-asyncio": "#bbbbbb",
     "bare-anyio": "#999999",
+    "bare-await": "#aaaaaa",
     "bare-trio": "#777777",
 }
 _LOOPS = ("asyncio", "uvloop", "trio")
