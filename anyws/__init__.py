@@ -35,6 +35,8 @@ from .protocol.errors import (
     LimitExceeded,
     LocalProtocolError,
     ProtocolError,
+    ProxyError,
+    RedirectError,
     RemoteProtocolError,
     WebSocketError,
 )
@@ -81,7 +83,9 @@ __all__ = [
     "PerMessageDeflate",
     "PreparedMessage",
     "ProtocolError",
+    "ProxyError",
     "Ready",
+    "RedirectError",
     "RemoteProtocolError",
     "Request",
     "Response",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import socket as sockets_module
 import ssl
 from collections.abc import AsyncGenerator, Mapping
@@ -23,17 +24,19 @@ from .callback_options import (
 )
 from .certificates import client_context
 from .checking import build_options, merged, with_signature_of
-from .client import open_link, start_tls
-from .deadlines import deadline
+from .client import connect_stream, open_link
 from .hooks import wrap_hook
 from .link import Link
+from .opening import open_within
 from .protocol.headers import Headers
 from .protocol.uri import WebSocketURI, parse_uri
 from .sockets import Socket, handle_messages
-from .transport.connecting import connect_tcp, connect_unix
+from .transport.connecting import connect_tcp
+from .transport.securing import start_tls
+from .transport.stream import SocketStream
 from .transport.tls import TLSStream
 from .transport.turns import Turn
-from .websocket import running
+from .websocket import WebSocket, running
 
 __all__ = ["client_connect"]
 
@@ -83,16 +86,19 @@ async def _open(settings: ClientConnectOptions, socket_options: ClientSocketOpti
     native = _native(settings)
     context = _context(settings, socket_options) if settings.secure else None
     timeout = settings.open_timeout if socket_options.timeout is None else socket_options.timeout
-    with (
-        deadline(timeout, f"connecting to {uri.host_header}") as scope,
-        Turn(settings.max_connecting, scope) as turn,
-    ):
-        stream = await _connect(uri, settings, socket_options, turn) if settings.stream is None else settings.stream
+
+    async def attempt(
+        uri: WebSocketURI, options: ClientConnectOptions, turn: Turn
+    ) -> tuple[Socket, tuple[WebSocket, Link]]:
+        stream = options.stream
+        if stream is None:
+            stream = await connect_stream(uri, options, turn, functools.partial(_connect_tcp, options, socket_options))
         if context is not None:
             hostname = socket_options.servername or settings.server_hostname or uri.host
             stream = await _start_tls(stream, context, hostname, socket_options.check_server_identity)
-        socket = Socket(stream)
-        websocket, link = await open_link(stream, uri, native)
+        return Socket(stream), await open_link(stream, uri, options)
+
+    socket, (websocket, link) = await open_within(timeout, uri, native, attempt)
     socket.open(websocket, link)
     return socket, link
 
@@ -124,11 +130,9 @@ def _context(settings: ClientConnectOptions, options: ClientSocketOptions) -> ss
     return settings.ssl_context or client_context(options, check_hostname=options.check_server_identity is None)
 
 
-async def _connect(
-    uri: WebSocketURI, settings: ClientConnectOptions, options: ClientSocketOptions, turn: Turn
-) -> ByteStream:
-    if uri.socket_path is not None:
-        return await connect_unix(uri.socket_path)
+async def _connect_tcp(
+    settings: ClientConnectOptions, options: ClientSocketOptions, host: str, port: int, turn: Turn | None = None
+) -> SocketStream:
     families = {0: sockets_module.AF_UNSPEC, 4: sockets_module.AF_INET, 6: sockets_module.AF_INET6}
     local = None
     if options.local_address is not None:
@@ -136,8 +140,8 @@ async def _connect(
     elif settings.local_host is not None:
         local = (settings.local_host, settings.local_port)
     stream = await connect_tcp(
-        uri.host,
-        uri.port,
+        host,
+        port,
         local=local,
         family=families[options.family],
         happy_eyeballs_delay=settings.happy_eyeballs_delay,

@@ -169,6 +169,8 @@ class ClientConnectOptions(ClientOptions):
         ClientOptions.__post_init__(self)
         if not self.resource.startswith("/"):
             raise ValueError(f"option resource is {self.resource!r}: expected a path that begins with /")
+        if self.max_redirects:
+            raise ValueError("client_connect() follows no redirects: use connect()")
         _check_sub_protocol(self)
 
 

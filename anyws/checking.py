@@ -35,10 +35,10 @@ def build_options(options_class: Callable[..., T], given: Mapping[str, object], 
     for name, value in given.items():
         if name not in known:
             raise TypeError(_unknown_option(name, known, where))
-        if not _fits(value, known[name]):
-            raise TypeError(
-                f"{where}: option {name} is {_shown(known[name])}, not {type(value).__name__} ({_abbreviated(value)})"
-            )
+        annotation, is_shown = known[name]
+        if not _fits(value, annotation):
+            shown = f" ({_abbreviated(value)})" if is_shown else ""
+            raise TypeError(f"{where}: option {name} is {_shown(annotation)}, not {type(value).__name__}{shown}")
     return options_class(**given)
 
 
@@ -89,8 +89,9 @@ def with_signature_of(options_class: type) -> Callable[[F], F]:
 
 
 @functools.cache
-def _annotations(options_class: Any) -> dict[str, Any]:
-    return {field.name: field.type for field in dataclasses.fields(options_class)}
+def _annotations(options_class: Any) -> dict[str, tuple[Any, bool]]:
+    """The types of the fields, and whether their values may be shown: what is not in the repr may be a secret."""
+    return {field.name: (field.type, field.repr) for field in dataclasses.fields(options_class)}
 
 
 def _unknown_option(name: str, known: Mapping[str, object], where: str) -> str:

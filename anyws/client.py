@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncGenerator
+import functools
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Unpack
 
@@ -11,24 +11,26 @@ import anyio
 from anyio.abc import ByteStream
 
 from .checking import build_options, with_signature_of
-from .deadlines import deadline
+from .cookies import keep_cookies
 from .link import Link
 from .logs import connection_logger
+from .opening import open_within, request_headers
 from .options import ClientOptions, ConnectKeywords
 from .protocol.client_handshake import ClientHandshake
 from .protocol.connection import Connection, Role
-from .protocol.errors import HandshakeError
+from .protocol.errors import HandshakeError, HandshakeRefused
 from .protocol.http11 import Response
 from .protocol.negotiation import as_extensions
 from .protocol.uri import WebSocketURI, parse_uri
+from .proxies import choose_proxy, connect_through
 from .transport.connecting import connect_tcp, connect_unix
 from .transport.ending import STREAM_ERRORS
-from .transport.stream import send_at_once
-from .transport.tls import TLSStream
+from .transport.securing import default_context, start_tls
+from .transport.stream import SocketStream, send_at_once
 from .transport.turns import Turn
 from .websocket import WebSocket, running
 
-__all__ = ["connect", "open_link", "start_tls"]
+__all__ = ["connect", "connect_stream", "open_connection", "open_link"]
 
 
 @with_signature_of(ClientOptions)
@@ -41,34 +43,62 @@ async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerato
 
     Args:
         uri: ``ws://``, ``wss://``, ``http://``, ``https://``, or ``ws+unix:/the/socket:/resource``. A user name and a
-            password in it are sent as Basic authentication.
+            password in it are sent as Basic authentication, unless there is a header ``Authorization``.
         options: keywords, each documented in `ClientOptions`.
 
     Raises:
-        OSError: there is no such host, or it does not take the connection.
+        OSError: there is no such host, or it does not take the connection; or the proxy does not.
         ssl.SSLError: TLS failed; `ssl.SSLCertVerificationError` when the certificate is not trusted.
         TimeoutError: all this took more than ``open_timeout``.
         HandshakeRefused: the server answered another HTTP status; the exception has the response and its body.
         HandshakeError: the server's answer is no valid opening handshake (RFC 6455, 4.1).
-        InvalidURI: the URI is none.
+        RedirectError: a redirect is not followed, though ``max_redirects`` is not 0; a `HandshakeRefused`.
+        ProxyError: the proxy refuses, or its answer is none.
+        InvalidURI: the URI is none, or that of the proxy.
+        ImportError: the proxy speaks SOCKS, and there is no python-socks.
         TypeError: an unknown option, or one of the wrong type.
         ValueError: an option out of its range.
     """
     settings = build_options(ClientOptions, options, where="connect()")
-    target = parse_uri(uri)
-    if settings.ssl_context is not None and not target.secure:
-        raise ValueError("ssl_context is given, but the URI says no TLS: expected wss:// or https://")
-    with (
-        deadline(settings.open_timeout, f"connecting to {target.host_header}") as scope,
-        Turn(settings.max_connecting, scope) as turn,
-    ):
-        stream = await _connect_stream(target, settings, turn) if settings.stream is None else settings.stream
-        if target.secure:
-            hostname = target.host if settings.server_hostname is None else settings.server_hostname
-            stream = await start_tls(stream, settings.ssl_context or _default_context(), hostname)
-        websocket, link = await open_link(stream, target, settings)
+    websocket, link = await open_connection(parse_uri(uri), settings)
     async with running(websocket, link):
         yield websocket
+
+
+async def open_connection(uri: WebSocketURI, options: ClientOptions) -> tuple[WebSocket, Link]:
+    """Connect; raise as `connect`."""
+    return await open_within(options.open_timeout, uri, options, _attempt)
+
+
+async def _attempt(uri: WebSocketURI, options: ClientOptions, turn: Turn) -> tuple[WebSocket, Link]:
+    stream = options.stream
+    if stream is None:
+        local = None if options.local_host is None else (options.local_host, options.local_port)
+        connect = functools.partial(connect_tcp, local=local, happy_eyeballs_delay=options.happy_eyeballs_delay)
+        stream = await connect_stream(uri, options, turn, connect)
+    if uri.secure:
+        hostname = uri.host if options.server_hostname is None else options.server_hostname
+        stream = await start_tls(stream, options.ssl_context or default_context(), hostname)
+    return await open_link(stream, uri, options)
+
+
+async def connect_stream(
+    uri: WebSocketURI, options: ClientOptions, turn: Turn, connect: Callable[..., Awaitable[SocketStream]]
+) -> ByteStream:
+    """Connect to the server, through a proxy where there is one.
+
+    Args:
+        uri: the server.
+        options: say which proxy.
+        turn: the turn to wait for.
+        connect: `connect_tcp` with its options.
+    """
+    if uri.socket_path is not None:
+        return await connect_unix(uri.socket_path)
+    proxy = choose_proxy(options.proxy, uri)
+    if proxy is not None:
+        return await connect_through(proxy, uri, connect, turn, options.proxy_ssl_context)
+    return await connect(uri.host, uri.port, turn=turn)
 
 
 async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOptions) -> tuple[WebSocket, Link]:
@@ -76,12 +106,17 @@ async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOption
     try:
         handshake = ClientHandshake(
             uri,
-            headers=options.headers,
+            headers=request_headers(uri, options),
             subprotocols=options.subprotocols,
             extensions=[*as_extensions(options.extensions), *options.deflate],
             origin=options.origin,
         )
         response = await _shake_hands(stream, handshake)
+        keep_cookies(options.cookies, uri, response.headers)
+    except HandshakeRefused as exc:
+        keep_cookies(options.cookies, uri, exc.response.headers)
+        await anyio.aclose_forcefully(stream)
+        raise
     except BaseException:
         await anyio.aclose_forcefully(stream)
         raise
@@ -97,38 +132,6 @@ async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOption
     link = Link(stream, core, options, connection_logger("anyws.client", stream))
     link.feed(handshake.trailing_data)
     return WebSocket(link, handshake.request, response, handshake.subprotocol), link
-
-
-async def start_tls(stream: ByteStream, context: ssl.SSLContext, hostname: str) -> TLSStream:
-    """Put TLS on a stream; if that fails, the stream is closed.
-
-    Raises:
-        ssl.SSLError: the two do not agree, or the certificate is not trusted.
-        ConnectionError: the connection was lost.
-    """
-    try:
-        return await TLSStream.wrap(stream, context, server_side=False, hostname=hostname)
-    except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
-        await anyio.aclose_forcefully(stream)
-        raise ConnectionError(f"the connection to {hostname} was lost during the TLS handshake") from exc
-    except BaseException:
-        await anyio.aclose_forcefully(stream)
-        raise
-
-
-async def _connect_stream(uri: WebSocketURI, options: ClientOptions, turn: Turn) -> ByteStream:
-    if uri.socket_path is not None:
-        return await connect_unix(uri.socket_path)
-    local = None if options.local_host is None else (options.local_host, options.local_port)
-    return await connect_tcp(
-        uri.host, uri.port, local=local, happy_eyeballs_delay=options.happy_eyeballs_delay, turn=turn
-    )
-
-
-def _default_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])  # a server that prefers HTTP/2 must know that we do not speak it
-    return context
 
 
 async def _shake_hands(stream: ByteStream, handshake: ClientHandshake) -> Response:

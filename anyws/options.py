@@ -9,18 +9,22 @@ keywords of `connect`, `serve` and `accept`. A test keeps the two equal.
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import TypedDict
+from dataclasses import dataclass, field
+from http.cookiejar import CookieJar
+from typing import Literal, TypedDict
 
 from anyio.abc import ByteStream, Listener
 
+from .authorization import AuthLike, authorization
 from .checking import check_positive
+from .cookies import CookiesLike, check_cookies
 from .protocol.client_handshake import check_request_headers
 from .protocol.deflate import PRESETS, PerMessageDeflate, Preset
 from .protocol.extensions import Extension
-from .protocol.headers import HeadersLike, check_header
+from .protocol.headers import Headers, HeadersLike, check_header
 from .protocol.http11 import Request, Response
 from .protocol.negotiation import as_extensions, check_extensions
+from .protocol.proxy import parse_proxy
 from .protocol.server_handshake import check_response_headers
 from .protocol.subprotocols import SubprotocolSelector, check_subprotocols
 
@@ -122,10 +126,25 @@ class ClientOptions(ConnectionOptions):
         max_connecting: how many connections of this program to one address may be in their opening handshake at a
             time; the next ones wait, and ``open_timeout`` begins to count when they have their turn. 1, as RFC 6455,
             4.1 demands. None: no limit, for a load generator.
+        auth: who we are: ``(user, password)`` for Basic authentication (RFC 7617), or a bearer token (RFC 6750) as a
+            `str`; or a sync or async callable that gives one of them and is called for each connection, within
+            ``open_timeout``.
+        cookies: cookies to send: names and values, a `http.cookies.SimpleCookie`; or a `http.cookiejar.CookieJar`,
+            which also takes those that the server sets, and can be shared by connections.
+        max_redirects: how many redirects to follow (301, 302, 303, 307, 308). 0: none, as RFC 6455, 4.1 leaves it to
+            the client, and a server shall not choose where we connect to unless asked for. Never from ``wss:`` to
+            ``ws:``. To another scheme, host or port go no ``Authorization``, ``Cookie`` and ``Host`` of ``headers``, no
+            ``auth``, no ``cookies`` but those of a jar, and no ``server_hostname``.
+        proxy: the URI of a proxy: ``http:``, ``https:``, ``socks4:``, ``socks4a:``, ``socks5:`` or ``socks5h:``, with
+            user name and password where it needs them. SOCKS needs the extra ``socks``. True: what the environment
+            (``https_proxy``, ``all_proxy``, ``no_proxy`` ...) or the system says, except for servers on loopback; the
+            default, for where there is a proxy there is mostly no other way out. None: no proxy. It is not asked for
+            with ``stream`` and for unix sockets.
+        proxy_ssl_context: the TLS context for an ``https:`` proxy; by default one that trusts what the system trusts.
     """
 
     subprotocols: Sequence[str] = ()
-    headers: HeadersLike = ()
+    headers: HeadersLike = field(default=(), repr=False)
     extensions: str | Sequence[Extension] = ()
     origin: str | None = None
     open_timeout: float | None = 10
@@ -136,6 +155,11 @@ class ClientOptions(ConnectionOptions):
     local_port: int = 0
     happy_eyeballs_delay: float = 0.25
     max_connecting: int | None = 1
+    auth: AuthLike | None = field(default=None, repr=False)
+    cookies: CookiesLike | None = field(default=None, repr=False)
+    max_redirects: int = 0
+    proxy: str | Literal[True] | None = field(default=True, repr=False)
+    proxy_ssl_context: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         # super() without arguments does not know the class that slots=True makes anew.
@@ -148,6 +172,32 @@ class ClientOptions(ConnectionOptions):
         as_extensions(self.extensions)
         if self.local_port and self.local_host is None:
             raise ValueError("option local_port needs local_host")
+        if self.max_redirects < 0:
+            raise ValueError(f"option max_redirects is {self.max_redirects}: expected 0 or more")
+        self._check_credentials()
+        self._check_route()
+
+    def _check_credentials(self) -> None:
+        if self.auth is not None and not callable(self.auth):
+            authorization(self.auth)
+        if self.cookies is not None:
+            check_cookies(self.cookies)
+        headers = Headers(self.headers)
+        for option, header in (("auth", "Authorization"), ("cookies", "Cookie")):
+            if getattr(self, option) is not None and header in headers:
+                raise ValueError(f"option {option} and header {header} say the same: give one of them")
+
+    def _check_route(self) -> None:
+        proxy = parse_proxy(self.proxy) if isinstance(self.proxy, str) else None
+        if self.stream is not None and (proxy is not None or self.max_redirects):
+            raise ValueError("options proxy and max_redirects are for new connections: not with stream")
+        if proxy is not None and proxy.scheme != "https" and self.proxy_ssl_context is not None:
+            raise ValueError("proxy_ssl_context is given, but the proxy's URI says no TLS: expected https://")
+
+    @property
+    def cookie_jar(self) -> CookieJar | None:
+        """The option ``cookies``, if it is a jar."""
+        return self.cookies if isinstance(self.cookies, CookieJar) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +314,11 @@ class ConnectKeywords(_ConnectionKeywords, total=False):
     local_port: int
     happy_eyeballs_delay: float
     max_connecting: int | None
+    auth: AuthLike | None
+    cookies: CookiesLike | None
+    max_redirects: int
+    proxy: str | Literal[True] | None
+    proxy_ssl_context: ssl.SSLContext | None
 
 
 class AcceptKeywords(_ConnectionKeywords, total=False):

@@ -18,6 +18,7 @@ from .exceptions import ConnectionClosed
 from .link import Link
 from .logs import connection_logger
 from .memory import MemoryStream, memory_stream_pair
+from .opening import with_credentials
 from .options import AcceptOptions, ClientOptions, ServeKeywords, ServerOptions
 from .protocol.connection import Role
 from .protocol.errors import HandshakeError
@@ -150,7 +151,7 @@ async def _open(
     uri: str, streams: tuple[ByteStream, ByteStream], client_options: Options, accepting: AcceptOptions
 ) -> tuple[WebSocket, Link, WebSocket, Link]:
     target = parse_uri(uri)
-    connecting = build_options(ClientOptions, client_options, where="client_options")
+    connecting = await with_credentials(build_options(ClientOptions, client_options, where="client_options"))
     accepted: list[tuple[WebSocket, Link]] = []
 
     async def accept() -> None:

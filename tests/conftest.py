@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import os
 import ssl
 from typing import Any, Literal
 
@@ -36,6 +37,14 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """Run each async test on each event loop."""
     backend: tuple[str, dict[str, Any]] = request.param
     return backend
+
+
+@pytest.fixture(autouse=True)
+def no_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test know no other proxies than its own."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
 
 
 @pytest.hookimpl(tryfirst=True)

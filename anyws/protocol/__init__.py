@@ -28,6 +28,7 @@ from .errors import (
     LimitExceeded as LimitExceeded,
     LocalProtocolError as LocalProtocolError,
     ProtocolError as ProtocolError,
+    ProxyError as ProxyError,
     RemoteProtocolError as RemoteProtocolError,
     WebSocketError as WebSocketError,
 )
@@ -49,6 +50,7 @@ from .headers import Headers as Headers, HeadersLike as HeadersLike
 from .http11 import Request as Request, Response as Response
 from .keys import MAGIC_STRING as MAGIC_STRING, accept_value as accept_value
 from .messages import MessageDecoder as MessageDecoder
+from .proxy import Proxy as Proxy, ProxyHandshake as ProxyHandshake, parse_proxy as parse_proxy
 from .server_handshake import ServerHandshake as ServerHandshake
 from .speedups import apply_mask as apply_mask, speedups_in_use as speedups_in_use
 from .subprotocols import SubprotocolSelector as SubprotocolSelector

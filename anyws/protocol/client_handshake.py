@@ -6,6 +6,7 @@ import base64
 import os
 from collections.abc import Sequence
 
+from .credentials import basic_credentials
 from .errors import HandshakeError, HandshakeRefused
 from .exchange import ClientExchange, InvalidHead
 from .extensions import Codec, Extension, parse_extensions, serialize_extensions
@@ -140,8 +141,7 @@ class ClientHandshake:
             check_header("Origin", origin)
             pairs.append(("Origin", origin))
         if uri.username is not None and "authorization" not in extra:
-            credentials = f"{uri.username}:{uri.password or ''}".encode()
-            pairs.append(("Authorization", f"Basic {base64.b64encode(credentials).decode()}"))
+            pairs.append(("Authorization", basic_credentials(uri.username, uri.password or "")))
         if "origin" in extra:
             pairs = [pair for pair in pairs if pair[0] != "Origin"]
         host = extra.get("host", uri.host_header)

@@ -6,6 +6,7 @@ Three questions decide the class: was it *our* caller (`LocalProtocolError`), th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ __all__ = [
     "LimitExceeded",
     "LocalProtocolError",
     "ProtocolError",
+    "ProxyError",
+    "RedirectError",
     "RemoteProtocolError",
     "WebSocketError",
     "in_one_line",
@@ -128,3 +131,38 @@ class HandshakeRefused(HandshakeError):
     def status(self) -> int:
         """The HTTP status code."""
         return self.response.status
+
+
+class RedirectError(HandshakeRefused):
+    """A redirect that was not followed, though redirects are followed: too many, or one that must not be.
+
+    Attributes:
+        chain: the URIs from the first to the one that was refused, without user names and passwords.
+    """
+
+    def __init__(
+        self, message: str, *, chain: Sequence[str], response: Response, request: Request | None = None
+    ) -> None:
+        super().__init__(message, response=response, request=request)
+        self.chain: Sequence[str] = chain
+
+
+class ProxyError(WebSocketError):
+    """The proxy did not make a way to the server.
+
+    A proxy that cannot be reached is an `OSError`, as a server that cannot be reached.
+
+    Attributes:
+        proxy: the URI of the proxy, without user name and password.
+        status: the HTTP status of its answer to CONNECT, or the reply code of SOCKS (RFC 1928, 6); None when there was
+            no such answer.
+        response: its answer to CONNECT, with a bounded body; None when there was none, and for SOCKS.
+    """
+
+    def __init__(
+        self, proxy: str, problem: str, *, status: int | None = None, response: Response | None = None
+    ) -> None:
+        super().__init__(f"the proxy {proxy} {problem}")
+        self.proxy = proxy
+        self.status = status
+        self.response = response

@@ -15,7 +15,7 @@ import h11
 from .headers import Headers
 from .http11 import Request, Response
 
-__all__ = ["ClientExchange", "InvalidHead", "ServerExchange"]
+__all__ = ["ClientExchange", "HeadEnded", "InvalidHead", "ServerExchange"]
 
 _END = b"\r\n\r\n"
 _BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)(?=.)", re.DOTALL)
@@ -30,6 +30,10 @@ class InvalidHead(Exception):
     def __init__(self, problem: str, status: int = 400) -> None:
         super().__init__(problem)
         self.status = status
+
+
+class HeadEnded(InvalidHead):
+    """The bytes ended before the head was whole."""
 
 
 class _HeadReader:
@@ -141,7 +145,7 @@ class ClientExchange:
         self._response: h11.Response | None = None
         self._body = bytearray()
         self.trailing_data: bytes = b""
-        """What came behind the head of a 101."""
+        """What came behind the head of a 101, or of a 2xx to CONNECT."""
 
     def send(self, request: Request) -> bytes:
         """Return the bytes of the request."""
@@ -156,7 +160,7 @@ class ClientExchange:
         """
         while self._response is None:
             if not data:
-                raise InvalidHead("the server closed the connection before it answered")
+                raise HeadEnded("the server closed the connection before it answered")
             parts = self._reader.feed(data)
             if parts is None:
                 return None
@@ -194,6 +198,8 @@ class ClientExchange:
             if data is not None:
                 self._connection.receive_data(data)
             while (event := self._connection.next_event()) is not h11.NEED_DATA:
+                if event is h11.PAUSED:  # a 2xx to CONNECT has no body, whatever its headers say (RFC 9110, 9.3.6)
+                    self.trailing_data, _ = self._connection.trailing_data
                 if not isinstance(event, h11.Data):
                     break
                 self._body += event.data

@@ -10,7 +10,7 @@ import idna
 
 from .errors import InvalidURI
 
-__all__ = ["WebSocketURI", "parse_uri"]
+__all__ = ["WebSocketURI", "ascii_host", "check_characters", "parse_uri", "with_port"]
 
 _SECURE_BY_SCHEME = {"ws": False, "http": False, "wss": True, "https": True}
 _DEFAULT_PORT = {False: 80, True: 443}
@@ -46,8 +46,7 @@ class WebSocketURI:
     @property
     def host_header(self) -> str:
         """The value of the ``Host`` header: brackets around IPv6, no port where it is the default (RFC 6455, 4.1)."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _DEFAULT_PORT[self.secure] else f"{host}:{self.port}"
+        return with_port(self.host, None if self.port == _DEFAULT_PORT[self.secure] else self.port)
 
     @property
     def origin(self) -> str:
@@ -62,6 +61,12 @@ class WebSocketURI:
         return f"{scheme}://{self.host_header}{self.resource}"
 
 
+def with_port(host: str, port: int | None) -> str:
+    """Return host and port as they stand in a URI: brackets around IPv6; None for no port."""
+    host = f"[{host}]" if ":" in host else host
+    return host if port is None else f"{host}:{port}"
+
+
 def parse_uri(uri: str) -> WebSocketURI:
     """Take a URI apart: ``ws:``, ``wss:``, ``http:``, ``https:`` or ``ws+unix:/the/socket:/resource``.
 
@@ -71,8 +76,7 @@ def parse_uri(uri: str) -> WebSocketURI:
     """
     if not isinstance(uri, str):
         raise TypeError(f"a URI is a str, not {type(uri).__name__}")
-    if _FORBIDDEN.search(uri):
-        raise InvalidURI(uri, "a URI has no white space, control characters or surrogates; percent-encode them")
+    check_characters(uri)
     if _UNIX_SCHEME.match(uri) is not None:
         return _parse_unix(uri)
     try:
@@ -95,12 +99,22 @@ def parse_uri(uri: str) -> WebSocketURI:
     secure = _SECURE_BY_SCHEME[parts.scheme]
     return WebSocketURI(
         secure=secure,
-        host=_ascii_host(uri, parts.hostname),
+        host=ascii_host(uri, parts.hostname),
         port=_DEFAULT_PORT[secure] if port is None else port,
         resource=_resource(parts.path or "/") + (f"?{_resource(parts.query)}" if parts.query else ""),
         username=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
     )
+
+
+def check_characters(uri: str) -> None:
+    """Check that the text has nothing that no URI has.
+
+    Raises:
+        InvalidURI: it has.
+    """
+    if _FORBIDDEN.search(uri):
+        raise InvalidURI(uri, "a URI has no white space, control characters or surrogates; percent-encode them")
 
 
 def _parse_unix(uri: str) -> WebSocketURI:
@@ -126,7 +140,12 @@ def _check_no_fragment(uri: str) -> None:
         raise InvalidURI(uri, "a WebSocket URI has no fragment; write %23 for a number sign (3)")
 
 
-def _ascii_host(uri: str, host: str) -> str:
+def ascii_host(uri: str, host: str) -> str:
+    """Return the host of a URI in ASCII (IDNA).
+
+    Raises:
+        InvalidURI: it is no domain name.
+    """
     if host.isascii():
         return host
     try:

@@ -13,7 +13,7 @@ import anyio
 from .stream import SocketStream
 from .turns import Turn
 
-__all__ = ["connect_tcp", "connect_unix"]
+__all__ = ["connect_tcp", "connect_unix", "resolve"]
 
 _Address = tuple[socket.AddressFamily, Any]
 
@@ -36,8 +36,8 @@ async def connect_tcp(
     Raises:
         OSError: the name has no address, or no address took the connection.
     """
-    addresses = _interleaved(await _resolve(host, port, family))
-    bind_to = dict(await _resolve(*local, family)) if local is not None else {}
+    addresses = _interleaved(await resolve(host, port, family))
+    bind_to = dict(await resolve(*local, family)) if local is not None else {}
     if local is not None:
         addresses = [address for address in addresses if address[0] in bind_to]
         if not addresses:
@@ -86,7 +86,12 @@ async def connect_unix(path: str) -> SocketStream:
     return SocketStream(await _connect_socket(socket.AF_UNIX, path, None))
 
 
-async def _resolve(host: str, port: int, family: int) -> list[_Address]:
+async def resolve(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[_Address]:
+    """Look up the addresses of a host.
+
+    Raises:
+        OSError: it has none.
+    """
     found = await anyio.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
     return [(socket.AddressFamily(family), address) for family, _, _, _, address in found]
 

@@ -27,7 +27,7 @@ async def end_stream(stream: AnyByteStream) -> None:
     sent (RFC 6455, 7.1.1): so what still comes is read and dropped. The caller bounds the time.
     """
     try:
-        if isinstance(stream, TLSStream | AnyIOTLSStream):
+        while isinstance(stream, TLSStream | AnyIOTLSStream):  # two, where a proxy is reached over TLS
             stream = await _end_tls(stream)
         try:
             await stream.send_eof()

@@ -1,0 +1,87 @@
+"""From a URI to an open connection: one time limit, one handshake at a time, redirects, and whom to present as."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from .authorization import authorization, current_credentials
+from .cookies import cookie_header
+from .deadlines import deadline
+from .options import ClientOptions
+from .protocol.credentials import basic_credentials
+from .protocol.errors import HandshakeRefused, WebSocketError
+from .protocol.headers import Headers
+from .protocol.uri import WebSocketURI
+from .redirects import Redirects
+from .transport.turns import Turn
+
+__all__ = ["open_within", "request_headers", "with_credentials"]
+
+T = TypeVar("T")
+Options = TypeVar("Options", bound=ClientOptions)
+
+
+async def open_within(
+    limit: float | None,
+    uri: WebSocketURI,
+    options: Options,
+    attempt: Callable[[WebSocketURI, Options, Turn], Awaitable[T]],
+) -> T:
+    """Connect, and follow redirects.
+
+    Args:
+        limit: for all of it, in seconds; None for no limit.
+        uri: where to.
+        options: how.
+        attempt: connects to one server.
+
+    Raises:
+        TimeoutError: it took longer.
+        ValueError: the options do not fit the URI.
+    """
+    _check_target(uri, options)
+    redirects = Redirects(uri, options.max_redirects)
+    with deadline(limit, f"connecting to {uri.host_header}") as scope:
+        options = await with_credentials(options)
+        while True:
+            try:
+                with Turn(options.max_connecting, scope) as turn:
+                    return await attempt(uri, options, turn)
+            except HandshakeRefused as exc:
+                redirects.note_on(exc)
+                uri, options = redirects.follow(exc, options)
+            except (OSError, WebSocketError) as exc:
+                redirects.note_on(exc)
+                raise
+
+
+async def with_credentials(options: Options) -> Options:
+    """Ask for the credentials, where a callable gives them.
+
+    Raises:
+        TypeError, ValueError: it gives none that can be sent.
+    """
+    return dataclasses.replace(options, auth=await current_credentials(options.auth))
+
+
+def request_headers(uri: WebSocketURI, options: ClientOptions) -> Headers:
+    """Return what the options say of the headers of the request, credentials and cookies included."""
+    headers = Headers(options.headers).multi_items()
+    if options.auth is not None:
+        headers.append(("Authorization", authorization(options.auth)))
+    if options.cookies is not None and (cookies := cookie_header(options.cookies, uri)) is not None:
+        headers.append(("Cookie", cookies))
+    return Headers(headers)
+
+
+def _check_target(uri: WebSocketURI, options: ClientOptions) -> None:
+    if options.ssl_context is not None and not uri.secure:
+        raise ValueError("ssl_context is given, but the URI says no TLS: expected wss:// or https://")
+    if uri.socket_path is not None and isinstance(options.proxy, str):
+        raise ValueError("option proxy is for servers on the network: not for a unix socket")
+    if uri.username is not None:
+        if options.auth is not None:
+            raise ValueError("option auth and the URI's user name say the same: give one of them")
+        basic_credentials(uri.username, uri.password or "")

@@ -1,0 +1,110 @@
+"""Redirects (RFC 9110, 15.4): where to, and what does not go along."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TypeVar
+from urllib.parse import urldefrag, urljoin, urlsplit
+
+from .options import ClientOptions
+from .protocol.errors import HandshakeRefused, InvalidURI, RedirectError
+from .protocol.headers import Headers
+from .protocol.uri import WebSocketURI, parse_uri
+
+__all__ = ["Redirects", "without_query"]
+
+Options = TypeVar("Options", bound=ClientOptions)
+
+_STATUSES = (301, 302, 303, 307, 308)
+_SCHEMES = ("ws", "wss", "http", "https")  # a server has no say in the unix sockets of its clients
+# What is for one server alone.
+_FOR_ONE_SERVER = frozenset({"authorization", "cookie", "host", "proxy-authorization"})
+
+
+class Redirects:
+    """The way of one connection from server to server.
+
+    Args:
+        uri: where it begins.
+        limit: how many redirects to follow.
+    """
+
+    def __init__(self, uri: WebSocketURI, limit: int) -> None:
+        self._limit = limit
+        self._chain = [uri]
+
+    def follow(self, refused: HandshakeRefused, options: Options) -> tuple[WebSocketURI, Options]:
+        """Return where to go next, and with which options.
+
+        Raises:
+            HandshakeRefused: the same, if this is no redirect, or none is to be followed.
+            RedirectError: this one is not followed.
+        """
+        location = refused.response.headers.get("location")
+        if not self._limit or refused.status not in _STATUSES or location is None:
+            raise refused
+        here = self._chain[-1]
+        try:
+            there = _target(here, location)
+        except ValueError as exc:
+            raise self._error(str(exc), refused) from None
+        self._chain.append(there)
+        if here.secure and not there.secure:
+            raise self._error("from TLS to none", refused)
+        if here.socket_path is not None and there.socket_path is None:
+            raise self._error("from a unix socket to another server", refused)
+        if len(self._chain) > self._limit + 1:
+            raise self._error(f"more than {self._limit}, see max_redirects", refused)
+        return there, options if _is_same_server(here, there) else _without_credentials(options)
+
+    def note_on(self, exc: BaseException) -> None:
+        """Say in an error where it came from, if there were redirects."""
+        if len(self._chain) > 1:
+            exc.add_note(f"redirected: {self._shown}")
+
+    @property
+    def _shown(self) -> str:
+        return " -> ".join(without_query(uri) for uri in self._chain)
+
+    def _error(self, problem: str, refused: HandshakeRefused) -> RedirectError:
+        return RedirectError(
+            f"redirect not followed ({problem}): {self._shown}",
+            chain=tuple(map(str, self._chain)),
+            response=refused.response,
+            request=refused.request,
+        )
+
+
+def without_query(uri: WebSocketURI) -> str:
+    """Return a URI as it may stand in a message or a log: without query, user name and password."""
+    return str(uri).partition("?")[0]
+
+
+def _target(here: WebSocketURI, location: str) -> WebSocketURI:
+    """Where a location leads to, without fragment and user information.
+
+    What is relative stays on the same connection's way: on its unix socket, and with its user name and password.
+    """
+    base = f"{'wss' if here.secure else 'ws'}://{here.host_header}{here.resource}"
+    try:
+        joined, _ = urldefrag(urljoin(base, location))
+        scheme = urlsplit(joined).scheme
+        if scheme not in _SCHEMES:
+            raise InvalidURI(joined, "its Location is of another scheme than ws, wss, http and https")
+        there = parse_uri(joined)
+    except InvalidURI:
+        raise
+    except ValueError:
+        raise InvalidURI(location, "its Location is no URI") from None
+    if _is_same_server(here, there):
+        return dataclasses.replace(here, resource=there.resource)
+    return dataclasses.replace(there, username=None, password=None)
+
+
+def _is_same_server(here: WebSocketURI, there: WebSocketURI) -> bool:
+    return (here.secure, here.host, here.port) == (there.secure, there.host, there.port)
+
+
+def _without_credentials(options: Options) -> Options:
+    headers = [pair for pair in Headers(options.headers).multi_items() if pair[0].lower() not in _FOR_ONE_SERVER]
+    return dataclasses.replace(options, headers=headers, auth=None, cookies=options.cookie_jar, server_hostname=None)

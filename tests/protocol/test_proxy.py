@@ -1,0 +1,154 @@
+"""The URIs of proxies, and CONNECT (RFC 9110, 9.3.6)."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from anyws.protocol import InvalidURI, Proxy, ProxyError, ProxyHandshake, parse_proxy, parse_uri
+from tests.chunks import Chunked, chunked
+
+
+def proxy(scheme: str = "http", host: str = "p", port: int = 80, **others: Any) -> Proxy:
+    return Proxy(scheme=scheme, host=host, port=port, **others)
+
+
+@pytest.mark.parametrize(
+    ("uri", "value"),
+    [
+        ("http://p", proxy()),
+        ("http://P:8080/", proxy(port=8080)),
+        ("https://p", proxy("https", port=443)),
+        ("p:3128", proxy(port=3128)),
+        ("me:it@p", proxy(username="me", password="it")),
+        ("http://[::1]:8080", proxy(host="::1", port=8080)),
+        ("http://bücher.example", proxy(host="xn--bcher-kva.example")),
+        ("socks://p", proxy("socks5h", port=1080)),
+        ("socks5://p:1", proxy("socks5", port=1)),
+        ("SOCKS4A://p", proxy("socks4a", port=1080)),
+        ("socks4://me@p", proxy("socks4", port=1080, username="me")),
+        ("http://j%C3%BCrgen:p%3A%40ss@p", proxy(username="jürgen", password="p:@ss")),
+    ],
+)
+def test_a_uri(uri: str, value: Proxy) -> None:
+    assert parse_proxy(uri) == value
+
+
+@pytest.mark.parametrize(
+    ("uri", "problem"),
+    [
+        ("ftp://p", "scheme ftp"),
+        ("http://", "has a host"),
+        ("http://p:0", "from 1 to 65535"),
+        ("http://p:s3cret", "no URI"),
+        ("http://p:70000", "no URI"),
+        ("http://[p", "no URI"),
+        ("http://p/s3cret", "ends with the port"),
+        ("http://p?s3cret", "ends with the port"),
+        ("http://me:s3c/ret@p", "no URI|ends with the port"),
+        ("http://me:s3c#ret@p", "no URI|ends with the port"),
+        ("http://me:s3c ret@p", "white space"),
+        ("http://me%3A:s3cret@p", "no colon"),
+        ("http://me:s3cret%0A@p", "no control characters"),
+        ("socks5://me:s3cr%C3%A9t@p", "ASCII"),
+        (f"socks5://me:s3cret{'x' * 255}@p", "at most 255"),
+        ("socks4://m%00e@p", "ASCII"),
+    ],
+)
+def test_a_uri_that_is_none_shows_no_secret(uri: str, problem: str) -> None:
+    with pytest.raises(InvalidURI, match=problem) as raised:
+        parse_proxy(uri)
+    assert "s3c" not in str(raised.value)
+    assert raised.value.uri == uri
+
+
+def test_neither_str_nor_repr_has_credentials() -> None:
+    parsed = parse_proxy("socks5://meself:s3cret@[::1]:9")
+    assert str(parsed) == "socks5://[::1]:9"
+    assert "s3cret" not in repr(parsed)
+    assert "meself" not in repr(parsed)
+
+
+@pytest.mark.parametrize(
+    ("uri", "target"),
+    [("ws://a/b?c", "a:80"), ("wss://a/", "a:443"), ("ws://u:p@a:8/", "a:8"), ("wss://[::1]/", "[::1]:443")],
+)
+def test_the_request(uri: str, target: str) -> None:
+    request = ProxyHandshake(parse_proxy("http://p"), parse_uri(uri)).data_to_send()
+    assert request == f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode()
+
+
+def test_credentials_are_basic() -> None:
+    request = ProxyHandshake(parse_proxy("https://j%C3%BC:p%3A@p"), parse_uri("ws://a/")).data_to_send().decode()
+    name, value = request.split("\r\n")[2].split(": ")
+    assert name == "Proxy-Authorization"
+    assert base64.b64decode(value.removeprefix("Basic ")).decode() == "jü:p:"
+
+
+def asking() -> ProxyHandshake:
+    handshake = ProxyHandshake(parse_proxy("http://me:s3cret@p:1"), parse_uri("ws://a/"))
+    handshake.data_to_send()
+    return handshake
+
+
+@chunked
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"HTTP/1.1 200 Connection established\r\n\r\n", id="usual"),
+        pytest.param(b"HTTP/1.0 200 \r\nProxy-agent: x\r\n\r\n", id="1.0"),
+        pytest.param(b"HTTP/1.1 204 Fine\r\n\r\n", id="any-2xx"),
+        pytest.param(b"HTTP/1.1 100 Go on\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", id="100-before"),
+        # RFC 9110, 9.3.6: "A client MUST ignore any Content-Length or Transfer-Encoding header fields"
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", id="length"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", id="chunked"),
+    ],
+)
+def test_a_tunnel(answer: bytes, chunked: Chunked) -> None:
+    handshake = asking()
+    results = [handshake.receive_data(chunk) for chunk in chunked(answer)]
+    assert results == [False] * (len(results) - 1) + [True]
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem", "status"),
+    [
+        pytest.param(b"HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno", "answered 407 No", 407, id="407"),
+        pytest.param(b"HTTP/1.1 302 Go\r\nLocation: /\r\nContent-Length: 2\r\n\r\nno", "answered 302", 302, id="302"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "sent more", 200, id="200-with-body"),
+        pytest.param(b"HTTP/1.1 101 Sure\r\nUpgrade: a\r\n\r\n", "no valid answer", None, id="101"),
+        pytest.param(b"HTTP/1.1 200 OK\nX: y\n\n", "no valid answer", None, id="bare-line-ends"),
+        pytest.param(b"SSH-2.0-OpenSSH\r\n\r\n", "no valid answer", None, id="ssh"),
+        pytest.param(b"\x05\x00", "no valid answer", None, id="socks"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 16384, "no valid answer", None, id="endless"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", "no valid answer", None, id="many-headers"),
+    ],
+)
+def test_no_tunnel(answer: bytes, problem: str, status: int | None) -> None:
+    with pytest.raises(ProxyError, match=problem) as raised:
+        asking().receive_data(answer)
+    assert raised.value.status == status
+    assert raised.value.proxy == "http://p:1"
+    assert str(raised.value).startswith("the proxy http://p:1 ")
+    if status == 407:
+        assert raised.value.response is not None
+        assert raised.value.response.body == b"no"
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 200 Conn", b"HTTP/1.1 200 OK\r\nX: y\r\n"])
+def test_an_end_before_the_answer(before: bytes) -> None:
+    handshake = asking()
+    if before:
+        assert handshake.receive_data(before) is False
+    with pytest.raises(ProxyError, match="closed the connection before it answered"):
+        handshake.receive_data(b"")
+
+
+def test_the_body_of_a_refusal_is_bounded() -> None:
+    handshake = asking()
+    with pytest.raises(ProxyError) as raised:
+        handshake.receive_data(b"HTTP/1.1 502 Bad\r\n\r\n" + b"x" * 1_000_000)
+    assert raised.value.response is not None
+    assert len(raised.value.response.body) == 65536
