@@ -47,14 +47,14 @@ class Redirects:
         try:
             there = _target(here, location)
         except ValueError as exc:
-            raise self._error(str(exc), refused) from None
+            raise self._error(str(exc), refused) from refused
         self._chain.append(there)
         if here.secure and not there.secure:
-            raise self._error("from TLS to none", refused)
+            raise self._error("from TLS to none", refused) from refused
         if here.socket_path is not None and there.socket_path is None:
-            raise self._error("from a unix socket to another server", refused)
+            raise self._error("from a unix socket to another server", refused) from refused
         if len(self._chain) > self._limit + 1:
-            raise self._error(f"more than {self._limit}, see max_redirects", refused)
+            raise self._error(f"more than {self._limit}, see max_redirects", refused) from refused
         return there, options if _is_same_server(here, there) else _without_credentials(options)
 
     def note_on(self, exc: BaseException) -> None:
