@@ -24,7 +24,8 @@ from .client import connect
 from .exceptions import ConnectionBroken, ConnectionClosed, ConnectionClosedLocally, ConnectionEnded
 from .health import health_check
 from .hosts import virtual_hosts
-from .options import AcceptOptions, ClientOptions, ConnectionOptions, ServerOptions
+from .options import AcceptOptions, ClientOptions, ConnectionOptions, ReconnectOptions, ServerOptions
+from .outages import Outage
 from .protocol.closing import Close, CloseCode
 from .protocol.deflate import DeflateParameters, PerMessageDeflate
 from .protocol.errors import (
@@ -46,6 +47,7 @@ from .protocol.headers import Headers
 from .protocol.http11 import Request, Response
 from .protocol.keys import MAGIC_STRING as magic_string
 from .receiving import MessageStream
+from .reconnection import reconnecting
 from .renewal import reload_certificate, watch_certificate
 from .sending import PreparedMessage
 from .servers import Server
@@ -80,11 +82,13 @@ __all__ = [
     "LocalProtocolError",
     "MessageStream",
     "Opcode",
+    "Outage",
     "PerMessageDeflate",
     "PreparedMessage",
     "ProtocolError",
     "ProxyError",
     "Ready",
+    "ReconnectOptions",
     "RedirectError",
     "RemoteProtocolError",
     "Request",
@@ -110,6 +114,7 @@ __all__ = [
     "listeners_from_systemd",
     "magic_string",
     "open_server",
+    "reconnecting",
     "reload_certificate",
     "serve",
     "server",

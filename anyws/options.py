@@ -18,6 +18,7 @@ from anyio.abc import ByteStream, Listener
 from .authorization import AuthLike, authorization
 from .checking import check_positive
 from .cookies import CookiesLike, check_cookies
+from .outages import OutageHook
 from .protocol.client_handshake import check_request_headers
 from .protocol.deflate import PRESETS, PerMessageDeflate, Preset
 from .protocol.extensions import Extension
@@ -34,6 +35,8 @@ __all__ = [
     "ClientOptions",
     "ConnectKeywords",
     "ConnectionOptions",
+    "ReconnectKeywords",
+    "ReconnectOptions",
     "RequestHook",
     "ServeKeywords",
     "ServerOptions",
@@ -201,6 +204,32 @@ class ClientOptions(ConnectionOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReconnectOptions(ClientOptions):
+    """What a client knows that connects again.
+
+    Attributes:
+        first_delay: the most that is waited after a first failure; it doubles with each further one. 5 s, as RFC 6455,
+            7.2.3 suggests.
+        max_delay: the most that is ever waited, ``Retry-After`` aside. 60 s.
+        settled_after: a connection that lived for so long is no failure: the delays begin anew. 60 s. A server that
+            takes connections and drops them at once gets no more of them than one that takes none.
+        on_outage: a sync or async callable that gets each `Outage` before anything is waited: True to try again, False
+            to give up, None for the default. To give up raises the exception, or, where there is none, ends the loop.
+    """
+
+    first_delay: float = 5
+    max_delay: float = 60
+    settled_after: float = 60
+    on_outage: OutageHook | None = None
+
+    def __post_init__(self) -> None:
+        ClientOptions.__post_init__(self)
+        check_positive(self, "first_delay", "max_delay", "settled_after")
+        if self.stream is not None:
+            raise ValueError("option stream is one connection only: not for connecting again")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptOptions(ConnectionOptions):
     """What a server knows of each connection.
 
@@ -319,6 +348,15 @@ class ConnectKeywords(_ConnectionKeywords, total=False):
     max_redirects: int
     proxy: str | Literal[True] | None
     proxy_ssl_context: ssl.SSLContext | None
+
+
+class ReconnectKeywords(ConnectKeywords, total=False):
+    """The keywords of `reconnecting`: see `ReconnectOptions`."""
+
+    first_delay: float
+    max_delay: float
+    settled_after: float
+    on_outage: OutageHook | None
 
 
 class AcceptKeywords(_ConnectionKeywords, total=False):

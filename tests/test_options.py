@@ -14,13 +14,14 @@ import pytest
 import anyws
 from anyws.callback_options import ClientConnectKeywords, ServerKeywords
 from anyws.checking import build_options, merged
-from anyws.options import AcceptKeywords, ConnectKeywords, ServeKeywords
+from anyws.options import AcceptKeywords, ConnectKeywords, ReconnectKeywords, ServeKeywords
 
 
 @pytest.mark.parametrize(
     ("options", "keywords"),
     [
         (anyws.ClientOptions, ConnectKeywords),
+        (anyws.ReconnectOptions, ReconnectKeywords),
         (anyws.AcceptOptions, AcceptKeywords),
         (anyws.ServerOptions, ServeKeywords),
         (anyws.ClientConnectOptions, ClientConnectKeywords),
@@ -35,6 +36,7 @@ def test_the_keywords_are_the_fields(options: Any, keywords: type) -> None:
     ("function", "options"),
     [
         (anyws.connect, anyws.ClientOptions),
+        (anyws.reconnecting, anyws.ReconnectOptions),
         (anyws.accept, anyws.AcceptOptions),
         (anyws.serve, anyws.ServerOptions),
         (anyws.open_server, anyws.ServerOptions),
@@ -53,7 +55,7 @@ def test_help_shows_every_option_with_its_default(function: Callable[..., object
     assert parameters["ping_interval"].default == 20
 
 
-@pytest.mark.parametrize("options", [anyws.ClientOptions, anyws.ServerOptions])
+@pytest.mark.parametrize("options", [anyws.ReconnectOptions, anyws.ServerOptions])
 def test_every_option_is_documented(options: type) -> None:
     documented = "".join(inspect.cleandoc(base.__doc__ or "") for base in options.__mro__)
     for field in dataclasses.fields(options):
