@@ -42,7 +42,7 @@ copybutton_prompt_is_regexp = True
 
 # Each reference to a name of ours must resolve. The names of others cannot: the build needs no network.
 nitpicky = True
-not_ours = "anyio|asyncio|collections|contextlib|h11|os|pathlib|socket|ssl|trio|types|typing|werkzeug"
+not_ours = "anyio|asyncio|collections|contextlib|h11|http|os|pathlib|socket|ssl|trio|types|typing|werkzeug"
 nitpick_ignore_regex = [
     ("py:.*", rf"({not_ours})\..*"),
     ("py:class", r"anyws\.protocol\._(pure|speedups)\.Payload"),
