@@ -30,15 +30,13 @@ def authorization(credentials: object) -> str:
     raise TypeError(f"auth is (user, password) or a bearer token, not {type(credentials).__name__}")
 
 
-async def current_credentials(auth: AuthLike | None) -> Credentials | None:
-    """Ask for the credentials, where a callable gives them.
+async def current_credentials(auth: Callable[[], Credentials | Awaitable[Credentials]]) -> Credentials:
+    """Ask a callable for the credentials.
 
     Raises:
         TypeError: it does not give credentials.
         ValueError: what it gives cannot be sent.
     """
-    if not callable(auth):
-        return auth
     asked = auth()
     credentials = await asked if inspect.isawaitable(asked) else asked
     authorization(credentials)

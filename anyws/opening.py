@@ -11,7 +11,7 @@ from .cookies import cookie_header
 from .deadlines import deadline
 from .options import ClientOptions
 from .protocol.credentials import basic_credentials
-from .protocol.errors import HandshakeRefused, WebSocketError
+from .protocol.errors import HandshakeRefused, RedirectError, WebSocketError
 from .protocol.headers import Headers
 from .protocol.uri import WebSocketURI
 from .redirects import Redirects
@@ -43,18 +43,20 @@ async def open_within(
     """
     _check_target(uri, options)
     redirects = Redirects(uri, options.max_redirects)
-    with deadline(limit, f"connecting to {uri.host_header}") as scope:
-        options = await with_credentials(options)
-        while True:
-            try:
-                with Turn(options.max_connecting, scope) as turn:
-                    return await attempt(uri, options, turn)
-            except HandshakeRefused as exc:
-                redirects.note_on(exc)
-                uri, options = redirects.follow(exc, options)
-            except (OSError, WebSocketError) as exc:
-                redirects.note_on(exc)
-                raise
+    try:
+        with deadline(limit, f"connecting to {uri.host_header}") as scope:
+            options = await with_credentials(options)
+            while True:
+                try:
+                    with Turn(options.max_connecting, scope) as turn:
+                        return await attempt(uri, options, turn)
+                except HandshakeRefused as exc:
+                    uri, options = redirects.follow(exc, options)
+    except RedirectError:  # which has the chain in its message
+        raise
+    except (OSError, WebSocketError) as exc:
+        redirects.note_on(exc)
+        raise
 
 
 async def with_credentials(options: Options) -> Options:
@@ -63,6 +65,8 @@ async def with_credentials(options: Options) -> Options:
     Raises:
         TypeError, ValueError: it gives none that can be sent.
     """
+    if not callable(options.auth):
+        return options
     return dataclasses.replace(options, auth=await current_credentials(options.auth))
 
 

@@ -144,7 +144,7 @@ class _Reconnecting:
         if lived is not None and lived >= options.settled_after:
             self._failures = 0
         self._failures += 1
-        asked_for = retry_after(exc.response) if isinstance(exc, HandshakeRefused | ProxyError) else 0
+        asked_for = retry_after(exc.response) if isinstance(exc, HandshakeError) else 0
         outage = Outage(
             exception=exc,
             lived=lived,
@@ -169,7 +169,7 @@ def is_fatal(exc: Exception) -> bool:
         return exc.status not in _TEMPORARY_STATUSES
     if isinstance(exc, ProxyError) and exc.status is not None:
         return exc.status not in (_TEMPORARY_SOCKS_REPLIES if exc.response is None else _TEMPORARY_STATUSES)
-    if isinstance(exc, HandshakeError | ProxyError):
+    if isinstance(exc, HandshakeError):
         return not isinstance(exc.__cause__, _LOST)
     if isinstance(exc, ConnectionClosed):
         return isinstance(exc.__cause__, RemoteProtocolError) or exc.code in _FINAL_CODES

@@ -147,8 +147,8 @@ class RedirectError(HandshakeRefused):
         self.chain: Sequence[str] = chain
 
 
-class ProxyError(WebSocketError):
-    """The proxy did not make a way to the server.
+class ProxyError(HandshakeError):
+    """The proxy did not make a way to the server, so that there is no request.
 
     A proxy that cannot be reached is an `OSError`, as a server that cannot be reached.
 
@@ -162,7 +162,6 @@ class ProxyError(WebSocketError):
     def __init__(
         self, proxy: str, problem: str, *, status: int | None = None, response: Response | None = None
     ) -> None:
-        super().__init__(f"the proxy {proxy} {problem}")
+        super().__init__(f"the proxy {proxy} {problem}", response=response)
         self.proxy = proxy
         self.status = status
-        self.response = response

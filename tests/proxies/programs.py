@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import socket
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["dante", "free_port", "microsocks", "nginx", "stunnel", "tinyproxy"]
+__all__ = ["dante", "free_port", "microsocks", "needs_socks", "nginx", "stunnel", "tinyproxy"]
+
+needs_socks = pytest.mark.skipif(importlib.util.find_spec("python_socks") is None, reason="no python-socks")
 
 LIMIT = 10  # seconds, for what should take a tenth of one
 

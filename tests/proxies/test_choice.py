@@ -50,6 +50,7 @@ ENVIRONMENT = [
 def test_the_environment(
     variables: dict[str, str], uri: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(proxies, "ask_socks", object())  # as if python-socks was installed
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     chosen = choose_proxy(True, parse_uri(uri))

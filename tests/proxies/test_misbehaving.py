@@ -13,6 +13,7 @@ import anyws
 from tests.peers import connected, echo, on_mock_clock, open_sockets, uri_of
 from tests.test_cancellation import cancelled_everywhere
 
+from .programs import needs_socks
 from .scripted import http_tunnel, read_head, scripted_proxy, socks5_tunnel
 
 
@@ -104,6 +105,7 @@ SOCKS_ANSWERS = [
 ]
 
 
+@needs_socks
 @pytest.mark.parametrize(("answers", "problem", "status"), SOCKS_ANSWERS)
 async def test_an_answer_that_is_no_socks_tunnel(answers: list[bytes], problem: str, status: int | None) -> None:
     async def talk(stream: SocketStream) -> None:
@@ -119,6 +121,7 @@ async def test_an_answer_that_is_no_socks_tunnel(answers: list[bytes], problem: 
     assert raised.status == status
 
 
+@needs_socks
 async def test_socks4a_has_the_proxy_look_up_the_name() -> None:
     asked: list[bytes] = []
 
@@ -132,6 +135,7 @@ async def test_socks4a_has_the_proxy_look_up_the_name() -> None:
     assert asked == [b"\x04\x01\x00\x50\x00\x00\x00\x01me\x00server.example\x00"]
 
 
+@needs_socks
 async def test_nothing_behind_the_answer_of_socks_is_lost() -> None:
     """The server's first bytes may come in one segment with the proxy's last."""
 
@@ -147,7 +151,9 @@ async def test_nothing_behind_the_answer_of_socks_is_lost() -> None:
     assert raised.status == 404
 
 
-@pytest.mark.parametrize("proxy", ["http", "https", "socks5h", "socks4a"])
+@pytest.mark.parametrize(
+    "proxy", ["http", "https", pytest.param("socks5h", marks=needs_socks), pytest.param("socks4a", marks=needs_socks)]
+)
 @on_mock_clock
 async def test_one_deadline_covers_a_silent_proxy(proxy: str) -> None:
     async def talk(stream: SocketStream) -> None:
@@ -176,7 +182,7 @@ async def test_one_deadline_covers_proxy_and_server_together() -> None:
     assert anyio.current_time() - begun == pytest.approx(6, abs=0.01)
 
 
-@pytest.mark.parametrize("kind", ["http", "socks5"])
+@pytest.mark.parametrize("kind", ["http", pytest.param("socks5", marks=needs_socks)])
 async def test_cancelled_wherever_it_suspends_no_socket_stays(kind: str) -> None:
     sockets_before = open_sockets()
     async with (

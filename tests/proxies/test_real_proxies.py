@@ -11,7 +11,7 @@ import pytest
 import anyws
 from tests.peers import connected, echo, open_sockets
 
-from .programs import dante, free_port, microsocks, stunnel, tinyproxy
+from .programs import dante, free_port, microsocks, needs_socks, stunnel, tinyproxy
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +115,7 @@ async def test_http_to_where_nobody_listens(http_port: int) -> None:
     assert raised.value.status in range(500, 505)
 
 
+@needs_socks
 @secure
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize("scheme", ["socks", "socks5", "socks5h"])
@@ -131,6 +132,7 @@ async def test_socks5(
     await converse(proxy, host=host, server_context=server_context, context=client_ssl_context)
 
 
+@needs_socks
 @pytest.mark.parametrize(
     ("scheme", "host"),
     # Dante knows SOCKS4a for addresses only.
@@ -140,6 +142,7 @@ async def test_socks4(scheme: str, host: str, dante_port: int) -> None:
     await converse(f"{scheme}://127.0.0.1:{dante_port}", host=host, context=None)
 
 
+@needs_socks
 @pytest.mark.parametrize(
     ("credentials", "problem"), [("", "No acceptable authentication"), ("me:wr0ng@", "authentication failure")]
 )
@@ -150,6 +153,7 @@ async def test_socks_credentials(credentials: str, problem: str, socks_port: int
     assert "wr0ng" not in repr(raised.value)
 
 
+@needs_socks
 @pytest.mark.parametrize(("version", "status"), [("4", 0x5B), ("5", 5)])
 async def test_socks_to_where_nobody_listens(version: str, status: int, dante_port: int) -> None:
     with pytest.raises(anyws.ProxyError) as raised:
