@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from anyws.protocol import InvalidURI, Proxy, ProxyError, ProxyHandshake, parse_proxy, parse_uri
 from tests.chunks import Chunked, chunked
@@ -62,6 +63,15 @@ def test_a_uri_that_is_none_shows_no_secret(uri: str, problem: str) -> None:
         parse_proxy(uri)
     assert "s3c" not in str(raised.value)
     assert raised.value.uri == uri
+
+
+@given(st.text(min_size=6))
+def test_whatever_a_password_is_it_is_not_shown(password: str) -> None:
+    try:
+        shown = repr(parse_proxy(f"http://me:{password}@p:1"))
+    except InvalidURI as exc:
+        shown = str(exc)
+    assert password not in shown
 
 
 def test_neither_str_nor_repr_has_credentials() -> None:

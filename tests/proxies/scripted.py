@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from anyio.abc import ByteStream, SocketAttribute
+from anyio.streams.tls import TLSStream
 
 __all__ = ["LOST", "Talk", "http_tunnel", "read_head", "relay", "scripted_proxy", "socks5_tunnel"]
 
-Talk = Callable[[SocketStream], Awaitable[None]]
+Talk = Callable[[Any], Awaitable[None]]
 
 LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError)
 
 
 @asynccontextmanager
-async def scripted_proxy(talk: Talk) -> AsyncIterator[int]:
-    """Let each connection be talked to, and end it; yields the port."""
+async def scripted_proxy(talk: Talk, ssl_context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Let each connection be talked to, over TLS if there is a context, and end it; yields the port."""
 
-    async def serve(stream: SocketStream) -> None:
-        async with stream:
-            try:
-                await talk(stream)
-            except LOST:
-                pass
+    async def serve(stream: ByteStream) -> None:
+        try:
+            if ssl_context is not None:
+                stream = await TLSStream.wrap(stream, ssl_context=ssl_context, server_side=True)
+            await talk(stream)
+        except LOST:
+            pass
+        finally:
+            await anyio.aclose_forcefully(stream)
 
     async with (
         await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0) as listener,
@@ -58,7 +64,7 @@ async def relay(one: ByteStream, other: ByteStream) -> None:
         tasks.start_soon(carry, other, one)
 
 
-async def http_tunnel(stream: SocketStream) -> None:
+async def http_tunnel(stream: ByteStream) -> None:
     """Do as an HTTP proxy does."""
     host, port = (await read_head(stream)).split()[1].decode().rsplit(":", 1)
     async with await anyio.connect_tcp(host, int(port)) as target:
@@ -66,7 +72,7 @@ async def http_tunnel(stream: SocketStream) -> None:
         await relay(stream, target)
 
 
-async def socks5_tunnel(stream: SocketStream) -> None:
+async def socks5_tunnel(stream: ByteStream) -> None:
     """Do as a SOCKS5 proxy does that asks for a password, for IPv4 addresses (RFC 1928, RFC 1929)."""
     assert 2 in (await stream.receive())[2:]
     await stream.send(b"\x05\x02")

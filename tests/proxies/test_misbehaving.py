@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from typing import Any
 
 import anyio
 import pytest
@@ -182,18 +183,25 @@ async def test_one_deadline_covers_proxy_and_server_together() -> None:
     assert anyio.current_time() - begun == pytest.approx(6, abs=0.01)
 
 
-@pytest.mark.parametrize("kind", ["http", pytest.param("socks5", marks=needs_socks)])
-async def test_cancelled_wherever_it_suspends_no_socket_stays(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["http", "https", pytest.param("socks5", marks=needs_socks)])
+async def test_cancelled_wherever_it_suspends_no_socket_stays(
+    kind: str, server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    """With an https: proxy, TLS to the server goes through TLS to the proxy."""
     sockets_before = open_sockets()
+    tls = server_ssl_context if kind == "https" else None
+    options: dict[str, Any] = (
+        {"proxy_ssl_context": client_ssl_context, "ssl_context": client_ssl_context} if tls else {}
+    )
     async with (
-        anyws.open_server(echo, "127.0.0.1", 0) as server,
-        scripted_proxy(http_tunnel if kind == "http" else socks5_tunnel) as port,
+        anyws.open_server(echo, "127.0.0.1", 0, ssl_context=tls) as server,
+        scripted_proxy(socks5_tunnel if kind == "socks5" else http_tunnel, tls) as port,
     ):
+        uri = uri_of(server, scheme="wss" if tls else "ws")
+        proxy = f"{kind}://me:s3cret@127.0.0.1:{port}"
 
         async def client() -> None:
-            async with anyws.connect(
-                uri_of(server), proxy=f"{kind}://me:s3cret@127.0.0.1:{port}", close_timeout=1
-            ) as websocket:
+            async with anyws.connect(uri, proxy=proxy, close_timeout=1, **options) as websocket:
                 await websocket.send("hello")
                 assert await websocket.receive() == "hello"
 

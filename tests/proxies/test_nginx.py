@@ -90,6 +90,29 @@ async def test_a_redirect_by_nginx(status: int, tmp_path: Path) -> None:
                 assert await websocket.receive() == "hello"
 
 
+async def test_connecting_again_once_the_server_is_back(tmp_path: Path) -> None:
+    upstream = free_port()
+    statuses: list[int] = []
+
+    async def start(outage: anyws.Outage) -> None:
+        assert isinstance(outage.exception, anyws.HandshakeRefused)
+        statuses.append(outage.exception.status)
+        if len(statuses) == 2:
+            await tasks.start(anyws.serve, echo, "127.0.0.1", upstream)
+
+    # After a failure nginx would let the upstream alone for a while.
+    location = f"location / {{ proxy_pass http://127.0.0.1:{upstream}; proxy_next_upstream off; }}"
+    with nginx(tmp_path, location) as port:
+        async with anyio.create_task_group() as tasks:
+            async for connection in anyws.reconnecting(uri(port, False), first_delay=0.01, on_outage=start):
+                async with connection as websocket:
+                    await websocket.send("hello")
+                    assert await websocket.receive() == "hello"
+                    break
+            tasks.cancel_scope.cancel()
+    assert statuses[:2] == [502, 502]
+
+
 async def test_what_nginx_answers_itself(tmp_path: Path) -> None:
     nowhere = f"location / {{ proxy_pass http://127.0.0.1:{free_port()}; }}"
     later = "location = /later { add_header Retry-After 7 always; return 503; }"
