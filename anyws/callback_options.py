@@ -157,10 +157,10 @@ class ClientConnectOptions(ClientOptions):
     callback_open: Callable[..., object] | None = None
     message_handler: Callable[..., object] | None = None
     sub_protocol: str | Sequence[str] | None = None
-    authentication: str | None = None
+    authentication: str | None = field(default=None, repr=False)
     id: str | None = None
     type: str | None = None
-    proxy_authorization: str | None = None
+    proxy_authorization: str | None = field(default=None, repr=False)
     secure: bool = True
     resource: str = "/"
     socket_options: Mapping[str, Any] = field(default_factory=dict[str, Any])

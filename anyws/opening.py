@@ -14,6 +14,7 @@ from .protocol.credentials import basic_credentials
 from .protocol.errors import HandshakeRefused, RedirectError, WebSocketError
 from .protocol.headers import Headers
 from .protocol.uri import WebSocketURI
+from .proxies import choose_proxy
 from .redirects import Redirects
 from .transport.turns import Turn
 
@@ -44,7 +45,7 @@ async def open_within(
     _check_target(uri, options)
     redirects = Redirects(uri, options.max_redirects)
     try:
-        with deadline(limit, f"connecting to {uri.host_header}") as scope:
+        with deadline(limit, _what_takes_time(uri, options)) as scope:
             options = await with_credentials(options)
             while True:
                 try:
@@ -78,6 +79,11 @@ def request_headers(uri: WebSocketURI, options: ClientOptions) -> Headers:
     if options.cookies is not None and (cookies := cookie_header(options.cookies, uri)) is not None:
         headers.append(("Cookie", cookies))
     return Headers(headers)
+
+
+def _what_takes_time(uri: WebSocketURI, options: ClientOptions) -> str:
+    proxy = choose_proxy(options.proxy, uri) if options.stream is None else None
+    return f"connecting to {uri.host_header}" + ("" if proxy is None else f" through the proxy {proxy}")
 
 
 def _check_target(uri: WebSocketURI, options: ClientOptions) -> None:

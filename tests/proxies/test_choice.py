@@ -125,6 +125,7 @@ async def test_a_tls_context_for_a_proxy_without_tls(client_ssl_context: Any) ->
 def test_options_show_no_secret() -> None:
     options = anyws.ClientOptions(proxy="http://me:s3cret@p", auth=("me", "s3cret"), cookies={"a": "s3cret"})
     assert "s3cret" not in repr(options)
+    assert "s3cret" not in repr(anyws.ClientConnectOptions(authentication="s3cret", proxy_authorization="s3cret"))
     assert "s3cret" not in repr(anyws.ClientOptions(headers={"Authorization": "Bearer s3cret"}))
 
 
