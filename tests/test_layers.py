@@ -25,6 +25,7 @@ ORDER = [
     "anyws.protocol.negotiation",
     "anyws.protocol.messages",
     "anyws.protocol.masking",
+    "anyws.protocol.outbox",
     "anyws.protocol.connection",
     "anyws.protocol.keys",
     "anyws.protocol.uri",

@@ -8,8 +8,8 @@ a Ping queues a Pong, a Close queues its echo, a violation queues a Close with i
     CLOSING  -- a Close comes -------------------------> CLOSED
     any      -- a violation, or the end of the stream -> CLOSED (a violation that is held: at `Connection.fail`)
 
-Bytes that wait to be sent are in two lanes. Pings and Pongs overtake queued data, but never split a frame; a Close goes
-behind the data that was accepted before it, except that a connection which fails drops that data.
+Pings and Pongs overtake queued data; a Close goes behind the data that was accepted before it, except that a connection
+which fails drops that data.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import enum
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from .closing import Close, CloseCode, check_close_code, parse_close, serialize_close
 from .errors import LocalProtocolError, RemoteProtocolError
@@ -26,14 +25,11 @@ from .extensions import Codec, reserved_bits
 from .frames import FrameDecoder, FramePart, Opcode
 from .masking import new_masking_key as new_random_key
 from .messages import MessageDecoder
+from .outbox import LargeFrame, Outbox
 from .speedups import build_frame, build_header
 
 __all__ = ["Connection", "Event", "Ping", "Pong", "Role", "State"]
 
-# RFC 6455, 5.5.3 demands a Pong for the newest Ping only, but a peer that sends a few at once may count them. A flood
-# of Pings by a peer that does not read fills no more than this.
-_MAX_PONGS = 16
-_BATCH = 65536  # bytes that one write gathers, before it looks again for a Pong that should go first
 _LARGE = 16384  # bytes of payload from which a copy costs more than one buffer more in a gathered write
 _FIN = 0x80  # RFC 6455, 5.2
 _WHOLE_TEXT = _FIN | Opcode.TEXT
@@ -74,17 +70,6 @@ class Pong:
 
 Event = str | bytes | Ping | Pong | Close
 """What comes of received bytes: a text message, a binary message, or a control frame."""
-
-
-@dataclass(slots=True)
-class _LargeFrame:
-    """A frame of which the payload is not copied behind its header."""
-
-    header: bytes
-    payload: bytes
-
-    def __len__(self) -> int:
-        return len(self.header) + len(self.payload)
 
 
 class Connection:
@@ -138,12 +123,7 @@ class Connection:
         """Whether `receive_data` had enough before it had looked at all data: call it again, with ``b""``."""
         self._new_masking_key = new_masking_key if masking and role is Role.CLIENT else None
         self._sending_opcode: Opcode | None = None  # of the fragmented message that is being sent
-        self._data: list[bytes | _LargeFrame] = []
-        self._large_frames = 0  # how many of them are in it
-        self._control: list[bytes] = []
-        self._pongs: list[bytes] = []  # payloads of the automatic Pongs that are due
-        self.queued: int = 0
-        """Bytes of frames that wait to be sent; automatic Pongs are not counted."""
+        self._outbox = Outbox()
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -173,6 +153,11 @@ class Connection:
     def sending_fragments(self) -> bool:
         """Whether `send_fragment` has begun a message that it has not ended."""
         return self._sending_opcode is not None
+
+    @property
+    def queued(self) -> int:
+        """Bytes of frames that wait to be sent; automatic Pongs are not counted."""
+        return self._outbox.queued
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
@@ -227,20 +212,17 @@ class Connection:
         if self.failure is None or self.state is State.CLOSED:
             return
         if self.state is State.OPEN:
-            self._discard_queue()
+            self._outbox.clear()
             self._queue_close(Close(self.failure.close_code, self.failure.reason))
-        elif self._data:
-            our_close = self._data[-1]
-            self._discard_queue()
-            self._data.append(our_close)
-            self.queued = len(our_close)
+        else:
+            self._outbox.keep_last()  # our Close, if it has not been taken
         self.state = State.CLOSED
 
     def receive_eof(self) -> None:
         """Take notice that no more bytes will come: a connection that was not CLOSED can send no more either."""
         if self.state is not State.CLOSED:
             self.state = State.CLOSED
-            self._discard_queue()
+            self._outbox.clear()
 
     def take_partial(self) -> str | bytes:
         """Take what has come of the unfinished message; the event that ends it will hold the rest only."""
@@ -257,8 +239,7 @@ class Connection:
         if opcode is Opcode.PING:
             events.append(Ping(part.payload))
             if self.state is State.OPEN:
-                self._pongs.append(part.payload)
-                del self._pongs[:-_MAX_PONGS]
+                self._outbox.put_pong(self._frame(_FIN | Opcode.PONG, part.payload))
         elif opcode is Opcode.PONG:
             events.append(Pong(part.payload))
         else:
@@ -326,8 +307,7 @@ class Connection:
             LocalProtocolError: a Close was queued or received, or a fragmented message is being sent.
         """
         self._check_between_messages()
-        self._data.append(frame)
-        self.queued += len(frame)
+        self._outbox.put(frame)
 
     def send_fragment(self, data: str | bytes, *, fin: bool, compress: bool | None = None) -> None:
         """Queue the next fragment of a message; the first one begins it, and its type is the message's type.
@@ -387,44 +367,12 @@ class Connection:
 
         A large payload that is neither masked nor compressed is a buffer of its own: the very bytes that were sent.
         """
-        frames = self._take_control() if self._control or self._pongs else []
-        if self.queued <= _BATCH and not self._large_frames:
-            frames += cast("list[bytes]", self._data)
-            self._data = []
-            self.queued = 0
-            return [b"".join(frames)] if frames else []
-        buffers: list[bytes] = []
-        size = 0
-        count = 0
-        for frame in self._data:
-            if size and size + len(frame) > _BATCH:
-                break
-            count += 1
-            size += len(frame)
-            if isinstance(frame, bytes):
-                frames.append(frame)
-            else:
-                self._large_frames -= 1
-                frames.append(frame.header)
-                buffers += [b"".join(frames), frame.payload]
-                frames.clear()
-        del self._data[:count]
-        self.queued -= size
-        if frames:
-            buffers.append(b"".join(frames))
-        return buffers
-
-    def _take_control(self) -> list[bytes]:
-        frames, self._control = self._control, []
-        self.queued -= sum(map(len, frames))
-        frames += [self._frame(_FIN | Opcode.PONG, payload) for payload in self._pongs]
-        self._pongs.clear()
-        return frames
+        return self._outbox.take()
 
     @property
     def has_data_to_send(self) -> bool:
         """Whether `data_to_send` would give anything."""
-        return bool(self._data or self._control or self._pongs)
+        return bool(self._outbox)
 
     def _check_open(self) -> None:
         if self.state is not State.OPEN:
@@ -448,32 +396,19 @@ class Connection:
         return build_frame(first, payload, b"" if self._new_masking_key is None else self._new_masking_key())
 
     def _queue_data(self, first: int, payload: str | bytes) -> None:
-        frame: bytes | _LargeFrame
         if self._new_masking_key is not None or len(payload) < _LARGE or isinstance(payload, str):
-            frame = self._frame(first, payload)
+            self._outbox.put(self._frame(first, payload))
         else:
             payload = bytes(payload)  # the same, or a copy of what may change
-            frame = _LargeFrame(build_header(first, len(payload)), payload)
-            self._large_frames += 1
-        self._data.append(frame)
-        self.queued += len(frame)
+            self._outbox.put(LargeFrame(build_header(first, len(payload)), payload))
 
     def _queue_control(self, opcode: Opcode, payload: bytes) -> None:
         if len(payload) > 125:
             raise ValueError(f"{opcode.name} payload of {len(payload)} bytes, expected at most 125 (5.5)")
         self._check_open()
-        frame = self._frame(_FIN | opcode, payload)
-        self._control.append(frame)
-        self.queued += len(frame)
+        self._outbox.put_control(self._frame(_FIN | opcode, payload))
 
     def _queue_close(self, close: Close) -> None:
         payload = serialize_close(close)
         self.close_sent = parse_close(payload)
         self._queue_data(_FIN | Opcode.CLOSE, payload)
-
-    def _discard_queue(self) -> None:
-        self._data.clear()
-        self._large_frames = 0
-        self._control.clear()
-        self._pongs.clear()
-        self.queued = 0
