@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from .cli.notes import note
 from .cli.parser import parse_arguments
+from .cli.statuses import CommandError
 
 __all__ = ["main"]
 
@@ -22,6 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
         status: int = parsed.run(parsed)
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except CommandError as exc:
+        note(f"anyws: {exc}")
+        return exc.status
     return status
 
 

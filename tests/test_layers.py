@@ -97,15 +97,30 @@ ORDER = [
     "anyws.testing",
     "anyws.cli",
     "anyws.cli.notes",
+    "anyws.cli.statuses",
+    "anyws.cli.arguments",
     "anyws.cli.backends",
     "anyws.cli.stopping",
-    "anyws.cli.lines",
+    "anyws.cli.framing",
+    "anyws.cli.reading",
+    "anyws.cli.commands",
+    "anyws.cli.looks",
+    "anyws.cli.history",
     "anyws.cli.screen",
+    "anyws.cli.editing",
     "anyws.cli.conversation",
+    "anyws.cli.target",
     "anyws.cli.connect",
+    "anyws.cli.statistics",
+    "anyws.cli.ping",
+    "anyws.cli.progress",
+    "anyws.cli.loading",
+    "anyws.cli.load",
     "anyws.cli.handlers",
-    "anyws.cli.serve",
     "anyws.cli.certificates",
+    "anyws.cli.watching",
+    "anyws.cli.workers",
+    "anyws.cli.serve",
     "anyws.cli.scenes",
     "anyws.cli.demo",
     "anyws.cli.parser",
@@ -113,7 +128,11 @@ ORDER = [
 ]
 
 # Only here may an import stand inside a function: a module, and the optional packages it may import there.
-OPTIONAL = {"anyws.cli": {"trustme"}, "anyws.pumps": {"anyws"}}
+OPTIONAL = {
+    "anyws.cli": {"rich", "trustme", "watchfiles"},
+    "anyws.cli.connect": {"anyws"},  # its line editor, which imports optional packages
+    "anyws.pumps": {"anyws"},
+}
 
 # The core knows neither I/O nor time.
 NOT_IN_PROTOCOL = {"anyio", "asyncio", "logging", "socket", "ssl", "time", "trio"}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-__all__ = ["Certificates", "make_certificates"]
+__all__ = ["Certificates", "certificate_files", "make_certificates"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +20,25 @@ class Certificates:
     key: bytes
 
 
-def make_certificates(host: str) -> Certificates:
-    """Return an authority, and a certificate of it for one host."""
+def make_certificates(*hosts: str) -> Certificates:
+    """Return an authority, and a certificate of it for some hosts."""
     import trustme
 
     authority = trustme.CA()
-    issued = authority.issue_cert(host)
+    issued = authority.issue_cert(*hosts)
     return Certificates(
         authority=authority.cert_pem.bytes(),
         certificate=b"".join(pem.bytes() for pem in issued.cert_chain_pems),
         key=issued.private_key_pem.bytes(),
     )
+
+
+@contextmanager
+def certificate_files(*hosts: str) -> Generator[Path, None, None]:
+    """Make `Certificates` into the files ``ca.pem``, ``cert.pem`` and ``key.pem`` of a folder, as long as the block."""
+    made = make_certificates(*hosts)
+    with tempfile.TemporaryDirectory(prefix="anyws-") as name:  # that only we can read
+        folder = Path(name)
+        for file, content in (("ca.pem", made.authority), ("cert.pem", made.certificate), ("key.pem", made.key)):
+            (folder / file).write_bytes(content)
+        yield folder

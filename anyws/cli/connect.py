@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import argparse
 import functools
-import ssl
+import importlib.util
+import math
+import os
 import sys
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 import anyws
-from anyws.options import ClientOptions
-from anyws.protocol.client_handshake import ClientHandshake
-from anyws.protocol.uri import WebSocketURI, parse_uri
 
+from .arguments import count, positive_seconds, seconds
 from .backends import add_backend, is_missing, run
-from .conversation import Conversation
-from .lines import Lines
+from .conversation import Conversation, Message, Terms
+from .framing import INPUTS, OUTPUTS, splitter
+from .history import history_file
+from .looks import Looks
 from .notes import note
-from .screen import Screen
-from .stopping import stop_signals
+from .reading import Chunks, decoded, messages
+from .screen import PlainScreen, Screen, is_terminal
+from .statuses import CommandError, Status
+from .stopping import Stop, stop_signals
+from .target import Target, add_target, not_connected, read_target
 
 __all__ = ["add_arguments"]
 
 DESCRIPTION = """\
-Connect to a WebSocket server. Lines of stdin are sent as text messages; messages that come are
-printed on stdout: text as it is, binary as [binary, 3 bytes] 00ff10. All else, such as the close
-code, goes to stderr.
+Connect to a WebSocket server: send lines, print messages.
+
+In a terminal, lines are edited as in a shell, with a history (arrow up), and lines that start with a
+slash are commands: /ping, /hex, /file, /close, /help; //x sends the text /x. What comes is printed
+above the line, text with its control characters written out, binary as a hex dump. This needs the
+extra "cli": pip install 'anyws[cli]'; without it lines are typed as the terminal takes them.
+
+In a pipe, lines of stdin are sent as text messages; messages that come are printed on stdout: text as
+it is, binary as [binary, 3 bytes] 00ff10. --input, --output and --binary change that. All else, such
+as the close code, goes to stderr.
 
 The end of the input (Ctrl-D in a terminal) begins the close; what was on its way is still printed.
 So that a pipe gets its answers, anyws first waits for the Pong to a Ping (then the peer has read all
@@ -33,120 +46,146 @@ of the input), and then until nothing has come for --wait seconds. Ctrl-C begins
 second one cuts."""
 
 EPILOG = """\
+framing of --input and --output:
+  line     a newline behind each message
+  nul      a zero byte behind each message, as for xargs -0
+  length   4 bytes before each message: its length, the most significant byte first
+  whole    --input only: all of stdin is one message, sent piece by piece
+  raw      --output only: nothing between messages
+
 examples:
   anyws connect ws://localhost:8765/
   echo hello | anyws connect ws://localhost:8765/
-  anyws connect --wait inf wss://example.com/feed < subscriptions.txt     print until the server closes
+  anyws connect --one --timeout 5 wss://example.com/status < /dev/null   one message, within 5 seconds
+  anyws connect --wait inf --json wss://example.com/feed < subscriptions.txt  print until the server closes
+  anyws connect --binary --input whole --output raw ws://localhost:8765/ < a.png > b.png
   anyws connect --header "Authorization: Bearer 1234" --subprotocol chat wss://example.com/
   anyws connect ws+unix:/tmp/echo.sock
 
-exit status: 0 after a clean close (1000, 1001 or no code); 1 after any other end, and when there was no
-connection; 2 when the command line is wrong."""
+exit status:
+  0  a clean close: 1000, 1001, no code, or the code of our own /close
+  1  failed on our side (cannot read or print), interrupted, or closed before -n messages had come
+  2  the command line is wrong
+  3  not connected: no such host, nobody listens, TLS failed, or --connect-timeout
+  4  refused: the server answered another HTTP status, or with no valid opening handshake
+  5  an abnormal end: closed with another code, the connection was lost, or the peer broke the protocol
+  6  --timeout"""
 
-_BODY = 200  # characters of the body of a refusal that are shown
+_SILENCE = 0.5  # seconds
+_MEASURING = 5.0  # seconds between two Pings of --latency
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
-    parser.add_argument("uri", metavar="URI", help="ws://, wss://, http://, https:// or ws+unix:/the/socket:/resource")
-    parser.add_argument(
-        "--header",
-        action="append",
-        default=[],
-        type=_header,
-        metavar="'NAME: VALUE'",
-        help="a request header; may be repeated",
+    add_target(parser)
+    pipes = parser.add_argument_group("pipes")
+    pipes.add_argument(
+        "-b", "--binary", action="store_true", help="send what stdin has as binary messages, instead of text"
     )
-    parser.add_argument(
-        "--subprotocol", action="append", default=[], metavar="NAME", help="a subprotocol to offer; may be repeated"
+    pipes.add_argument("--input", choices=INPUTS, help="how stdin is cut into messages; default: line")
+    pipes.add_argument("--output", choices=OUTPUTS, default="line", help="how messages are printed; default: line")
+    end = parser.add_argument_group("end")
+    many = end.add_mutually_exclusive_group()
+    many.add_argument("-n", "--count", type=count, metavar="N", help="close after N messages have come")
+    many.add_argument("-1", "--one", action="store_const", const=1, dest="count", help="the same as -n 1")
+    end.add_argument(
+        "--timeout",
+        type=positive_seconds,
+        default=math.inf,
+        metavar="SECONDS",
+        help="close after so long, with exit status 6",
     )
-    parser.add_argument("--origin", help="the value of the Origin header, as of a browser")
-    parser.add_argument("--cacert", metavar="FILE", help="the authorities to trust (PEM), instead of the system's")
-    parser.add_argument("--insecure", action="store_true", help="do not check the server's certificate")
-    parser.add_argument(
+    end.add_argument(
         "--wait",
-        type=_seconds,
+        type=seconds,
         metavar="SECONDS",
         help="how long nothing may come before the end of the input closes the connection; 'inf' for ever; "
-        "default: 0 if the input is a terminal, else 0.5",
+        "default: 0 if the input is a terminal, inf with -n, else 0.5",
     )
+    looks = parser.add_argument_group("looks")
+    looks.add_argument("--json", action="store_true", help="print text that is a JSON object or array on several lines")
+    looks.add_argument("--timestamps", action="store_true", help="print the time before each message")
+    looks.add_argument(
+        "--latency", action="store_true", help="ping every 5 seconds, or --ping-interval, and show how long it took"
+    )
+    looks.add_argument("--plain", action="store_true", help="no line editing and no colours in a terminal")
+    looks.add_argument("--no-history", action="store_true", help="neither read nor keep what was typed")
     add_backend(parser)
     parser.set_defaults(run=functools.partial(_run, parser))
 
 
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected 'NAME: VALUE'")
-    return name.strip(), value.strip()
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if not seconds >= 0:  # nor is NaN
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of seconds, or inf")
-    return seconds
-
-
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if is_missing(arguments.backend):
-        return 2
-    options: dict[str, Any] = {
-        "headers": arguments.header,
-        "subprotocols": arguments.subprotocol,
-        "origin": arguments.origin,
-    }
-    try:
-        uri = parse_uri(arguments.uri)
-        ClientOptions(**options)
-        ClientHandshake(uri, **options)
-    except ValueError as exc:
-        parser.error(str(exc))
-    try:
-        options["ssl_context"] = _tls_context(arguments.cacert, insecure=arguments.insecure) if uri.secure else None
-    except OSError as exc:  # ssl.SSLError is one
-        note(f"anyws: cannot use {arguments.cacert}: {exc}")
-        return 1
-    return run(arguments.backend, functools.partial(_connect, arguments, uri, options))
+        return Status.USAGE
+    if arguments.output != "line" and sys.stdout is not None and sys.stdout.isatty():
+        parser.error("argument --output: only line is fit for a terminal")
+    return run(arguments.backend, functools.partial(_connect, arguments, read_target(parser, arguments)))
 
 
-def _tls_context(authorities: str | None, *, insecure: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=authorities)
-    context.set_alpn_protocols(["http/1.1"])
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-async def _connect(arguments: argparse.Namespace, uri: WebSocketURI, options: dict[str, Any]) -> int:
+async def _connect(arguments: argparse.Namespace, target: Target) -> int:
     async with stop_signals() as stop:
         try:
-            async with anyws.connect(arguments.uri, **options) as websocket:
-                screen = Screen()
-                agreed = "" if websocket.subprotocol is None else f", subprotocol {websocket.subprotocol}"
-                screen.note(f"connected to {uri}{agreed}")
-                is_terminal = sys.stdin is not None and sys.stdin.isatty()
-                patience = arguments.wait
-                if patience is None:
-                    patience = 0 if is_terminal else 0.5
-                lines = None if sys.stdin is None else Lines(sys.stdin.fileno(), sys.stdin.encoding)
-                return await Conversation(websocket, screen, lines, patience=patience).run(stop)
+            async with anyws.connect(target.uri, **target.options) as websocket:
+                return await _talk(arguments, target, websocket, stop)
         except (anyws.HandshakeError, OSError) as exc:
-            note(f"anyws: cannot connect to {uri}: {_describe(exc)}")
-            return 1
-    note("anyws: interrupted")
-    return 1
+            raise not_connected(target, exc) from exc
+    raise CommandError(Status.FAILED, "interrupted")
 
 
-def _describe(exc: anyws.HandshakeError | OSError) -> str:
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({exc.verify_message}); see --cacert and --insecure"
-    if isinstance(exc, anyws.HandshakeRefused) and exc.response.body:
-        body = " ".join(exc.response.body.decode(errors="replace").split())
-        return f"{exc}: {body[:_BODY]}{'...' if len(body) > _BODY else ''}"
-    return str(getattr(exc, "strerror", None) or exc)
+async def _talk(arguments: argparse.Namespace, target: Target, websocket: anyws.WebSocket, stop: Stop) -> int:
+    is_typed = is_terminal() and not arguments.binary and arguments.input is None
+    patience = arguments.wait
+    if patience is None:
+        patience = 0 if is_terminal() else _SILENCE if arguments.count is None else math.inf
+    terms = Terms(
+        is_typed=is_typed,
+        patience=patience,
+        count=arguments.count,
+        timeout=arguments.timeout,
+        ping_interval=(arguments.ping_interval or _MEASURING) if arguments.latency else None,
+    )
+    async with _open_screen(arguments, target, stop, is_typed=is_typed) as (screen, source):
+        agreed = "" if websocket.subprotocol is None else f", subprotocol {websocket.subprotocol}"
+        screen.note(f"connected to {target}{agreed}")
+        return await Conversation(websocket, screen, source, terms).run(stop)
+
+
+@asynccontextmanager
+async def _open_screen(
+    arguments: argparse.Namespace, target: Target, stop: Stop, *, is_typed: bool
+) -> AsyncGenerator[tuple[Screen, AsyncIterator[Message] | None], None]:
+    looks = Looks(timestamps=arguments.timestamps, json=arguments.json)
+    if is_typed and not arguments.plain and _can_edit():
+        from .editing import editing_screen
+
+        history = None if arguments.no_history else history_file()
+        async with editing_screen(looks, history, str(target), stop.ask) as screen:
+            yield screen, screen.lines
+    elif sys.stdin is None:
+        yield PlainScreen(looks, arguments.output), None
+    else:
+        async with aclosing(_input(arguments)) as source:
+            yield PlainScreen(looks, arguments.output), source
+
+
+def _can_edit() -> bool:
+    if os.environ.get("TERM") in (None, "", "dumb") and sys.platform != "win32":
+        return False
+    if all(importlib.util.find_spec(package) is not None for package in ("prompt_toolkit", "pygments")):
+        return True
+    note("anyws: for line editing, history and colours: pip install 'anyws[cli]'; --plain does without them")
+    return False
+
+
+def _input(arguments: argparse.Namespace) -> AsyncGenerator[Message, None]:
+    chunks = Chunks(sys.stdin.fileno())
+    framing = arguments.input or "line"
+    if framing == "whole":
+        return _whole(chunks, None if arguments.binary else sys.stdin.encoding)
+    return messages(chunks, splitter(framing), None if arguments.binary else sys.stdin.encoding)
+
+
+async def _whole(chunks: Chunks, encoding: str | None) -> AsyncGenerator[Message, None]:
+    # One message, whose pieces are sent as they are read.
+    yield chunks if encoding is None else decoded(chunks, encoding)

@@ -9,7 +9,7 @@ from importlib.metadata import version as version_of
 
 from anyws._version import __version__
 
-from . import connect, demo, serve
+from . import connect, demo, load, ping, serve
 
 __all__ = ["parse_arguments"]
 
@@ -19,11 +19,15 @@ examples:
   anyws serve                                       an echo on ws://127.0.0.1:8765/
   anyws connect ws://127.0.0.1:8765/                talk to it
   echo hello | anyws connect ws://127.0.0.1:8765/
+  anyws ping ws://127.0.0.1:8765/                   how long a Ping takes
+  anyws load ws://127.0.0.1:8765/                   how much a server takes
   anyws connect --help                              all about one command"""
 
 _COMMANDS = {
     "connect": (connect.add_arguments, "connect to a server: send lines, print messages"),
     "serve": (serve.add_arguments, "serve an echo, a broadcast or a handler of yours"),
+    "ping": (ping.add_arguments, "send Pings, and show how long the Pongs take"),
+    "load": (load.add_arguments, "put load on a server that echoes, and measure"),
     "demo": (demo.add_arguments, "run the four examples of the document, and check what happens"),
 }
 

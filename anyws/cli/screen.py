@@ -7,28 +7,75 @@ import os
 import shutil
 import sys
 import unicodedata
+from typing import Protocol
 
 import anyio
 
-from .notes import escape, note
+from .framing import framed
+from .looks import Looks
+from .notes import note
 
 try:
     import termios
 except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
 
-__all__ = ["Screen"]
+__all__ = ["PlainScreen", "Screen", "give_up_output", "is_terminal"]
 
 
-class Screen:
-    """The output of a conversation.
+class Screen(Protocol):
+    """Where a conversation is shown."""
+
+    def prompt(self) -> None:
+        """Ask for a line, if there is somebody to ask."""
+
+    async def show(self, message: str | bytes) -> None:
+        """Print one message that came.
+
+        Raises:
+            OSError: it cannot be written; `BrokenPipeError` when nobody reads any more.
+        """
+
+    def note(self, text: str) -> None:
+        """Print a line about the connection."""
+
+    def latency(self, seconds: float) -> None:
+        """Show how long a Ping of ours took, if we send them by ourselves."""
+
+    async def finish(self) -> None:
+        """Take the prompt away, and drop what was typed and not sent, lest the shell takes it."""
+
+
+def is_terminal() -> bool:
+    """Say whether somebody types and reads."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+
+
+def give_up_output() -> None:
+    """Send what is still to be written nowhere: Python must not complain of a closed pipe when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+class PlainScreen:
+    """A screen that needs no package, for pipes and files as well.
 
     In a terminal, a message is inserted above the line that the user is typing, marked ``<``, with control characters
     written out. Otherwise text comes as it is.
     """
 
-    def __init__(self) -> None:
-        self._is_terminal = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+    def __init__(self, looks: Looks = Looks(), output: str = "line") -> None:  # noqa: B008, it cannot be changed
+        """Prepare it.
+
+        Args:
+            looks: how messages look.
+            output: how they are set apart where no people read, see `framing`.
+        """
+        self._looks = looks
+        self._output = output
+        self._is_terminal = is_terminal()
+        self._is_read_by_people = sys.stdout is not None and sys.stdout.isatty()
         self._is_dumb = os.environ.get("TERM") in (None, "", "dumb")
         self._clear_line = "\n" if self._is_dumb else "\r\x1b[K"
         self._has_prompt = False
@@ -36,47 +83,53 @@ class Screen:
             sys.stdout.reconfigure(errors="backslashreplace")  # what the encoding of the output does not have
 
     def prompt(self) -> None:
-        """Ask for a line, if there is somebody to ask."""
+        """See `Screen`."""
         if self._is_terminal:
             self._has_prompt = True
             _write("\r> ")  # from the first column: there is a prompt already when lines were typed ahead
 
     async def show(self, message: str | bytes) -> None:
-        """Print one message: text as it is, binary as hexadecimal digits after a mark.
-
-        Raises:
-            OSError: it cannot be written; `BrokenPipeError` when nobody reads any more.
-        """
-        if isinstance(message, bytes):
-            message = f"[binary, {len(message)} bytes] {message.hex()}"
+        """See `Screen`."""
         if self._is_terminal:
-            _write(self._inserted(escape(message)))
-        else:
-            # In a thread: if the reader is slow, Pings must be answered all the same.
-            await anyio.to_thread.run_sync(_write, f"{message}\n", abandon_on_cancel=True)
+            _write(self._inserted(f"{self._looks.clock()}< {self._looks.for_people(message)}"))
+            return
+        # In a thread: if the reader is slow, Pings must be answered all the same.
+        await anyio.to_thread.run_sync(self._print, message, abandon_on_cancel=True)
 
     def note(self, text: str) -> None:
-        """Print a status line to stderr, in the place of the prompt."""
+        """Print a line to stderr, in the place of the prompt."""
         if self._has_prompt:
             self._has_prompt = False
             _write(self._clear_line)
         note(text)
 
-    def forget_typed(self) -> None:
-        """Drop what was typed and not sent, lest the shell takes it."""
+    def latency(self, seconds: float) -> None:
+        """See `Screen`."""
+        had_prompt = self._has_prompt
+        self.note(f"latency: {seconds * 1000:.3f} ms")
+        if had_prompt:
+            self.prompt()
+
+    async def finish(self) -> None:
+        """See `Screen`."""
         if self._is_terminal and termios is not None:
             termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
-    def give_up(self) -> None:
-        """Send what is still to be written nowhere: Python must not complain of a closed pipe when it ends."""
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    def _print(self, message: str | bytes) -> None:
+        if self._is_read_by_people:
+            _write(f"{self._looks.clock()}{self._looks.for_people(message)}\n")
+        elif self._output == "line":
+            _write(f"{self._looks.for_programs(message)}\n")
+        elif sys.stdout is not None:
+            sys.stdout.buffer.write(framed(message.encode() if isinstance(message, str) else message, self._output))
+            sys.stdout.buffer.flush()
 
     def _inserted(self, text: str) -> str:
         """Return what inserts a text above the line of the prompt, where the cursor stays."""
         width, height = shutil.get_terminal_size()
-        lines = [line.expandtabs() for line in f"< {text}".split("\n")]
+        first, *others = text.split("\n")
+        # Only what begins a message stands in the first column.
+        lines = [line.expandtabs() for line in (first, *(f"  {other}" for other in others))]
         rows = sum(max(1, -(-_width(line) // width)) for line in lines)
         whole = "\r\n".join(lines)
         if not self._has_prompt:

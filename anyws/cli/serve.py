@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import argparse
 import functools
+import logging
+import os
+import socket
 import ssl
+import sys
+from collections.abc import Callable, Generator
+from contextlib import aclosing, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import anyio
 
 import anyws
 from anyws.serving import Handler
 
+from .arguments import count, port
 from .backends import add_backend, is_missing, run
+from .certificates import certificate_files
 from .handlers import Broadcast, echo, load_handler
 from .notes import note
+from .statuses import CommandError, Status
 from .stopping import stop_signals
+from .watching import source_changes
+from .workers import Workers, announce, orphaned
 
 __all__ = ["add_arguments"]
 
@@ -22,7 +36,11 @@ DESCRIPTION = """\
 Serve WebSocket connections: with an echo, with a broadcast, or with a handler of yours.
 The URI is printed on stdout when the server listens. SIGINT (Ctrl-C) and SIGTERM stop it
 gracefully: connections are closed with 1001, and their handlers have 3 seconds to end. A second
-signal stops it at once."""
+signal stops it at once.
+
+With --workers, several processes listen on the same port, and the system spreads the connections over
+them; each has its own memory, so a broadcast reaches the clients of one process only. One that crashes
+is started anew, after half a second, and twice as long after each further crash, up to 30 seconds."""
 
 EPILOG = """\
 examples:
@@ -30,11 +48,16 @@ examples:
   anyws serve --broadcast --host ::        every message goes to all other clients, on all addresses
   anyws serve --port 0                     a free port, see the URI that is printed
   anyws serve --cert cert.pem --key key.pem                 TLS (wss:)
+  anyws serve --self-signed                TLS, with a certificate for this run
   anyws serve --path /tmp/echo.sock        a unix socket (ws+unix:)
   anyws serve chat:handler                 chat.py has: async def handler(websocket): ...
+  anyws serve --reload chat:handler        and start anew whenever a source file changes
+  anyws serve --workers 4 --log-level info --log-file serve.log chat:handler
 
-exit status: 0 when a signal stopped it gracefully; 1 when it could not listen, or was stopped at once;
-2 when the command line is wrong."""
+exit status:
+  0  a signal stopped it gracefully
+  1  it could not listen, or was stopped at once, or a worker did not stop in time
+  2  the command line is wrong"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,50 +67,122 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--echo", action="store_true", help="send each message back; the default")
     what.add_argument("--broadcast", action="store_true", help="send each message to all other clients")
     what.add_argument("handler", nargs="?", metavar="MODULE:HANDLER", help="an async callable that gets each WebSocket")
-    parser.add_argument("--host", help="a name or an address to listen on; default: 127.0.0.1")
-    parser.add_argument("--port", type=_port, help="the TCP port, 0 for a free one; default: 8765")
-    parser.add_argument("--path", metavar="SOCKET", help="listen on a unix socket, instead of --host and --port")
-    parser.add_argument("--cert", metavar="FILE", help="the certificate chain (PEM); switches TLS on")
-    parser.add_argument("--key", metavar="FILE", help="the private key (PEM); default: in the file of --cert")
+    where = parser.add_argument_group("where")
+    where.add_argument("--host", help="a name or an address to listen on; default: 127.0.0.1")
+    where.add_argument("--port", type=port, help="the TCP port, 0 for a free one; default: 8765")
+    where.add_argument("--path", metavar="SOCKET", help="listen on a unix socket, instead of --host and --port")
+    tls = parser.add_argument_group("TLS")
+    tls.add_argument("--cert", metavar="FILE", help="the certificate chain (PEM); switches TLS on")
+    tls.add_argument("--key", metavar="FILE", help="the private key (PEM); default: in the file of --cert")
+    tls.add_argument(
+        "--self-signed",
+        action="store_true",
+        help="TLS with a certificate for this run, of an authority whose file is shown; needs the extra demo",
+    )
+    processes = parser.add_argument_group("processes")
+    processes.add_argument("--workers", type=count, metavar="N", help="so many processes on the same port")
+    processes.add_argument(
+        "--reuse-port", action="store_true", help="let other processes listen on the same port; --workers does"
+    )
+    processes.add_argument("--reload", action="store_true", help="start anew when a Python file changes")
+    processes.add_argument(
+        "--reload-dir",
+        action="append",
+        type=Path,
+        metavar="FOLDER",
+        help="what --reload watches; may be repeated; default: the working directory",
+    )
+    logs = parser.add_argument_group("logs")
+    logs.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        help="what is logged: each connection (debug), those that failed (info), ...; default: warning",
+    )
+    logs.add_argument("--log-file", metavar="FILE", help="append the log to a file, instead of stderr")
+    parser.add_argument("--worker-pipe", type=int, help=argparse.SUPPRESS)  # of the parent, see `workers`
     add_backend(parser)
     parser.set_defaults(run=functools.partial(_run, parser))
 
 
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to 65535")
-    return int(text)
-
-
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
-    if is_missing(arguments.backend):
-        return 2
-    options: dict[str, Any] = {}
+    if is_missing(arguments.backend, *(["trustme"] if arguments.self_signed else [])):
+        return Status.USAGE
+    _check(parser, arguments)
+    _set_up_logs(arguments)
+    with _self_signed(arguments) if arguments.self_signed else nullcontext():
+        if arguments.worker_pipe is None and (arguments.workers is not None or arguments.reload):
+            return run(arguments.backend, functools.partial(_supervise, arguments))
+        try:
+            handler = _choose_handler(arguments)
+        except ValueError as exc:
+            parser.error(f"argument MODULE:HANDLER: {exc}")
+        options = _options(arguments)
+        return run(arguments.backend, functools.partial(_serve, handler, options, arguments.worker_pipe))
+
+
+def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     if arguments.path is None:
-        options["host"] = "127.0.0.1" if arguments.host is None else arguments.host
-        options["port"] = 8765 if arguments.port is None else arguments.port
+        arguments.host = "127.0.0.1" if arguments.host is None else arguments.host
+        arguments.port = 8765 if arguments.port is None else arguments.port
     elif arguments.host is not None or arguments.port is not None:
         parser.error("argument --path: not allowed with arguments --host and --port")
-    else:
-        options["path"] = arguments.path
     if arguments.key is not None and arguments.cert is None:
         parser.error("argument --key: needs --cert")
+    if arguments.cert is not None and arguments.self_signed:
+        parser.error("argument --self-signed: not allowed with argument --cert")
+    if arguments.reload_dir is not None and not arguments.reload:
+        parser.error("argument --reload-dir: needs --reload")
+    if (arguments.workers or 1) > 1 and arguments.path is not None:
+        parser.error("argument --workers: not allowed with argument --path")
+    if (arguments.workers or arguments.reload) and os.name != "posix":
+        parser.error("arguments --workers and --reload: not on this system")
+
+
+def _set_up_logs(arguments: argparse.Namespace) -> None:
+    if arguments.log_level is None and arguments.log_file is None:
+        return
+    level = (arguments.log_level or ("debug" if arguments.verbose else "warning")).upper()
     try:
-        handler = _choose_handler(arguments)
-    except ValueError as exc:
-        parser.error(f"argument MODULE:HANDLER: {exc}")
-    try:
-        options["ssl_context"] = None if arguments.cert is None else _tls_context(arguments.cert, arguments.key)
-    except OSError as exc:  # ssl.SSLError is one
-        note(f"anyws: cannot use the certificate: {exc}")
-        return 1
-    return run(arguments.backend, functools.partial(_serve, handler, options))
+        logging.basicConfig(
+            format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
+            level=level,
+            filename=arguments.log_file,
+            force=True,
+        )
+    except OSError as exc:
+        raise CommandError(Status.FAILED, f"cannot log to {arguments.log_file}: {exc.strerror or exc}") from exc
+    logging.getLogger("anyws").setLevel(level)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+
+
+@contextmanager
+def _self_signed(arguments: argparse.Namespace) -> Generator[None, None, None]:
+    hosts = dict.fromkeys(("localhost", "127.0.0.1", "::1", socket.gethostname(), arguments.host or "localhost"))
+    with certificate_files(*hosts) as folder:
+        arguments.cert, arguments.key = str(folder / "cert.pem"), str(folder / "key.pem")
+        note(f"anyws: the certificate is for this run only; clients trust it with --cacert {folder / 'ca.pem'}")
+        yield
 
 
 def _choose_handler(arguments: argparse.Namespace) -> Handler:
     if arguments.handler is not None:
         return load_handler(arguments.handler)
     return Broadcast() if arguments.broadcast else echo
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    try:
+        context = None if arguments.cert is None else _tls_context(arguments.cert, arguments.key)
+    except OSError as exc:  # ssl.SSLError is one
+        raise CommandError(Status.FAILED, f"cannot use the certificate: {exc}") from exc
+    if arguments.path is not None:
+        return {"ssl_context": context, "path": arguments.path}
+    return {
+        "ssl_context": context,
+        "host": arguments.host,
+        "port": arguments.port,
+        "reuse_port": arguments.reuse_port,
+    }
 
 
 def _tls_context(cert: str, key: str | None) -> ssl.SSLContext:
@@ -97,18 +192,82 @@ def _tls_context(cert: str, key: str | None) -> ssl.SSLContext:
     return context
 
 
-async def _serve(handler: Handler, options: dict[str, Any]) -> int:
+async def _serve(handler: Handler, options: dict[str, Any], worker_pipe: int | None) -> int:
     async with stop_signals() as stop:
         try:
-            async with anyws.open_server(handler, **options) as server:
-                for address in server.addresses:
-                    print(_uri(address, secure=options["ssl_context"] is not None), flush=True)
+            async with anyws.open_server(handler, **options) as server, anyio.create_task_group() as tasks:
+                uris = [_uri(address, secure=options["ssl_context"] is not None) for address in server.addresses]
+                if worker_pipe is None:
+                    _print_lines("\n".join(uris))
+                else:
+                    announce(worker_pipe, "\n".join(uris))
+                    tasks.start_soon(_call_after, orphaned, stop.ask)
                 await stop.wait()
+                tasks.cancel_scope.cancel()
         except OSError as exc:
             note(f"anyws: cannot listen: {exc.strerror or exc}")
-            return 1
-        return 0
-    return 1  # the second signal came before the server had stopped
+            return Status.FAILED
+        return Status.OK
+    return Status.FAILED  # the second signal came before the server had stopped
+
+
+async def _supervise(arguments: argparse.Namespace) -> int:
+    async with stop_signals() as stop:
+        with _reserved(arguments):
+            workers = Workers(functools.partial(_worker_command, arguments), arguments.workers or 1)
+            if not arguments.reload:
+                return await workers.run(stop, _print_lines)
+            async with aclosing(source_changes(arguments.reload_dir or [Path()])) as changes:
+                return await workers.run(stop, _print_lines, changes)
+    return Status.FAILED
+
+
+@contextmanager
+def _reserved(arguments: argparse.Namespace) -> Generator[None, None, None]:
+    """Check that nobody else has the port; or choose a free one and keep it for the workers as long as the block."""
+    if arguments.path is not None:
+        yield
+        return
+    chooses = arguments.port == 0
+    shares = arguments.reuse_port
+    arguments.reuse_port = shares or chooses or (arguments.workers or 1) > 1
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            arguments.host, arguments.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, socket.SOCK_STREAM) as keeping:
+            keeping.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+            keeping.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, chooses or shares)
+            if family == socket.AF_INET6:
+                keeping.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
+            keeping.bind(address)  # and does not listen
+            arguments.port = keeping.getsockname()[1]
+            if not chooses:
+                keeping.close()
+            yield
+    except OSError as exc:
+        raise CommandError(Status.FAILED, f"cannot listen: {exc.strerror or exc}") from exc
+
+
+def _worker_command(arguments: argparse.Namespace, pipe: int) -> list[str]:
+    command = [sys.executable, "-m", "anyws", "serve", "--worker-pipe", str(pipe), "--backend", arguments.backend]
+    for name in ("host", "port", "path", "cert", "key", "log_level", "log_file"):
+        value = getattr(arguments, name)
+        if value is not None:
+            command += [f"--{name.replace('_', '-')}={value}"]
+    for name in ("echo", "broadcast", "reuse_port", "verbose"):
+        if getattr(arguments, name):
+            command.append(f"--{name.replace('_', '-')}")
+    return command if arguments.handler is None else [*command, "--", arguments.handler]
+
+
+async def _call_after(wait: Callable[[], Any], call: Callable[[], None]) -> None:
+    await wait()
+    call()
+
+
+def _print_lines(text: str) -> None:
+    print(text, flush=True)
 
 
 def _uri(address: Any, *, secure: bool) -> str:

@@ -66,8 +66,8 @@ def test_binary_has_a_mark_and_text_is_as_it_is(server: str) -> None:
         (1000, 0, "closed: 1000 (the reason)"),
         (1001, 0, "closed: 1001 (the reason)"),
         (0, 0, "closed: no code"),
-        (1011, 1, "closed: 1011 (the reason)"),
-        (4000, 1, "closed: 4000 (the reason)"),
+        (1011, 5, "closed: 1011 (the reason)"),
+        (4000, 5, "closed: 4000 (the reason)"),
     ],
 )
 def test_it_ends_when_the_peer_closes_though_it_waits_for_input(
@@ -116,19 +116,19 @@ def test_a_signal_while_connecting_interrupts() -> None:
         (b"", None),
     ],
 )
-def test_a_refusal_is_one_line_and_status_1(answer: bytes, problem: str | None) -> None:
+def test_a_refusal_is_one_line_and_status_4(answer: bytes, problem: str | None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         uri = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
         with start_anyws("connect", uri) as process:
             with accept_without_answer(listener) as connection:
                 connection.sendall(answer)
             status, out, err = process.finish()
-    assert (status, out) == (1, "")
+    assert (status, out) == (4, "")
     assert err.count("\n") == 1
     assert err.startswith(f"anyws: cannot connect to {uri}: {problem or ''}")
 
 
-def test_a_peer_that_breaks_the_protocol_is_status_1() -> None:
+def test_a_peer_that_breaks_the_protocol_is_status_5() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         uri = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
         with start_anyws("connect", uri) as process:
@@ -143,7 +143,7 @@ def test_a_peer_that_breaks_the_protocol_is_status_1() -> None:
                 connection.sendall(b"\x88\x02\x03\xea")
                 connection.shutdown(socket.SHUT_WR)
                 status, out, err = process.finish()
-    assert (status, out) == (1, "")
+    assert (status, out) == (5, "")
     assert re.fullmatch(rf"connected to {uri}\nfailed: .*opcode.*\n", err)
 
 
@@ -151,11 +151,11 @@ def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     status, out, err = run_anyws("connect", f"ws://user:secret@127.0.0.1:{port}/")
-    assert (status, out) == (1, "")
+    assert (status, out) == (3, "")
     assert re.fullmatch(rf"anyws: cannot connect to ws://127.0.0.1:{port}/: Connection refused.*\n", err)
 
 
-def test_a_lost_connection_is_status_1(server: str) -> None:
+def test_a_lost_connection_is_status_5(server: str) -> None:
     with start_anyws("serve", "--port", 0, stderr=None) as serving:
         uri = serving.expect_line("ws://")
         with start_anyws("connect", uri) as process:
@@ -163,7 +163,7 @@ def test_a_lost_connection_is_status_1(server: str) -> None:
             process.expect_line("hello")
             serving.kill()
             status, _, err = process.finish()
-    assert status == 1
+    assert status == 5
     assert re.fullmatch(rf"connected to {uri}\nlost: .+\n", err)
 
 
@@ -187,7 +187,7 @@ def test_tls(pem_files: dict[str, Path]) -> None:
         for options in (["--cacert", pem_files["ca"]], ["--insecure"]):
             assert run_anyws("connect", *options, uri, input="hi\n")[:2] == (0, "hi\n")
         status, out, err = run_anyws("connect", uri, input="hi\n")
-        assert (status, out) == (1, "")
+        assert (status, out) == (3, "")
         assert re.fullmatch(r"anyws: cannot connect .*: its certificate is not trusted \(.+\); see --cacert.*\n", err)
         assert serving.stop()[0] == 0
 
@@ -202,7 +202,7 @@ def test_a_line_that_is_no_text_ends_the_input_with_status_1(server: str) -> Non
     command = [sys.executable, "-X", "utf8", "-m", "anyws", "connect", server]
     done = subprocess.run(command, input=b"first\n\xff\nlast\n", capture_output=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) in [(1, b"first\n"), (1, b"")]
-    assert b"anyws: a line is not utf-8 (invalid start byte); nothing more is sent\n" in done.stderr
+    assert b"anyws: a message is not utf-8 (invalid start byte); nothing more is sent\n" in done.stderr
 
 
 @backends
@@ -234,7 +234,7 @@ def test_a_full_disk_is_one_line_and_status_1(server: str) -> None:
         (("--header", "b@d: x", "ws://x"), "b@d"),
         (("--subprotocol", "a b", "ws://x"), "subprotocol 'a b' is not a token"),
         (("--wait", "long", "ws://x"), "argument --wait: 'long': expected a number of seconds, or inf"),
-        (("--wait", "-1", "ws://x"), "'-1': expected"),
+        (("--wait=-1", "ws://x"), "'-1': expected"),
         (("--wait", "nan", "ws://x"), "'nan': expected"),
         (("--backend", "curio", "ws://x"), "invalid choice: 'curio'"),
     ],

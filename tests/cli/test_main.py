@@ -30,9 +30,9 @@ def run_without(packages: str, *arguments: str) -> tuple[int, str, str]:
         return process.finish()
 
 
-@pytest.mark.parametrize("command", [[], ["connect"], ["serve"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["connect"], ["serve"], ["ping"], ["load"], ["demo"]])
 def test_help_needs_no_optional_package(command: list[str]) -> None:
-    status, out, err = run_without("trio,trustme,uvloop", *command, "--help")
+    status, out, err = run_without("prompt_toolkit,pygments,rich,trio,trustme,uvloop,watchfiles", *command, "--help")
     assert (status, err) == (0, "")
     assert out.startswith(" ".join(["usage: anyws", *command]))
     assert "examples:" in out or "exit status:" in out
@@ -50,8 +50,11 @@ def test_version() -> None:
         ("trio", "demo", "demo"),
         ("trustme", "demo", "demo"),
         ("trio", "demo", "serve --backend trio"),
+        ("trustme", "demo", "serve --self-signed"),
         ("uvloop", "uvloop", "serve --backend uvloop"),
         ("uvloop", "uvloop", "connect --backend uvloop ws://localhost"),
+        ("trio", "demo", "ping --backend trio ws://localhost"),
+        ("trio", "demo", "load --backend trio ws://localhost"),
     ],
 )
 def test_a_missing_extra_is_one_line_and_status_2(package: str, extra: str, command: str) -> None:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from anyws.cli.screen import Screen
+from anyws.cli.screen import PlainScreen
 
 
 class FakeTerminal(io.StringIO):
@@ -19,14 +19,14 @@ class FakeTerminal(io.StringIO):
         return True
 
 
-def open_screen(monkeypatch: pytest.MonkeyPatch, kind: str = "xterm") -> tuple[Screen, FakeTerminal]:
+def open_screen(monkeypatch: pytest.MonkeyPatch, kind: str = "xterm") -> tuple[PlainScreen, FakeTerminal]:
     """Return the screen in a terminal of 20 columns and 5 rows, and what this terminal gets."""
     stream = FakeTerminal()
     monkeypatch.setattr(sys, "stdin", FakeTerminal())
     monkeypatch.setattr(sys, "stdout", stream)
     monkeypatch.setattr(shutil, "get_terminal_size", lambda: (20, 5))
     monkeypatch.setenv("TERM", kind)
-    return Screen(), stream
+    return PlainScreen(), stream
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def open_screen(monkeypatch: pytest.MonkeyPatch, kind: str = "xterm") -> tuple[S
         ("x" * 19, 2, "< " + "x" * 19),
         ("日" * 10, 2, "< " + "日" * 10),
         ("e\u0301" * 18, 1, "< " + "e\u0301" * 18),
-        ("a\nb\n", 3, "< a\r\nb\r\n"),
+        ("a\nb\n", 3, "< a\r\n  b\r\n  "),
         ("\x07\t|", 1, "< \\x07  |"),
         (b"\x00\xff", 2, "< [binary, 2 bytes] 00ff"),
     ],
@@ -56,7 +56,7 @@ async def test_a_message_that_is_larger_than_the_terminal_scrolls(monkeypatch: p
     screen, shown = open_screen(monkeypatch)
     screen.prompt()
     await screen.show("a\n\n\n\nb")
-    assert shown.getvalue() == "\r> \r\x1b[K< a\r\n\r\n\r\n\r\nb\r\n> "
+    assert shown.getvalue() == "\r> \r\x1b[K< a\r\n  \r\n  \r\n  \r\n  b\r\n> "
 
 
 async def test_a_dumb_terminal_gets_no_escape_sequences(
@@ -74,10 +74,10 @@ async def test_a_dumb_terminal_gets_no_escape_sequences(
 async def test_a_pipe_gets_text_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", pipe)
-    screen = Screen()
+    screen = PlainScreen()
     screen.prompt()
     await screen.show("\x1b é")
-    screen.forget_typed()
+    await screen.finish()
     pipe.seek(0)
     assert pipe.read().splitlines() == ["\x1b \\xe9"]
 
@@ -85,14 +85,14 @@ async def test_a_pipe_gets_text_as_it_is(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_without_standard_streams_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
-    screen = Screen()
+    screen = PlainScreen()
     screen.prompt()
     await screen.show("hello")
     screen.note("hello")
 
 
-def test_what_was_typed_is_kept_where_it_cannot_be_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_typed_is_kept_where_it_cannot_be_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anyws.cli.screen.termios", None)
     screen, shown = open_screen(monkeypatch)
-    screen.forget_typed()
+    await screen.finish()
     assert shown.getvalue() == ""

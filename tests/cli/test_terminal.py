@@ -1,4 +1,4 @@
-"""`anyws connect` in a terminal, as bytes of the terminal."""
+"""`anyws connect --plain` in a terminal, as bytes of the terminal."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def terminal() -> Iterator[Terminal]:
 
 def start_in(terminal: Terminal, uri: str) -> AbstractContextManager[Process]:
     end = terminal.command
-    return start_anyws("connect", uri, stdin=end, stdout=end, stderr=end)
+    return start_anyws("connect", "--plain", uri, stdin=end, stdout=end, stderr=end)
 
 
 def test_lines_are_prompted_for_and_answers_stand_above_the_prompt(server: str, terminal: Terminal) -> None:

@@ -1,0 +1,79 @@
+"""What the values of options look like, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+
+__all__ = ["count", "header", "payload_size", "port", "positive_rate", "positive_seconds", "seconds", "size"]
+
+_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+
+
+def seconds(text: str) -> float:
+    """A number of seconds, ``0`` and ``inf`` included."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1
+    if not found >= 0:  # nor is NaN
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of seconds, or inf")
+    return found
+
+
+def positive_seconds(text: str) -> float:
+    """A number of seconds above 0."""
+    found = seconds(text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of seconds above 0")
+    return found
+
+
+def count(text: str) -> int:
+    """A number from 1 on."""
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 on")
+    return int(text)
+
+
+def size(text: str) -> int:
+    """A number of bytes: ``65536``, ``64K``, ``1M``."""
+    match = re.fullmatch(r"([0-9]+)([kmg]?)(i?b)?", text.lower())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of bytes, such as 65536, 64K or 1M")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def payload_size(text: str) -> int:
+    """The size of the payload of a Ping (RFC 6455, 5.5)."""
+    found = size(text)
+    if found > 125:
+        raise argparse.ArgumentTypeError(f"{text!r}: the payload of a Ping has at most 125 bytes")
+    return found
+
+
+def port(text: str) -> int:
+    """A TCP port, 0 included."""
+    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to 65535")
+    return int(text)
+
+
+def header(text: str) -> tuple[str, str]:
+    """A header field, ``NAME: VALUE``."""
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 'NAME: VALUE'")
+    return name.strip(), value.strip()
+
+
+def positive_rate(text: str) -> float:
+    """A number of messages per second, above 0 and finite."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0
+    if not (found > 0 and math.isfinite(found)):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0")
+    return found

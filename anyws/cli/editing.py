@@ -1,0 +1,254 @@
+"""A terminal with line editing, history, completion and colours: prompt_toolkit, of the extra "cli".
+
+How this works: prompt_toolkit knows asyncio only, so it runs in a thread, with an event loop of its own. Lines come out
+of it by an AnyIO stream; what is shown is collected, and printed above the line that is being edited.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import math
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+from anyio.from_thread import run_sync
+from anyio.lowlevel import EventLoopToken, current_token
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import in_terminal
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import Completer, NestedCompleter, PathCompleter
+from prompt_toolkit.formatted_text import FormattedText, StyleAndTextTuples
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.renderer import print_formatted_text
+from prompt_toolkit.styles import Style
+from pygments.lexers import get_lexer_by_name
+from pygments.token import Comment, Keyword, Name, Number, String, is_token_subtype
+
+from .commands import COMMANDS
+from .looks import Looks
+from .notes import escape
+
+__all__ = ["EditingScreen", "editing_screen"]
+
+_STYLE = Style.from_dict(
+    {
+        "sent": "ansigreen",
+        "received": "ansicyan",
+        "note": "ansibrightblack",
+        "time": "ansibrightblack",
+        "name": "ansiblue",
+        "string": "ansigreen",
+        "number": "ansimagenta",
+        "constant": "ansiyellow",
+        "bottom-toolbar": "noreverse ansibrightblack",
+    }
+)
+_JSON_STYLES = [
+    (Name.Tag, "class:name"),
+    (String, "class:string"),
+    (Number, "class:number"),
+    (Keyword, "class:constant"),
+    (Comment, ""),
+]
+_UNSHOWN = 65536  # characters that may wait to be printed before messages are held back
+
+
+class EditingScreen:
+    """A `Screen` for people."""
+
+    def __init__(self, looks: Looks, history: Path | None, status: str, interrupt: Callable[[], None]) -> None:
+        """Prepare it.
+
+        Args:
+            looks: how messages look.
+            history: the file of lines that were typed before; None for none.
+            status: what stands below the line that is edited.
+            interrupt: called in the event loop when Ctrl-C is typed.
+        """
+        self._looks = looks
+        self._status = status
+        self._latency = ""
+        self._interrupt = interrupt
+        self._typed, self.lines = anyio.create_memory_object_stream[str](math.inf)
+        self._lock = threading.Lock()
+        self._unshown: list[StyleAndTextTuples] = []
+        self._unshown_size = 0
+        self._is_printing = False
+        self._is_over = False
+        self._room = anyio.Event()
+        self._ended = anyio.Event()
+        self._token: EventLoopToken | None = None
+        self._context: contextvars.Context | None = None  # in which prompt_toolkit knows its application
+        past: History = InMemoryHistory() if history is None else FileHistory(str(history))
+        self._session: PromptSession[str] = PromptSession(
+            [("class:sent", "> ")],
+            history=past,
+            completer=_completer(),
+            complete_while_typing=False,
+            bottom_toolbar=self._toolbar,
+            style=_STYLE,
+            erase_when_done=True,
+        )
+        self._session.default_buffer.accept_handler = self._accept
+
+    async def start(self) -> None:
+        """Begin to edit."""
+        self._token = current_token()
+        threading.Thread(target=self._work, name="terminal", daemon=True).start()
+
+    def prompt(self) -> None:
+        """See `Screen`; there is one all the time."""
+
+    async def show(self, message: str | bytes) -> None:
+        """See `Screen`."""
+        text = self._looks.for_people(message).replace("\n", "\n  ").expandtabs()
+        shown = _coloured(text) if self._looks.is_pretty(message) else [("", text)]
+        self._print([("class:time", self._looks.clock()), ("class:received", "< "), *shown])
+        await self._wait_for_room()
+
+    def note(self, text: str) -> None:
+        """See `Screen`."""
+        self._print([("class:note", escape(text))])
+
+    def latency(self, seconds: float) -> None:
+        """See `Screen`: it stands below the line that is edited."""
+        self._latency = f"  latency {seconds * 1000:.1f} ms"
+        self._session.app.invalidate()
+
+    async def finish(self) -> None:
+        """See `Screen`."""
+        self._typed.close()
+        self._is_over = True
+        self._call_in_thread(self._exit)
+        with anyio.move_on_after(3, shield=True):
+            await self._ended.wait()
+
+    # -- in the event loop of the program ------------------------------------------------------------------------------
+
+    def _print(self, fragments: StyleAndTextTuples) -> None:
+        with self._lock:
+            self._unshown.append([*fragments, ("", "\n")])
+            self._unshown_size += sum(len(fragment[1]) for fragment in fragments)
+        self._call_in_thread(self._begin_to_print)
+        if self._ended.is_set():
+            self._print_all()
+
+    async def _wait_for_room(self) -> None:
+        await anyio.lowlevel.checkpoint()
+        while self._unshown_size > _UNSHOWN and not self._ended.is_set():
+            self._room = anyio.Event()
+            await self._room.wait()
+
+    def _call_in_thread(self, function: Callable[[], None]) -> None:
+        loop = self._session.app.loop
+        if loop is not None and self._context is not None and not self._ended.is_set():
+            try:
+                loop.call_soon_threadsafe(function, context=self._context)
+            except RuntimeError:  # it ends just now, and then prints what is left
+                return
+
+    def _take(self, line: str) -> None:
+        try:
+            self._typed.send_nowait(line)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):  # the connection has ended
+            return
+
+    def _over(self) -> None:
+        self._typed.close()
+        self._print_all()
+        self._ended.set()
+        self._room.set()
+
+    # -- in the thread of the terminal ---------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            self._session.prompt(pre_run=self._begin, handle_sigint=False)
+        except EOFError:  # Ctrl-D; or the terminal has gone
+            pass
+        except KeyboardInterrupt:
+            self._call(self._interrupt)
+        finally:
+            self._call(self._over)
+
+    def _begin(self) -> None:
+        self._context = contextvars.copy_context()
+        if self._is_over:
+            self._exit()
+        self._begin_to_print()
+
+    def _accept(self, buffer: Buffer) -> bool:
+        line = buffer.text
+        self._print([("class:time", self._looks.clock()), ("class:sent", "> "), ("", escape(line))])
+        self._call(self._take, line)
+        return False  # the next line begins empty
+
+    def _exit(self) -> None:
+        app = self._session.app
+        if app.is_running and not app.is_done:
+            app.exit(exception=EOFError)
+
+    def _begin_to_print(self) -> None:
+        if not self._is_printing and self._session.app.is_running:
+            self._is_printing = True
+            self._session.app.create_background_task(self._print_above())
+
+    async def _print_above(self) -> None:
+        try:
+            while self._unshown:
+                async with in_terminal():
+                    self._print_all()
+                self._call(self._room_set)
+        finally:
+            self._is_printing = False
+
+    def _room_set(self) -> None:
+        self._room.set()
+
+    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+        assert self._token is not None
+        try:
+            run_sync(function, *arguments, token=self._token)
+        except RuntimeError:  # the event loop of the program has ended meanwhile
+            return
+
+    # -- in either -----------------------------------------------------------------------------------------------------
+
+    def _print_all(self) -> None:
+        with self._lock:
+            fragments = [fragment for line in self._unshown for fragment in line]
+            self._unshown = []
+            self._unshown_size = 0
+            if fragments:
+                print_formatted_text(self._session.app.output, FormattedText(fragments), _STYLE)
+
+    def _toolbar(self) -> str:
+        return f"{self._status}{self._latency}  /help  Ctrl-D ends"
+
+
+@asynccontextmanager
+async def editing_screen(
+    looks: Looks, history: Path | None, status: str, interrupt: Callable[[], None]
+) -> AsyncGenerator[EditingScreen, None]:
+    """Edit as long as the block; see `EditingScreen`."""
+    screen = EditingScreen(looks, history, status, interrupt)
+    await screen.start()
+    try:
+        yield screen
+    finally:
+        await screen.finish()
+
+
+def _completer() -> Completer:
+    return NestedCompleter({name: PathCompleter(expanduser=True) if name == "/file" else None for name in COMMANDS})
+
+
+def _coloured(text: str) -> StyleAndTextTuples:
+    """JSON in colours."""
+    return [
+        (next((style for of, style in _JSON_STYLES if is_token_subtype(token, of)), ""), value)
+        for token, value in get_lexer_by_name("json", ensurenl=False, stripnl=False).get_tokens(text)
+    ]

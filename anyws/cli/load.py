@@ -1,0 +1,121 @@
+"""`anyws load`."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+
+import anyws
+
+from .arguments import count, positive_rate, positive_seconds, size
+from .backends import add_backend, is_missing, run
+from .loading import Load, Outcome
+from .progress import progress_bar
+from .statuses import CommandError, Status
+from .stopping import stop_signals
+from .target import Target, add_target, not_connected, read_target
+
+__all__ = ["add_arguments"]
+
+DESCRIPTION = """\
+Put load on a WebSocket server that echoes: open connections, send messages over all of them, and
+measure how long the answers take. Each message that comes on a connection is taken for the answer to
+the oldest one that was sent on it and not answered.
+
+Without --rate, each connection sends the next message when the last one is answered, so the server
+sets the pace. With --rate, messages are sent when they are due whether or not answers have come, and
+the time of an answer counts from when its message was due: a server that falls behind shows."""
+
+EPILOG = """\
+examples:
+  anyws serve --workers 2 &
+  anyws load ws://127.0.0.1:8765/                            10 connections, as fast as it goes, 10 s
+  anyws load -c 1000 -r 5000 -d 60 --size 1K ws://127.0.0.1:8765/
+  anyws load --json ws://127.0.0.1:8765/ | jq .latency.p99   the figures for programs; seconds
+
+exit status:
+  0  each connection was opened, and each message answered
+  1  some messages were not answered in time, some connections could not be opened, or it was interrupted
+  2  the command line is wrong
+  3  not connected: no connection could be opened, for the reason that is shown
+  4  refused: likewise, by the server's answer
+  5  a connection was closed by the server, or lost, while the load lasted"""
+
+_PERCENTILES = {"min": 0, "p50": 50, "p90": 90, "p99": 99, "p99.9": 99.9, "max": 100}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.description, parser.epilog = DESCRIPTION, EPILOG
+    add_target(parser)
+    load = parser.add_argument_group("load")
+    load.add_argument(
+        "-c", "--connections", type=count, default=10, metavar="N", help="how many connections; default: 10"
+    )
+    load.add_argument(
+        "-r",
+        "--rate",
+        type=positive_rate,
+        metavar="N",
+        help="messages per second, over all connections; default: as fast as answers come",
+    )
+    load.add_argument("--size", type=size, default=100, metavar="BYTES", help="of each message's payload; default: 100")
+    load.add_argument(
+        "-d", "--duration", type=positive_seconds, default=10.0, metavar="SECONDS", help="how long; default: 10"
+    )
+    load.add_argument("-b", "--binary", action="store_true", help="send binary messages, instead of text")
+    load.add_argument(
+        "--connecting", type=count, default=50, metavar="N", help="how many open at the same time; default: 50"
+    )
+    load.add_argument("--json", action="store_true", help="print the figures as JSON; times are in seconds")
+    add_backend(parser)
+    parser.set_defaults(run=functools.partial(_run, parser))
+
+
+def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    if is_missing(arguments.backend):
+        return Status.USAGE
+    target = read_target(parser, arguments)
+    outcome = run(arguments.backend, functools.partial(_load, arguments, target))
+    if not outcome.opened and outcome.failure is not None:
+        raise not_connected(target, outcome.failure)
+    _print(outcome, as_json=arguments.json)
+    if outcome.lost:
+        return Status.ABNORMAL
+    return Status.FAILED if outcome.failed or outcome.sent > outcome.received or outcome.is_interrupted else Status.OK
+
+
+async def _load(arguments: argparse.Namespace, target: Target) -> Outcome:
+    load = Load(
+        connect=functools.partial(anyws.connect, target.uri, **target.options, max_connecting=None),
+        connections=arguments.connections,
+        connecting=arguments.connecting,
+        rate=arguments.rate,
+        duration=arguments.duration,
+        message=b"x" * arguments.size if arguments.binary else "x" * arguments.size,
+    )
+    async with stop_signals() as stop:
+        with progress_bar(f"load on {target}", arguments.duration) as show:
+            return await load.run(stop, show)
+    raise CommandError(Status.FAILED, "interrupted")
+
+
+def _print(outcome: Outcome, *, as_json: bool) -> None:
+    latencies = dict(zip(_PERCENTILES, outcome.times.percentiles(list(_PERCENTILES.values())), strict=True))
+    latencies["mean"] = outcome.times.mean
+    rate = outcome.received / outcome.seconds if outcome.seconds else 0.0
+    if as_json:
+        figures = {
+            "connections": {"opened": outcome.opened, "failed": outcome.failed, "lost": outcome.lost},
+            "messages": {"sent": outcome.sent, "received": outcome.received, "per_second": rate},
+            "seconds": outcome.seconds,
+            "latency": latencies if outcome.received else None,
+        }
+        print(json.dumps(figures), flush=True)
+        return
+    print(f"connections  {outcome.opened} opened, {outcome.failed} failed, {outcome.lost} lost")
+    print(f"messages     {outcome.sent} sent, {outcome.received} received in {outcome.seconds:.3f} s: {rate:.0f}/s")
+    if outcome.received:
+        shown = "  ".join(f"{name} {seconds * 1000:.3f}" for name, seconds in latencies.items())
+        print(f"latency      {shown} ms")

@@ -1,0 +1,184 @@
+"""A load of messages on many connections, and what becomes of it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+
+import anyio
+
+import anyws
+
+from .statistics import Times
+from .stopping import Stop
+
+__all__ = ["Load", "Outcome"]
+
+_LAST_ANSWERS = 5.0  # seconds that answers may take after the last message was sent
+_TICK = 0.2  # seconds between two looks at the progress
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a load.
+
+    Attributes:
+        opened: connections that were opened.
+        failed: those that could not be.
+        lost: those that ended before the load did.
+        sent: messages.
+        received: messages.
+        seconds: from the first message to the last answer.
+        times: of the answers.
+        failure: why the first connection that failed could not be opened.
+        is_interrupted: by a signal.
+    """
+
+    opened: int = 0
+    failed: int = 0
+    lost: int = 0
+    sent: int = 0
+    received: int = 0
+    seconds: float = 0
+    times: Times = field(default_factory=Times)
+    failure: anyws.HandshakeError | OSError | None = None
+    is_interrupted: bool = False
+
+
+class Load:
+    """Opens all connections, then sends on all of them, then waits for the last answers."""
+
+    def __init__(
+        self,
+        *,
+        connect: Callable[[], AbstractAsyncContextManager[anyws.WebSocket]],
+        connections: int,
+        connecting: int,
+        rate: float | None,
+        duration: float,
+        message: str | bytes,
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            connect: opens a connection.
+            connections: how many.
+            connecting: how many of them may open at a time.
+            rate: messages per second over all of them; None for the next when the last is answered.
+            duration: seconds.
+            message: what is sent.
+        """
+        self._connect = connect
+        self._connections = connections
+        self._turns = anyio.CapacityLimiter(connecting)
+        self._interval = None if rate is None else connections / rate
+        self._duration = duration
+        self._message = message
+        self._outcome = Outcome()
+        self._begin = anyio.Event()
+        self._start = 0.0
+        self._end = 0.0  # of sending, by time.perf_counter(): the clock of an event loop may be coarse
+        self._last = 0.0  # the last answer
+
+    async def run(self, stop: Stop, show: Callable[[float, str], None]) -> Outcome:
+        """Run it; a signal ends it early."""
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as helpers:
+
+                async def stop_when_asked() -> None:
+                    await stop.wait()
+                    self._outcome.is_interrupted = True
+                    scope.cancel()
+
+                helpers.start_soon(stop_when_asked)
+                helpers.start_soon(self._show, show)
+                async with anyio.create_task_group() as tasks:
+                    async with anyio.create_task_group() as opening:
+                        for number in range(self._connections):
+                            ready = anyio.Event()
+                            tasks.start_soon(self._use_connection, number, ready)
+                            opening.start_soon(ready.wait)
+                    self._start = self._last = time.perf_counter()
+                    self._end = self._start + self._duration
+                    self._begin.set()
+                helpers.cancel_scope.cancel()
+        self._outcome.seconds = self._last - self._start
+        return self._outcome
+
+    async def _use_connection(self, number: int, ready: anyio.Event) -> None:
+        async with AsyncExitStack() as stack:
+            try:
+                async with self._turns:
+                    websocket = await stack.enter_async_context(self._connect())
+            except (anyws.HandshakeError, OSError) as exc:
+                self._outcome.failed += 1
+                self._outcome.failure = self._outcome.failure or exc
+                ready.set()
+                return
+            self._outcome.opened += 1
+            ready.set()
+            await self._begin.wait()
+            await self._load(websocket, number)
+
+    async def _load(self, websocket: anyws.WebSocket, number: int) -> None:
+        due: deque[float] = deque()  # when the messages that have no answer yet should have been sent
+        try:
+            if self._interval is None:
+                await self._send_when_answered(websocket, due)
+            else:
+                await self._send_when_due(websocket, due, self._start + self._interval * number / self._connections)
+        except* anyws.ConnectionClosed:
+            self._outcome.lost += 1
+
+    async def _send_when_answered(self, websocket: anyws.WebSocket, due: deque[float]) -> None:
+        while (now := time.perf_counter()) < self._end:
+            await self._send(websocket, due, now)
+            with anyio.move_on_after(self._end - now + _LAST_ANSWERS):
+                await self._receive(websocket, due)
+
+    async def _send_when_due(self, websocket: anyws.WebSocket, due: deque[float], first: float) -> None:
+        assert self._interval is not None
+        async with anyio.create_task_group() as tasks:
+            answered = anyio.Event()
+            is_over = False
+
+            async def receive_all() -> None:
+                while due or not is_over:
+                    await self._receive(websocket, due)
+                answered.set()
+
+            tasks.start_soon(receive_all)
+            sent = 0
+            while (when := first + sent * self._interval) < self._end:
+                await anyio.sleep(max(0, when - time.perf_counter()))
+                await self._send(websocket, due, when)
+                sent += 1
+            is_over = True
+            if due:
+                with anyio.move_on_after(_LAST_ANSWERS):
+                    await answered.wait()
+            tasks.cancel_scope.cancel()
+
+    async def _send(self, websocket: anyws.WebSocket, due: deque[float], when: float) -> None:
+        due.append(when)
+        await websocket.send(self._message)
+        self._outcome.sent += 1
+
+    async def _receive(self, websocket: anyws.WebSocket, due: deque[float]) -> None:
+        await websocket.receive()
+        self._last = time.perf_counter()
+        if due:  # a server may also say something by itself
+            self._outcome.received += 1
+            self._outcome.times.add(self._last - due.popleft())
+
+    async def _show(self, show: Callable[[float, str], None]) -> None:
+        while True:
+            if self._begin.is_set():
+                done = min(time.perf_counter() - self._start, self._duration)
+                show(done, f"{self._outcome.received / done if done else 0:.0f} messages/s")
+            else:
+                show(0, f"{self._outcome.opened} connections")
+            await anyio.sleep(_TICK)

@@ -1,0 +1,108 @@
+"""How messages look: binary as hexadecimal digits, JSON on several lines, the time before each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from .notes import escape
+
+__all__ = ["Looks", "hexdump", "pretty_json"]
+
+_SHORT = 16  # bytes of binary that stand in one line
+_LONGEST = 4096  # bytes of binary that are shown in a terminal
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What the user wants to see.
+
+    Attributes:
+        timestamps: the time before each message.
+        json: text that is JSON on several lines.
+    """
+
+    timestamps: bool = False
+    json: bool = False
+
+    def for_people(self, message: str | bytes) -> str:
+        """Return a message as it stands in a terminal: nothing in it commands the terminal."""
+        if isinstance(message, bytes):
+            return hexdump(message)
+        return escape(self._pretty(message))
+
+    def for_programs(self, message: str | bytes) -> str:
+        """Return a message as it stands in a line of a pipe or a file: text as it is, binary with a mark."""
+        text = f"[binary, {len(message)} bytes] {message.hex()}" if isinstance(message, bytes) else message
+        return f"{self.date()}{self._pretty(text)}"
+
+    def is_pretty(self, message: str | bytes) -> bool:
+        """Say whether a message is shown as JSON."""
+        return self.json and isinstance(message, str) and pretty_json(message) is not None
+
+    def clock(self) -> str:
+        """Return the time of the day, to stand before a message; empty if it is not wanted."""
+        return f"{datetime.now().strftime('%H:%M:%S.%f')[:-3]} " if self.timestamps else ""
+
+    def date(self) -> str:
+        """Return date and time (ISO 8601), to stand before a message; empty if it is not wanted."""
+        return f"{datetime.now().astimezone().isoformat(timespec='milliseconds')} " if self.timestamps else ""
+
+    def _pretty(self, text: str) -> str:
+        pretty = pretty_json(text) if self.json else None
+        return text if pretty is None else pretty
+
+
+def hexdump(data: bytes) -> str:
+    """Return binary data for people: a few bytes in one line, more of them as a dump."""
+    title = f"[binary, {len(data)} bytes]"
+    if len(data) <= _SHORT:
+        return f"{title} {data.hex()}".rstrip()
+    shown = data[:_LONGEST]
+    rows = [title, *(_row(start, shown[start : start + 16]) for start in range(0, len(shown), 16))]
+    if len(data) > _LONGEST:
+        rows.append(f"[{len(data) - _LONGEST} bytes more]")
+    return "\n".join(rows)
+
+
+def _row(start: int, data: bytes) -> str:
+    letters = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in data)
+    return f"{start:08x}  {data[:8].hex(' '):23}  {data[8:].hex(' '):23}  |{letters}|"
+
+
+def pretty_json(text: str) -> str | None:
+    """Return an object or an array on several lines.
+
+    None if it is none; or if Python would show other values than it has: digits that a float does not keep, or a name
+    that is there twice.
+    """
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        value = json.loads(text, parse_float=_exact, parse_constant=_no_constant, object_pairs_hook=_without_twins)
+        return json.dumps(value, ensure_ascii=False, indent=2)
+    except (ArithmeticError, RecursionError, ValueError):
+        return None
+
+
+def _exact(digits: str) -> float:
+    number = float(digits)
+    if Decimal(repr(number)) != Decimal(digits):
+        raise ValueError(digits)
+    return number
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _without_twins(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    pairs = list(pairs)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is there twice")
+    return found

@@ -1,0 +1,148 @@
+"""`anyws ping`."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import itertools
+import math
+
+import anyio
+
+import anyws
+
+from .arguments import count, payload_size, positive_seconds, seconds
+from .backends import add_backend, is_missing, run
+from .notes import note
+from .statistics import Times
+from .statuses import Status
+from .stopping import Stop, stop_signals
+from .target import Target, add_target, not_connected, read_target
+
+__all__ = ["add_arguments"]
+
+DESCRIPTION = """\
+Send Pings to a WebSocket server, and show how long the Pongs take. Ctrl-C, or -c, ends it with a
+summary: the least, average and greatest time, and the standard deviation."""
+
+EPILOG = """\
+examples:
+  anyws ping ws://localhost:8765/
+  anyws ping -c 3 -i 0.2 wss://example.com/chat
+
+exit status:
+  0  each Ping was answered
+  1  one was not answered within --pong-timeout, or it was interrupted before the connection
+  2  the command line is wrong
+  3  not connected: no such host, nobody listens, TLS failed, or --connect-timeout
+  4  refused: the server answered another HTTP status, or with no valid opening handshake
+  5  the server closed the connection, or it was lost"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.description, parser.epilog = DESCRIPTION, EPILOG
+    add_target(parser)
+    pings = parser.add_argument_group("pings")
+    pings.add_argument("-c", "--count", type=count, metavar="N", help="end after N Pings; default: never")
+    pings.add_argument(
+        "-i", "--interval", type=seconds, default=1.0, metavar="SECONDS", help="from Ping to Ping; default: 1"
+    )
+    pings.add_argument(
+        "--size", type=payload_size, default=8, metavar="BYTES", help="of the payload, 0 to 125; default: 8"
+    )
+    pings.add_argument(
+        "-W",
+        "--pong-timeout",
+        type=positive_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long to wait for each Pong; default: 10",
+    )
+    pings.add_argument("-q", "--quiet", action="store_true", help="print the summary only")
+    add_backend(parser)
+    parser.set_defaults(run=functools.partial(_run, parser))
+
+
+def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    if is_missing(arguments.backend):
+        return Status.USAGE
+    return run(arguments.backend, functools.partial(_connect, arguments, read_target(parser, arguments)))
+
+
+async def _connect(arguments: argparse.Namespace, target: Target) -> int:
+    async with stop_signals() as stop:
+        try:
+            async with anyws.connect(target.uri, **target.options) as websocket:
+                return await _Pinging(websocket, arguments).run(target, stop)
+        except (anyws.HandshakeError, OSError) as exc:
+            raise not_connected(target, exc) from exc
+    note("anyws: interrupted")
+    return Status.FAILED
+
+
+class _Pinging:
+    def __init__(self, websocket: anyws.WebSocket, arguments: argparse.Namespace) -> None:
+        self._websocket = websocket
+        self._arguments = arguments
+        self._times = Times()
+        self._sent = 0
+        self._status = Status.OK
+
+    async def run(self, target: Target, stop: Stop) -> Status:
+        print(f"PING {target}: {self._arguments.size} bytes of payload", flush=True)
+        start = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+
+            async def stop_when_asked() -> None:
+                await stop.wait()
+                tasks.cancel_scope.cancel()
+
+            async def drop_messages() -> None:
+                try:
+                    async for _ in self._websocket:  # lest they fill the buffer, and Pongs cannot get through
+                        pass
+                except anyws.ConnectionClosed:
+                    pass
+
+            tasks.start_soon(stop_when_asked)
+            tasks.start_soon(drop_messages)
+            await self._ping_all()
+            tasks.cancel_scope.cancel()
+        self._summarize(target, anyio.current_time() - start)
+        return self._status
+
+    async def _ping_all(self) -> None:
+        begin = -math.inf
+        for number in itertools.count(1) if self._arguments.count is None else range(1, self._arguments.count + 1):
+            begin = max(anyio.current_time(), begin + self._arguments.interval)
+            await anyio.sleep_until(begin)
+            try:
+                await self._ping(number)
+            except anyws.ConnectionClosed as exc:
+                note(f"anyws: {exc}")
+                self._status = Status.ABNORMAL
+                return
+
+    async def _ping(self, number: int) -> None:
+        payload = f"{number:08}".encode().ljust(self._arguments.size, b".")[: self._arguments.size]
+        with anyio.move_on_after(self._arguments.pong_timeout):
+            self._sent += 1
+            latency = await self._websocket.ping(payload)
+            self._times.add(latency)
+            if not self._arguments.quiet:
+                print(f"pong: number {number}, {latency * 1000:.3f} ms", flush=True)
+            return
+        self._status = Status.FAILED
+        note(f"anyws: no Pong to number {number} within {self._arguments.pong_timeout:g} s")
+
+    def _summarize(self, target: Target, seconds: float) -> None:
+        sent, received = self._sent, len(self._times)
+        # A Ping whose Pong was not waited for, because of Ctrl-C, was not lost.
+        lost = (sent - received) / sent if sent else 0
+        print(f"--- {target}")
+        print(f"{sent} pings sent, {received} pongs received, {lost:.0%} lost, in {seconds:.3f} s")
+        if received:
+            least, greatest = self._times.percentiles([0, 100])
+            figures = (least, self._times.mean, greatest, self._times.deviation)
+            print(f"min/avg/max/mdev = {'/'.join(f'{figure * 1000:.3f}' for figure in figures)} ms", flush=True)

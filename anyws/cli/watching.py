@@ -1,0 +1,56 @@
+"""Changes of source files: watchfiles, of the extra "cli"; without it, a look at all of them twice a second."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+__all__ = ["source_changes"]
+
+_TICK = 0.5  # seconds
+
+
+async def source_changes(folders: Sequence[Path]) -> AsyncGenerator[list[str], None]:
+    """Yield the paths of Python files that changed, were made or were deleted below some folders."""
+    if importlib.util.find_spec("watchfiles") is None:
+        async with aclosing(_polled(folders)) as found:
+            async for paths in found:
+                yield paths
+        return
+    from watchfiles import PythonFilter, awatch
+
+    async with aclosing(awatch(*folders, watch_filter=PythonFilter(), raise_interrupt=False)) as changes:
+        async for change in changes:
+            yield sorted({path for _, path in change})
+
+
+async def _polled(folders: Sequence[Path]) -> AsyncGenerator[list[str], None]:
+    seen = await anyio.to_thread.run_sync(_look, folders)
+    while True:
+        await anyio.sleep(_TICK)
+        found = await anyio.to_thread.run_sync(_look, folders)
+        if found != seen:
+            yield sorted({path for path, _ in seen.items() ^ found.items()})
+        seen = found
+
+
+def _look(folders: Sequence[Path]) -> dict[str, int]:
+    """When each Python file was changed."""
+    times: dict[str, int] = {}
+    for folder in folders:
+        for root, names, files in os.walk(folder):
+            names[:] = [
+                name for name in names if not name.startswith(".") and name not in {"__pycache__", "node_modules"}
+            ]
+            for path in (os.path.join(root, file) for file in files if file.endswith((".py", ".pyx", ".pyd"))):
+                try:
+                    times[path] = os.stat(path).st_mtime_ns
+                except OSError:  # deleted meanwhile
+                    continue
+    return times
