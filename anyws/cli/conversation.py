@@ -100,21 +100,25 @@ class Conversation:
                     self._missing -= 1
                     if not self._missing:
                         await self._websocket.send_eof()
-        except anyws.ConnectionClosedLocally:  # by /close, which may be answered yet
-            await self._websocket.wait_closed()
-            close = self._close
-            assert close is not None
-            code, reason = self._websocket.close_code, self._websocket.close_reason
-            self._screen.note(f"closed: {code}{f' ({reason})' if reason else ''}")
-            return Status.OK if code == close.code else Status.ABNORMAL
         except anyws.ConnectionClosed as exc:
-            self._screen.note(_describe(exc))
-            return Status.OK if isinstance(exc, anyws.ConnectionEnded) else Status.ABNORMAL
+            return await self._tell_end(exc)
         except OSError as exc:
             if not isinstance(exc, BrokenPipeError):  # the reader of our output has left, as `head` does
                 self._screen.note(f"anyws: cannot print: {exc}")
             give_up_output()
             return Status.FAILED
+
+    async def _tell_end(self, exc: anyws.ConnectionClosed) -> Status:
+        if self._close is None:
+            self._screen.note(_describe(exc))
+            return Status.OK if isinstance(exc, anyws.ConnectionEnded) else Status.ABNORMAL
+        await self._websocket.wait_closed()  # the Close that the user asked for may be answered yet
+        code, reason = self._websocket.close_code, self._websocket.close_reason
+        if code == anyws.CloseCode.ABNORMAL_CLOSURE:
+            self._screen.note("lost: no Close received")
+        else:
+            self._screen.note(f"closed: {code}{f' ({reason})' if reason else ''}")
+        return Status.OK if code == self._close.code else Status.ABNORMAL
 
     async def _send_all(self) -> None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextvars
 import math
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,9 +17,9 @@ import anyio
 from anyio.from_thread import run_sync
 from anyio.lowlevel import EventLoopToken, current_token
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import in_terminal
 from prompt_toolkit.buffer import Buffer
-from prompt_toolkit.completion import Completer, NestedCompleter, PathCompleter
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import FormattedText, StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.renderer import print_formatted_text
@@ -86,7 +86,7 @@ class EditingScreen:
         self._session: PromptSession[str] = PromptSession(
             [("class:sent", "> ")],
             history=past,
-            completer=_completer(),
+            completer=_Commands(),
             complete_while_typing=False,
             bottom_toolbar=self._toolbar,
             style=_STYLE,
@@ -197,10 +197,15 @@ class EditingScreen:
             self._session.app.create_background_task(self._print_above())
 
     async def _print_above(self) -> None:
+        # prompt_toolkit's own run_in_terminal() would let the terminal echo what is typed meanwhile.
+        app = self._session.app
         try:
             while self._unshown:
-                async with in_terminal():
-                    self._print_all()
+                await app.renderer.wait_for_cpr_responses()  # it says where the line being edited stands
+                app.renderer.erase()
+                self._print_all()
+                app.renderer.request_absolute_cursor_position()
+                app.invalidate()
                 self._call(self._room_set)
         finally:
             self._is_printing = False
@@ -242,8 +247,22 @@ async def editing_screen(
         await screen.finish()
 
 
-def _completer() -> Completer:
-    return NestedCompleter({name: PathCompleter(expanduser=True) if name == "/file" else None for name in COMMANDS})
+class _Commands(Completer):
+    """Completes commands, and the path of ``/file``."""
+
+    def __init__(self) -> None:
+        self._paths = PathCompleter(expanduser=True)
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
+        """Yield what the text before the cursor may become."""
+        text = document.text_before_cursor
+        name, space, path = text.partition(" ")
+        if name == "/file" and space:
+            yield from self._paths.get_completions(Document(path), complete_event)
+        elif text.startswith("/") and not space:
+            yield from (
+                Completion(command, start_position=-len(text)) for command in COMMANDS if command.startswith(text)
+            )
 
 
 def _coloured(text: str) -> StyleAndTextTuples:

@@ -38,4 +38,4 @@ class Times:
         ordered = sorted(self._times)
         if not ordered:
             return [math.nan] * len(wanted)
-        return [ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)] for percent in wanted]
+        return [ordered[max(0, math.ceil(round(percent * len(ordered) / 100, 6)) - 1)] for percent in wanted]

@@ -25,6 +25,102 @@ def test_a_pipe_gets_its_answers(server: str, backend: str) -> None:
     assert err == f"connected to {server}/\nclosed: 1000\n"
 
 
+def run_with_bytes(input: bytes, *arguments: str) -> tuple[int, bytes]:
+    """Run ``anyws connect`` with bytes, and return the exit status and the bytes that it printed."""
+    command = [sys.executable, "-X", "utf8", "-m", "anyws", "connect", *arguments]
+    done = subprocess.run(command, input=input, stdout=subprocess.PIPE, timeout=LIMIT, check=False)
+    return done.returncode, done.stdout
+
+
+LARGE = bytes(range(256)) * 2000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent", "printed"),
+    [
+        ("--input nul --output nul", b"two\nlines\0\0caf\xc3\xa9", b"two\nlines\0\0caf\xc3\xa9\0"),
+        ("--input length --output length", b"\0\0\0\2hi\0\0\0\0", b"\0\0\0\2hi\0\0\0\0"),
+        ("--input length --output line --binary", b"\0\0\0\2\xff\0", b"[binary, 2 bytes] ff00\n"),
+        ("--input line --output raw", b"a\nb\n", b"ab"),
+        ("--input whole", b"a\nb\n", b"a\nb\n\n"),
+        ("--input whole --output length", "grüße".encode(), b"\0\0\0\7" + "grüße".encode()),
+        ("--input whole --output length", b"", b""),
+        ("--binary --input whole --output raw", LARGE, LARGE),
+        ("--binary --output raw", b"\xff\n\xfe", b"\xff\xfe"),
+        ("--json", b'{"a":1}\nno {\n', b'{\n  "a": 1\n}\nno {\n'),
+    ],
+)
+def test_framings(server: str, arguments: str, sent: bytes, printed: bytes) -> None:
+    assert run_with_bytes(sent, *arguments.split(), server) == (0, printed)
+
+
+@pytest.mark.parametrize("arguments", ["--input length", "--input whole"])
+def test_an_input_that_is_not_as_it_was_said_to_be_is_status_1(server: str, arguments: str) -> None:
+    assert run_with_bytes(b"\0\0\1\0\xff", *arguments.split(), server) == (1, b"")
+
+
+@backends
+def test_after_so_many_messages_it_closes(server: str, backend: str) -> None:
+    with start_anyws("connect", "--backend", backend, "-n", 2, f"{server}/greet") as process:
+        assert process.wait(LIMIT) == 0  # though the input has not ended
+        status, out, err = process.finish()
+        assert (status, out, err) == (
+            0,
+            "grüße\n[binary, 3 bytes] 00ff10\n",
+            f"connected to {server}/greet\nclosed: 1000\n",
+        )
+
+
+def test_with_a_count_the_end_of_the_input_does_not_end_it(server: str) -> None:
+    assert run_anyws("connect", "--one", f"{server}/late", input="1\n")[:2] == (0, "1\n")
+    assert run_anyws("connect", "-1", f"{server}/close/1000")[0] == 1  # there was none
+
+
+@backends
+def test_after_the_timeout_it_closes_with_status_6(server: str, backend: str) -> None:
+    status, out, err = run_anyws("connect", "--backend", backend, "--one", "--timeout", 0.2, server)
+    assert (status, out) == (6, "")
+    assert err.endswith("anyws: timed out after 0.2 s\nclosed: 1000\n")
+
+
+def test_a_server_that_does_not_answer_in_time_is_status_3() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        uri = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+        status, out, err = run_anyws("connect", "--connect-timeout", 0.2, uri)
+    assert (status, out) == (3, "")
+    assert err.startswith(f"anyws: cannot connect to {uri}: ")
+
+
+def test_a_message_above_the_limit_is_status_5(server: str) -> None:
+    status, out, err = run_anyws("connect", "--max-size", "1K", f"{server}/flood")
+    assert (status, out) == (5, "")
+    assert "max_message_size is 1024, received 10000" in err
+
+
+def test_messages_are_compressed_if_the_server_agrees() -> None:
+    with start_anyws("serve", "--port", 0, "tests.cli.peers:handler") as serving:
+        uri = serving.expect_line("ws://")
+        _, out, _ = run_anyws("connect", "--compress", f"{uri}headers")
+        assert "\nSec-WebSocket-Extensions: permessage-deflate" in out
+        _, out, _ = run_anyws("connect", f"{uri}headers")
+        assert "Extensions" not in out
+        assert serving.stop()[0] == 0
+
+
+def test_the_latency_is_told_on_stderr(server: str) -> None:
+    with start_anyws("connect", "--latency", "--ping-interval", 0.01, server) as process:
+        assert process.stderr is not None
+        lines = [process.stderr.readline() for _ in range(4)]
+        assert lines[0] == f"connected to {server}/\n"
+        for line in lines[1:]:
+            assert re.fullmatch(r"latency: \d+\.\d{3} ms\n", line)
+        assert process.stop()[0] == 0
+
+
+def test_lines_of_a_pipe_are_no_commands(server: str) -> None:
+    assert run_anyws("connect", server, input="/close 4000\n//x\n")[:2] == (0, "/close 4000\n//x\n")
+
+
 def test_a_long_input_comes_back_whole(server: str) -> None:
     lines = "".join(f"{number} {'x' * 100}\n" for number in range(5000))
     assert run_anyws("connect", server, input=lines)[:2] == (0, lines)
@@ -236,6 +332,10 @@ def test_a_full_disk_is_one_line_and_status_1(server: str) -> None:
         (("--wait", "long", "ws://x"), "argument --wait: 'long': expected a number of seconds, or inf"),
         (("--wait=-1", "ws://x"), "'-1': expected"),
         (("--wait", "nan", "ws://x"), "'nan': expected"),
+        (("--count", "0", "ws://x"), "expected a number from 1 on"),
+        (("-n", "2", "--one", "ws://x"), "not allowed with argument"),
+        (("--input", "json", "ws://x"), "invalid choice: 'json'"),
+        (("--timeout", "0", "ws://x"), "expected a number of seconds above 0"),
         (("--backend", "curio", "ws://x"), "invalid choice: 'curio'"),
     ],
 )
