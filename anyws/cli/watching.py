@@ -14,6 +14,7 @@ import anyio.to_thread
 __all__ = ["source_changes"]
 
 _TICK = 0.5  # seconds
+_DEBOUNCE = 400  # milliseconds over which changes are collected: an editor may touch several files
 
 
 async def source_changes(folders: Sequence[Path]) -> AsyncGenerator[list[str], None]:
@@ -25,7 +26,9 @@ async def source_changes(folders: Sequence[Path]) -> AsyncGenerator[list[str], N
         return
     from watchfiles import PythonFilter, awatch
 
-    async with aclosing(awatch(*folders, watch_filter=PythonFilter(), raise_interrupt=False)) as changes:
+    async with aclosing(
+        awatch(*folders, watch_filter=PythonFilter(), debounce=_DEBOUNCE, raise_interrupt=False)
+    ) as changes:
         async for change in changes:
             yield sorted({path for _, path in change})
 

@@ -82,13 +82,17 @@ def test_nobody_listens_is_status_3() -> None:
 
 
 @backends
-def test_a_signal_ends_it_with_the_figures(server: str, backend: str) -> None:
-    with start_anyws("load", "--backend", backend, "-v", "-c", 1, "-d", 30, server) as process:
-        assert process.stderr is not None
-        process.stderr.readline()  # it is at work
-        status, out, _ = process.stop(signal.SIGINT)
-    assert status == 1
-    assert "connections  " in out
+def test_a_signal_ends_it_with_the_figures(backend: str) -> None:
+    with start_anyws("-v", "serve", "--port", 0) as serving:
+        uri = serving.expect_line("ws://")
+        with start_anyws("load", "--backend", backend, "-c", 1, "-d", 30, uri) as process:
+            assert serving.stderr is not None
+            while "open" not in serving.stderr.readline():  # it is at work
+                pass
+            status, out, err = process.stop(signal.SIGINT)
+        assert (status, err) == (1, "")
+        assert "connections  1 opened" in out
+        assert serving.stop()[0] == 0
 
 
 @pytest.mark.parametrize(

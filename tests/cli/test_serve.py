@@ -138,6 +138,37 @@ def test_verbose_logs_what_the_connections_do() -> None:
         assert "DEBUG anyws.server: [127.0.0.1:" in process.stop()[2]
 
 
+def test_a_self_signed_certificate_that_clients_can_trust() -> None:
+    with start_anyws("serve", "--port", 0, "--self-signed") as process:
+        uri = process.expect_line("wss://127.0.0.1:")
+        assert process.stderr is not None
+        found = re.search(r"--cacert (\S+)\n", process.stderr.readline())
+        assert found is not None
+        context = ssl.create_default_context(cafile=found[1])
+        assert exchange(uri, "hello", context=context) == "hello"
+        assert exchange(uri.replace("127.0.0.1", "localhost"), "hello", context=context) == "hello"
+        assert process.stop() == (0, "", "")
+        assert not Path(found[1]).parent.exists()
+
+
+def test_logs_go_to_a_file(tmp_path: Path) -> None:
+    log = tmp_path / "the log"
+    with start_anyws("serve", "--port", 0, "--log-level", "info", "--log-file", log) as process:
+        uri = process.expect_line("ws://")
+        with socket.create_connection(("127.0.0.1", int(uri.rstrip("/").rpartition(":")[2]))) as stranger:
+            stranger.sendall(b"no HTTP\r\n\r\n")
+            while stranger.recv(65536):
+                pass
+        assert process.stop() == (0, "", "")
+    assert re.search(r"^\d{4}-\S+ \S+ \d+ INFO anyws.server: \[127.0.0.1:\d+\] no connection: ", log.read_text())
+
+
+def test_a_log_that_cannot_be_written_is_one_line_and_status_1() -> None:
+    status, out, err = run_anyws("serve", "--log-file", "/none/log")
+    assert (status, out) == (1, "")
+    assert re.fullmatch(r"anyws: cannot log to /none/log: .*\n", err)
+
+
 def test_a_port_in_use_is_one_line_and_status_1() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         status, out, err = run_anyws("serve", "--port", taken.getsockname()[1])
@@ -165,6 +196,11 @@ def test_an_unusable_certificate_is_one_line_and_status_1(pem_files: dict[str, P
         ("no_such_module:x", "'no_such_module:x': No module named 'no_such_module'"),
         ("json:nothing", "has no attribute 'nothing'"),
         ("json:__name__", "'json:__name__' is not callable"),
+        ("--self-signed --cert /x", "argument --self-signed: not allowed with argument --cert"),
+        ("--workers 0", "expected a number from 1 on"),
+        ("--workers 2 --path /x", "argument --workers: not allowed with argument --path"),
+        ("--reload-dir /x", "argument --reload-dir: needs --reload"),
+        ("--log-level loud", "invalid choice: 'loud'"),
         ("--backend curio", "invalid choice: 'curio'"),
     ],
 )
