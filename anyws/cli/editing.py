@@ -7,10 +7,13 @@ of it by an AnyIO stream; what is shown is collected, and printed above the line
 from __future__ import annotations
 
 import contextvars
+import io
+import logging
 import math
+import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 
 import anyio
@@ -234,6 +237,38 @@ class EditingScreen:
         return f"{self._status}{self._latency}  /help  Ctrl-D ends"
 
 
+class _Notes(io.TextIOBase):
+    """A stream whose lines are notes: what the program logs must not disturb the line that is edited."""
+
+    def __init__(self, screen: EditingScreen) -> None:
+        self._screen = screen
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._screen.note(line)
+        return len(text)
+
+
+@contextmanager
+def _stderr_to(screen: EditingScreen) -> Generator[None, None, None]:
+    notes = _Notes(screen)
+    handlers = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr
+    ]
+    for handler in handlers:
+        handler.setStream(notes)
+    try:
+        with redirect_stderr(notes):
+            yield
+    finally:
+        for handler in handlers:
+            handler.setStream(sys.stderr)
+
+
 @asynccontextmanager
 async def editing_screen(
     looks: Looks, history: Path | None, status: str, interrupt: Callable[[], None]
@@ -242,7 +277,8 @@ async def editing_screen(
     screen = EditingScreen(looks, history, status, interrupt)
     await screen.start()
     try:
-        yield screen
+        with _stderr_to(screen) if sys.stderr is not None and sys.stderr.isatty() else nullcontext():
+            yield screen
     finally:
         await screen.finish()
 

@@ -163,6 +163,15 @@ def test_the_end_by_the_peer_gives_the_terminal_back(server: str, tmp_path: Path
             window.expect("to the shell\nto the shell")  # echoed by the terminal, and by cat
 
 
+def test_what_is_logged_stands_above_the_line(server: str, tmp_path: Path) -> None:
+    with open_window(tmp_path, "-v", "connect", server, columns=120) as window:
+        window.expect("Ctrl-D ends")
+        window.type("half a line")
+        window.expect("> half a line")
+        window.type("C-c")
+        window.expect("\nDEBUG anyws.client: [127.0.0.1:", "] sent Close 1000\n", "\nclosed: 1000\n", "status 0")
+
+
 def test_latency_stands_below_the_line(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "connect", "--latency", "--ping-interval", "0.1", server) as window:
         window.expect(f"{server}/  latency ", " ms  /help")
