@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyws
+from anyws.checking import build_options
 from anyws.options import ClientOptions
 from anyws.protocol.client_handshake import ClientHandshake
 from anyws.protocol.uri import WebSocketURI, parse_uri
@@ -106,7 +107,7 @@ def read_target(parser: argparse.ArgumentParser, arguments: argparse.Namespace) 
         parser.error("argument --key: needs --cert")
     try:
         uri = parse_uri(arguments.uri)
-        ClientOptions(**options)
+        build_options(ClientOptions, options, where="connect()")
         ClientHandshake(uri, **handshake)
     except (TypeError, ValueError) as exc:
         parser.error(str(exc))

@@ -120,6 +120,22 @@ def test_colours(server: str, tmp_path: Path) -> None:
             assert wanted in coloured
 
 
+def test_no_colours(server: str, tmp_path: Path) -> None:
+    with open_window(tmp_path, "connect", "--json", server, NO_COLOR="1") as window:
+        window.expect("Ctrl-D ends")
+        window.type_text('[1, "two"]')
+        window.expect("    1,")
+        assert "\x1b[3" not in window.screen(with_colours=True)
+
+
+def test_a_dumb_terminal_gets_plain_lines(server: str, tmp_path: Path) -> None:
+    with open_window(tmp_path, "connect", server, TERM="dumb") as window:
+        screen = window.expect("connected to", "\n>")
+        assert "pip install" not in screen
+        window.type_text("hello")
+        window.expect("< hello")
+
+
 def test_a_peer_cannot_command_the_terminal(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "connect", f"{server}/greet") as window:
         window.expect("< grüße", "< [binary, 3 bytes] 00ff10", "< two", "  lines \\x1b[31mred")

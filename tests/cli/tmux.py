@@ -74,7 +74,7 @@ class Window:
 
 @contextmanager
 def open_window(
-    folder: Path, *arguments: object, without: str = "", columns: int = 80, rows: int = 24
+    folder: Path, *arguments: object, without: str = "", columns: int = 80, rows: int = 24, **variables: str
 ) -> Iterator[Window]:
     """Run a command of anyws in a window.
 
@@ -84,14 +84,16 @@ def open_window(
         without: packages that are to seem missing, set apart by commas.
         columns: of the window.
         rows: of the window.
+        variables: of the environment, besides what is there.
     """
     program = [sys.executable, "-m", "anyws"]
     if without:
         hide = f"import sys; sys.modules.update(dict.fromkeys({without.split(',')}))"
         program = [sys.executable, "-c", f"{hide}; from anyws.__main__ import main; sys.exit(main())"]
-    command = shlex.join(map(str, [*program, *arguments]))
+    settings = [f"{name}={value}" for name, value in variables.items()]
+    command = shlex.join(map(str, ["env", *settings, *program, *arguments]))
     environment = {
-        **{name: value for name, value in os.environ.items() if name not in {"TMUX", "NO_COLOR"}},
+        **{name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "TMUX"}},
         "LC_ALL": "C.UTF-8",
         "PYTHONPATH": str(ROOT),
         "PYTHONUTF8": "1",
