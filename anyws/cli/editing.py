@@ -19,6 +19,7 @@ from pathlib import Path
 import anyio
 from anyio.from_thread import run_sync
 from anyio.lowlevel import EventLoopToken, current_token
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from prompt_toolkit import PromptSession
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
@@ -75,7 +76,9 @@ class EditingScreen:
         self._status = status
         self._latency = ""
         self._interrupt = interrupt
-        self._typed, self.lines = anyio.create_memory_object_stream[str](math.inf)
+        typed, lines = anyio.create_memory_object_stream[str](math.inf)
+        self._typed: MemoryObjectSendStream[str] = typed
+        self.lines: MemoryObjectReceiveStream[str] = lines
         self._lock = threading.Lock()
         self._unshown: list[StyleAndTextTuples] = []
         self._unshown_size = 0

@@ -153,7 +153,7 @@ class Workers:
         async with process:
             self._running.add(process)
             if self._is_stopping or changed.is_set():
-                process.terminate()
+                _send(process, signal.SIGTERM)
             try:
                 listened = await self._wait_until_ready(number, reading)
                 return await process.wait(), listened
@@ -182,23 +182,34 @@ class Workers:
             note(f"anyws: changed: {', '.join(map(os.path.basename, paths))}; the workers are started anew")
             self._changed.set()
             self._changed = anyio.Event()
-            self._signal_all()
+            await self._end_all()
 
     async def _stop(self) -> None:
         self._is_stopping = True
         self._first.set()
         self._changed.set()
-        self._signal_all()
-        with anyio.move_on_after(_GRACE):
-            for process in list(self._running):
-                await process.wait()
-        for process in self._running:
+        if not await self._end_all():
             self._status = Status.FAILED
-            process.kill()
 
-    def _signal_all(self) -> None:
-        for process in self._running:
-            process.terminate()
+    async def _end_all(self) -> bool:
+        """End the processes that run now, and say whether they stopped in time."""
+        processes = list(self._running)
+        for process in processes:
+            _send(process, signal.SIGTERM)
+        with anyio.move_on_after(_GRACE):
+            for process in processes:
+                await process.wait()
+            return True
+        for process in self._running.intersection(processes):
+            _send(process, signal.SIGKILL)
+        return False
+
+
+def _send(process: Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except ProcessLookupError:  # it has ended just now
+        return
 
 
 def _reason(status: int) -> str:
