@@ -24,7 +24,7 @@ from .reading import Chunks, decoded, messages
 from .screen import PlainScreen, Screen, is_terminal
 from .statuses import CommandError, Status
 from .stopping import Stop, stop_signals
-from .target import Target, add_target, not_connected, read_target
+from .target import Target, add_target, open_target, read_target
 
 __all__ = ["add_arguments"]
 
@@ -124,12 +124,8 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
 
 async def _connect(arguments: argparse.Namespace, target: Target) -> int:
-    async with stop_signals() as stop:
-        try:
-            async with anyws.connect(target.uri, **target.options) as websocket:
-                return await _talk(arguments, target, websocket, stop)
-        except (anyws.HandshakeError, OSError) as exc:
-            raise not_connected(target, exc) from exc
+    async with stop_signals() as stop, open_target(target) as websocket:
+        return await _talk(arguments, target, websocket, stop)
     raise CommandError(Status.FAILED, "interrupted")
 
 

@@ -14,6 +14,7 @@ import anyws
 
 from .statistics import Times
 from .stopping import Stop
+from .target import CONNECT_ERRORS
 
 __all__ = ["Load", "Outcome"]
 
@@ -44,7 +45,7 @@ class Outcome:
     received: int = 0
     seconds: float = 0
     times: Times = field(default_factory=Times)
-    failure: anyws.HandshakeError | OSError | None = None
+    failure: Exception | None = None
     is_interrupted: bool = False
 
 
@@ -113,7 +114,7 @@ class Load:
             try:
                 async with self._turns:
                     websocket = await stack.enter_async_context(self._connect())
-            except (anyws.HandshakeError, OSError) as exc:
+            except CONNECT_ERRORS as exc:
                 self._outcome.failed += 1
                 self._outcome.failure = self._outcome.failure or exc
                 ready.set()

@@ -15,9 +15,9 @@ from .arguments import count, payload_size, positive_seconds, seconds
 from .backends import add_backend, is_missing, run
 from .notes import note
 from .statistics import Times
-from .statuses import Status
+from .statuses import CommandError, Status
 from .stopping import Stop, stop_signals
-from .target import Target, add_target, not_connected, read_target
+from .target import Target, add_target, open_target, read_target
 
 __all__ = ["add_arguments"]
 
@@ -71,14 +71,9 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
 
 async def _connect(arguments: argparse.Namespace, target: Target) -> int:
-    async with stop_signals() as stop:
-        try:
-            async with anyws.connect(target.uri, **target.options) as websocket:
-                return await _Pinging(websocket, arguments).run(target, stop)
-        except (anyws.HandshakeError, OSError) as exc:
-            raise not_connected(target, exc) from exc
-    note("anyws: interrupted")
-    return Status.FAILED
+    async with stop_signals() as stop, open_target(target) as websocket:
+        return await _Pinging(websocket, arguments).run(target, stop)
+    raise CommandError(Status.FAILED, "interrupted")
 
 
 class _Pinging:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import ssl
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,11 @@ from anyws.protocol.uri import WebSocketURI, parse_uri
 from .arguments import header, positive_seconds, seconds, size
 from .statuses import CommandError, Status
 
-__all__ = ["Target", "add_target", "not_connected", "read_target"]
+__all__ = ["CONNECT_ERRORS", "Target", "add_target", "not_connected", "open_target", "read_target"]
+
+# What `anyws.connect` raises when there is no connection: the last two for a proxy, one that speaks SOCKS without the
+# package for it, or whose URI, in the environment, is none.
+CONNECT_ERRORS = (anyws.HandshakeError, OSError, ImportError, anyws.InvalidURI)
 
 _BODY = 200  # characters of the body of a refusal that are shown
 
@@ -57,7 +63,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     handshake.add_argument("-o", "--origin", help="the value of the Origin header, as of a browser")
     handshake.add_argument("--compress", action="store_true", help="offer to compress messages (permessage-deflate)")
     network = parser.add_argument_group("network and TLS")
-    network.add_argument("--proxy", metavar="URI", help="the proxy to connect through")
+    network.add_argument("--proxy", metavar="URI", help="the proxy to connect through, or none")
     network.add_argument(
         "--connect-timeout",
         type=positive_seconds,
@@ -98,7 +104,7 @@ def read_target(parser: argparse.ArgumentParser, arguments: argparse.Namespace) 
     if arguments.compress:
         options["compression"] = True
     if arguments.proxy is not None:
-        options["proxy"] = arguments.proxy
+        options["proxy"] = None if arguments.proxy == "none" else arguments.proxy
     if arguments.max_size is not None:
         options["max_message_size"] = arguments.max_size or None
     if arguments.ping_interval is not None:
@@ -116,9 +122,29 @@ def read_target(parser: argparse.ArgumentParser, arguments: argparse.Namespace) 
     return Target(arguments.uri, uri, options)
 
 
-def not_connected(target: Target, exc: anyws.HandshakeError | OSError) -> CommandError:
-    """Return what ends a command that could not connect."""
-    status = Status.REFUSED if isinstance(exc, anyws.HandshakeError) else Status.NOT_CONNECTED
+@asynccontextmanager
+async def open_target(target: Target) -> AsyncGenerator[anyws.WebSocket, None]:
+    """Connect, as `anyws.connect` does.
+
+    Raises:
+        CommandError: there is no connection.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            websocket = await stack.enter_async_context(anyws.connect(target.uri, **target.options))
+        except CONNECT_ERRORS as exc:
+            raise not_connected(target, exc) from exc
+        yield websocket
+
+
+def not_connected(target: Target, exc: Exception) -> CommandError:
+    """Return what ends a command that could not connect, because of one of `CONNECT_ERRORS`."""
+    if isinstance(exc, OSError):
+        status = Status.NOT_CONNECTED
+    elif isinstance(exc, anyws.HandshakeError):
+        status = Status.REFUSED
+    else:
+        status = Status.USAGE
     return CommandError(status, f"cannot connect to {target}: {_describe(exc)}")
 
 
@@ -138,7 +164,7 @@ def _tls_context(arguments: argparse.Namespace) -> ssl.SSLContext:
     return context
 
 
-def _describe(exc: anyws.HandshakeError | OSError) -> str:
+def _describe(exc: Exception) -> str:
     if isinstance(exc, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({exc.verify_message}); see --cacert and --insecure"
     if isinstance(exc, anyws.HandshakeRefused) and exc.response.body:

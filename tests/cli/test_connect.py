@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+import anyws
 from anyws.protocol.server_handshake import ServerHandshake
 
 from .commands import LIMIT, run_anyws, start_anyws
@@ -115,6 +118,36 @@ def test_the_latency_is_told_on_stderr(server: str) -> None:
         for line in lines[1:]:
             assert re.fullmatch(r"latency: \d+\.\d{3} ms\n", line)
         assert process.stop()[0] == 0
+
+
+def tunnel(listener: socket.socket, asked: list[bytes]) -> None:
+    """Be a proxy that makes one way to where it is asked for (RFC 9110, 9.3.6)."""
+    client, _ = listener.accept()
+    with client:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(65536)
+        asked.append(head.partition(b"\r\n")[0])
+        host, port = head.split()[1].split(b":")
+        with socket.create_connection((host.decode(), int(port))) as server:
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            while ready := select.select([client, server], [], [], LIMIT)[0]:
+                data = ready[0].recv(65536)
+                if not data:
+                    return
+                (server if ready[0] is client else client).sendall(data)
+
+
+@pytest.mark.skipif("proxy" not in anyws.ClientOptions.__dataclass_fields__, reason="there is no option proxy yet")
+def test_through_a_proxy(server: str) -> None:
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=tunnel, args=[listener, asked], daemon=True)
+        thread.start()
+        proxy = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert run_anyws("connect", "--proxy", proxy, server, input="hello\n")[:2] == (0, "hello\n")
+        thread.join(LIMIT)
+    assert asked == [f"CONNECT {server.removeprefix('ws://')} HTTP/1.1".encode()]
 
 
 def test_lines_of_a_pipe_are_no_commands(server: str) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+import anyws
 from anyws.cli import target
 from anyws.cli.statuses import CommandError, Status
-from anyws.cli.target import add_target, read_target
+from anyws.cli.target import add_target, open_target, read_target
 
 
 def read(*arguments: object) -> target.Target:
@@ -46,6 +47,28 @@ def test_options(arguments: list[str], options: dict[str, Any]) -> None:
 def test_the_proxy_is_passed_on_if_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target, "build_options", lambda *arguments, **keywords: None)  # whether or not it is known
     assert read("--proxy", "http://proxy:3128").options == {**DEFAULTS, "proxy": "http://proxy:3128"}
+    assert read("--proxy", "none").options == {**DEFAULTS, "proxy": None}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (OSError("x"), Status.NOT_CONNECTED),
+        (TimeoutError("x"), Status.NOT_CONNECTED),
+        (anyws.HandshakeError("x"), Status.REFUSED),
+        (ImportError("x"), Status.USAGE),
+        (anyws.InvalidURI("uri", "x"), Status.USAGE),
+    ],
+)
+async def test_why_there_is_no_connection(error: Exception, status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(uri: str, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(anyws, "connect", connect)
+    with pytest.raises(CommandError, match="cannot connect to ws://localhost/: x") as failed:
+        async with open_target(read()):
+            pass
+    assert failed.value.status is status
 
 
 def test_it_is_shown_without_credentials() -> None:
