@@ -324,9 +324,8 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 # -- URI ---------------------------------------------------------------------------------------------------------------
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
-name_or_password = st.text(
-    st.characters(exclude_categories=["Cc", "Cs"], exclude_characters=":"), max_size=10
-)  # RFC 7617
+# RFC 7617, 2.
+name_or_password = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters=":"), max_size=10)
 hosts = st.sampled_from(["a", "example.com", "127.0.0.1", "[::1]", "[2001:db8::7]", "xn--bcher-kva.example"])
 
 
