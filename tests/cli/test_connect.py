@@ -138,7 +138,6 @@ def tunnel(listener: socket.socket, asked: list[bytes]) -> None:
                 (server if ready[0] is client else client).sendall(data)
 
 
-@pytest.mark.skipif("proxy" not in anyws.ClientOptions.__dataclass_fields__, reason="there is no option proxy yet")
 def test_through_a_proxy(server: str) -> None:
     asked: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
