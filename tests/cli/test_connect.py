@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-import anyws
 from anyws.protocol.server_handshake import ServerHandshake
 
 from .commands import LIMIT, run_anyws, start_anyws
