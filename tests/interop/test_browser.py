@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -18,10 +16,11 @@ import pytest
 
 import anyws
 
-PAGE = Path(__file__).with_name("page.html").read_bytes()
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+from .browser import browser_command, browser_environment, needs_chromium
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+PAGE = Path(__file__).with_name("page.html").read_bytes()
+
+pytestmark = needs_chromium
 
 # What the page sees: see page.html.
 EXPECTED = {
@@ -131,28 +130,12 @@ class Site:
 @asynccontextmanager
 async def run_browser(page: str, profile: Path) -> AsyncIterator[None]:
     """Show a page in a browser without a window."""
-    assert CHROMIUM is not None
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",  # it does not run as root otherwise, as in a container; it sees our page only
-        "--disable-gpu",
-        "--disable-quic",
-        "--disable-back-forward-cache",  # a page that is left is gone, and its connections with it
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--ignore-certificate-errors",
-        "--no-first-run",
-        f"--user-data-dir={profile}",
-        page,
-    ]
     async with await anyio.open_process(
-        command,
+        browser_command(profile, page),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "HOME": str(profile)},
+        env=browser_environment(profile),
     ) as process:
         try:
             yield

@@ -1,0 +1,30 @@
+"""What the command lines of these examples have in common."""
+
+import argparse
+import signal
+from contextlib import AbstractAsyncContextManager
+
+import anyio
+
+import anyws
+
+__all__ = ["parser", "serve_until_stopped"]
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser of host, port and backend."""
+    made = argparse.ArgumentParser(description=f"{description} Ctrl-C or SIGTERM stops it.")
+    made.add_argument("host", nargs="?", default="127.0.0.1")
+    made.add_argument("port", nargs="?", type=int, default=8765)
+    made.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")
+    return made
+
+
+async def serve_until_stopped(opened: AbstractAsyncContextManager[anyws.Server]) -> None:
+    """Serve until a signal comes, then stop gracefully."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with opened as server:
+            host, port = server.addresses[0][:2]
+            print(f"open http://{host}:{port}/", flush=True)
+            async for _ in signals:
+                break
