@@ -23,6 +23,7 @@ from examples.dashboard.__main__ import open_dashboard
 from .cli.commands import LIMIT, start
 from .interop.browser import Tab, needs_chromium, open_tab, with_devtools
 from .peers import uri_of
+from .test_docs import blocks_of
 
 # What would run, load or show something if it were taken for HTML.
 HOSTILE = "<img src=/nowhere onerror='document.title=`taken over`'><script>alert(1)</script> & \"quotes\""
@@ -64,39 +65,40 @@ async def received(websocket: anyws.WebSocket, kind: str) -> dict[str, Any]:
 
 @needs_chromium
 async def test_chat_in_the_browser(devtools: str, pictures: Path) -> None:
-    async with open_chat("127.0.0.1", 0) as server:
-        port = server.addresses[0][1]
-        async with open_tab(devtools) as tab, anyws.connect(uri_of(server, "/ws")) as grace:
-            await grace.send(json.dumps({"type": "join", "join": "Grace"}))
-            await grace.send(json.dumps({"type": "say", "say": "Good morning! The new build is on the test machine."}))
-            assert (await received(grace, "said"))["name"] == "Grace"
+    async with (
+        open_chat("127.0.0.1", 0) as server,
+        open_tab(devtools) as tab,
+        anyws.connect(uri_of(server, "/ws")) as grace,
+    ):
+        await grace.send(json.dumps({"type": "join", "join": "Grace"}))
+        await grace.send(json.dumps({"type": "say", "say": "Good morning! The new build is on the test machine."}))
+        assert (await received(grace, "said"))["name"] == "Grace"
 
-            await tab.show(f"http://127.0.0.1:{port}/")
-            await tab.fill("#name", "Ada")
-            await tab.click("#join button")
-            await tab.wait_for("document.querySelectorAll('#said li').length === 1")
-            assert await tab.text("#state") == "connected"
+        await tab.show(uri_of(server, "/", scheme="http"))
+        await tab.fill("#name", "Ada")
+        await tab.click("#join button")
+        await tab.wait_for("document.querySelectorAll('#said li').length === 1")
+        assert await tab.text("#state") == "connected"
 
-            await tab.fill("#text", "Thank you. Does it still take a minute to start?")
-            await tab.click("#send")
-            assert (await received(grace, "said"))["text"] == "Thank you. Does it still take a minute to start?"
-            for text in ("No, that is mended.", "Four seconds now."):
-                await grace.send(json.dumps({"type": "say", "say": text}))
-            await tab.wait_for("document.querySelectorAll('#said li').length === 4")
-            await take_pictures(tab, pictures, "chat", 520)
+        await tab.fill("#text", "Thank you. Does it still take a minute to start?")
+        await tab.click("#send")
+        assert (await received(grace, "said"))["text"] == "Thank you. Does it still take a minute to start?"
+        for text in ("No, that is mended.", "Four seconds now."):
+            await grace.send(json.dumps({"type": "say", "say": text}))
+        await tab.wait_for("document.querySelectorAll('#said li').length === 4")
+        await take_pictures(tab, pictures, "chat", 520)
 
-            await grace.send(json.dumps({"type": "say", "say": HOSTILE}))
-            await tab.wait_for("document.querySelectorAll('#said li').length === 5")
-            shown = "[...document.querySelectorAll('#said p')].map((p) => p.textContent)"
-            assert (await tab.evaluate(shown))[4] == HOSTILE
-            assert await tab.evaluate("document.querySelectorAll('#said img, #said script').length") == 0
-            assert await tab.evaluate("document.title") == "Chat"
-            assert await tab.evaluate("[...document.querySelectorAll('#people li')].map((p) => p.innerText)") == [
-                "A\nAda (you)",
-                "G\nGrace",
-            ]
-            assert tab.problems == []
-        await server.aclose()
+        await grace.send(json.dumps({"type": "say", "say": HOSTILE}))
+        await tab.wait_for("document.querySelectorAll('#said li').length === 5")
+        shown = "[...document.querySelectorAll('#said p')].map((p) => p.textContent)"
+        assert (await tab.evaluate(shown))[4] == HOSTILE
+        assert await tab.evaluate("document.querySelectorAll('#said img, #said script').length") == 0
+        assert await tab.evaluate("document.title") == "Chat"
+        assert await tab.evaluate("[...document.querySelectorAll('#people li')].map((p) => p.innerText)") == [
+            "A\nAda (you)",
+            "G\nGrace",
+        ]
+        assert tab.problems == []
 
 
 @needs_chromium
@@ -104,7 +106,7 @@ async def test_chat_connects_again(devtools: str) -> None:
     async with open_tab(devtools) as tab:
         async with open_chat("127.0.0.1", 0) as server:
             port = server.addresses[0][1]
-            await tab.show(f"http://127.0.0.1:{port}/")
+            await tab.show(uri_of(server, "/", scheme="http"))
             await tab.fill("#name", "Ada")
             await tab.click("#join button")
             await tab.wait_for("!document.querySelector('#send').disabled")
@@ -166,10 +168,9 @@ async def test_chat_tells_names_apart() -> None:
 @needs_chromium
 async def test_dashboard_in_the_browser(devtools: str, pictures: Path) -> None:
     async with open_dashboard("127.0.0.1", 0, interval=0.03) as server:
-        port = server.addresses[0][1]
         uri = uri_of(server, "/ws")
         async with open_tab(devtools) as tab, anyws.connect(uri, headers={"User-Agent": "thermometer/1.0"}) as other:
-            await tab.show(f"http://127.0.0.1:{port}/")
+            await tab.show(uri_of(server, "/", scheme="http"))
             await tab.wait_for(OPEN)
             await tab.wait_for("document.querySelectorAll('#clients tr').length === 2")
             await tab.click("#load")
@@ -198,7 +199,7 @@ async def test_dashboard_connects_again(devtools: str) -> None:
     async with open_tab(devtools) as tab:
         async with open_dashboard("127.0.0.1", 0, interval=0.03) as server:
             port = server.addresses[0][1]
-            await tab.show(f"http://127.0.0.1:{port}/")
+            await tab.show(uri_of(server, "/", scheme="http"))
             await tab.wait_for(OPEN)
         await tab.wait_for("document.querySelector('#state').dataset.state === 'waiting'")
         assert await tab.evaluate("document.body.classList.contains('stale')")
@@ -207,7 +208,51 @@ async def test_dashboard_connects_again(devtools: str) -> None:
             await tab.wait_for("!document.body.classList.contains('stale')")
 
 
-# -- both --------------------------------------------------------------------------------------------------------------
+# -- what both have in common ------------------------------------------------------------------------------------------
+
+
+@needs_chromium
+async def test_delays_double_up_to_a_minute(devtools: str) -> None:
+    script = """import("/reconnecting.js").then(({ Reconnecting }) => new Promise((resolve) => {
+        const delays = [];
+        const state = (name) => {
+            if (name !== "waiting") return;
+            if (delays.push(connection.delay) === 9) resolve(delays);
+            else setTimeout(() => connection.retry());
+        };
+        const connection = new Reconnecting("/nowhere", { state });
+    }))"""
+    async with open_chat("127.0.0.1", 0) as server, open_tab(devtools) as tab:
+        await tab.show(uri_of(server, "/", scheme="http"))
+        assert await tab.evaluate(script) == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+@needs_chromium
+async def test_a_page_that_is_wrong_does_not_try_again(devtools: str) -> None:
+    script = """import("/reconnecting.js").then(({ Reconnecting }) => new Promise((resolve) => {
+        const states = [];
+        const state = (name) => {
+            states.push(name);
+            if (name === "ended" || name === "waiting") resolve(states);
+        };
+        const connection = new Reconnecting("/ws", { state, open: () => connection.send("what?") });
+    }))"""
+    async with open_chat("127.0.0.1", 0) as server, open_tab(devtools) as tab:
+        await tab.show(uri_of(server, "/", scheme="http"))
+        assert await tab.evaluate(script) == ["connecting", "open", "ended"]
+
+
+@needs_chromium
+async def test_the_page_of_the_documentation(devtools: str) -> None:
+    (block,) = blocks_of("integrations/browser.md")
+    names: dict[str, Any] = {}
+    exec(block.removesuffix("anyio.run(main)\n"), names)
+    async with (
+        anyws.open_server(names["echo"], "127.0.0.1", 0, on_request=names["page"]) as server,
+        open_tab(devtools) as tab,
+    ):
+        await tab.show(uri_of(server, "/", scheme="http"))
+        await tab.wait_for("document.querySelector('#said').textContent === 'hello'")
 
 
 @pytest.mark.parametrize("opened", [open_chat, open_dashboard])

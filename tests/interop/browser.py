@@ -39,6 +39,7 @@ def browser_command(profile: Path, *arguments: str) -> list[str]:
         "--disable-back-forward-cache",  # a page that is left is gone, and its connections with it
         "--disable-background-networking",
         "--disable-component-update",
+        "--disable-dev-shm-usage",  # a container may have little of it
         "--disable-sync",
         "--ignore-certificate-errors",
         "--no-first-run",

@@ -1,0 +1,57 @@
+"""An echo for production: with health checks, and a graceful stop at SIGTERM.
+
+Usage: python server.py [HOST] [PORT] [--health-port PORT] [--grace SECONDS] [--backend trio]
+"""
+
+import argparse
+import functools
+import logging
+import signal
+
+import anyio
+
+import anyws
+
+
+async def echo(websocket: anyws.WebSocket) -> None:
+    async for message in websocket:
+        await websocket.send(message)
+
+
+def not_found(request: anyws.Request) -> anyws.Response:
+    return anyws.Response(404)
+
+
+async def main(host: str, port: int, health_port: int, grace: float) -> None:
+    well = anyws.health_check("/healthz")
+    serve = functools.partial(anyws.serve, on_request=well)
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with (
+            # On a port of its own it answers also when the server is full, and while it stops.
+            anyws.open_server(echo, host, health_port, on_request=[well, not_found]) as health,
+            anyio.create_task_group() as tasks,
+        ):
+            server: anyws.Server = await tasks.start(serve, echo, host, port)
+            print("listening on", server.addresses[0][1], "health", health.addresses[0][1], flush=True)
+            async for _ in signals:
+                break
+            await server.aclose(grace)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="An echo with health checks.")
+    parser.add_argument("host", nargs="?", default="127.0.0.1")
+    parser.add_argument("port", nargs="?", type=int, default=8765)
+    parser.add_argument("--health-port", type=int, default=8766)
+    parser.add_argument("--grace", type=float, default=3, help="seconds that connections have at the end")
+    parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO)
+    anyio.run(
+        main,
+        arguments.host,
+        arguments.port,
+        arguments.health_port,
+        arguments.grace,
+        backend=arguments.backend,
+    )
