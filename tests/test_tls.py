@@ -12,9 +12,11 @@ from anyio.streams.tls import TLSAttribute, TLSStream as AnyIOTLSStream
 
 import anyws
 from anyws.testing import memory_stream_pair
+from anyws.transport.listening import listen_tcp
 from anyws.transport.tls import TLSRecords, TLSStream
 
-from .frames import frame_bytes
+from .frames import frame_bytes, opening_response
+from .harness import address_of
 
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 
@@ -265,3 +267,37 @@ async def test_a_stream_of_anyio_with_tls_serves_as_well(
             assert await websocket.receive() == "hello"
             assert websocket.extra(SocketAttribute.remote_port) == server.addresses[0][1]
         assert websocket.close_code == 1000
+
+
+async def test_what_tls_itself_answers_is_sent_at_once(certificate_authority: trustme.CA) -> None:
+    """A server that asks for the certificate later (RFC 8446, 4.6.2) need not wait for a message."""
+    client_context, server_context = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate_authority.issue_cert("ann@example.com").configure_cert(client_context)
+    certificate_authority.issue_cert("localhost").configure_cert(server_context)
+    for context in (client_context, server_context):
+        certificate_authority.configure_trust(context)
+        context.post_handshake_auth = True
+    server_context.verify_mode = ssl.CERT_OPTIONAL
+
+    async def serve(socket: ByteStream) -> None:
+        async with socket:
+            stream = await TLSStream.wrap(socket, server_context, server_side=True)
+            request = await stream.receive()
+            await stream.send(opening_response(request))
+            tls = stream.records.ssl_object
+            tls.verify_client_post_handshake()
+            tls.do_handshake()
+            await socket.send(stream.records.data_to_send())
+            while not tls.getpeercert():
+                stream.records.decrypt(await socket.receive())
+            asked.set()
+            await anyio.sleep_forever()
+
+    asked = anyio.Event()
+    (listener,) = await listen_tcp("127.0.0.1", 0)
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, serve)
+        uri = "wss://localhost:{1}/".format(*address_of(listener))
+        async with anyws.connect(uri, ssl_context=client_context, close_timeout=0.01):
+            await asked.wait()
+        tasks.cancel_scope.cancel()

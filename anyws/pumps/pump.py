@@ -179,10 +179,10 @@ class SocketPump(Pump):
             return
         core = self._owner.core
         try:
-            while core.has_data_to_send:
+            while core.has_data_to_send or (self._records is not None and self._records.has_data_to_send):
                 buffers = core.buffers_to_send()
                 if self._records is not None:
-                    buffers = self._records.encrypt(buffers)
+                    buffers = self._records.encrypt(buffers) or [self._records.data_to_send()]
                 written = self._stream.send_nowait(buffers)
                 if written < sum(map(len, buffers)):
                     self._is_writing = True
@@ -243,6 +243,8 @@ class SocketPump(Pump):
             self._owner.feed(data)
             if self._records is not None:
                 self._look_for_end(self._records)
+                if self._records.has_data_to_send:
+                    self.flush()
 
     def _look_for_end(self, records: TLSRecords) -> None:
         """Take notice of the end of TLS, which may come together with the last data."""

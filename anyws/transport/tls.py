@@ -53,8 +53,13 @@ class TLSRecords:
             return False
         return True
 
+    @property
+    def has_data_to_send(self) -> bool:
+        """Whether `data_to_send` would give anything."""
+        return self._outgoing.pending > 0
+
     def data_to_send(self) -> bytes:
-        """Take what is to be sent and is no application data: of the handshake, or an alert."""
+        """Take what is to be sent and is no application data: of the handshake, an alert, an answer of TLS itself."""
         return self._outgoing.read()
 
     def encrypt(self, buffers: Sequence[bytes]) -> list[bytes]:

@@ -43,9 +43,8 @@ def compressed_messages(sequence: Sequence, frames: list[WireFrame]) -> Iterator
         is_empty = whole and not data
         if whole and data:
             data += _TAIL
-        output, finals, good = _inflate(data, window, bits=15, step=0)
-        # Given byte by byte, zlib looks at no more than the agreed window.
-        strict, _, good_too = _inflate(data, window, bits=sequence.window_bits, step=1)
+        output, finals, good = _inflate(data, window, bits=15)
+        strict, _, good_too = _inflate(data, window, bits=sequence.window_bits)
         too_far = len(strict) < len(output) or (good and not good_too)
         yield Compressed(first=own[0][0], has_final_block=finals > 0, is_empty=is_empty, reaches_too_far=too_far)
         if not good:
@@ -53,17 +52,17 @@ def compressed_messages(sequence: Sequence, frames: list[WireFrame]) -> Iterator
         window = (window + output)[-_LARGEST_WINDOW:] if sequence.takeover else b""
 
 
-def _inflate(data: bytes, window: bytes, *, bits: int, step: int) -> tuple[bytes, int, bool]:
-    """Return the output, how many blocks were final, and whether there was no error.
+def _inflate(data: bytes, window: bytes, *, bits: int) -> tuple[bytes, int, bool]:
+    """Return the output up to an error, how many blocks were final, and whether there was no error.
 
-    ``step`` is how many bytes come out at once; 0 for all.
+    It comes out byte by byte, for then zlib looks at no more than the window.
     """
     output, finals = b"", 0
     while data:
         decompressor = zlib.decompressobj(-bits, zdict=(window + output)[-(1 << bits) :])
         try:
-            while not decompressor.eof and (data or step):
-                piece = decompressor.decompress(data, step)
+            while not decompressor.eof:
+                piece = decompressor.decompress(data, 1)
                 if not piece and not decompressor.unconsumed_tail:
                     break
                 output += piece
