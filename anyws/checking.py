@@ -7,6 +7,8 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import re
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -70,7 +72,7 @@ def check_positive(options: object, *names: str) -> None:
 
 
 def with_signature_of(options_class: type) -> Callable[[F], F]:
-    """Let `help` show a function's ``**options`` as the keywords that they are, with their defaults."""
+    """Let `help` show a function's ``**options`` as the keywords that they are, with their defaults and meaning."""
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
@@ -82,10 +84,47 @@ def with_signature_of(options_class: type) -> Callable[[F], F]:
             if parameter.name not in taken
         ]
         ordered = sorted([*positional, *keywords], key=lambda parameter: parameter.kind)
-        function.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
+        returned = signature.return_annotation
+        if inspect.isasyncgenfunction(inspect.unwrap(function)):
+            returned = str(returned).replace("AsyncGenerator", "AbstractAsyncContextManager").replace(", None]", "]")
+        function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=ordered, return_annotation=returned
+        )
+        if function.__doc__:  # there is none with -OO
+            function.__doc__ = inspect.cleandoc(function.__doc__) + "\n\nOptions:\n" + _explained(options_class)
         return function
 
     return decorate
+
+
+def _explained(options_class: Any) -> str:
+    """Return a paragraph for each option: its type, its default, and what the docstring of its class says."""
+    meanings: dict[str, str] = {}
+    for base in reversed(options_class.__mro__):
+        _summary, _heading, attributes = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")
+        # an option begins a line at an indentation of four; the lines that go on with it have more
+        for name, meaning in re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", attributes, re.MULTILINE):
+            meanings[name] = " ".join(meaning.split())
+    return "\n".join(
+        textwrap.fill(
+            f"{field.name} ({_short(_shown(field.type))}, default {_shown_default(field)}): {meanings.get(field.name)}",
+            width=112,
+            initial_indent=" " * 4,
+            subsequent_indent=" " * 8,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for field in dataclasses.fields(options_class)
+    )
+
+
+def _short(shown: str) -> str:
+    """Leave out the modules in which the types stand."""
+    return re.sub(r"\b[a-z_.]+\.(?=[A-Z])", "", shown)
+
+
+def _shown_default(field: dataclasses.Field[Any]) -> str:
+    return repr(field.default if field.default_factory is dataclasses.MISSING else field.default_factory())
 
 
 @functools.cache

@@ -38,6 +38,13 @@ __all__ = ["connect", "connect_stream", "open_connection", "open_link"]
 async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerator[WebSocket, None]:
     """Connect to a WebSocket server: ``async with anyws.connect("wss://example.com/chat") as websocket``.
 
+    Example::
+
+        async with anyws.connect("wss://example.com/chat", max_message_size=None) as websocket:
+            await websocket.send("hello")  # str is a text message, bytes a binary one
+            async for message in websocket:  # until the server closes; one message: await websocket.receive()
+                print(message)
+
     The connection is open when the block begins, and closed when it has ended: with 1000; with 1011 if the block raises
     (the exception comes out as it is); a cancelled block writes a Close 1001 if that needs no waiting, and cuts.
 

@@ -51,7 +51,7 @@ class ConnectionEnded(ConnectionClosed, anyio.EndOfStream):
 
 
 class ConnectionBroken(ConnectionClosed, anyio.BrokenResourceError):
-    """The connection ended in any other way, or the peer closed it and we tried to send."""
+    """The connection was lost, or closed with a code that is no clean end; or we sent after the Close of the peer."""
 
 
 class ConnectionClosedLocally(ConnectionClosed, anyio.ClosedResourceError):

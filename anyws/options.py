@@ -48,7 +48,7 @@ RequestHook = Callable[[Request], Response | Awaitable[Response | None] | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
-    """What both ends know. Times are in seconds, sizes in bytes; None switches a limit off.
+    """The options of clients and servers. Times are in seconds, sizes in bytes; None switches a limit off.
 
     Attributes:
         ssl_context: the TLS context. A client makes a default one for ``wss:`` (system trust store, name checked);
@@ -109,7 +109,7 @@ class ConnectionOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions(ConnectionOptions):
-    """What a client knows besides.
+    """The options of `connect`.
 
     Attributes:
         subprotocols: the subprotocols to offer, in the order of preference.
@@ -231,7 +231,7 @@ class ReconnectOptions(ClientOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptOptions(ConnectionOptions):
-    """What a server knows of each connection.
+    """The options of `accept`: what a server knows of each connection.
 
     Attributes:
         extensions: `Extension` objects that the server speaks besides.
@@ -285,7 +285,7 @@ class AcceptOptions(ConnectionOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions(AcceptOptions):
-    """What a listening server knows besides.
+    """The options of `serve` and `open_server`.
 
     Attributes:
         path: listen on a unix socket of this path, instead of TCP.

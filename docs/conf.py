@@ -50,6 +50,12 @@ nitpick_ignore_regex = [
 ]
 
 
+def leave_out_options(_: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Leave out what `help` shows of the options: a page has them once, at their class."""
+    if what == "function" and "Options:" in lines:
+        del lines[lines.index("Options:") :]
+
+
 def show_attributes(_: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Show each attribute of a class with its type, and each field of a dataclass with its default."""
     if not isinstance(obj, type):
@@ -87,5 +93,6 @@ NAMED = {
 
 
 def setup(app: Sphinx) -> None:
-    """Hook into autodoc, behind napoleon."""
+    """Hook into autodoc, before and behind napoleon."""
+    app.connect("autodoc-process-docstring", leave_out_options, priority=100)
     app.connect("autodoc-process-docstring", show_attributes, priority=900)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import pydoc
+import re
 import ssl
 import typing
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import anyws
 from anyws.callback_options import ClientConnectKeywords, ServerKeywords
 from anyws.checking import build_options, merged
 from anyws.options import AcceptKeywords, ConnectKeywords, ReconnectKeywords, ServeKeywords
+from anyws.testing import local_server
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,44 @@ def test_help_shows_every_option_with_its_default(function: Callable[..., object
             assert parameters[field.name].default == field.default
     assert parameters["close_timeout"].default == 10
     assert parameters["ping_interval"].default == 20
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        (anyws.connect, anyws.ClientOptions),
+        (anyws.accept, anyws.AcceptOptions),
+        (anyws.serve, anyws.ServerOptions),
+        (anyws.open_server, anyws.ServerOptions),
+        (anyws.client_connect, anyws.ClientConnectOptions),
+        (anyws.server, anyws.SocketServerOptions),
+        (local_server, anyws.ServerOptions),
+        (anyws.reconnecting, anyws.ReconnectOptions),
+    ],
+)
+def test_help_alone_explains_every_option(function: Callable[..., object], options: Any) -> None:
+    text = pydoc.plain(pydoc.render_doc(function))
+    _rest, _heading, explained = text.partition("    Options:\n")
+    for field in dataclasses.fields(options):
+        found = re.search(rf"^ {{8}}{field.name} \(.+?, default .+?\):\s+(.+)", explained, re.MULTILINE)
+        assert found, field.name
+        assert found[1] != "None"
+
+
+def test_help_says_what_is_returned() -> None:
+    returned: dict[Callable[..., object], str] = {
+        anyws.connect: "AbstractAsyncContextManager[WebSocket]",
+        anyws.open_server: "AbstractAsyncContextManager[Server]",
+        anyws.serve: "None",
+    }
+    for function, annotation in returned.items():
+        assert inspect.signature(function).return_annotation == annotation
+
+
+def test_help_takes_the_meaning_from_the_last_class_that_has_one() -> None:
+    document = anyws.server.__doc__ or ""
+    assert "backlog (int, default 511): how many connections may wait to be accepted. 511, as in Node.\n" in document
+    assert document.count("    backlog (") == 1
 
 
 @pytest.mark.parametrize("options", [anyws.ReconnectOptions, anyws.ServerOptions])
