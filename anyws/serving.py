@@ -58,7 +58,7 @@ async def serve(
             async for message in websocket:  # str is a text message, bytes a binary one
                 await websocket.send(message)
 
-        anyio.run(anyws.serve, echo, "127.0.0.1", 8765)  # or asyncio.run(anyws.serve(...)), trio.run(anyws.serve, ...)
+        anyio.run(anyws.serve, echo, "127.0.0.1", 8765)  # trio.run() works as well
 
     ``server = await task_group.start(anyws.serve, handler, "127.0.0.1", 8765)`` starts it, in an AnyIO task group as in
     a trio nursery, and gives the `Server` once it listens. An exception in a handler closes that connection with 1011

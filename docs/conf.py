@@ -22,6 +22,7 @@ extensions = [
     "sphinx_copybutton",
 ]
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = f"anyws {release}"
 html_static_path = ["_static"]
 html_css_files = ["anyws.css"]

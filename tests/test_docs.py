@@ -15,15 +15,28 @@ def blocks_of(page: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
-def test_the_page_on_testing_is_a_file_of_tests(tmp_path: Path) -> None:
-    source = "\n".join(blocks_of("testing.md"))
+def run_tests(source: str, tmp_path: Path) -> None:
+    """Run a page's tests as a user does; each must pass on asyncio and on trio."""
     (tmp_path / "test_page.py").write_text(source)
     names = re.findall(r"^async def (test_\w+)", source, re.MULTILINE)
     command = [sys.executable, "-m", "pytest", "-v", "-W", "error", "-p", "no:cacheprovider", "--rootdir", tmp_path]
     with start([*command, tmp_path], cwd=tmp_path) as process:
         status, out, err = process.finish()
     assert (status, err) == (0, ""), out
-    assert len(names) > 10
+    assert names
     for name in names:
         for backend in ("asyncio", "trio"):
             assert re.search(rf"::{name}\[{backend}\b.*\] PASSED", out), (name, backend)
+
+
+def test_the_page_on_testing_is_a_file_of_tests(tmp_path: Path) -> None:
+    source = "\n".join(blocks_of("testing.md"))
+    assert source.count("\nasync def test_") > 10
+    run_tests(source, tmp_path)
+
+
+def test_the_chat_of_the_tutorial_passes_its_tests(tmp_path: Path) -> None:
+    *program, tests = blocks_of("chat.md")
+    assert "from chat import" in tests
+    (tmp_path / "chat.py").write_text("\n\n".join(program))
+    run_tests(tests, tmp_path)
