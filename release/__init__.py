@@ -1,0 +1,1 @@
+"""The check-list of a release: ``nox -s release -- [--final]``."""
