@@ -5,6 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import anyws
+import anyws.protocol
+import anyws.routing
+import anyws.testing
 
 from .cli.commands import ROOT, start
 
@@ -40,3 +48,18 @@ def test_the_chat_of_the_tutorial_passes_its_tests(tmp_path: Path) -> None:
     assert "from chat import" in tests
     (tmp_path / "chat.py").write_text("\n\n".join(program))
     run_tests(tests, tmp_path)
+
+
+@pytest.mark.parametrize("module", [anyws, anyws.protocol, anyws.routing, anyws.testing])
+def test_the_reference_has_every_public_name(module: ModuleType) -> None:
+    page = (ROOT / "docs" / "reference.md").read_text()
+    public = getattr(module, "__all__", [name for name, value in vars(module).items() if is_public(name, value)])
+    assert public
+    for name in public:
+        found = re.search(rf"auto\w+:: (anyws|{module.__name__})\.{name}\b|py:data:: {name}\b", page)
+        assert found or f"{{py:class}}`~anyws.{name}`" in page, name
+
+
+def is_public(name: str, value: object) -> bool:
+    """Say whether a package means to show a name: not its modules, nor what it imports from elsewhere."""
+    return not name.startswith("_") and not isinstance(value, ModuleType)
