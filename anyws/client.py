@@ -61,7 +61,7 @@ async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerato
         HandshakeError: the server's answer is no valid opening handshake (RFC 6455, 4.1).
         RedirectError: a redirect is not followed, though ``max_redirects`` is not 0; a `HandshakeRefused`.
         ProxyError: the proxy refuses, or its answer is none.
-        InvalidURI: the URI is none, or that of the proxy.
+        InvalidURI: this is no WebSocket URI, or the proxy has none.
         ImportError: the proxy speaks SOCKS, and there is no python-socks.
         TypeError: an unknown option, or one of the wrong type.
         ValueError: an option out of its range.
