@@ -40,7 +40,7 @@ async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerato
 
     Example::
 
-        async with anyws.connect("wss://example.com/chat", max_message_size=None) as websocket:
+        async with anyws.connect("wss://example.com/chat", open_timeout=5) as websocket:
             await websocket.send("hello")  # str is a text message, bytes a binary one
             async for message in websocket:  # until the server closes; one message: await websocket.receive()
                 print(message)
@@ -61,7 +61,7 @@ async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerato
         HandshakeError: the server's answer is no valid opening handshake (RFC 6455, 4.1).
         RedirectError: a redirect is not followed, though ``max_redirects`` is not 0; a `HandshakeRefused`.
         ProxyError: the proxy refuses, or its answer is none.
-        InvalidURI: this is no WebSocket URI, or the proxy has none.
+        InvalidURI: the URI, or that of the proxy, cannot be used; the message says why.
         ImportError: the proxy speaks SOCKS, and there is no python-socks.
         TypeError: an unknown option, or one of the wrong type.
         ValueError: an option out of its range.

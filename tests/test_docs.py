@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,8 @@ import anyws.routing
 import anyws.testing
 
 from .cli.commands import ROOT, start
+from .interop.browser import needs_chromium, open_tab, with_devtools
+from .peers import uri_of
 
 
 def blocks_of(page: str) -> list[str]:
@@ -48,6 +52,38 @@ def test_the_chat_of_the_tutorial_passes_its_tests(tmp_path: Path) -> None:
     assert "from chat import" in tests
     (tmp_path / "chat.py").write_text("\n\n".join(program))
     run_tests(tests, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The DevTools protocol of a browser."""
+    with with_devtools(tmp_path_factory.mktemp("chromium")) as uri:
+        yield uri
+
+
+@needs_chromium
+async def test_the_page_of_the_chat_works_in_a_browser(devtools: str) -> None:
+    *program, _tests = blocks_of("chat.md")
+    chat: dict[str, Any] = {"__name__": "chat"}
+    exec("\n".join(program), chat)
+    async with (
+        anyws.open_server(chat["make_handler"](), "127.0.0.1", 0, on_request=chat["serve_page"]) as server,
+        anyws.connect(uri_of(server)) as ann,
+        open_tab(devtools) as tab,
+    ):
+        await ann.send("Ann")
+        assert await ann.receive() == "Ann is here"
+
+        await tab.show(uri_of(server, scheme="http"))
+        await tab.wait_for("socket.readyState === WebSocket.OPEN")
+        for text, said in [("Bob", "Bob is here"), ("<b>hello</b>", "Bob: <b>hello</b>")]:
+            await tab.fill("input", text)
+            await tab.evaluate("document.querySelector('form').requestSubmit()")
+            assert await ann.receive() == said
+        await ann.send("welcome")
+        lines = "Array.from(document.querySelectorAll('#said li'), (line) => line.textContent).join()"
+        await tab.wait_for(f"{lines} === 'Bob is here,Bob: <b>hello</b>,Ann: welcome'")
+        assert tab.problems == []
 
 
 @pytest.mark.parametrize("module", [anyws, anyws.protocol, anyws.routing, anyws.testing])
