@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -192,7 +193,10 @@ async def _serve_websocket(server: Server, stream: ByteStream, entry: Entry, han
     logger.debug("open")
     try:
         async with server.connection(*opened) as websocket:
-            await handler(websocket)
+            serving = handler(websocket)
+            if not inspect.isawaitable(serving):
+                raise TypeError(f"the handler returned {type(serving).__name__}: it has to be an async function")
+            await serving
     except Exception as exc:
         log_failure(logger, exc, "the handler")
 

@@ -334,3 +334,43 @@ async def test_frames_behind_the_request_are_received() -> None:
         await peer.open(trailing=b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58")
         frame = await peer.frame()
         assert (frame.opcode, frame.payload) == (TEXT, b"Hello")
+
+
+async def test_a_handler_that_is_not_async_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    def handler(websocket: anyws.WebSocket) -> None:
+        """Serve nothing."""
+
+    async with (
+        anyws.open_server(handler, "127.0.0.1", 0) as server,  # type: ignore[arg-type]
+        anyws.connect(uri_of(server)) as websocket,
+    ):
+        with pytest.raises(anyws.ConnectionBroken):
+            await websocket.receive()
+        assert websocket.close_code == 1011
+    assert "the handler returned NoneType: it has to be an async function" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("port", "error", "message"),
+    [
+        (-1, ValueError, "port -1: expected 1 to 65535, or 0 for a free one"),
+        (65536, ValueError, "port 65536: expected 1 to 65535, or 0 for a free one"),
+        ("80", TypeError, "a port is an int, not str ('80')"),
+    ],
+)
+async def test_a_port_that_is_none(port: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as caught:
+        await anyws.serve(echo, "127.0.0.1", port)
+    assert str(caught.value) == message
+
+
+async def test_an_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+    with pytest.raises(OSError, match=r"Name or service not known: nobody\.invalid$"):
+        await anyws.serve(echo, "nobody.invalid", 0)
+    with pytest.raises(OSError, match=r"Name or service not known: nobody\.invalid$"):
+        async with anyws.connect("ws://nobody.invalid/", proxy=None):
+            pass

@@ -86,13 +86,16 @@ async def connect_unix(path: str) -> SocketStream:
     return SocketStream(await _connect_socket(socket.AF_UNIX, path, None))
 
 
-async def resolve(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[_Address]:
+async def resolve(host: str | None, port: int, family: int = socket.AF_UNSPEC, flags: int = 0) -> list[_Address]:
     """Look up the addresses of a host.
 
     Raises:
         OSError: it has none.
     """
-    found = await anyio.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+    try:
+        found = await anyio.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=flags)
+    except socket.gaierror as exc:
+        raise socket.gaierror(exc.errno, f"{exc.strerror}: {host}") from exc
     return [(socket.AddressFamily(family), address) for family, _, _, _, address in found]
 
 

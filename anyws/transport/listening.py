@@ -12,6 +12,7 @@ import anyio
 from anyio.abc import SocketListener as AbstractSocketListener
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
+from .connecting import resolve
 from .stream import SocketStream
 
 __all__ = ["SocketListener", "listen_on", "listen_tcp", "listen_unix"]
@@ -90,9 +91,14 @@ async def listen_tcp(
 
     Raises:
         OSError: the name has no address, or an address or the port is not to be had.
+        TypeError: the port is no `int`.
+        ValueError: there is no such port.
     """
-    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+    if not isinstance(port, int):
+        raise TypeError(f"a port is an int, not {type(port).__name__} ({port!r})")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port {port}: expected 1 to 65535, or 0 for a free one")
+    addresses = list(dict.fromkeys(await resolve(host, port, flags=socket.AI_PASSIVE)))
     for attempt in range(_PORT_ATTEMPTS):
         listening: list[socket.socket] = []
         chosen = port
