@@ -57,7 +57,8 @@ class WebSocketURI:
         """The URI without user name and password."""
         scheme = "wss" if self.secure else "ws"
         if self.socket_path is not None:
-            return f"{scheme}+unix:{quote(self.socket_path)}:{self.resource}"
+            slashes = "//" if self.socket_path.startswith("//") else ""  # the first two would be those of the scheme
+            return f"{scheme}+unix:{slashes}{quote(self.socket_path)}:{self.resource}"
         return f"{scheme}://{self.host_header}{self.resource}"
 
 

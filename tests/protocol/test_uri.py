@@ -37,6 +37,7 @@ CANONICAL = [
     pytest.param("ws+unix:/run/a.sock:/", plain("localhost", socket_path="/run/a.sock"), id="unix"),
     pytest.param("wss+unix:/a:/b:c?d=e:f", secure("localhost", resource="/b:c?d=e:f", socket_path="/a"), id="unix-tls"),
     pytest.param("ws+unix:/a%20b%3A%25:/", plain("localhost", socket_path="/a b:%"), id="unix-percent-encoded"),
+    pytest.param("ws+unix:////a:/", plain("localhost", socket_path="//a"), id="unix-two-slashes"),
 ]
 
 # Other ways to write one.
