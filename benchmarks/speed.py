@@ -79,7 +79,9 @@ class Bench:
     def run_memory(self, load: Load, contestants: Sequence[Contestant]) -> None:
         """Measure memory for each idle connection, once, as benchmarks/memory.py does."""
         for each in contestants:
-            if each.is_bare or each.name == "anyws-pure" or (each.name, each.loop) == ("websockets", "trio"):
+            if each.is_bare or each.why_not(load) or each.name == "anyws-pure":
+                continue
+            if (each.name, each.loop) == ("websockets", "trio"):
                 continue
             contestant = memory.Contestant(name=each.name, loop=each.loop)
             reading = asyncio.run(memory.measure(contestant, load.connections, self._folder))
@@ -179,9 +181,9 @@ def main() -> None:
             except NoGenerator as error:
                 for load in loads:
                     bench.results.skip(load.name, "all", str(error))
-            # What there is, in case it is ended.
-            bench.results.write(options.output, shown, everybody)
-            draw(options.plots, bench.results, shown, everybody)
+            finally:  # what there is, in case it is ended
+                bench.results.write(options.output, shown, everybody)
+                draw(options.plots, bench.results, shown, everybody)
     print(bench.results.tables(shown, everybody))
 
 
