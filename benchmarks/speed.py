@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import os
 import resource
+import signal
 import socket
 import sys
 import tempfile
@@ -149,6 +150,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Measure; print the tables, write figures and plots."""
     options = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end with it
     chosen: dict[str, Load] = {}
     for name in options.loads or GROUPS:
         chosen |= {each.name: each for each in GROUPS.get(name, [LOADS[name]] if name in LOADS else [])}
