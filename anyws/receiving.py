@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 import anyio
 
@@ -45,8 +45,7 @@ class Receiver:
             if self._stream is not None:
                 await self._skip_rest()
             while not self._link.inbox:
-                self._link.check_receivable()
-                await self._link.next_arrival()
+                await self._next_arrival()
             return self._take()
         finally:
             self._is_receiving = self._link.receiver_waits = False
@@ -71,7 +70,7 @@ class Receiver:
                     if self._link.is_held_back:
                         self._link.resume_reading()
                     return piece, False
-                await self._wait()
+                await self._next_arrival()
         finally:
             self._is_receiving = self._link.receiver_waits = False
 
@@ -87,14 +86,14 @@ class Receiver:
                 self._take()
             else:
                 self._link.core.take_partial()
-                await self._wait()
+                await self._next_arrival()
 
-    async def _wait(self) -> None:
-        """Wait until something has come; raise if nothing will."""
+    def _next_arrival(self) -> Awaitable[None]:
+        """Return what to await, at once, until something has come; raise if nothing will."""
         if self._stream is not None and self._link.core.state is State.CLOSED:
             raise self._link.broken()
         self._link.check_receivable()
-        await self._link.next_arrival()
+        return self._link.next_arrival()
 
     def _take(self) -> str | bytes:
         message = self._link.inbox.take()

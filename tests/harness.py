@@ -6,6 +6,7 @@ import functools
 import os
 import socket
 import struct
+import time
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -26,6 +27,7 @@ __all__ = [
     "address_of",
     "cancelling_at",
     "in_memory",
+    "listens",
     "on_mock_clock",
     "open_sockets",
     "over_tcp",
@@ -104,6 +106,18 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> 
         ]
 
     monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+
+
+def listens(port: int, poll: Callable[[], int | None], limit: float) -> bool:
+    """Wait until a program listens, which does not say so by itself; False if it has ended, or takes too long."""
+    until = time.monotonic() + limit
+    while time.monotonic() < until and poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), limit).close()
+            return True
+        except ConnectionRefusedError:
+            time.sleep(0.01)
+    return False
 
 
 @asynccontextmanager

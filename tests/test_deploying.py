@@ -23,6 +23,7 @@ import pytest
 import anyws
 
 from .cli.commands import LIMIT, ROOT, Process, start
+from .harness import listens
 
 DEPLOY = ROOT / "examples" / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
@@ -66,22 +67,11 @@ def nginx(directory: Path, *replacements: tuple[str, str]) -> Iterator[int]:
         f"events {{ }} http {{ access_log off; {temporary} include site.conf; }}\n"
     )
     with start([NGINX, "-p", directory, "-e", "stderr", "-c", main], stderr=subprocess.STDOUT) as process:
-        wait_for_port(process, port)
+        if not listens(port, process.poll, LIMIT):
+            raise AssertionError(f"it does not listen: {process.finish()}")
         yield port
         status, out, _ = process.stop(signal.SIGTERM)
         assert status == 0, out
-
-
-def wait_for_port(process: Process, port: int) -> None:
-    """Wait until a process listens; it does not say so by itself."""
-    until = time.monotonic() + LIMIT
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), LIMIT).close()
-            return
-        except ConnectionRefusedError:
-            time.sleep(0.01)
-    raise AssertionError(f"it does not listen: {process.finish()}")
 
 
 @pytest.fixture

@@ -83,18 +83,24 @@ async def test_others_are_refused_where_there_is_no_default(
     assert [(record.levelno, record.exc_info) for record in caplog.records] == [(logging.INFO, None)]
 
 
-async def test_each_host_trusts_its_own_clients(
-    certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext
-) -> None:
+def with_client_certificates(authority: trustme.CA) -> tuple[dict[str, ssl.SSLContext], ssl.SSLContext]:
+    """Two hosts that each trust clients of their own; and the context of a client of a.example."""
     authorities = {"a.example": trustme.CA(), "b.example": trustme.CA()}
-    contexts = contexts_of(certificate_authority, *authorities)
+    contexts = contexts_of(authority, *authorities)
     for name, context in contexts.items():
         context.verify_mode = ssl.CERT_REQUIRED
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         authorities[name].configure_trust(context)
     ann = ssl.create_default_context()
-    certificate_authority.configure_trust(ann)
+    authority.configure_trust(ann)
     authorities["a.example"].issue_cert("ann@a.example").configure_cert(ann)
+    return contexts, ann
+
+
+async def test_each_host_trusts_its_own_clients(
+    certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext
+) -> None:
+    contexts, ann = with_client_certificates(certificate_authority)
     several = anyws.virtual_hosts(contexts)
     async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=several) as server:
         assert await names_seen(server, "a.example", ann) == ["a.example"]
@@ -105,15 +111,7 @@ async def test_each_host_trusts_its_own_clients(
 
 
 async def test_a_session_of_one_host_does_not_open_another(certificate_authority: trustme.CA) -> None:
-    authorities = {"a.example": trustme.CA(), "b.example": trustme.CA()}
-    contexts = contexts_of(certificate_authority, *authorities)
-    for name, context in contexts.items():
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        authorities[name].configure_trust(context)
-    ann = ssl.create_default_context()
-    certificate_authority.configure_trust(ann)
-    authorities["a.example"].issue_cert("ann@a.example").configure_cert(ann)
+    contexts, ann = with_client_certificates(certificate_authority)
 
     def answer_of(address: Any, host: str, session: Any) -> tuple[bytes, Any]:
         with (

@@ -6,12 +6,13 @@ import importlib.util
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.harness import listens
 
 __all__ = ["dante", "free_port", "microsocks", "needs_socks", "nginx", "stunnel", "tinyproxy"]
 
@@ -40,7 +41,8 @@ def running(program: str, arguments: Sequence[object], port: int, directory: Pat
         subprocess.Popen([path, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=out, stderr=out) as process,
     ):
         try:
-            _wait_for(process, port, log)
+            if not listens(port, process.poll, LIMIT):
+                raise AssertionError(f"it does not listen: {log.read_text()}")
             yield port
         finally:
             process.terminate()
@@ -48,17 +50,6 @@ def running(program: str, arguments: Sequence[object], port: int, directory: Pat
                 process.wait(LIMIT)
             except subprocess.TimeoutExpired:
                 process.kill()
-
-
-def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    until = time.monotonic() + LIMIT
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), LIMIT).close()
-            return
-        except ConnectionRefusedError:
-            time.sleep(0.01)
-    raise AssertionError(f"it does not listen: {log.read_text()}")
 
 
 def _written(directory: Path, name: str, text: str) -> Path:
