@@ -20,13 +20,14 @@ from anyio.abc import ByteStream
 from anyio.lowlevel import checkpoint
 
 from .exceptions import ConnectionBroken, ConnectionClosed, ConnectionClosedLocally, ConnectionEnded, is_clean
-from .inbox import Inbox
 from .keepalive import Keepalive, Verdict
 from .logs import ConnectionLogger
 from .options import ConnectionOptions
 from .pings import PendingPings
 from .protocol.closing import Close
 from .protocol.connection import Connection, Pong, State
+from .protocol.outbox import Outbox
+from .protocol.speedups import MessageQueue
 from .pumps import Pump, new_pump
 from .transport.ending import LINGER, cut_stream, end_stream
 from .wakeup import Wakeup
@@ -36,7 +37,7 @@ __all__ = ["MESSAGES_PER_TURN", "Link"]
 C = TypeVar("C", bound=ConnectionClosed)
 
 MESSAGES_PER_TURN = 64
-"""How many messages a task may receive and send before others have their turn, and cancellation is looked at."""
+"""How many messages a task may receive, or send, before others have their turn, and cancellation is looked at."""
 
 # A Close that is written in passing, when a block is cancelled, may take no longer than this. Seconds.
 _PARTING_TIME = 0.05
@@ -71,15 +72,18 @@ class Link:
         self.core = core
         self.options = options
         self.logger = logger
-        self.inbox: Inbox = Inbox(options.receive_buffer)
+        self.inbox: MessageQueue = MessageQueue(options.receive_buffer)
+        """Received messages that nobody has taken yet."""
+        self.outbox: Outbox = core.outbox
+        self.outbox.limit = options.send_buffer
         self.pings: PendingPings = PendingPings()
         self._pump: Pump = new_pump(self, stream)
         self.arrived: Wakeup = self._pump.new_wakeup()
         """Something has changed for the one task that receives."""
         self.drained: Wakeup = self._pump.new_wakeup()
         """Something has changed for the one task that waits for room to send."""
-        self.uninterrupted: int = 0
-        """Messages received and sent since the event loop had its turn; at `MESSAGES_PER_TURN` it is due."""
+        self.is_sender_waiting: bool = False
+        """Whether a task waits for room to send."""
         self.receiver_waits: bool = False
         """Whether a task waits for a message: it has taken all before, and one larger than the inbox may come.
 
@@ -87,6 +91,8 @@ class Link:
         """
         self.is_held_back: bool = False
         """Whether `resume_reading` is to be called when a message has been taken."""
+        self.reads_freely: bool = True
+        """Whether there is no need to ask `may_read`."""
         self.input_ended: bool = False
         """Nothing more is to be read: the peer has ended, or it is on us to end."""
         self._ending = _Ending.NOT_YET
@@ -100,13 +106,14 @@ class Link:
         self.keepalive: Keepalive = Keepalive(options.ping_interval, options.ping_timeout, self.now())
         self._closing_since: float | None = None
         self._taken = Wakeup()  # what came before a violation
+        self.inbox.turns = self.outbox.turns = MESSAGES_PER_TURN
 
     # -- for senders and receivers -------------------------------------------------------------------------------------
 
     @property
     def has_room(self) -> bool:
         """Whether a sender need not wait."""
-        return self.core.queued < self.options.send_buffer
+        return self.outbox.size < self.outbox.limit
 
     @property
     def is_discarding(self) -> bool:
@@ -115,20 +122,28 @@ class Link:
 
     def flush(self) -> None:
         """Let the pump write what the core has queued; together with the answers to messages that wait to be taken."""
-        if self.inbox:
+        if self.inbox.size:
             self._pump.flush_soon()
         else:
             self._pump.flush()
 
     async def yield_turn(self) -> None:
         """Let others have their turn."""
-        self.uninterrupted = 0
+        self.inbox.turns = self.outbox.turns = MESSAGES_PER_TURN
         await checkpoint()
 
+
     def next_arrival(self) -> Awaitable[None]:
-        """Return what to await, at once, until something has changed for the task that receives."""
+        """Return what to await, at once, until something has changed for the task that receives.
+
+        Raises:
+            ConnectionEnded: no message will come; the connection was closed cleanly.
+            ConnectionBroken: no message will come.
+        """
+        if self.core.state is State.CLOSED or self._ending is _Ending.ALL_ENDED:
+            raise self._at_end()
         self.receiver_waits = True
-        self.uninterrupted = 0
+        self.inbox.turns = self.outbox.turns = MESSAGES_PER_TURN
         if self.is_held_back:
             self.resume_reading()
         return self._pump.next_arrival()
@@ -168,6 +183,7 @@ class Link:
     def discard(self) -> None:
         """Drop the messages that have come or still come: nobody wants them."""
         self._ending = _Ending.ALL_ENDED
+        self.reads_freely = False
         self.inbox.clear()
         self.resume_reading()
 
@@ -219,17 +235,10 @@ class Link:
         if self.core.state is not State.OPEN or self._error is not None:
             raise self._closed(ConnectionBroken if self._ending is _Ending.NOT_YET else ConnectionClosedLocally)
 
-    def check_receivable(self) -> None:
-        """Raise unless a message may still come.
-
-        Raises:
-            ConnectionEnded: the connection was closed cleanly.
-            ConnectionBroken: it ended in any other way.
-        """
+    def _at_end(self) -> ConnectionClosed:
         core = self.core
-        if core.state is State.CLOSED or self._ending is _Ending.ALL_ENDED:
-            decisive = core.close_sent if core.state is not State.CLOSED else core.close_received
-            raise self._closed(ConnectionEnded if is_clean(decisive) else ConnectionBroken)
+        decisive = core.close_sent if core.state is not State.CLOSED else core.close_received
+        return self._closed(ConnectionEnded if is_clean(decisive) else ConnectionBroken)
 
     def broken(self) -> ConnectionBroken:
         """Return the exception for what was cut short, whatever the close code."""
@@ -274,10 +283,18 @@ class Link:
     def feed(self, data: bytes) -> None:
         """Take bytes from the peer; also what came behind the head of the opening handshake."""
         self.keepalive.heard = self.now()
+        taken = 0 if self._ending is _Ending.ALL_ENDED else self.core.receive_messages(data, self.inbox)
+        if taken < len(data) or not data:
+            self._feed_rest(data, taken)
+        self.reads_freely = self.core.expects_frame and self.inbox.size < self.inbox.limit and not self.input_ended
+        self.arrived.set()
+
+    def _feed_rest(self, data: bytes, start: int) -> None:
+        """Take what is not just whole, plain messages, or more than there is room for."""
         try:
-            self._receive(data)
+            self._receive(data, start)
             while self.core.has_more and self._has_space:
-                self._receive(b"")
+                self._receive(b"", 0)
         except Exception as exc:  # of an extension
             self._crash(exc)
         if self.core.has_data_to_send:
@@ -291,10 +308,10 @@ class Link:
             self._pump.alarm()
         elif self.core.has_more:
             self.is_held_back = True
-        self.arrived.set()
 
-    def _receive(self, data: bytes) -> None:
-        for event in self.core.receive_data(data, enough=self.options.receive_buffer):
+    def _receive(self, data: bytes, start: int) -> None:
+        room = self.inbox.limit - self.inbox.size
+        for event in self.core.receive_data(data, start=start, enough=room):
             if isinstance(event, _MESSAGE):
                 if self._ending is not _Ending.ALL_ENDED:
                     self.inbox.put(event)
@@ -306,6 +323,7 @@ class Link:
     def feed_eof(self) -> None:
         """Take notice that the peer has ended its side."""
         self.input_ended = True
+        self.reads_freely = False
         self._pump.alarm()
 
     def lose(self, error: BaseException, *, input_too: bool) -> None:
@@ -314,6 +332,7 @@ class Link:
         What the peer has sent before may still be read, its Close above all, if only writing has failed.
         """
         self._error = self._error or error
+        self.outbox.is_open = False
         if input_too:
             self.feed_eof()
         else:

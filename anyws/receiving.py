@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable
 
 import anyio
 
-from .link import MESSAGES_PER_TURN, Link
+from .link import Link
 from .protocol.connection import State
 
 __all__ = ["MessageStream", "Receiver"]
@@ -26,53 +26,49 @@ class Receiver:
         self._is_receiving = False
         self._stream: MessageStream | None = None  # has taken pieces of a message whose end it has not taken
 
-    def take_at_once(self) -> str | bytes | None:
-        """Return the next message if it has come, unless it is the turn of others."""
-        link = self._link
-        if not link.inbox or link.uninterrupted >= MESSAGES_PER_TURN or self._stream is not None or self._is_receiving:
-            return None
-        link.uninterrupted += 1
-        return self._take()
-
     async def receive(self) -> str | bytes:
         """Wait for the next message; see `WebSocket.receive`."""
+        link, inbox = self._link, self._link.inbox
         if self._is_receiving:
             raise anyio.BusyResourceError("receiving from")
-        self._is_receiving = True
+        self._is_receiving = inbox.is_reserved = True
         try:
-            if self._link.uninterrupted >= MESSAGES_PER_TURN:
-                await self._link.yield_turn()
+            if inbox.turns <= 0:
+                await link.yield_turn()
             if self._stream is not None:
                 await self._skip_rest()
-            while not self._link.inbox:
-                await self._next_arrival()
+            while not inbox.size:
+                await link.next_arrival()
             return self._take()
         finally:
-            self._is_receiving = self._link.receiver_waits = False
+            self._is_receiving = link.receiver_waits = False
+            inbox.is_reserved = self._stream is not None
 
     async def receive_piece(self, stream: MessageStream) -> tuple[str | bytes, bool]:
         """Wait for the next piece of the message that this stream takes; return it, and whether it is the last."""
+        link, inbox = self._link, self._link.inbox
         if self._is_receiving:
             raise anyio.BusyResourceError("receiving from")
-        self._is_receiving = True
+        self._is_receiving = inbox.is_reserved = True
         try:
-            self._link.uninterrupted += 1
-            if self._link.uninterrupted >= MESSAGES_PER_TURN:
-                await self._link.yield_turn()
+            if inbox.turns <= 0:
+                await link.yield_turn()
             if self._stream is not stream:
                 await self._skip_rest()
             while True:
-                if self._link.inbox:
+                if inbox.size:
                     self._stream = None
                     return self._take(), True
-                if self._link.core.held and not self._link.is_discarding and (piece := self._link.core.take_partial()):
+                if link.core.held and not link.is_discarding and (piece := link.core.take_partial()):
+                    inbox.turns -= 1
                     self._stream = stream
-                    if self._link.is_held_back:
-                        self._link.resume_reading()
+                    if link.is_held_back:
+                        link.resume_reading()
                     return piece, False
                 await self._next_arrival()
         finally:
-            self._is_receiving = self._link.receiver_waits = False
+            self._is_receiving = link.receiver_waits = False
+            inbox.is_reserved = self._stream is not None
 
     def is_current(self, stream: MessageStream) -> bool:
         """Whether the stream's message has begun, and neither ended nor been skipped."""
@@ -81,7 +77,7 @@ class Receiver:
     async def _skip_rest(self) -> None:
         """Drop the rest of a message whose stream was left early."""
         while self._stream is not None:
-            if self._link.inbox:
+            if self._link.inbox.size:
                 self._stream = None
                 self._take()
             else:
@@ -92,10 +88,10 @@ class Receiver:
         """Return what to await, at once, until something has come; raise if nothing will."""
         if self._stream is not None and self._link.core.state is State.CLOSED:
             raise self._link.broken()
-        self._link.check_receivable()
         return self._link.next_arrival()
 
     def _take(self) -> str | bytes:
+        self._link.inbox.turns -= 1
         message = self._link.inbox.take()
         if self._link.is_held_back:
             self._link.resume_reading()

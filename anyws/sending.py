@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import asynccontextmanager
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from .link import MESSAGES_PER_TURN, Link
+from .link import Link
 from .protocol.closing import CloseCode
 from .protocol.connection import Role, State
 from .protocol.frames import Opcode, serialize_frame
@@ -59,23 +60,16 @@ class Sender:
         # Of the task that waits for room, or is within a fragmented message: others wait behind it, in order.
         self._turn: anyio.Lock | None = None  # until it is needed: it takes more memory than all else here
 
-    def send_at_once(self, item: object, compress: bool | None) -> bool:
-        """Hand a whole message over if nothing needs to be waited for; say whether that was done."""
-        if not isinstance(item, _MESSAGE) or self._link.uninterrupted >= MESSAGES_PER_TURN or not self._has_room:
-            return False
-        self._link.uninterrupted += 1
-        self._hand_over(item, compress)
-        return True
-
     async def send(self, item: Sendable | AsyncIterable[str] | AsyncIterable[bytes], compress: bool | None) -> None:
         """Send a message, or an iterable as the fragments of one; see `WebSocket.send`."""
         if isinstance(item, AsyncIterable):
             await self._send_fragments(item, compress)
             return
         message = _checked_item(item)
-        if self._link.uninterrupted >= MESSAGES_PER_TURN:
+        if self._link.outbox.turns <= 0:
             await self._link.yield_turn()
-        if self._has_room:
+        self._link.outbox.turns -= 1
+        if self._link.has_room and not self._link.outbox.is_reserved:
             self._hand_over(message, compress)
         else:
             async with self._next_turn():
@@ -114,21 +108,29 @@ class Sender:
         async with self._next_turn():
             await self._room()
 
-    @property
-    def _has_room(self) -> bool:
-        return self._link.has_room and (self._turn is None or not self._turn.locked())
-
-    def _next_turn(self) -> anyio.Lock:
+    @asynccontextmanager
+    async def _next_turn(self) -> AsyncGenerator[None, None]:
+        """Wait behind those that wait for room, or send fragments; nobody passes by until the block ends."""
         if self._turn is None:
             self._turn = anyio.Lock()
-        return self._turn
+        self._link.outbox.is_reserved = True
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._link.outbox.is_reserved = self._turn.locked()
 
     async def _room(self) -> None:
         """Wait until there is room, or nothing can be sent any more. The caller has the turn."""
-        self._link.check_sendable()
-        while not self._link.has_room:
-            await self._link.drained.wait()
-            self._link.check_sendable()
+        link = self._link
+        link.check_sendable()
+        try:
+            while not link.has_room:
+                link.is_sender_waiting = True
+                await link.drained.wait()
+                link.check_sendable()
+        finally:
+            link.is_sender_waiting = False
 
     def _hand_over(self, message: str | bytes | PreparedMessage, compress: bool | None) -> None:
         self._link.check_sendable()

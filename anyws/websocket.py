@@ -48,6 +48,8 @@ class WebSocket(ObjectStream[str | bytes]):
         self.request = request
         self.response = response
         self.subprotocol = subprotocol
+        self._inbox = link.inbox
+        self._outbox = link.outbox
         self._sender = Sender(link)
         self._receiver = Receiver(link)
 
@@ -85,7 +87,10 @@ class WebSocket(ObjectStream[str | bytes]):
             ConnectionBroken: the peer has closed, or the connection is lost; an `anyio.BrokenResourceError`.
             TypeError: the message is of another type.
         """
-        if not self._sender.send_at_once(item, compress):
+        if compress is None and self._outbox.put_message(item):
+            if not self._outbox.is_flush_due:
+                self._link.flush()
+        else:
             await self._sender.send(item, compress)
 
     def send_nowait(self, item: Sendable, *, compress: bool | None = None) -> None:
@@ -200,13 +205,19 @@ class WebSocket(ObjectStream[str | bytes]):
             ConnectionBroken: any other end; an `anyio.BrokenResourceError`.
             anyio.BusyResourceError: another task is receiving.
         """
-        message = self._receiver.take_at_once()
-        return await self._receiver.receive() if message is None else message
+        message = self._inbox.take_now()
+        if message is None:
+            return await self._receiver.receive()
+        if self._link.is_held_back:
+            self._link.resume_reading()
+        return message
 
     async def __anext__(self) -> str | bytes:
         """Wait for the next message and return it, until a clean close."""
-        message = self._receiver.take_at_once()
+        message = self._inbox.take_now()
         if message is not None:
+            if self._link.is_held_back:
+                self._link.resume_reading()
             return message
         try:
             return await self._receiver.receive()

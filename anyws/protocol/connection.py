@@ -25,15 +25,12 @@ from .extensions import Codec, reserved_bits
 from .frames import FrameDecoder, FramePart, Opcode
 from .masking import new_masking_key as new_random_key
 from .messages import MessageDecoder
-from .outbox import LargeFrame, Outbox
-from .speedups import build_frame, build_header
+from .outbox import Outbox
+from .speedups import MessageQueue, build_frame
 
 __all__ = ["Connection", "Event", "Ping", "Pong", "Role", "State"]
 
-_LARGE = 16384  # bytes of payload from which a copy costs more than one buffer more in a gathered write
 _FIN = 0x80  # RFC 6455, 5.2
-_WHOLE_TEXT = _FIN | Opcode.TEXT
-_WHOLE_BINARY = _FIN | Opcode.BINARY
 
 
 class Role(enum.Enum):
@@ -123,7 +120,12 @@ class Connection:
         """Whether `receive_data` had enough before it had looked at all data: call it again, with ``b""``."""
         self._new_masking_key = new_masking_key if masking and role is Role.CLIENT else None
         self._sending_opcode: Opcode | None = None  # of the fragmented message that is being sent
-        self._outbox = Outbox()
+        self.outbox: Outbox = Outbox(self._new_masking_key)
+        """What waits to be sent. Plain messages may be put here directly, while it is open."""
+        self.outbox.is_open = not codecs
+        self._their_masking = their_frames_masked
+        self.expects_frame: bool = True
+        """Whether `receive_messages` may take what comes next: nothing that came before is unfinished."""
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -157,11 +159,25 @@ class Connection:
     @property
     def queued(self) -> int:
         """Bytes of frames that wait to be sent; automatic Pongs are not counted."""
-        return self._outbox.queued
+        return self.outbox.size
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
-    def receive_data(self, data: bytes, *, enough: int | None = None) -> list[Event]:
+    def receive_messages(self, data: bytes, messages: MessageQueue) -> int:
+        """Take the messages at the beginning of what the peer sent, as long as each is one whole, plain frame.
+
+        That is nearly all that comes, and the cheapest way to take it. The rest is for `receive_data`.
+
+        Args:
+            data: the bytes.
+            messages: where to put them, until its limit is reached.
+
+        Returns:
+            How many bytes were taken.
+        """
+        return messages.put_frames(data, self._their_masking, self._max_whole) if self.expects_frame else 0
+
+    def receive_data(self, data: bytes, *, start: int = 0, enough: int | None = None) -> list[Event]:
         """Take bytes from the peer and return what they bring; nothing once the connection is CLOSED.
 
         Answers to the peer are queued for `data_to_send`. A violation by the peer is not raised: it sets `failure` and
@@ -169,6 +185,7 @@ class Connection:
 
         Args:
             data: the bytes.
+            start: how many of them have been taken before.
             enough: stop once the messages fill so much memory, in bytes: a little data may hold much that is
                 compressed. The rest of the data is kept, see `has_more`. None for all at once.
         """
@@ -176,9 +193,9 @@ class Connection:
         self.has_more = False
         if not self._is_processing:  # What comes after the end is not even kept.
             return events
-        left = sys.maxsize if enough is None else max(1, enough)
+        left = sys.maxsize if enough is None else enough
         frames, messages = self._frames, self._messages
-        frames.feed(data)
+        frames.feed(data, start)
         try:
             while self.state is not _CLOSED:
                 if left > 0 and not messages.in_message:  # Most messages are one whole, plain frame each.
@@ -196,6 +213,7 @@ class Connection:
             self.failure = exc
             if not self._hold_failure:
                 self.fail()
+        self.expects_frame = frames.is_between and not messages.in_message and self._is_processing
         return events
 
     @property
@@ -212,17 +230,17 @@ class Connection:
         if self.failure is None or self.state is State.CLOSED:
             return
         if self.state is State.OPEN:
-            self._outbox.clear()
+            self.outbox.clear()
             self._queue_close(Close(self.failure.close_code, self.failure.reason))
         else:
-            self._outbox.keep_last()  # our Close, if it has not been taken
-        self.state = State.CLOSED
+            self.outbox.keep_last()  # our Close, if it has not been taken
+        self._end(State.CLOSED)
 
     def receive_eof(self) -> None:
         """Take notice that no more bytes will come: a connection that was not CLOSED can send no more either."""
         if self.state is not State.CLOSED:
-            self.state = State.CLOSED
-            self._outbox.clear()
+            self._end(State.CLOSED)
+            self.outbox.clear()
 
     def take_partial(self) -> str | bytes:
         """Take what has come of the unfinished message; the event that ends it will hold the rest only."""
@@ -239,7 +257,7 @@ class Connection:
         if opcode is Opcode.PING:
             events.append(Ping(part.payload))
             if self.state is State.OPEN:
-                self._outbox.put_pong(self._frame(_FIN | Opcode.PONG, part.payload))
+                self.outbox.put_pong(self._frame(_FIN | Opcode.PONG, part.payload))
         elif opcode is Opcode.PONG:
             events.append(Pong(part.payload))
         else:
@@ -247,7 +265,7 @@ class Connection:
             self.close_received = close
             if self.state is State.OPEN:
                 self._queue_close(close)
-            self.state = State.CLOSED
+            self._end(State.CLOSED)
             events.append(close)
         return None
 
@@ -276,7 +294,7 @@ class Connection:
         if self.state is not _OPEN or self._sending_opcode is not None:
             self._check_between_messages()
         if opcode is None and fragment_size is None and not self._codecs:
-            self._queue_data(_WHOLE_TEXT if isinstance(message, str) else _WHOLE_BINARY, message)
+            self.outbox.put_frame(_FIN | (Opcode.TEXT if isinstance(message, str) else Opcode.BINARY), message)
             return
         if opcode is None:
             opcode = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
@@ -294,7 +312,7 @@ class Connection:
         size = fragment_size or len(payload) or 1
         for start in range(0, len(payload) or 1, size):
             fin = _FIN if start + size >= len(payload) else 0
-            self._queue_data(fin | rsv | opcode, payload[start : start + size])
+            self.outbox.put_frame(fin | rsv | opcode, payload[start : start + size])
             opcode, rsv = Opcode.CONTINUATION, 0
 
     def send_prepared(self, frame: bytes) -> None:
@@ -307,7 +325,7 @@ class Connection:
             LocalProtocolError: a Close was queued or received, or a fragmented message is being sent.
         """
         self._check_between_messages()
-        self._outbox.put(frame)
+        self.outbox.put(frame)
 
     def send_fragment(self, data: str | bytes, *, fin: bool, compress: bool | None = None) -> None:
         """Queue the next fragment of a message; the first one begins it, and its type is the message's type.
@@ -328,8 +346,9 @@ class Connection:
         first = self._sending_opcode is None
         payload = data.encode() if isinstance(data, str) else data
         payload, rsv = self._encode(payload, first=first, fin=fin, compress=compress)
-        self._queue_data((_FIN if fin else 0) | (rsv | opcode if first else Opcode.CONTINUATION), payload)
+        self.outbox.put_frame((_FIN if fin else 0) | (rsv | opcode if first else Opcode.CONTINUATION), payload)
         self._sending_opcode = None if fin else opcode
+        self.outbox.is_open = fin and not self._codecs
 
     def send_ping(self, payload: bytes = b"") -> None:
         """Queue a Ping of at most 125 bytes; it overtakes queued data."""
@@ -356,7 +375,7 @@ class Connection:
             raise ValueError("a Close without a code cannot have a reason (5.5.1)")
         self._check_open()
         self._queue_close(Close(CloseCode.NO_STATUS_RECEIVED if code is None else code, reason))
-        self.state = State.CLOSING
+        self._end(State.CLOSING)
 
     def data_to_send(self) -> bytes:
         """Take the next bytes to write: 64 KiB of whole frames at most, or one larger frame; empty if none waits."""
@@ -367,12 +386,17 @@ class Connection:
 
         A large payload that is neither masked nor compressed is a buffer of its own: the very bytes that were sent.
         """
-        return self._outbox.take()
+        return self.outbox.take()
 
     @property
     def has_data_to_send(self) -> bool:
         """Whether `data_to_send` would give anything."""
-        return bool(self._outbox)
+        return bool(self.outbox)
+
+    def _end(self, state: State) -> None:
+        self.state = state
+        self.outbox.is_open = False
+        self.expects_frame = self.expects_frame and state is not State.CLOSED
 
     def _check_open(self) -> None:
         if self.state is not State.OPEN:
@@ -395,20 +419,13 @@ class Connection:
         """Return a frame that begins with this byte."""
         return build_frame(first, payload, b"" if self._new_masking_key is None else self._new_masking_key())
 
-    def _queue_data(self, first: int, payload: str | bytes) -> None:
-        if self._new_masking_key is not None or len(payload) < _LARGE or isinstance(payload, str):
-            self._outbox.put(self._frame(first, payload))
-        else:
-            payload = bytes(payload)  # the same, or a copy of what may change
-            self._outbox.put(LargeFrame(build_header(first, len(payload)), payload))
-
     def _queue_control(self, opcode: Opcode, payload: bytes) -> None:
         if len(payload) > 125:
             raise ValueError(f"{opcode.name} payload of {len(payload)} bytes, expected at most 125 (5.5)")
         self._check_open()
-        self._outbox.put_control(self._frame(_FIN | opcode, payload))
+        self.outbox.put_control(self._frame(_FIN | opcode, payload))
 
     def _queue_close(self, close: Close) -> None:
         payload = serialize_close(close)
         self.close_sent = parse_close(payload)
-        self._queue_data(_FIN | Opcode.CLOSE, payload)
+        self.outbox.put_frame(_FIN | Opcode.CLOSE, payload)

@@ -86,17 +86,22 @@ class FrameDecoder:
         self._header: FrameHeader | None = None  # of the frame whose payload is coming
         self._offset = 0  # how much of that payload has come
 
-    def feed(self, data: bytes) -> None:
-        """Add bytes from the peer."""
+    def feed(self, data: bytes, start: int = 0) -> None:
+        """Add bytes from the peer, from this position on."""
         if type(data) is not bytes:
             data = bytes(data)  # What is kept must not change, and what comes of it is bytes.
         if self._position < len(self._buffer):
             if data:
-                self._buffer = self._buffer[self._position :] + data
+                self._buffer = self._buffer[self._position :] + data[start:]
                 self._position = 0
-        else:
+        elif start < len(data):
             self._buffer = data
-            self._position = 0
+            self._position = start
+
+    @property
+    def is_between(self) -> bool:
+        """Whether all that has come was used, and ended with a frame."""
+        return not self._buffer and self._header is None
 
     @property
     def has_data(self) -> bool:

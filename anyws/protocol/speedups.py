@@ -9,19 +9,28 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ._pure import build_header
 
-__all__ = ["Payload", "apply_mask", "build_frame", "build_header", "speedups_in_use", "take_messages"]
+__all__ = [
+    "FrameQueue",
+    "MessageQueue",
+    "Payload",
+    "apply_mask",
+    "build_frame",
+    "speedups_in_use",
+    "take_messages",
+]
 
 if TYPE_CHECKING:
     from ._pure import Payload, apply_mask, build_frame, take_messages
+    from ._queues import FrameQueue, MessageQueue
 else:
     try:
         if os.environ.get("ANYWS_NO_EXTENSION"):
             raise ImportError
-        from ._speedups import Payload, apply_mask, build_frame, take_messages
+        from ._speedups import FrameQueue, MessageQueue, Payload, apply_mask, build_frame, take_messages
     except ImportError:
         from ._pure import Payload, apply_mask, build_frame, take_messages
+        from ._queues import FrameQueue, MessageQueue
 
 speedups_in_use: bool = not Payload.__module__.endswith("._pure")
 """Whether the compiled extension is in use; without it everything works, in pure Python."""

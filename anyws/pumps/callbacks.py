@@ -64,7 +64,7 @@ class CallbackPump(SocketPump):
         self._loop.add_reader(self._descriptor, self._on_readable)
 
     def _on_readable(self) -> None:
-        if self._owner.may_read():
+        if self._owner.reads_freely or self._owner.may_read():
             self._read()
         else:
             self._unregister()
@@ -85,7 +85,8 @@ class CallbackPump(SocketPump):
 
     def next_arrival(self) -> Awaitable[None]:
         """Return what the task that receives is to await, at once, until something has changed for it."""
-        self._flush_now()
+        if self._owner.outbox.is_flush_due:
+            self.flush()
         return self._owner.arrived.wait()
 
 

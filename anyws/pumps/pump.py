@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 from anyws.keepalive import Keepalive
 from anyws.options import ConnectionOptions
 from anyws.protocol.connection import Connection
+from anyws.protocol.outbox import Outbox
 from anyws.transport.ending import STREAM_ERRORS
 from anyws.transport.stream import SocketStream
 from anyws.transport.tls import TLSRecords
@@ -32,6 +33,9 @@ class Owner(Protocol):
     arrived: Wakeup
     drained: Wakeup
     input_ended: bool
+    is_sender_waiting: bool
+    outbox: Outbox
+    reads_freely: bool
 
     def may_read(self) -> bool:
         """Say whether to read on; if not, `Pump.resume` is called when that may have changed."""
@@ -160,7 +164,6 @@ class SocketPump(Pump):
         self._records = records
         self._tasks: TaskGroup | None = None
         self._is_lost = False
-        self._is_flush_due = False
 
     @abstractmethod
     def _call_soon(self, callback: Callable[[], None]) -> None:
@@ -177,33 +180,39 @@ class SocketPump(Pump):
         """Write what the core has queued, as much as the peer takes."""
         if self._is_writing or self._is_lost or self._tasks is None:
             return
-        core = self._owner.core
+        outbox, records = self._owner.outbox, self._records
         try:
-            while core.has_data_to_send or (self._records is not None and self._records.has_data_to_send):
-                buffers = core.buffers_to_send()
-                if self._records is not None:
-                    buffers = self._records.encrypt(buffers) or [self._records.data_to_send()]
+            while True:
+                buffers = outbox.take()
+                if records is not None:
+                    buffers = records.encrypt(buffers) if buffers else records.answers()
+                if not buffers:
+                    break
                 written = self._stream.send_nowait(buffers)
-                if written < sum(map(len, buffers)):
+                if written < (len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))):
                     self._is_writing = True
                     self._tasks.start_soon(self._write, _without(buffers, written))
+                    break
+                if not outbox:
                     break
         except STREAM_ERRORS as exc:
             self._lose(exc)
         else:
-            self._owner.drained.set()
+            if self._owner.is_sender_waiting:
+                self._owner.drained.set()
 
     def flush_soon(self) -> None:
         """Write what the core has queued, with what follows; in the next pass of the event loop at the latest."""
-        if self._owner.core.queued >= _WRITE_SIZE:
+        outbox = self._owner.outbox
+        if outbox.size >= _WRITE_SIZE:
             self.flush()
-        elif not self._is_flush_due:
-            self._is_flush_due = True
+        elif not outbox.is_flush_due:
+            outbox.is_flush_due = True
             self._call_soon(self._flush_now)
 
     def _flush_now(self) -> None:
-        if self._is_flush_due:
-            self._is_flush_due = False
+        if self._owner.outbox.is_flush_due:
+            self._owner.outbox.is_flush_due = False
             self.flush()
 
     async def _write(self, rest: list[memoryview]) -> None:

@@ -88,7 +88,8 @@ class WaitingPump(SocketPump):
 
     def next_arrival(self) -> Awaitable[None]:
         """Return what the task that receives is to await, at once, until something has changed for it."""
-        self._flush_now()
+        if self._owner.outbox.is_flush_due:
+            self.flush()
         self._is_received = True
         if self._attending is not None or self._is_stopped:
             return self._owner.arrived.wait()

@@ -62,6 +62,10 @@ class TLSRecords:
         """Take what is to be sent and is no application data: of the handshake, an alert, an answer of TLS itself."""
         return self._outgoing.read()
 
+    def answers(self) -> list[bytes]:
+        """Return what `data_to_send` gives in a list; an empty one if there is nothing."""
+        return [self._outgoing.read()] if self._outgoing.pending else []
+
     def encrypt(self, buffers: Sequence[bytes]) -> list[bytes]:
         """Return the records of application data, and of what waited to be sent before it, in a few pieces.
 
