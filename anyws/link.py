@@ -132,7 +132,6 @@ class Link:
         self.inbox.turns = self.outbox.turns = MESSAGES_PER_TURN
         await checkpoint()
 
-
     def next_arrival(self) -> Awaitable[None]:
         """Return what to await, at once, until something has changed for the task that receives.
 

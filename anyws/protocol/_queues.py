@@ -100,7 +100,17 @@ class FrameQueue:
         new_masking_key: gives the masking key of each frame; None for frames that are not masked.
     """
 
-    __slots__ = ("_frames", "_large", "is_flush_due", "is_open", "is_reserved", "limit", "new_masking_key", "size", "turns")
+    __slots__ = (
+        "_frames",
+        "_large",
+        "is_flush_due",
+        "is_open",
+        "is_reserved",
+        "limit",
+        "new_masking_key",
+        "size",
+        "turns",
+    )
 
     def __init__(self, new_masking_key: Callable[[], bytes] | None, /) -> None:
         self.limit: int = sys.maxsize

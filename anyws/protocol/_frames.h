@@ -1,0 +1,306 @@
+/* Frames and messages as bytes (RFC 6455, 5.2, 5.3, 5.6). */
+
+#ifndef ANYWS_FRAMES_H
+#define ANYWS_FRAMES_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifndef Py_BEGIN_CRITICAL_SECTION /* before Python 3.13 */
+#define Py_BEGIN_CRITICAL_SECTION(object) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
+
+enum { FIN = 0x80, MASK = 0x80, TEXT = 0x1, BINARY = 0x2 };
+enum { MAX_HEADER = 14, KEY_LENGTH = 4 };
+
+/* -- masking (5.3) ------------------------------------------------------------------------------------------------- */
+
+/* Copy bytes, each XORed with the key in its turn; return whether what comes out is ASCII. */
+static int
+copy_masked(unsigned char *to, const unsigned char *from, Py_ssize_t length, const unsigned char key[KEY_LENGTH])
+{
+    const uint64_t high_bits = 0x8080808080808080;
+    uint64_t mask, seen = 0;
+    Py_ssize_t at = 0;
+
+    memcpy(&mask, key, KEY_LENGTH);
+    memcpy((unsigned char *)&mask + KEY_LENGTH, key, KEY_LENGTH);
+    for (; at <= length - 8; at += 8) { /* the compiler makes vectors of it */
+        uint64_t word;
+        memcpy(&word, from + at, 8);
+        word ^= mask;
+        seen |= word;
+        memcpy(to + at, &word, 8);
+    }
+    for (; at < length; at++) {
+        to[at] = from[at] ^ key[at % KEY_LENGTH];
+        seen |= to[at];
+    }
+    return !(seen & high_bits);
+}
+
+/* Copy bytes, masked if there is a key. */
+static void
+copy(char *to, const char *from, Py_ssize_t length, const unsigned char *key)
+{
+    if (key == NULL) {
+        memcpy(to, from, length);
+    }
+    else {
+        copy_masked((unsigned char *)to, (const unsigned char *)from, length, key);
+    }
+}
+
+static int
+check_count(const char *name, Py_ssize_t count, Py_ssize_t expected)
+{
+    if (count != expected) {
+        PyErr_Format(PyExc_TypeError, "%s() takes %zd arguments, %zd were given", name, expected, count);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+check_bytes(PyObject *object)
+{
+    if (!PyBytes_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "expected bytes, not %.100s", Py_TYPE(object)->tp_name);
+        return -1;
+    }
+    return 0;
+}
+
+/* Point to a masking key; to NULL for the empty one. Return -1 and set an error if it is neither empty nor a key. */
+static int
+read_key(PyObject *object, const unsigned char **key)
+{
+    if (check_bytes(object) < 0) {
+        return -1;
+    }
+    if (PyBytes_GET_SIZE(object) != 0 && PyBytes_GET_SIZE(object) != KEY_LENGTH) {
+        PyErr_Format(PyExc_ValueError, "masking key of %zd bytes, expected 4 (5.3)", PyBytes_GET_SIZE(object));
+        return -1;
+    }
+    *key = PyBytes_GET_SIZE(object) == 0 ? NULL : (const unsigned char *)PyBytes_AS_STRING(object);
+    return 0;
+}
+
+/* -- reading messages of one frame (5.2, 5.6) ---------------------------------------------------------------------- */
+
+typedef struct {
+    int opcode;
+    const unsigned char *key; /* NULL: not masked */
+    const unsigned char *payload;
+    Py_ssize_t length; /* of the payload */
+    Py_ssize_t size;   /* of the frame */
+} Frame;
+
+/* Read the frame at the beginning of the data; return 0 if it is not whole, plain, valid and within the size. */
+static int
+read_frame(const unsigned char *data, Py_ssize_t available, int masked, Py_ssize_t max_size, Frame *frame)
+{
+    uint64_t length;
+    Py_ssize_t position = 2;
+    int has_key, extended;
+
+    if (available < 2 || max_size < 0 || (data[0] != (FIN | TEXT) && data[0] != (FIN | BINARY))) {
+        return 0;
+    }
+    has_key = (data[1] & MASK) != 0;
+    if (masked >= 0 && has_key != masked) {
+        return 0;
+    }
+    length = data[1] & 0x7F;
+    extended = length == 126 ? 2 : length == 127 ? 8 : 0;
+    if (available < position + extended + (has_key ? KEY_LENGTH : 0)) {
+        return 0;
+    }
+    if (extended) {
+        length = 0;
+        for (int i = 0; i < extended; i++) {
+            length = length << 8 | data[position++];
+        }
+        if (length < (extended == 2 ? 126 : 65536)) {
+            return 0;
+        }
+    }
+    frame->key = has_key ? data + position : NULL;
+    position += has_key ? KEY_LENGTH : 0;
+    if (length > (uint64_t)(available - position) || length > (uint64_t)max_size) {
+        return 0;
+    }
+    frame->opcode = data[0] & 0x0F;
+    frame->payload = data + position;
+    frame->length = (Py_ssize_t)length;
+    frame->size = position + frame->length;
+    return 1;
+}
+
+/* Return the text of a frame. */
+static PyObject *
+new_text(const Frame *frame)
+{
+    PyObject *text, *decoded;
+
+    if (frame->key == NULL) {
+        return PyUnicode_DecodeUTF8((const char *)frame->payload, frame->length, NULL);
+    }
+    /* Most text is ASCII: unmask it straight to where it stays. Any other is decoded from there. */
+    text = PyUnicode_New(frame->length, 0x7F);
+    if (text == NULL || copy_masked(PyUnicode_1BYTE_DATA(text), frame->payload, frame->length, frame->key)) {
+        return text;
+    }
+    decoded = PyUnicode_DecodeUTF8((const char *)PyUnicode_1BYTE_DATA(text), frame->length, NULL);
+    Py_DECREF(text);
+    return decoded;
+}
+
+static PyObject *
+new_binary(const Frame *frame)
+{
+    PyObject *binary = PyBytes_FromStringAndSize(NULL, frame->length);
+
+    if (binary != NULL) {
+        copy(PyBytes_AS_STRING(binary), (const char *)frame->payload, frame->length, frame->key);
+    }
+    return binary;
+}
+
+/* The memory that a message fills, as sys.getsizeof() tells, without UTF-8 that is kept beside a shared text. */
+static Py_ssize_t
+memory_of(PyObject *message)
+{
+    if (PyBytes_Check(message)) {
+        return (Py_ssize_t)offsetof(PyBytesObject, ob_sval) + PyBytes_GET_SIZE(message) + 1;
+    }
+    return (Py_ssize_t)(PyUnicode_IS_ASCII(message) ? sizeof(PyASCIIObject) : sizeof(PyCompactUnicodeObject)) +
+           (PyUnicode_GET_LENGTH(message) + 1) * PyUnicode_KIND(message);
+}
+
+/* Where messages go: a function that adds one, without taking the reference, or returns -1. */
+typedef int (*Append)(void *messages, PyObject *message);
+
+/* Append the messages, and move the position behind them; return -1 if there is no memory. */
+static int
+append_messages(PyObject *data, Py_ssize_t *position, int masked, Py_ssize_t max_size, Py_ssize_t *enough,
+                Append append, void *messages)
+{
+    const unsigned char *bytes = (const unsigned char *)PyBytes_AS_STRING(data);
+    Frame frame;
+
+    while (read_frame(bytes + *position, PyBytes_GET_SIZE(data) - *position, masked, max_size, &frame)) {
+        PyObject *message = frame.opcode == TEXT ? new_text(&frame) : new_binary(&frame);
+        if (message == NULL) {
+            if (!PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+                return -1;
+            }
+            PyErr_Clear();
+            return 0;
+        }
+        int failed = append(messages, message);
+        *enough -= memory_of(message);
+        Py_DECREF(message);
+        if (failed) {
+            return -1;
+        }
+        *position += frame.size;
+        if (*enough <= 0) {
+            return 0;
+        }
+    }
+    return 0;
+}
+
+/* -- writing frames (5.2) ------------------------------------------------------------------------------------------ */
+
+/* Write what stands before the payload; return its size. */
+static int
+write_header(unsigned char header[MAX_HEADER], int first, Py_ssize_t length, const unsigned char *key)
+{
+    int extended = length < 126 ? 0 : length < 65536 ? 2 : 8;
+    int size = 2 + extended;
+
+    header[0] = (unsigned char)first;
+    header[1] = (unsigned char)((key == NULL ? 0 : MASK) | (extended == 0 ? length : extended == 2 ? 126 : 127));
+    for (int i = 0; i < extended; i++) {
+        header[2 + i] = (unsigned char)((uint64_t)length >> 8 * (extended - 1 - i));
+    }
+    if (key != NULL) {
+        memcpy(header + size, key, KEY_LENGTH);
+        size += KEY_LENGTH;
+    }
+    return size;
+}
+
+static PyObject *
+new_frame(int first, const char *payload, Py_ssize_t length, const unsigned char *key)
+{
+    unsigned char header[MAX_HEADER];
+    int size = write_header(header, first, length, key);
+    PyObject *frame;
+
+    if (length > PY_SSIZE_T_MAX - size) {
+        return PyErr_NoMemory();
+    }
+    frame = PyBytes_FromStringAndSize(NULL, size + length);
+    if (frame != NULL) {
+        memcpy(PyBytes_AS_STRING(frame), header, size);
+        copy(PyBytes_AS_STRING(frame) + size, payload, length, key);
+    }
+    return frame;
+}
+
+/* Return the frame of a payload: bytes, or text that will be UTF-8. */
+static PyObject *
+frame_of(int first, PyObject *object, const unsigned char *key)
+{
+    Py_buffer payload;
+    PyObject *frame, *encoded = NULL;
+
+    if (PyUnicode_Check(object)) {
+        if (PyUnicode_IS_COMPACT_ASCII(object)) {
+            return new_frame(first, (const char *)PyUnicode_1BYTE_DATA(object), PyUnicode_GET_LENGTH(object), key);
+        }
+        encoded = PyUnicode_AsUTF8String(object); /* not AsUTF8: it would stay with the text */
+        if (encoded == NULL) {
+            return NULL;
+        }
+    }
+    if (PyObject_GetBuffer(encoded == NULL ? object : encoded, &payload, PyBUF_SIMPLE) < 0) {
+        return NULL; /* bytes have one: nothing was encoded */
+    }
+    frame = new_frame(first, payload.buf, payload.len, key);
+    PyBuffer_Release(&payload);
+    Py_XDECREF(encoded);
+    return frame;
+}
+
+/* Read the first byte of a frame; return -1 and set an error if it is none. */
+static int
+read_first(PyObject *object)
+{
+    long first = PyLong_AsLong(object);
+
+    if (first < 0 || first > 255) {
+        if (!PyErr_Occurred()) {
+            PyErr_Format(PyExc_ValueError, "first byte of a frame cannot be %ld", first);
+        }
+        return -1;
+    }
+    return (int)first;
+}
+
+/* Read whether frames must be masked (1), must not be (0), or may be (-1). */
+static int
+read_masked(PyObject *object)
+{
+    return object == Py_None ? -1 : object == Py_True;
+}
+
+#endif

@@ -1,0 +1,143 @@
+/* The payload of a message that is coming in: `Payload`. */
+
+#ifndef ANYWS_PAYLOAD_H
+#define ANYWS_PAYLOAD_H
+
+#include "_frames.h"
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *data; /* bytes that nobody else has; NULL: none yet */
+    Py_ssize_t size; /* how much of them has been filled */
+} Payload;
+
+/* Make room for `length` more bytes, of which `ahead` more will follow. */
+static int
+payload_reserve(Payload *self, Py_ssize_t length, Py_ssize_t ahead)
+{
+    Py_ssize_t room = self->data == NULL ? 0 : PyBytes_GET_SIZE(self->data);
+
+    if (length <= room - self->size) {
+        return 0;
+    }
+    if (ahead < self->size / 8) {
+        ahead = self->size / 8; /* so that many small pieces cost no more than linear time */
+    }
+    if (length > PY_SSIZE_T_MAX - self->size || ahead > PY_SSIZE_T_MAX - self->size - length) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    room = self->size + length + ahead;
+    if (self->data == NULL) {
+        self->data = PyBytes_FromStringAndSize(NULL, room);
+    }
+    else {
+        _PyBytes_Resize(&self->data, room);
+    }
+    if (self->data == NULL) {
+        self->size = 0; /* what was there is lost */
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+payload_extend(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    Payload *payload = (Payload *)self;
+    const unsigned char *key;
+    Py_ssize_t start, stop, ahead;
+    int failed;
+
+    if (check_count("extend", count, 5) < 0 || check_bytes(arguments[0]) < 0 || read_key(arguments[3], &key) < 0) {
+        return NULL;
+    }
+    start = PyNumber_AsSsize_t(arguments[1], PyExc_OverflowError);
+    stop = PyNumber_AsSsize_t(arguments[2], PyExc_OverflowError);
+    ahead = PyNumber_AsSsize_t(arguments[4], PyExc_OverflowError);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    if (start < 0 || stop < start || stop > PyBytes_GET_SIZE(arguments[0])) {
+        return PyErr_Format(PyExc_ValueError, "%zd to %zd is not within the data", start, stop);
+    }
+    Py_BEGIN_CRITICAL_SECTION(self);
+    failed = payload_reserve(payload, stop - start, ahead);
+    if (!failed && stop > start) {
+        char *end = PyBytes_AS_STRING(payload->data) + payload->size;
+        copy(end, PyBytes_AS_STRING(arguments[0]) + start, stop - start, key);
+        payload->size += stop - start;
+    }
+    Py_END_CRITICAL_SECTION();
+    if (failed) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+payload_take(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    Payload *payload = (Payload *)self;
+    PyObject *taken;
+    Py_ssize_t size;
+
+    Py_BEGIN_CRITICAL_SECTION(self);
+    taken = payload->data;
+    size = payload->size;
+    payload->data = NULL;
+    payload->size = 0;
+    Py_END_CRITICAL_SECTION();
+    if (taken == NULL) {
+        return PyBytes_FromStringAndSize(NULL, 0);
+    }
+    if (PyBytes_GET_SIZE(taken) != size) {
+        _PyBytes_Resize(&taken, size); /* NULL if it fails */
+    }
+    return taken;
+}
+
+static Py_ssize_t
+payload_length(PyObject *self)
+{
+    Py_ssize_t size;
+
+    Py_BEGIN_CRITICAL_SECTION(self);
+    size = ((Payload *)self)->size;
+    Py_END_CRITICAL_SECTION();
+    return size;
+}
+
+static void
+payload_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    Py_XDECREF(((Payload *)self)->data);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef payload_methods[] = {
+    {"extend", (PyCFunction)(void (*)(void))payload_extend, METH_FASTCALL,
+     "extend(data, start, stop, masking_key, ahead, /)\n--\n\nAdd data[start:stop], unmasked."},
+    {"take", payload_take, METH_NOARGS, "take()\n--\n\nReturn what has been added since the last time."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot payload_slots[] = {
+    {Py_tp_doc, "The payload of a message that is coming in; see the pure twin."},
+    {Py_tp_dealloc, payload_dealloc},
+    {Py_tp_methods, payload_methods},
+    {Py_sq_length, payload_length},
+    {0, NULL},
+};
+
+static PyType_Spec payload_spec = {
+    .name = "anyws.protocol._speedups.Payload",
+    .basicsize = sizeof(Payload),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = payload_slots,
+};
+
+#endif

@@ -1,0 +1,572 @@
+/* What waits to be received and to be sent: `MessageQueue` and `FrameQueue`. The pure twins say what they do. */
+
+#ifndef ANYWS_QUEUES_H
+#define ANYWS_QUEUES_H
+
+#include "_frames.h"
+
+#include <structmember.h>
+
+enum { LARGE = 16384, BATCH = 65536, FEW = 8 };
+
+/* -- a queue of objects -------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject **items; /* NULL: none yet */
+    Py_ssize_t head, count, capacity;
+} Queue;
+
+/* Add an object, without taking the reference; return -1 if there is no memory. */
+static int
+queue_push(Queue *queue, PyObject *object)
+{
+    if (queue->head + queue->count == queue->capacity) {
+        if (queue->head > queue->count) {
+            memmove(queue->items, queue->items + queue->head, queue->count * sizeof(PyObject *));
+            queue->head = 0;
+        }
+        else {
+            Py_ssize_t capacity = queue->capacity == 0 ? FEW : 2 * queue->capacity;
+            PyObject **items = PyMem_Realloc(queue->items, capacity * sizeof(PyObject *));
+            if (items == NULL) {
+                PyErr_NoMemory();
+                return -1;
+            }
+            queue->items = items;
+            queue->capacity = capacity;
+        }
+    }
+    queue->items[queue->head + queue->count++] = Py_NewRef(object);
+    return 0;
+}
+
+/* Remove the oldest object, of which there is one, and give its reference. */
+static PyObject *
+queue_pop(Queue *queue)
+{
+    PyObject *object = queue->items[queue->head++];
+
+    if (--queue->count == 0) {
+        queue->head = 0;
+        if (queue->capacity > FEW) { /* an idle connection keeps nothing */
+            PyMem_Free(queue->items);
+            queue->items = NULL;
+            queue->capacity = 0;
+        }
+    }
+    return object;
+}
+
+static void
+queue_clear(Queue *queue)
+{
+    while (queue->count > 0) {
+        Py_DECREF(queue_pop(queue));
+    }
+}
+
+static void
+queue_free(Queue *queue)
+{
+    queue_clear(queue);
+    PyMem_Free(queue->items);
+}
+
+/* -- MessageQueue -------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    Queue messages;
+    Py_ssize_t limit, size, turns;
+    char is_reserved;
+} MessageQueue;
+
+static int
+message_queue_init(PyObject *self, PyObject *arguments, PyObject *keywords)
+{
+    if (keywords != NULL && PyDict_GET_SIZE(keywords) > 0) {
+        PyErr_SetString(PyExc_TypeError, "MessageQueue() takes no keyword arguments");
+        return -1;
+    }
+    return PyArg_ParseTuple(arguments, "n:MessageQueue", &((MessageQueue *)self)->limit) ? 0 : -1;
+}
+
+static void
+message_queue_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    queue_free(&((MessageQueue *)self)->messages);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static int
+append_to_queue(void *queue, PyObject *message)
+{
+    return queue_push(queue, message);
+}
+
+static PyObject *
+message_queue_put(PyObject *self, PyObject *message)
+{
+    MessageQueue *queue = (MessageQueue *)self;
+    int failed;
+
+    if (!PyBytes_Check(message) && !PyUnicode_Check(message)) {
+        return PyErr_Format(PyExc_TypeError, "expected str or bytes, not %.100s", Py_TYPE(message)->tp_name);
+    }
+    Py_BEGIN_CRITICAL_SECTION(self);
+    failed = queue_push(&queue->messages, message);
+    if (!failed) {
+        queue->size += memory_of(message);
+    }
+    Py_END_CRITICAL_SECTION();
+    if (failed) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+message_queue_put_frames(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    MessageQueue *queue = (MessageQueue *)self;
+    Py_ssize_t position = 0, max_size, room;
+    int failed = 0;
+
+    if (check_count("put_frames", count, 3) < 0 || check_bytes(arguments[0]) < 0) {
+        return NULL;
+    }
+    max_size = PyNumber_AsSsize_t(arguments[2], PyExc_OverflowError);
+    if (max_size == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    Py_BEGIN_CRITICAL_SECTION(self);
+    room = queue->limit - queue->size;
+    if (room > 0) {
+        failed = append_messages(arguments[0], &position, read_masked(arguments[1]), max_size, &room, append_to_queue,
+                                 &queue->messages);
+        queue->size = queue->limit - room;
+    }
+    Py_END_CRITICAL_SECTION();
+    return failed ? NULL : PyLong_FromSsize_t(position);
+}
+
+/* Remove the oldest message, or return NULL without an error. */
+static PyObject *
+message_queue_pop(MessageQueue *queue)
+{
+    PyObject *message = NULL;
+
+    Py_BEGIN_CRITICAL_SECTION(queue);
+    if (queue->messages.count > 0) {
+        message = queue_pop(&queue->messages);
+        queue->size -= memory_of(message);
+    }
+    Py_END_CRITICAL_SECTION();
+    return message;
+}
+
+static PyObject *
+message_queue_take(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *message = message_queue_pop((MessageQueue *)self);
+
+    if (message == NULL) {
+        PyErr_SetString(PyExc_IndexError, "take from an empty queue");
+    }
+    return message;
+}
+
+static PyObject *
+message_queue_take_now(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    MessageQueue *queue = (MessageQueue *)self;
+    PyObject *message = queue->turns > 0 && !queue->is_reserved ? message_queue_pop(queue) : NULL;
+
+    if (message == NULL) {
+        Py_RETURN_NONE;
+    }
+    queue->turns--;
+    return message;
+}
+
+static PyObject *
+message_queue_clear(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    MessageQueue *queue = (MessageQueue *)self;
+
+    Py_BEGIN_CRITICAL_SECTION(self);
+    queue_clear(&queue->messages);
+    queue->size = 0;
+    Py_END_CRITICAL_SECTION();
+    Py_RETURN_NONE;
+}
+
+static Py_ssize_t
+message_queue_length(PyObject *self)
+{
+    return ((MessageQueue *)self)->messages.count;
+}
+
+static PyMethodDef message_queue_methods[] = {
+    {"put", message_queue_put, METH_O, "put(message, /)\n--\n\nAdd a message, also beyond the limit."},
+    {"put_frames", (PyCFunction)(void (*)(void))message_queue_put_frames, METH_FASTCALL,
+     "put_frames(data, masked, max_size, /)\n--\n\nAdd the messages at the beginning of the data."},
+    {"take", message_queue_take, METH_NOARGS, "take()\n--\n\nRemove and return the oldest message."},
+    {"take_now", message_queue_take_now, METH_NOARGS, "take_now()\n--\n\nDo so if that is possible at once."},
+    {"clear", message_queue_clear, METH_NOARGS, "clear()\n--\n\nForget all messages."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef message_queue_members[] = {
+    {"limit", T_PYSSIZET, offsetof(MessageQueue, limit), 0, NULL},
+    {"size", T_PYSSIZET, offsetof(MessageQueue, size), READONLY, NULL},
+    {"turns", T_PYSSIZET, offsetof(MessageQueue, turns), 0, NULL},
+    {"is_reserved", T_BOOL, offsetof(MessageQueue, is_reserved), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot message_queue_slots[] = {
+    {Py_tp_doc, "Received messages that nobody has taken yet; see the pure twin."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, message_queue_init},
+    {Py_tp_dealloc, message_queue_dealloc},
+    {Py_tp_methods, message_queue_methods},
+    {Py_tp_members, message_queue_members},
+    {Py_sq_length, message_queue_length},
+    {0, NULL},
+};
+
+static PyType_Spec message_queue_spec = {
+    .name = "anyws.protocol._speedups.MessageQueue",
+    .basicsize = sizeof(MessageQueue),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = message_queue_slots,
+};
+
+/* -- FrameQueue ---------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    Queue frames; /* bytes; or a tuple of the header and the payload of a large frame */
+    PyObject *new_masking_key;
+    Py_ssize_t limit, size, turns;
+    char is_open, is_reserved, is_flush_due;
+} FrameQueue;
+
+static int
+frame_queue_init(PyObject *self, PyObject *arguments, PyObject *keywords)
+{
+    FrameQueue *queue = (FrameQueue *)self;
+    PyObject *new_masking_key;
+
+    if (keywords != NULL && PyDict_GET_SIZE(keywords) > 0) {
+        PyErr_SetString(PyExc_TypeError, "FrameQueue() takes no keyword arguments");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(arguments, "O:FrameQueue", &new_masking_key)) {
+        return -1;
+    }
+    Py_XSETREF(queue->new_masking_key, Py_NewRef(new_masking_key));
+    queue->limit = PY_SSIZE_T_MAX;
+    queue->is_open = 1;
+    return 0;
+}
+
+static int
+frame_queue_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((FrameQueue *)self)->new_masking_key);
+    return 0;
+}
+
+static int
+frame_queue_forget(PyObject *self)
+{
+    Py_CLEAR(((FrameQueue *)self)->new_masking_key);
+    return 0;
+}
+
+static void
+frame_queue_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    frame_queue_forget(self);
+    queue_free(&((FrameQueue *)self)->frames);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static Py_ssize_t
+length_of(PyObject *frame)
+{
+    if (PyBytes_Check(frame)) {
+        return PyBytes_GET_SIZE(frame);
+    }
+    return PyBytes_GET_SIZE(PyTuple_GET_ITEM(frame, 0)) + PyBytes_GET_SIZE(PyTuple_GET_ITEM(frame, 1));
+}
+
+/* Add a frame and give its reference up; return -1 if there is none, or no memory. */
+static int
+frame_queue_add(FrameQueue *queue, PyObject *frame)
+{
+    int failed = 1;
+
+    if (frame == NULL) {
+        return -1;
+    }
+    Py_BEGIN_CRITICAL_SECTION(queue);
+    failed = queue_push(&queue->frames, frame);
+    if (!failed) {
+        queue->size += length_of(frame);
+    }
+    Py_END_CRITICAL_SECTION();
+    Py_DECREF(frame);
+    return failed;
+}
+
+static PyObject *
+new_large_frame(int first, PyObject *payload)
+{
+    unsigned char header[MAX_HEADER];
+    PyObject *bytes = PyBytes_FromObject(payload), *frame; /* the same, or a copy of what may change */
+
+    if (bytes == NULL) {
+        return NULL;
+    }
+    frame = Py_BuildValue("y#N", header, (Py_ssize_t)write_header(header, first, PyBytes_GET_SIZE(bytes), NULL), bytes);
+    return frame;
+}
+
+/* Frame a payload and add it; return -1 and set an error if that is not possible. */
+static int
+frame_queue_frame(FrameQueue *queue, int first, PyObject *payload)
+{
+    PyObject *frame;
+
+    if (queue->new_masking_key != Py_None) {
+        const unsigned char *key;
+        PyObject *masking_key = PyObject_CallNoArgs(queue->new_masking_key);
+        if (masking_key == NULL || read_key(masking_key, &key) < 0) {
+            Py_XDECREF(masking_key);
+            return -1;
+        }
+        frame = frame_of(first, payload, key);
+        Py_DECREF(masking_key);
+    }
+    else if (PyUnicode_Check(payload)) {
+        frame = frame_of(first, payload, NULL);
+    }
+    else {
+        Py_ssize_t length = PyObject_Size(payload);
+        if (length < 0) {
+            return -1;
+        }
+        frame = length < LARGE ? frame_of(first, payload, NULL) : new_large_frame(first, payload);
+    }
+    return frame_queue_add(queue, frame);
+}
+
+static PyObject *
+frame_queue_put(PyObject *self, PyObject *frame)
+{
+    if (check_bytes(frame) < 0 || frame_queue_add((FrameQueue *)self, Py_NewRef(frame)) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+frame_queue_put_frame(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    int first;
+
+    if (check_count("put_frame", count, 2) < 0) {
+        return NULL;
+    }
+    first = read_first(arguments[0]);
+    if (first < 0 || frame_queue_frame((FrameQueue *)self, first, arguments[1]) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+frame_queue_put_message(PyObject *self, PyObject *message)
+{
+    FrameQueue *queue = (FrameQueue *)self;
+    int opcode = PyUnicode_CheckExact(message) ? TEXT : PyBytes_CheckExact(message) ? BINARY : 0;
+
+    if (!opcode || !queue->is_open || queue->is_reserved || queue->turns <= 0 || queue->size >= queue->limit) {
+        Py_RETURN_FALSE;
+    }
+    if (frame_queue_frame(queue, FIN | opcode, message) < 0) {
+        return NULL;
+    }
+    queue->turns--;
+    if (queue->size >= BATCH) {
+        queue->is_flush_due = 0;
+    }
+    Py_RETURN_TRUE;
+}
+
+/* Append a buffer of small frames, and of a header behind them if there is one. */
+static int
+append_joined(PyObject *buffers, PyObject **frames, Py_ssize_t count, PyObject *header)
+{
+    Py_ssize_t size = header == NULL ? 0 : PyBytes_GET_SIZE(header);
+    PyObject *joined;
+    char *to;
+    int failed;
+
+    if (count + (header != NULL) == 1) {
+        return PyList_Append(buffers, header == NULL ? frames[0] : header);
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        size += PyBytes_GET_SIZE(frames[i]);
+    }
+    joined = PyBytes_FromStringAndSize(NULL, size);
+    if (joined == NULL) {
+        return -1;
+    }
+    to = PyBytes_AS_STRING(joined);
+    for (Py_ssize_t i = 0; i < count + (header != NULL); i++) {
+        PyObject *frame = i < count ? frames[i] : header;
+        memcpy(to, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame));
+        to += PyBytes_GET_SIZE(frame);
+    }
+    failed = PyList_Append(buffers, joined);
+    Py_DECREF(joined);
+    return failed;
+}
+
+/* Append the buffers of the oldest frames, and tell how many frames and bytes they are. */
+static int
+append_buffers(PyObject *buffers, const Queue *frames, Py_ssize_t *count, Py_ssize_t *size)
+{
+    PyObject **first = frames->items + frames->head, **small = first, **at = first;
+
+    for (; at < first + frames->count; at++) {
+        Py_ssize_t length = length_of(*at);
+        if (*size && *size + length > BATCH) {
+            break;
+        }
+        *size += length;
+        if (PyTuple_Check(*at)) {
+            if (append_joined(buffers, small, at - small, PyTuple_GET_ITEM(*at, 0)) < 0 ||
+                PyList_Append(buffers, PyTuple_GET_ITEM(*at, 1)) < 0) {
+                return -1;
+            }
+            small = at + 1;
+        }
+    }
+    *count = at - first;
+    return at == small ? 0 : append_joined(buffers, small, at - small, NULL);
+}
+
+static PyObject *
+frame_queue_take(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    FrameQueue *queue = (FrameQueue *)self;
+    PyObject *buffers = PyList_New(0);
+    Py_ssize_t count = 0, size = 0;
+    int failed = 0;
+
+    if (buffers == NULL) {
+        return NULL;
+    }
+    Py_BEGIN_CRITICAL_SECTION(self);
+    queue->is_flush_due = 0;
+    if (queue->frames.count > 0) {
+        failed = append_buffers(buffers, &queue->frames, &count, &size);
+    }
+    if (!failed) {
+        queue->size -= size;
+        for (; count > 0; count--) {
+            Py_DECREF(queue_pop(&queue->frames));
+        }
+    }
+    Py_END_CRITICAL_SECTION();
+    if (failed) {
+        Py_CLEAR(buffers);
+    }
+    return buffers;
+}
+
+static PyObject *
+frame_queue_clear(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    FrameQueue *queue = (FrameQueue *)self;
+
+    Py_BEGIN_CRITICAL_SECTION(self);
+    queue_clear(&queue->frames);
+    queue->size = 0;
+    Py_END_CRITICAL_SECTION();
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+frame_queue_keep_last(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    FrameQueue *queue = (FrameQueue *)self;
+
+    Py_BEGIN_CRITICAL_SECTION(self);
+    queue->size = 0;
+    while (queue->frames.count > 1) {
+        Py_DECREF(queue_pop(&queue->frames));
+    }
+    if (queue->frames.count > 0) {
+        queue->size = length_of(queue->frames.items[queue->frames.head]);
+    }
+    Py_END_CRITICAL_SECTION();
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef frame_queue_methods[] = {
+    {"put", frame_queue_put, METH_O, "put(frame, /)\n--\n\nAdd a frame."},
+    {"put_frame", (PyCFunction)(void (*)(void))frame_queue_put_frame, METH_FASTCALL,
+     "put_frame(first, payload, /)\n--\n\nFrame a payload and add it."},
+    {"put_message", frame_queue_put_message, METH_O,
+     "put_message(message, /)\n--\n\nFrame a message and add it, if that may be done at once."},
+    {"take", frame_queue_take, METH_NOARGS, "take()\n--\n\nRemove the oldest frames, as a few buffers."},
+    {"clear", frame_queue_clear, METH_NOARGS, "clear()\n--\n\nDrop all frames."},
+    {"keep_last", frame_queue_keep_last, METH_NOARGS, "keep_last()\n--\n\nDrop all frames but the newest one."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef frame_queue_members[] = {
+    {"limit", T_PYSSIZET, offsetof(FrameQueue, limit), 0, NULL},
+    {"size", T_PYSSIZET, offsetof(FrameQueue, size), 0, NULL},
+    {"turns", T_PYSSIZET, offsetof(FrameQueue, turns), 0, NULL},
+    {"is_open", T_BOOL, offsetof(FrameQueue, is_open), 0, NULL},
+    {"is_reserved", T_BOOL, offsetof(FrameQueue, is_reserved), 0, NULL},
+    {"is_flush_due", T_BOOL, offsetof(FrameQueue, is_flush_due), 0, NULL},
+    {"new_masking_key", T_OBJECT, offsetof(FrameQueue, new_masking_key), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot frame_queue_slots[] = {
+    {Py_tp_doc, "Frames that wait to be sent; see the pure twin."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, frame_queue_init},
+    {Py_tp_dealloc, frame_queue_dealloc},
+    {Py_tp_traverse, frame_queue_traverse},
+    {Py_tp_clear, frame_queue_forget},
+    {Py_tp_methods, frame_queue_methods},
+    {Py_tp_members, frame_queue_members},
+    {0, NULL},
+};
+
+static PyType_Spec frame_queue_spec = {
+    .name = "anyws.protocol._speedups.FrameQueue",
+    .basicsize = sizeof(FrameQueue),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = frame_queue_slots,
+};
+
+#endif
