@@ -8,7 +8,6 @@ task group of the owner.
 
 from __future__ import annotations
 
-import enum
 import math
 import os
 import time
@@ -45,14 +44,7 @@ _PARTING_TIME = 0.05
 _FAILURE_GRACE = 0.5
 
 _MESSAGE = (str, bytes)
-
-
-class _Ending(enum.Enum):
-    """Whether we said that we would send no more, and whether we still want what the peer sends."""
-
-    NOT_YET = enum.auto()
-    SENDING_ENDED = enum.auto()
-    ALL_ENDED = enum.auto()
+_CLOSED = State.CLOSED  # To look up a member takes as long as ten lines here (Python 3.11).
 
 
 class Link:
@@ -72,14 +64,12 @@ class Link:
         self.core = core
         self.options = options
         self.logger = logger
-        self.inbox: MessageQueue = MessageQueue(options.receive_buffer)
+        self.inbox: MessageQueue = core.inbox
         """Received messages that nobody has taken yet."""
         self.outbox: Outbox = core.outbox
-        self.outbox.limit = options.send_buffer
+        self.inbox.limit, self.outbox.limit = options.receive_buffer, options.send_buffer
         self.pings: PendingPings = PendingPings()
         self._pump: Pump = new_pump(self, stream)
-        self.arrived: Wakeup = self._pump.new_wakeup()
-        """Something has changed for the one task that receives."""
         self.drained: Wakeup = self._pump.new_wakeup()
         """Something has changed for the one task that waits for room to send."""
         self.is_sender_waiting: bool = False
@@ -95,7 +85,10 @@ class Link:
         """Whether there is no need to ask `may_read`."""
         self.input_ended: bool = False
         """Nothing more is to be read: the peer has ended, or it is on us to end."""
-        self._ending = _Ending.NOT_YET
+        self._wants_pieces = False  # that task takes a message piece by piece, while it is still coming in
+        self._has_said_end = False  # that we would send no more
+        self.is_discarding: bool = False
+        """Whether messages that come are dropped: nobody wants them any more."""
         self._detail = ""  # why the connection broke, where neither the network nor the core says so
         self._error: BaseException | None = None  # the network's error
         self._scope: anyio.CancelScope | None = None  # of `run`
@@ -115,11 +108,6 @@ class Link:
         """Whether a sender need not wait."""
         return self.outbox.size < self.outbox.limit
 
-    @property
-    def is_discarding(self) -> bool:
-        """Whether messages that come are dropped."""
-        return self._ending is _Ending.ALL_ENDED
-
     def flush(self) -> None:
         """Let the pump write what the core has queued; together with the answers to messages that wait to be taken."""
         if self.inbox.size:
@@ -132,16 +120,20 @@ class Link:
         self.inbox.turns = self.outbox.turns = MESSAGES_PER_TURN
         await checkpoint()
 
-    def next_arrival(self) -> Awaitable[None]:
+    def next_arrival(self, *, of_a_piece: bool = False) -> Awaitable[None]:
         """Return what to await, at once, until something has changed for the task that receives.
+
+        Args:
+            of_a_piece: whether a part of a message that is still coming in is something.
 
         Raises:
             ConnectionEnded: no message will come; the connection was closed cleanly.
             ConnectionBroken: no message will come.
         """
-        if self.core.state is State.CLOSED or self._ending is _Ending.ALL_ENDED:
+        if self.core.state is _CLOSED or self.is_discarding:
             raise self._at_end()
         self.receiver_waits = True
+        self._wants_pieces = of_a_piece
         self.inbox.turns = self.outbox.turns = MESSAGES_PER_TURN
         if self.is_held_back:
             self.resume_reading()
@@ -153,6 +145,7 @@ class Link:
             self._taken.set()
         elif self.core.has_more and self._has_space:
             self.feed(b"")
+            self._pump.wake_receiver()
         self._pump.resume()
 
     def begin_close(self, code: int | None, reason: str, *, discard: bool) -> None:
@@ -173,15 +166,14 @@ class Link:
         if self.core.state is State.OPEN and self._error is None:
             self.core.send_close(code, reason)
             self.logger.debug("sent Close %s", self.core.close_sent)
+        self._has_said_end = True
         if discard:
             self.discard()
-        elif self._ending is _Ending.NOT_YET:
-            self._ending = _Ending.SENDING_ENDED
         self._close_has_begun()
 
     def discard(self) -> None:
         """Drop the messages that have come or still come: nobody wants them."""
-        self._ending = _Ending.ALL_ENDED
+        self.is_discarding = self._has_said_end = True
         self.reads_freely = False
         self.inbox.clear()
         self.resume_reading()
@@ -232,7 +224,7 @@ class Link:
             ConnectionBroken: the peer closed, or the connection is lost.
         """
         if self.core.state is not State.OPEN or self._error is not None:
-            raise self._closed(ConnectionBroken if self._ending is _Ending.NOT_YET else ConnectionClosedLocally)
+            raise self._closed(ConnectionClosedLocally if self._has_said_end else ConnectionBroken)
 
     def _at_end(self) -> ConnectionClosed:
         core = self.core
@@ -276,17 +268,25 @@ class Link:
             self.inbox.size + self.core.held < self.inbox.limit
             or (self.receiver_waits and not self.inbox)
             or self.core.state is State.CLOSED
-            or self._ending is _Ending.ALL_ENDED
+            or self.is_discarding
         )
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the peer; also what came behind the head of the opening handshake."""
+        """Take bytes from the peer; also what came behind the head of the opening handshake.
+
+        It is on the pump to wake the task that receives, if there is something for it.
+        """
         self.keepalive.heard = self.now()
-        taken = 0 if self._ending is _Ending.ALL_ENDED else self.core.receive_messages(data, self.inbox)
+        core, inbox = self.core, self.inbox
+        taken = inbox.put_frames(data) if core.expects_frame and not self.is_discarding else 0
         if taken < len(data) or not data:
             self._feed_rest(data, taken)
-        self.reads_freely = self.core.expects_frame and self.inbox.size < self.inbox.limit and not self.input_ended
-        self.arrived.set()
+        self.reads_freely = core.expects_frame and inbox.size < inbox.limit and not self.input_ended
+
+    @property
+    def has_piece(self) -> bool:
+        """Whether there is a part of a message for the task that receives."""
+        return self._wants_pieces and self.core.held > 0
 
     def _feed_rest(self, data: bytes, start: int) -> None:
         """Take what is not just whole, plain messages, or more than there is room for."""
@@ -312,7 +312,7 @@ class Link:
         room = self.inbox.limit - self.inbox.size
         for event in self.core.receive_data(data, start=start, enough=room):
             if isinstance(event, _MESSAGE):
-                if self._ending is not _Ending.ALL_ENDED:
+                if not self.is_discarding:
                     self.inbox.put(event)
             elif isinstance(event, Pong):
                 self.pings.answered(event.payload, time.perf_counter())

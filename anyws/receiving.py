@@ -88,7 +88,7 @@ class Receiver:
         """Return what to await, at once, until something has come; raise if nothing will."""
         if self._stream is not None and self._link.core.state is State.CLOSED:
             raise self._link.broken()
-        return self._link.next_arrival()
+        return self._link.next_arrival(of_a_piece=True)
 
     def _take(self) -> str | bytes:
         self._link.inbox.turns -= 1

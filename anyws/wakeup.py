@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import anyio
 
 __all__ = ["Wakeup"]
@@ -22,8 +24,11 @@ class Wakeup:
         if self._event is not None:
             self._event.set()
 
-    async def wait(self) -> None:
+    def wait(self) -> Awaitable[None]:
         """Wait for a `set` since the last `wait`. When cancelled, nothing is lost: the next `wait` sees the `set`."""
+        return self._wait()
+
+    async def _wait(self) -> None:
         while not self._is_set:
             self._event = anyio.Event()
             try:

@@ -57,6 +57,7 @@ ORDER = [
     "anyws.keepalive",
     "anyws.pumps.pump",
     "anyws.pumps.streams",
+    "anyws.pumps.signals",
     "anyws.pumps.callbacks",
     "anyws.pumps.waiting",
     "anyws.pumps",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from typing import Any
 
 __all__ = ["Payload", "apply_mask", "build_frame", "build_header", "take_messages"]
@@ -66,7 +67,7 @@ def apply_mask(data: Buffer, key: bytes, /) -> bytes:
 
 
 def take_messages(
-    data: bytes, position: int, masked: bool | None, max_size: int, enough: int, messages: list[Any], /
+    data: bytes, position: int, masked: bool | None, max_size: int, enough: int, messages: list[Any] | deque[Any], /
 ) -> tuple[int, int]:
     """Append the messages that stand one after another, each in one whole and plain frame.
 
@@ -80,7 +81,7 @@ def take_messages(
         masked: whether frames must be masked, must not be, or may be (None).
         max_size: the largest payload, in bytes; below 0 for none at all.
         enough: the memory to fill, in bytes, about as `sys.getsizeof` tells.
-        messages: the list to append to: `str` for text, `bytes` for binary.
+        messages: what to append to: `str` for text, `bytes` for binary.
 
     Returns:
         The position of the frame at which it stopped, or the end of the data; and what is left of ``enough``.

@@ -77,18 +77,27 @@ queue_free(Queue *queue)
 typedef struct {
     PyObject_HEAD
     Queue messages;
-    Py_ssize_t limit, size, turns;
+    Py_ssize_t max_size, limit, size, turns;
+    int masked; /* as of `read_frame` */
     char is_reserved;
 } MessageQueue;
 
 static int
 message_queue_init(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
+    MessageQueue *queue = (MessageQueue *)self;
+    PyObject *masked;
+
     if (keywords != NULL && PyDict_GET_SIZE(keywords) > 0) {
         PyErr_SetString(PyExc_TypeError, "MessageQueue() takes no keyword arguments");
         return -1;
     }
-    return PyArg_ParseTuple(arguments, "n:MessageQueue", &((MessageQueue *)self)->limit) ? 0 : -1;
+    if (!PyArg_ParseTuple(arguments, "On:MessageQueue", &masked, &queue->max_size)) {
+        return -1;
+    }
+    queue->masked = read_masked(masked);
+    queue->limit = PY_SSIZE_T_MAX;
+    return 0;
 }
 
 static void
@@ -129,23 +138,19 @@ message_queue_put(PyObject *self, PyObject *message)
 }
 
 static PyObject *
-message_queue_put_frames(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+message_queue_put_frames(PyObject *self, PyObject *data)
 {
     MessageQueue *queue = (MessageQueue *)self;
-    Py_ssize_t position = 0, max_size, room;
+    Py_ssize_t position = 0, room;
     int failed = 0;
 
-    if (check_count("put_frames", count, 3) < 0 || check_bytes(arguments[0]) < 0) {
-        return NULL;
-    }
-    max_size = PyNumber_AsSsize_t(arguments[2], PyExc_OverflowError);
-    if (max_size == -1 && PyErr_Occurred()) {
+    if (check_bytes(data) < 0) {
         return NULL;
     }
     Py_BEGIN_CRITICAL_SECTION(self);
     room = queue->limit - queue->size;
     if (room > 0) {
-        failed = append_messages(arguments[0], &position, read_masked(arguments[1]), max_size, &room, append_to_queue,
+        failed = append_messages(data, &position, queue->masked, queue->max_size, &room, append_to_queue,
                                  &queue->messages);
         queue->size = queue->limit - room;
     }
@@ -212,8 +217,8 @@ message_queue_length(PyObject *self)
 
 static PyMethodDef message_queue_methods[] = {
     {"put", message_queue_put, METH_O, "put(message, /)\n--\n\nAdd a message, also beyond the limit."},
-    {"put_frames", (PyCFunction)(void (*)(void))message_queue_put_frames, METH_FASTCALL,
-     "put_frames(data, masked, max_size, /)\n--\n\nAdd the messages at the beginning of the data."},
+    {"put_frames", message_queue_put_frames, METH_O,
+     "put_frames(data, /)\n--\n\nAdd the messages at the beginning of the data."},
     {"take", message_queue_take, METH_NOARGS, "take()\n--\n\nRemove and return the oldest message."},
     {"take_now", message_queue_take_now, METH_NOARGS, "take_now()\n--\n\nDo so if that is possible at once."},
     {"clear", message_queue_clear, METH_NOARGS, "clear()\n--\n\nForget all messages."},

@@ -24,18 +24,22 @@ class MessageQueue:
     """Received messages that nobody has taken yet.
 
     Args:
-        limit: the memory that they may fill before no more should be read, in bytes.
+        masked: whether the peer's frames must be masked, must not be, or may be (None).
+        max_size: the largest payload that `put_frames` takes, in bytes; below 0 for none at all.
 
     Attributes:
+        limit: the memory that they may fill before no more should be read, in bytes.
         size: the memory that they fill, in bytes, about as `sys.getsizeof` tells: also many empty messages fill some.
         turns: how many more messages `take_now` gives.
         is_reserved: whether `take_now` gives none, for somebody has asked before.
     """
 
-    __slots__ = ("_messages", "is_reserved", "limit", "size", "turns")
+    __slots__ = ("_masked", "_max_size", "_messages", "is_reserved", "limit", "size", "turns")
 
-    def __init__(self, limit: int, /) -> None:
-        self.limit: int = limit
+    def __init__(self, masked: bool | None, max_size: int, /) -> None:
+        self._masked = masked
+        self._max_size = max_size
+        self.limit: int = sys.maxsize
         self.size: int = 0
         self.turns: int = 0
         self.is_reserved: bool = False
@@ -49,13 +53,11 @@ class MessageQueue:
         self._messages.append(message)
         self.size += sys.getsizeof(message)
 
-    def put_frames(self, data: bytes, masked: bool | None, max_size: int, /) -> int:
+    def put_frames(self, data: bytes, /) -> int:
         """Add the messages at the beginning of the data, each in one whole and plain frame, until the limit is reached.
 
         Args:
             data: bytes from the peer, at whose beginning a frame begins.
-            masked: as of `take_messages`.
-            max_size: as of `take_messages`.
 
         Returns:
             The position at which it stopped: of a frame that is anything else, or the end of the data.
@@ -63,7 +65,7 @@ class MessageQueue:
         room = self.limit - self.size
         if room <= 0:
             return 0
-        position, left = take_messages(data, 0, masked, max_size, room, self._messages)
+        position, left = take_messages(data, 0, self._masked, self._max_size, room, self._messages)
         self.size = self.limit - left
         return position
 

@@ -1,4 +1,5 @@
-/* The compiled twin of _pure.py and _queues.py: the inner loops over bytes (RFC 6455, 5.2, 5.3, 5.6), and the queues.
+/* The compiled twin of _pure.py, _queues.py and pumps/signals.py: the inner loops over bytes (RFC 6455, 5.2, 5.3, 5.6),
+ * the queues, and what a task waits for.
  *
  * The rule of these files: they do what the pure twins do, with the same arguments and results, and decide nothing that
  * is not decided there. There is no state but in the objects, so each interpreter can have its own GIL, or none.
@@ -7,6 +8,7 @@
 #include "_frames.h"
 #include "_payload.h"
 #include "_queues.h"
+#include "_signal.h"
 
 /* -- functions ----------------------------------------------------------------------------------------------------- */
 
@@ -86,7 +88,7 @@ build_frame(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t 
 static int
 add_types(PyObject *module)
 {
-    PyType_Spec *specs[] = {&payload_spec, &message_queue_spec, &frame_queue_spec};
+    PyType_Spec *specs[] = {&payload_spec, &message_queue_spec, &frame_queue_spec, &signal_spec};
     int failed = 0;
 
     for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]) && !failed; i++) {

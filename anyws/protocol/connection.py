@@ -123,9 +123,10 @@ class Connection:
         self.outbox: Outbox = Outbox(self._new_masking_key)
         """What waits to be sent. Plain messages may be put here directly, while it is open."""
         self.outbox.is_open = not codecs
-        self._their_masking = their_frames_masked
         self.expects_frame: bool = True
-        """Whether `receive_messages` may take what comes next: nothing that came before is unfinished."""
+        """Whether a frame begins with what comes next. Plain messages may then be put into the inbox directly."""
+        self.inbox: MessageQueue = MessageQueue(their_frames_masked, self._max_whole)
+        """For who wants to take them from there. `receive_data` gives messages as events, and does not look at it."""
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -162,20 +163,6 @@ class Connection:
         return self.outbox.size
 
     # -- receiving -----------------------------------------------------------------------------------------------------
-
-    def receive_messages(self, data: bytes, messages: MessageQueue) -> int:
-        """Take the messages at the beginning of what the peer sent, as long as each is one whole, plain frame.
-
-        That is nearly all that comes, and the cheapest way to take it. The rest is for `receive_data`.
-
-        Args:
-            data: the bytes.
-            messages: where to put them, until its limit is reached.
-
-        Returns:
-            How many bytes were taken.
-        """
-        return messages.put_frames(data, self._their_masking, self._max_whole) if self.expects_frame else 0
 
     def receive_data(self, data: bytes, *, start: int = 0, enough: int | None = None) -> list[Event]:
         """Take bytes from the peer and return what they bring; nothing once the connection is CLOSED.

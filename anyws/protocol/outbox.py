@@ -18,18 +18,21 @@ class Outbox(FrameQueue):
 
     Args:
         new_masking_key: gives the masking key of each frame; None for frames that are not masked.
+
+    Attributes:
+        pongs: the automatic ones that wait.
     """
 
-    __slots__ = ("_control", "_pongs")
+    __slots__ = ("_control", "pongs")
 
     def __init__(self, new_masking_key: Callable[[], bytes] | None) -> None:
         super().__init__(new_masking_key)
         self._control: list[bytes] = []
-        self._pongs: list[bytes] = []
+        self.pongs: list[bytes] = []
 
     def __bool__(self) -> bool:
         """Whether anything waits."""
-        return self.size > 0 or bool(self._pongs)
+        return self.size > 0 or bool(self.pongs)
 
     def put_control(self, frame: bytes) -> None:
         """Add a Ping, or a Pong that is sent on purpose."""
@@ -38,27 +41,27 @@ class Outbox(FrameQueue):
 
     def put_pong(self, frame: bytes) -> None:
         """Add the answer to a Ping; of many, the newest are kept."""
-        self._pongs.append(frame)
-        del self._pongs[:-_MAX_PONGS]
+        self.pongs.append(frame)
+        del self.pongs[:-_MAX_PONGS]
 
     def take(self) -> list[bytes]:
         """Remove the control frames, and the oldest data frames; see `FrameQueue.take`."""
-        if not self._control and not self._pongs:
+        if not self._control and not self.pongs:
             return super().take()
         first, self._control = self._control, []
         self.size -= sum(map(len, first))
-        first += self._pongs
-        self._pongs.clear()
+        first += self.pongs
+        self.pongs.clear()
         return [b"".join(first), *super().take()]
 
     def clear(self) -> None:
         """Drop all frames."""
         self._control.clear()
-        self._pongs.clear()
+        self.pongs.clear()
         super().clear()
 
     def keep_last(self) -> None:
         """Drop all frames but the newest one of the data lane."""
         self._control.clear()
-        self._pongs.clear()
+        self.pongs.clear()
         super().keep_last()

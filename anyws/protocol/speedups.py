@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-
 __all__ = [
     "FrameQueue",
     "MessageQueue",

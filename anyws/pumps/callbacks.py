@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable
 
 from anyio.abc import TaskGroup
 
 from anyws.transport.stream import SocketStream
 from anyws.transport.tls import TLSRecords
-from anyws.wakeup import Wakeup
 
 from .pump import Owner, SocketPump
+from .signals import Signal
 
 __all__ = ["CallbackPump"]
 
@@ -24,7 +25,10 @@ class CallbackPump(SocketPump):
         self, owner: Owner, stream: SocketStream, records: TLSRecords | None, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._loop = loop
-        super().__init__(owner, stream, records, loop.time)
+        # What the loop's clock is, if it is that of `asyncio.BaseEventLoop`; to ask the loop takes twice as long.
+        is_monotonic = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
+        super().__init__(owner, stream, records, time.monotonic if is_monotonic else loop.time)
+        self._arrived: Signal = self.new_wakeup()
         self._descriptor = stream.fileno()  # a selector that does not know a socket yet spells it out: two system calls
         self._is_registered = False
         self._is_stopped = True
@@ -34,9 +38,9 @@ class CallbackPump(SocketPump):
         """Whether the loop tells when a socket is readable; that of Windows does not, by default."""
         return not isinstance(loop, getattr(asyncio, "ProactorEventLoop", ()))
 
-    def new_wakeup(self) -> Wakeup:
+    def new_wakeup(self) -> Signal:
         """Return the cheapest signal on this event loop."""
-        return _FutureWakeup(self._loop)
+        return Signal(self._loop)
 
     def _call_soon(self, callback: Callable[[], None]) -> None:
         self._loop.call_soon(callback)
@@ -66,6 +70,8 @@ class CallbackPump(SocketPump):
     def _on_readable(self) -> None:
         if self._owner.reads_freely or self._owner.may_read():
             self._read()
+            if self._owner.inbox.size or self._owner.has_piece:
+                self._arrived.set_now()
         else:
             self._unregister()
 
@@ -87,31 +93,4 @@ class CallbackPump(SocketPump):
         """Return what the task that receives is to await, at once, until something has changed for it."""
         if self._owner.outbox.is_flush_due:
             self.flush()
-        return self._owner.arrived.wait()
-
-
-class _FutureWakeup(Wakeup):
-    """A signal that costs one future."""
-
-    __slots__ = ("_future", "_loop")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._loop = loop
-        self._future: asyncio.Future[None] | None = None
-
-    def set(self) -> None:
-        """Wake the task that waits, or the next one that does."""
-        self._is_set = True
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
-
-    async def wait(self) -> None:
-        """Wait for a `set` since the last `wait`."""
-        while not self._is_set:
-            self._future = self._loop.create_future()
-            try:
-                await self._future
-            finally:
-                self._future = None
-        self._is_set = False
+        return self._arrived

@@ -13,6 +13,7 @@ from anyws.keepalive import Keepalive
 from anyws.options import ConnectionOptions
 from anyws.protocol.connection import Connection
 from anyws.protocol.outbox import Outbox
+from anyws.protocol.speedups import MessageQueue
 from anyws.transport.ending import STREAM_ERRORS
 from anyws.transport.stream import SocketStream
 from anyws.transport.tls import TLSRecords
@@ -30,12 +31,17 @@ class Owner(Protocol):
     core: Connection
     options: ConnectionOptions
     keepalive: Keepalive
-    arrived: Wakeup
     drained: Wakeup
+    inbox: MessageQueue
     input_ended: bool
     is_sender_waiting: bool
     outbox: Outbox
     reads_freely: bool
+
+    @property
+    def has_piece(self) -> bool:
+        """Whether there is a part of a message for the task that receives."""
+        ...
 
     def may_read(self) -> bool:
         """Say whether to read on; if not, `Pump.resume` is called when that may have changed."""
@@ -59,6 +65,7 @@ class Pump(ABC):
 
     def __init__(self, owner: Owner, now: Callable[[], float] = anyio.current_time) -> None:
         self._owner = owner
+        self._arrived = self.new_wakeup()
         self._alarm = self.new_wakeup()
         self._resumed = self.new_wakeup()
         self._written = self.new_wakeup()
@@ -128,11 +135,11 @@ class Pump(ABC):
 
     def next_arrival(self) -> Awaitable[None]:
         """Return what the task that receives is to await, at once, until something has changed for it."""
-        return self._owner.arrived.wait()
+        return self._arrived.wait()
 
     def wake_receiver(self) -> None:
         """Let a task go on that waits for `next_arrival`."""
-        self._owner.arrived.set()
+        self._arrived.set()
 
     async def _send(self, send: Callable[[Any], Awaitable[None]], data: bytes | memoryview) -> None:
         timeout = self._owner.options.write_timeout
@@ -193,7 +200,7 @@ class SocketPump(Pump):
                     self._is_writing = True
                     self._tasks.start_soon(self._write, _without(buffers, written))
                     break
-                if not outbox:
+                if not outbox.size and not outbox.pongs:
                     break
         except STREAM_ERRORS as exc:
             self._lose(exc)

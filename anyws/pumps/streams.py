@@ -63,6 +63,8 @@ class StreamPump(Pump):
                 owner.lose(exc, input_too=True)
             else:
                 owner.feed(data)
+                if owner.inbox.size or owner.has_piece:
+                    self._arrived.set()
                 del data  # an idle connection keeps nothing
 
     async def _write(self) -> None:

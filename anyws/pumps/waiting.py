@@ -85,6 +85,8 @@ class WaitingPump(SocketPump):
                 finally:
                     self._attending = None
                 self._read()
+                if self._owner.inbox.size or self._owner.has_piece:
+                    self._arrived.set()
 
     def next_arrival(self) -> Awaitable[None]:
         """Return what the task that receives is to await, at once, until something has changed for it."""
@@ -92,7 +94,7 @@ class WaitingPump(SocketPump):
             self.flush()
         self._is_received = True
         if self._attending is not None or self._is_stopped:
-            return self._owner.arrived.wait()
+            return self._arrived.wait()
         return self._wait_and_read()
 
     async def _wait_and_read(self) -> None:
@@ -131,8 +133,7 @@ class _TaskWakeup(Wakeup):
             trio.lowlevel.reschedule(self._task)
             self._task = None
 
-    async def wait(self) -> None:
-        """Wait for a `set` since the last `wait`."""
+    async def _wait(self) -> None:
         while not self._is_set:
             self._task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort)

@@ -1,0 +1,331 @@
+"""What waits to be received and to be sent, in both twins."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from anyws.protocol import _queues
+from tests.twins import PURE, compiled_twin
+
+KEY = bytes.fromhex("37fa213d")
+BATCH, LARGE = 65536, 16384
+COMPILED: Any = compiled_twin()
+needs_compiled = pytest.mark.skipif(COMPILED is None, reason="the extension is not built")
+both_queues = pytest.mark.parametrize(
+    "queues", [pytest.param(_queues, id="pure"), pytest.param(COMPILED, id="compiled", marks=needs_compiled)]
+)
+
+
+def new_inbox(queues: Any, masked: bool | None = False, max_size: int = 1000, limit: int = 10_000) -> Any:
+    inbox = queues.MessageQueue(masked, max_size)
+    inbox.limit, inbox.turns = limit, 64
+    return inbox
+
+
+def new_frames(queues: Any, key: Callable[[], bytes] | None = None, limit: int = 10_000) -> Any:
+    frames = queues.FrameQueue(key)
+    frames.limit, frames.turns = limit, 64
+    return frames
+
+
+def everything(inbox: Any) -> list[str | bytes]:
+    return [inbox.take() for _ in range(len(inbox))]
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+@both_queues
+def test_messages_come_out_in_order_and_their_memory_is_counted(queues: Any) -> None:
+    inbox = new_inbox(queues)
+    messages = ["text", b"bytes", "", "\u20ac", "\U0001f600", b"", "\xe9"]
+    for message in messages:
+        inbox.put(message)
+    assert len(inbox) == len(messages)
+    assert inbox.size == sum(map(sys.getsizeof, messages))
+    assert [inbox.take(), inbox.take()] == messages[:2]
+    assert inbox.size == sum(map(sys.getsizeof, messages[2:]))
+    inbox.clear()
+    assert (len(inbox), inbox.size) == (0, 0)
+    with pytest.raises(IndexError):
+        inbox.take()
+
+
+@both_queues
+@pytest.mark.parametrize(
+    ("masked", "max_size", "data", "messages", "position"),
+    [
+        (False, 9, b"", [], 0),
+        (False, 9, b"\x81\x02ab\x82\x01c", ["ab", b"c"], 7),
+        (False, 9, b"\x81\x02ab\x89\x00\x81\x00", ["ab"], 4),
+        (False, 9, b"\x81\x02ab\x01\x00", ["ab"], 4),
+        (False, 9, b"\x81\x02ab\x81\x02c", ["ab"], 4),
+        (False, 9, b"\x82\x09123456789\x82\x0a1234567890", [b"123456789"], 11),
+        (False, -1, b"\x82\x00", [], 0),
+        (True, 9, b"\x81\x80" + KEY + b"\x81\x00", [""], 6),
+        (None, 9, b"\x81\x80" + KEY + b"\x81\x00", ["", ""], 8),
+        (False, 9, b"\x81\x01a\x81\x01\xff", ["a"], 3),
+    ],
+)
+def test_plain_frames_are_taken_and_others_left(
+    queues: Any, masked: bool | None, max_size: int, data: bytes, messages: list[str | bytes], position: int
+) -> None:
+    inbox = new_inbox(queues, masked, max_size)
+    assert inbox.put_frames(data) == position
+    assert inbox.size == sum(map(sys.getsizeof, messages))
+    assert everything(inbox) == messages
+
+
+@both_queues
+def test_no_more_frames_are_taken_once_the_limit_is_reached(queues: Any) -> None:
+    size = sys.getsizeof(b"abc")
+    inbox = new_inbox(queues, limit=2 * size + 1)
+    data = b"\x82\x03abc" * 5
+    assert inbox.put_frames(data) == 15
+    assert inbox.size == 3 * size
+    assert inbox.put_frames(data) == 0
+    inbox.take()
+    assert inbox.put_frames(data) == 5
+
+
+@both_queues
+def test_a_message_is_taken_at_once_only_by_who_has_a_turn(queues: Any) -> None:
+    inbox = new_inbox(queues)
+    assert inbox.take_now() is None
+    for message in "abcd":
+        inbox.put(message)
+    inbox.turns = 2
+    assert [inbox.take_now(), inbox.take_now(), inbox.take_now()] == ["a", "b", None]
+    inbox.turns = 64
+    inbox.is_reserved = True
+    assert inbox.take_now() is None
+    inbox.is_reserved = False
+    assert inbox.take_now() == "c"
+    assert inbox.turns == 63
+    assert everything(inbox) == ["d"]
+
+
+@both_queues
+def test_a_queue_of_messages_wants_messages_and_bytes(queues: Any) -> None:
+    for arguments in [(), (True,), (True, 1, 1), (True, "1")]:
+        if queues is COMPILED:
+            with pytest.raises(TypeError):
+                queues.MessageQueue(*arguments)
+    with pytest.raises(TypeError):
+        new_inbox(queues).put_frames("text")
+
+
+# -- frames ------------------------------------------------------------------------------------------------------------
+
+
+@both_queues
+def test_messages_are_framed_and_come_out_as_one_buffer(queues: Any) -> None:
+    frames = new_frames(queues)
+    assert [frames.put_message("a\u20ac"), frames.put_message(b"bc")] == [True, True]
+    frames.put(b"\x89\x00")
+    frames.put_frame(0x01, bytearray(b"d"))
+    assert frames.size == 6 + 4 + 2 + 3
+    assert frames.take() == [b"\x81\x04a\xe2\x82\xac\x82\x02bc\x89\x00\x01\x01d"]
+    assert (frames.size, frames.take(), frames.turns) == (0, [], 62)
+
+
+@both_queues
+def test_frames_are_masked_each_with_its_own_key(queues: Any) -> None:
+    keys = [KEY, bytes(4)]
+    frames = new_frames(queues, keys.pop)
+    frames.put_message("Hello")
+    frames.put_message(b"Hello")
+    frames.put(b"\x8a\x80" + KEY)
+    assert frames.take() == [b"\x81\x85\0\0\0\0Hello" + bytes.fromhex("828537fa213d7f9f4d5158") + b"\x8a\x80" + KEY]
+
+
+@both_queues
+def test_a_large_payload_is_not_copied_unless_it_must_be(queues: Any) -> None:
+    payload = bytes(LARGE)
+    frames = new_frames(queues, limit=BATCH)
+    frames.put_message("a")
+    frames.put_message(payload)
+    frames.put_message("b")
+    frames.put_frame(0x82, bytearray(payload))
+    size = frames.size
+    first, same, second, copied = frames.take()
+    assert first == b"\x81\x01a\x82\x7e\x40\x00"
+    assert same is payload
+    assert second == b"\x81\x01b\x82\x7e\x40\x00"
+    assert copied == payload
+    assert (size, frames.size) == (3 + 3 + 2 * (4 + LARGE), 0)
+    frames.put_message(payload[1:])
+    masked = new_frames(queues, lambda: KEY)
+    masked.put_message(payload)
+    assert [len(frames.take()), len(masked.take())] == [1, 1]
+
+
+@both_queues
+def test_one_write_gathers_a_batch_or_one_larger_frame(queues: Any) -> None:
+    frames = new_frames(queues, limit=sys.maxsize)
+    for size in (40_000, 40_000, 200_000, 10):
+        frames.put(bytes(size))
+    assert [sum(map(len, frames.take())) for _ in range(5)] == [40_000, 40_000, 200_000, 10, 0]
+    frames.put(b"1")
+    frames.put_message(bytes(BATCH))
+    frames.put(b"2")
+    assert [sum(map(len, frames.take())) for _ in range(3)] == [1, 10 + BATCH, 1]
+
+
+@both_queues
+@pytest.mark.parametrize(
+    ("attribute", "value"), [("is_open", False), ("is_reserved", True), ("turns", 0), ("limit", 3), ("limit", 0)]
+)
+def test_a_message_is_not_taken(queues: Any, attribute: str, value: int) -> None:
+    frames = new_frames(queues)
+    frames.put_message("a")
+    setattr(frames, attribute, value)
+    assert not frames.put_message("b")
+    assert frames.take() == [b"\x81\x01a"]
+
+
+@both_queues
+@pytest.mark.parametrize("message", [None, 1, bytearray(b"a"), memoryview(b"a"), ["a"], type("Text", (str,), {})("a")])
+def test_what_is_no_plain_message_is_not_taken(queues: Any, message: object) -> None:
+    frames = new_frames(queues)
+    assert not frames.put_message(message)
+    assert (frames.size, frames.turns, frames.take()) == (0, 64, [])
+
+
+@both_queues
+def test_what_cannot_be_framed_changes_nothing(queues: Any) -> None:
+    def fail() -> bytes:
+        raise LookupError
+
+    frames = new_frames(queues)
+    with pytest.raises(UnicodeEncodeError):
+        frames.put_message("\ud800")
+    with pytest.raises(LookupError):
+        new_frames(queues, fail).put_message("a")
+    keys: list[Any] = [b"123", "text"]
+    for key in keys:
+        with pytest.raises((ValueError, TypeError)):
+            new_frames(queues, [key].pop).put_message("a")
+    with pytest.raises(TypeError):
+        frames.put_frame(0x82, 7)
+    assert (frames.size, frames.turns, frames.take()) == (0, 64, [])
+
+
+@both_queues
+def test_a_flush_that_is_due_is_not_when_there_is_much_to_write_or_all_was_taken(queues: Any) -> None:
+    frames = new_frames(queues, limit=sys.maxsize)
+    frames.is_flush_due = True
+    frames.put_message("a")
+    assert frames.is_flush_due
+    frames.take()
+    assert not frames.is_flush_due
+    frames.is_flush_due = True
+    frames.put_message("b" * BATCH)
+    assert not frames.is_flush_due
+
+
+@both_queues
+def test_all_but_the_newest_frame_can_be_dropped(queues: Any) -> None:
+    frames = new_frames(queues)
+    frames.keep_last()
+    assert frames.take() == []
+    frames.put_message(bytes(LARGE))
+    for frame in (b"1", b"22", b"333"):
+        frames.put(frame)
+    frames.keep_last()
+    assert (frames.size, frames.take()) == (3, [b"333"])
+    frames.put(b"1")
+    frames.clear()
+    assert (frames.size, frames.take()) == (0, [])
+
+
+@both_queues
+def test_what_it_is_told_is_collected_with_it(queues: Any) -> None:
+    class Mine(queues.FrameQueue):  # type: ignore[misc]
+        pass
+
+    def make() -> weakref.ref[Any]:
+        cycle: list[Any] = []
+
+        def new_key() -> bytes:
+            return KEY[: 4 * len(cycle)]
+
+        cycle.append(Mine(new_key))
+        cycle[0].put_message("a")
+        return weakref.ref(cycle[0])
+
+    seen = make()
+    gc.collect()
+    assert seen() is None
+
+
+# -- the two twins -----------------------------------------------------------------------------------------------------
+
+SIZES = st.sampled_from([LARGE - 1, LARGE, BATCH])
+MESSAGES = st.text(max_size=5) | st.binary(max_size=5) | SIZES.map(bytes) | SIZES.map("a".__mul__)
+OPERATIONS = st.lists(
+    st.tuples(st.just("put_message"), MESSAGES)
+    | st.tuples(st.just("put_frame"), st.sampled_from([0x01, 0x82, 0x88]), MESSAGES)
+    | st.tuples(st.just("put"), st.binary(max_size=5))
+    | st.tuples(st.sampled_from(["take", "take", "clear", "keep_last"]))
+    | st.tuples(st.just("set"), st.sampled_from(["is_open", "is_reserved", "is_flush_due"]), st.booleans())
+    | st.tuples(st.just("set"), st.sampled_from(["turns", "limit"]), st.integers(0, 20)),
+    max_size=40,
+)
+
+
+@needs_compiled
+@settings(max_examples=300)
+@given(operations=OPERATIONS, masked=st.booleans())
+def test_both_queues_of_frames_do_the_same(operations: list[tuple[Any, ...]], masked: bool) -> None:
+    pair = [new_frames(queues, (lambda: KEY) if masked else None) for queues in (_queues, COMPILED)]
+    for name, *arguments in operations:
+        found = []
+        for queue in pair:
+            if name == "set":
+                setattr(queue, *arguments)
+                result: Any = None
+            else:
+                result = getattr(queue, name)(*arguments)
+            found.append((result, queue.size, queue.turns, queue.is_flush_due))
+        assert found[0] == found[1]
+
+
+INCOMING = st.lists(
+    st.tuples(st.just("put"), st.text(max_size=5) | st.binary(max_size=5))
+    | st.tuples(st.just("put_frames"), st.lists(st.text(max_size=3) | st.binary(max_size=3), max_size=5))
+    | st.tuples(st.sampled_from(["take_now", "take_now", "clear"]))
+    | st.tuples(st.just("set"), st.just("is_reserved"), st.booleans())
+    | st.tuples(st.just("set"), st.just("turns"), st.integers(0, 20))
+    | st.tuples(st.just("set"), st.just("limit"), st.integers(0, 2000)),
+    max_size=60,
+)
+
+
+@needs_compiled
+@settings(max_examples=300)
+@given(operations=INCOMING)
+def test_both_queues_of_messages_do_the_same(operations: list[tuple[Any, ...]]) -> None:
+    pair = [new_inbox(queues) for queues in (_queues, COMPILED)]
+    for name, *arguments in operations:
+        if name == "put_frames":
+            [messages] = arguments
+            arguments[0] = b"".join(PURE.build_frame(0x81 + isinstance(each, bytes), each, b"") for each in messages)
+        found = []
+        for queue in pair:
+            if name == "set":
+                setattr(queue, *arguments)
+                result: Any = None
+            else:
+                result = getattr(queue, name)(*arguments)
+            found.append((result, len(queue), queue.turns))
+        assert found[0] == found[1]
+        # A text of one character may share the UTF-8 that CPython has of it.
+        assert abs(pair[0].size - pair[1].size) <= 3 * len(pair[0])
