@@ -54,6 +54,10 @@ async def broadcast(
     missed: set[WebSocket] = set()
     everybody = list(websockets)
     for websocket in everybody:
+        link = link_of(websocket)
+        if not compress and link.outbox.put_prepared(prepared.frame):
+            link.flush()
+            continue
         try:
             websocket.send_nowait(prepared, compress=compress)
         except anyio.WouldBlock:

@@ -258,7 +258,7 @@ typedef struct {
     Queue frames; /* bytes; or a tuple of the header and the payload of a large frame */
     PyObject *new_masking_key;
     Py_ssize_t limit, size, turns;
-    char is_open, is_reserved, is_flush_due;
+    char is_open, is_reserved, is_plain, is_flush_due;
 } FrameQueue;
 
 static int
@@ -276,7 +276,7 @@ frame_queue_init(PyObject *self, PyObject *arguments, PyObject *keywords)
     }
     Py_XSETREF(queue->new_masking_key, Py_NewRef(new_masking_key));
     queue->limit = PY_SSIZE_T_MAX;
-    queue->is_open = 1;
+    queue->is_open = queue->is_plain = 1;
     return 0;
 }
 
@@ -401,13 +401,20 @@ frame_queue_put_frame(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
     Py_RETURN_NONE;
 }
 
+/* Whether a message may be added. */
+static int
+frame_queue_has_room(const FrameQueue *queue)
+{
+    return queue->is_open && !queue->is_reserved && queue->size < queue->limit;
+}
+
 static PyObject *
 frame_queue_put_message(PyObject *self, PyObject *message)
 {
     FrameQueue *queue = (FrameQueue *)self;
     int opcode = PyUnicode_CheckExact(message) ? TEXT : PyBytes_CheckExact(message) ? BINARY : 0;
 
-    if (!opcode || !queue->is_open || queue->is_reserved || queue->turns <= 0 || queue->size >= queue->limit) {
+    if (!opcode || !frame_queue_has_room(queue) || !queue->is_plain || queue->turns <= 0) {
         Py_RETURN_FALSE;
     }
     if (frame_queue_frame(queue, FIN | opcode, message) < 0) {
@@ -416,6 +423,23 @@ frame_queue_put_message(PyObject *self, PyObject *message)
     queue->turns--;
     if (queue->size >= BATCH) {
         queue->is_flush_due = 0;
+    }
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+frame_queue_put_prepared(PyObject *self, PyObject *frame)
+{
+    FrameQueue *queue = (FrameQueue *)self;
+
+    if (check_bytes(frame) < 0) {
+        return NULL;
+    }
+    if (!frame_queue_has_room(queue) || queue->new_masking_key != Py_None) {
+        Py_RETURN_FALSE;
+    }
+    if (frame_queue_add(queue, Py_NewRef(frame)) < 0) {
+        return NULL;
     }
     Py_RETURN_TRUE;
 }
@@ -538,6 +562,8 @@ static PyMethodDef frame_queue_methods[] = {
      "put_frame(first, payload, /)\n--\n\nFrame a payload and add it."},
     {"put_message", frame_queue_put_message, METH_O,
      "put_message(message, /)\n--\n\nFrame a message and add it, if that may be done at once."},
+    {"put_prepared", frame_queue_put_prepared, METH_O,
+     "put_prepared(frame, /)\n--\n\nAdd a frame that is a whole message, if it may be."},
     {"take", frame_queue_take, METH_NOARGS, "take()\n--\n\nRemove the oldest frames, as a few buffers."},
     {"clear", frame_queue_clear, METH_NOARGS, "clear()\n--\n\nDrop all frames."},
     {"keep_last", frame_queue_keep_last, METH_NOARGS, "keep_last()\n--\n\nDrop all frames but the newest one."},
@@ -550,6 +576,7 @@ static PyMemberDef frame_queue_members[] = {
     {"turns", T_PYSSIZET, offsetof(FrameQueue, turns), 0, NULL},
     {"is_open", T_BOOL, offsetof(FrameQueue, is_open), 0, NULL},
     {"is_reserved", T_BOOL, offsetof(FrameQueue, is_reserved), 0, NULL},
+    {"is_plain", T_BOOL, offsetof(FrameQueue, is_plain), 0, NULL},
     {"is_flush_due", T_BOOL, offsetof(FrameQueue, is_flush_due), 0, NULL},
     {"new_masking_key", T_OBJECT, offsetof(FrameQueue, new_masking_key), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},

@@ -92,11 +92,12 @@ class FrameQueue:
     """Frames that wait to be sent.
 
     Attributes:
-        limit: how many bytes of frames may wait before `put_message` takes no more.
+        limit: how many bytes of frames may wait before no message is added any more.
         size: how many wait.
         turns: how many more messages `put_message` takes.
-        is_open: whether `put_message` may take a message: it would be framed as it is, and nothing is before it.
-        is_reserved: whether it may not, for somebody has asked before.
+        is_open: whether a message may be added: the connection is open, and no other is being sent in fragments.
+        is_reserved: whether none may, for somebody has asked before.
+        is_plain: whether messages are framed as they are, without extensions.
         is_flush_due: whether it is certain that `take` will be called soon, so nobody need see to that; `take`, and
             `put_message` once there is much to write, take it back.
         new_masking_key: gives the masking key of each frame; None for frames that are not masked.
@@ -107,6 +108,7 @@ class FrameQueue:
         "_large",
         "is_flush_due",
         "is_open",
+        "is_plain",
         "is_reserved",
         "limit",
         "new_masking_key",
@@ -119,6 +121,7 @@ class FrameQueue:
         self.size: int = 0
         self.turns: int = 0
         self.is_open: bool = True
+        self.is_plain: bool = True
         self.is_reserved: bool = False
         self.is_flush_due: bool = False
         self.new_masking_key: Callable[[], bytes] | None = new_masking_key
@@ -157,7 +160,7 @@ class FrameQueue:
         Raises:
             UnicodeEncodeError: the text has a lone surrogate.
         """
-        if not self.is_open or self.is_reserved or self.turns <= 0 or self.size >= self.limit:
+        if not self._has_room or not self.is_plain or self.turns <= 0:
             return False
         if type(message) is str:
             self.put_frame(_TEXT, message)
@@ -169,6 +172,17 @@ class FrameQueue:
         if self.size >= _BATCH:
             self.is_flush_due = False
         return True
+
+    def put_prepared(self, frame: bytes, /) -> bool:
+        """Add a frame that is a whole message, if it may be; say whether that was done."""
+        if not self._has_room or self.new_masking_key is not None:
+            return False
+        self.put(frame)
+        return True
+
+    @property
+    def _has_room(self) -> bool:
+        return self.is_open and not self.is_reserved and self.size < self.limit
 
     def take(self) -> list[bytes]:
         """Remove the oldest frames: 64 KiB of whole ones at most, or one larger; none if none waits.

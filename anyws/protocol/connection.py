@@ -122,7 +122,7 @@ class Connection:
         self._sending_opcode: Opcode | None = None  # of the fragmented message that is being sent
         self.outbox: Outbox = Outbox(self._new_masking_key)
         """What waits to be sent. Plain messages may be put here directly, while it is open."""
-        self.outbox.is_open = not codecs
+        self.outbox.is_plain = not codecs
         self.expects_frame: bool = True
         """Whether a frame begins with what comes next. Plain messages may then be put into the inbox directly."""
         self.inbox: MessageQueue = MessageQueue(their_frames_masked, self._max_whole)
@@ -335,7 +335,7 @@ class Connection:
         payload, rsv = self._encode(payload, first=first, fin=fin, compress=compress)
         self.outbox.put_frame((_FIN if fin else 0) | (rsv | opcode if first else Opcode.CONTINUATION), payload)
         self._sending_opcode = None if fin else opcode
-        self.outbox.is_open = fin and not self._codecs
+        self.outbox.is_open = fin
 
     def send_ping(self, payload: bytes = b"") -> None:
         """Queue a Ping of at most 125 bytes; it overtakes queued data."""

@@ -192,6 +192,25 @@ def test_a_message_is_not_taken(queues: Any, attribute: str, value: int) -> None
 
 
 @both_queues
+def test_a_prepared_message_needs_neither_a_turn_nor_plain_frames(queues: Any) -> None:
+    frames = new_frames(queues)
+    frames.turns, frames.is_plain = 0, False
+    assert not frames.put_message("a")
+    assert frames.put_prepared(b"\x81\x01b")
+    assert frames.take() == [b"\x81\x01b"]
+
+
+@both_queues
+@pytest.mark.parametrize(("attribute", "value"), [("is_open", False), ("is_reserved", True), ("limit", 0)])
+def test_a_prepared_message_is_not_taken(queues: Any, attribute: str, value: int) -> None:
+    frames = new_frames(queues)
+    setattr(frames, attribute, value)
+    assert not frames.put_prepared(b"\x81\x01b")
+    assert not new_frames(queues, lambda: KEY).put_prepared(b"\x81\x01b")
+    assert frames.take() == []
+
+
+@both_queues
 @pytest.mark.parametrize("message", [None, 1, bytearray(b"a"), memoryview(b"a"), ["a"], type("Text", (str,), {})("a")])
 def test_what_is_no_plain_message_is_not_taken(queues: Any, message: object) -> None:
     frames = new_frames(queues)
@@ -273,9 +292,9 @@ MESSAGES = st.text(max_size=5) | st.binary(max_size=5) | SIZES.map(bytes) | SIZE
 OPERATIONS = st.lists(
     st.tuples(st.just("put_message"), MESSAGES)
     | st.tuples(st.just("put_frame"), st.sampled_from([0x01, 0x82, 0x88]), MESSAGES)
-    | st.tuples(st.just("put"), st.binary(max_size=5))
+    | st.tuples(st.sampled_from(["put", "put_prepared"]), st.binary(max_size=5))
     | st.tuples(st.sampled_from(["take", "take", "clear", "keep_last"]))
-    | st.tuples(st.just("set"), st.sampled_from(["is_open", "is_reserved", "is_flush_due"]), st.booleans())
+    | st.tuples(st.just("set"), st.sampled_from(["is_open", "is_reserved", "is_plain", "is_flush_due"]), st.booleans())
     | st.tuples(st.just("set"), st.sampled_from(["turns", "limit"]), st.integers(0, 20)),
     max_size=40,
 )
