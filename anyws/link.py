@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import anyio
@@ -24,7 +24,7 @@ from .logs import ConnectionLogger
 from .options import ConnectionOptions
 from .pings import PendingPings
 from .protocol.closing import Close
-from .protocol.connection import Connection, Pong, State
+from .protocol.connection import Connection, Event, Pong, State
 from .protocol.outbox import Outbox
 from .protocol.speedups import MessageQueue
 from .pumps import Pump, new_pump
@@ -310,7 +310,10 @@ class Link:
 
     def _receive(self, data: bytes, start: int) -> None:
         room = self.inbox.limit - self.inbox.size
-        for event in self.core.receive_data(data, start=start, enough=room):
+        self._take(self.core.receive_data(data, start=start, enough=room))
+
+    def _take(self, events: Sequence[Event]) -> None:
+        for event in events:
             if isinstance(event, _MESSAGE):
                 if not self.is_discarding:
                     self.inbox.put(event)
@@ -318,6 +321,13 @@ class Link:
                 self.pings.answered(event.payload, time.perf_counter())
             elif isinstance(event, Close):
                 self.logger.debug("received Close %s", event)
+
+    def feed_buffer(self, count: int) -> None:
+        """Take so many bytes, that were read into what `Connection.get_buffer` has given."""
+        if count:
+            self.keepalive.heard = self.now()
+        self._take(self.core.buffer_updated(count))
+        self.reads_freely = self.core.expects_frame and self.inbox.size < self.inbox.limit
 
     def feed_eof(self) -> None:
         """Take notice that the peer has ended its side."""

@@ -9,6 +9,8 @@ typedef struct {
     PyObject_HEAD
     PyObject *data; /* bytes that nobody else has; NULL: none yet */
     Py_ssize_t size; /* how much of them has been filled */
+    Py_ssize_t room; /* how much more is lent to be filled */
+    Py_ssize_t views; /* how many look at that */
 } Payload;
 
 /* Make room for `length` more bytes, of which `ahead` more will follow. */
@@ -17,6 +19,10 @@ payload_reserve(Payload *self, Py_ssize_t length, Py_ssize_t ahead)
 {
     Py_ssize_t room = self->data == NULL ? 0 : PyBytes_GET_SIZE(self->data);
 
+    if (self->views > 0) {
+        PyErr_SetString(PyExc_BufferError, "the room at the end has not been released");
+        return -1;
+    }
     if (length <= room - self->size) {
         return 0;
     }
@@ -76,17 +82,90 @@ payload_extend(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 }
 
 static PyObject *
+payload_tail(PyObject *self, PyObject *argument)
+{
+    Payload *payload = (Payload *)self;
+    Py_ssize_t count = PyNumber_AsSsize_t(argument, PyExc_OverflowError);
+    int failed;
+
+    if (count < 0) {
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "room for %zd bytes", count);
+    }
+    Py_BEGIN_CRITICAL_SECTION(self);
+    failed = payload_reserve(payload, count, 0);
+    if (!failed) {
+        payload->room = count;
+    }
+    Py_END_CRITICAL_SECTION();
+    return failed ? NULL : PyMemoryView_FromObject(self);
+}
+
+static int
+payload_get_buffer(PyObject *self, Py_buffer *view, int flags)
+{
+    Payload *payload = (Payload *)self;
+    static char nothing;
+    char *start = payload->data == NULL ? &nothing : PyBytes_AS_STRING(payload->data) + payload->size;
+    int failed = PyBuffer_FillInfo(view, self, start, payload->room, 0, flags);
+
+    payload->views += !failed;
+    return failed;
+}
+
+static void
+payload_release_buffer(PyObject *self, Py_buffer *Py_UNUSED(view))
+{
+    ((Payload *)self)->views--;
+}
+
+static PyObject *
+payload_commit(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    Payload *payload = (Payload *)self;
+    const unsigned char *key;
+    Py_ssize_t filled;
+
+    if (check_count("commit", count, 2) < 0 || read_key(arguments[1], &key) < 0) {
+        return NULL;
+    }
+    filled = PyNumber_AsSsize_t(arguments[0], PyExc_OverflowError);
+    if (filled == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (filled < 0 || filled > payload->room) {
+        return PyErr_Format(PyExc_ValueError, "%zd is not within the %zd bytes of room", filled, payload->room);
+    }
+    if (payload->views > 0) {
+        PyErr_SetString(PyExc_BufferError, "the room at the end has not been released");
+        return NULL;
+    }
+    Py_BEGIN_CRITICAL_SECTION(self);
+    if (key != NULL && filled > 0) {
+        unsigned char *start = (unsigned char *)PyBytes_AS_STRING(payload->data) + payload->size;
+        copy_masked(start, start, filled, key);
+    }
+    payload->size += filled;
+    payload->room = 0;
+    Py_END_CRITICAL_SECTION();
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 payload_take(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     Payload *payload = (Payload *)self;
     PyObject *taken;
     Py_ssize_t size;
 
+    if (payload->views > 0) {
+        PyErr_SetString(PyExc_BufferError, "the room at the end has not been released");
+        return NULL;
+    }
     Py_BEGIN_CRITICAL_SECTION(self);
     taken = payload->data;
     size = payload->size;
     payload->data = NULL;
-    payload->size = 0;
+    payload->size = payload->room = 0;
     Py_END_CRITICAL_SECTION();
     if (taken == NULL) {
         return PyBytes_FromStringAndSize(NULL, 0);
@@ -121,6 +200,10 @@ payload_dealloc(PyObject *self)
 static PyMethodDef payload_methods[] = {
     {"extend", (PyCFunction)(void (*)(void))payload_extend, METH_FASTCALL,
      "extend(data, start, stop, masking_key, ahead, /)\n--\n\nAdd data[start:stop], unmasked."},
+    {"tail", payload_tail, METH_O,
+     "tail(count, /)\n--\n\nReturn so much room behind what there is, to be filled and released."},
+    {"commit", (PyCFunction)(void (*)(void))payload_commit, METH_FASTCALL,
+     "commit(count, masking_key, /)\n--\n\nAdd so many bytes of that room, unmasked."},
     {"take", payload_take, METH_NOARGS, "take()\n--\n\nReturn what has been added since the last time."},
     {NULL, NULL, 0, NULL},
 };
@@ -130,6 +213,8 @@ static PyType_Slot payload_slots[] = {
     {Py_tp_dealloc, payload_dealloc},
     {Py_tp_methods, payload_methods},
     {Py_sq_length, payload_length},
+    {Py_bf_getbuffer, payload_get_buffer},
+    {Py_bf_releasebuffer, payload_release_buffer},
     {0, NULL},
 };
 

@@ -160,13 +160,14 @@ def build_frame(first: int, payload: Buffer | str, masking_key: bytes, /) -> byt
 class Payload:
     """The payload of a message that is coming in. It grows by what comes, and `len` says how much that is."""
 
-    __slots__ = ("_data",)
+    __slots__ = ("_data", "_room")
 
     def __init__(self) -> None:
         self._data = bytearray()
+        self._room = 0  # at its end, that is to be filled
 
     def __len__(self) -> int:
-        return len(self._data)
+        return len(self._data) - self._room
 
     def extend(self, data: bytes, start: int, stop: int, masking_key: bytes, ahead: int, /) -> None:
         """Add ``data[start:stop]``, unmasked.
@@ -183,6 +184,27 @@ class Payload:
             raise ValueError(f"{start} to {stop} is not within the data")
         part = data[start:stop]
         self._data += apply_mask(part, masking_key) if masking_key else part
+
+    def tail(self, count: int, /) -> memoryview:
+        """Return so much room behind what there is, to be filled and released before anything else is done."""
+        self._room = count
+        self._data += bytes(count)
+        return memoryview(self._data)[len(self._data) - count :]
+
+    def commit(self, count: int, masking_key: bytes, /) -> None:
+        """Add so many bytes of the room that `tail` has given, unmasked.
+
+        Args:
+            count: how many were filled.
+            masking_key: as of `extend`.
+        """
+        if not 0 <= count <= self._room:
+            raise ValueError(f"{count} is not within the {self._room} bytes of room")
+        start = len(self._data) - self._room
+        del self._data[start + count :]
+        self._room = 0
+        if masking_key:
+            self._data[start:] = apply_mask(self._data[start:], masking_key)
 
     def take(self) -> bytes:
         """Return what has been added since the last time."""

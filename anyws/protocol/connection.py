@@ -203,6 +203,23 @@ class Connection:
         self.expects_frame = frames.is_between and not messages.in_message and self._is_processing
         return events
 
+    def get_buffer(self) -> memoryview | None:
+        """Return room to read into, instead of `receive_data`: in the middle of a large binary message; else None.
+
+        What is read then need not be copied. Fill a part of it at its beginning, release it, and call `buffer_updated`.
+        """
+        payload = self._messages.payload
+        return None if payload is None or not self._is_processing else self._frames.tail(payload)
+
+    def buffer_updated(self, count: int) -> list[Event]:
+        """Take so many bytes, that were read into what `get_buffer` has given; return what they bring."""
+        events: list[Event] = []
+        payload = self._messages.payload
+        assert payload is not None
+        self._receive_part(self._frames.commit(payload, count), events)
+        self.expects_frame = self._frames.is_between and not self._messages.in_message
+        return events
+
     @property
     def _is_processing(self) -> bool:
         return self.state is not _CLOSED and self.failure is None

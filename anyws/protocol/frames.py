@@ -7,10 +7,11 @@ is seen before the frame is whole. Control frames are short and come out whole.
 from __future__ import annotations
 
 import enum
+import sys
 from typing import Any, NamedTuple
 
 from .errors import LimitExceeded, ProtocolError
-from .speedups import Payload, apply_mask, build_frame, take_messages
+from .speedups import Payload, apply_mask, build_frame, speedups_in_use, take_messages
 
 __all__ = ["FrameDecoder", "FrameHeader", "FramePart", "Opcode", "serialize_frame"]
 
@@ -35,6 +36,10 @@ _MAX_CONTROL_PAYLOAD = 125  # RFC 6455, 5.5.
 # Room is made at once for what a header announces, but for no more than this many times what has come of it: a read of
 # 64 KiB is enough to make room for 1 MiB, and a header alone for nothing.
 _AHEAD = 16
+# What is missing of a payload, and what has come, from which to read straight into it; and how much of it at once.
+# In pure Python one copy less does not pay: the room has to be filled with zeros.
+_LARGE = 32768 if speedups_in_use else sys.maxsize
+_MAX_TAIL = 1024 * 1024
 
 
 class FrameHeader(NamedTuple):
@@ -164,6 +169,30 @@ class FrameDecoder:
         if last:
             self._header = None
         return FramePart(header, payload, False, last)
+
+    def tail(self, into: Payload) -> memoryview | None:
+        """Return room for more of a large payload, to be filled and released; None if that is not what comes next.
+
+        Args:
+            into: gathers the payload, as of `next_part`.
+        """
+        header, gathered = self._header, len(into)
+        if header is None or self._buffer or gathered < self._offset:
+            return None
+        missing = header.length - self._offset
+        return into.tail(min(missing, _AHEAD * gathered, _MAX_TAIL)) if min(missing, gathered) >= _LARGE else None
+
+    def commit(self, into: Payload, count: int) -> FramePart:
+        """Take so many bytes, that were put into the room that `tail` has given."""
+        header = self._header
+        assert header is not None
+        turn = self._offset & 3
+        into.commit(count, header.masking_key[turn:] + header.masking_key[:turn])
+        self._offset += count
+        last = self._offset == header.length
+        if last:
+            self._header = None
+        return FramePart(header, b"", False, last)
 
     def _first_part(self) -> FramePart | None:
         header = self._read_header()

@@ -50,6 +50,9 @@ class Owner(Protocol):
     def feed(self, data: bytes) -> None:
         """Take bytes from the peer."""
 
+    def feed_buffer(self, count: int) -> None:
+        """Take bytes from the peer that were read into what its core has given for that."""
+
     def feed_eof(self) -> None:
         """Take notice that the peer has ended its side."""
 
@@ -241,6 +244,10 @@ class SocketPump(Pump):
 
     def _read(self) -> None:
         """Read once, without waiting."""
+        owner = self._owner
+        if not owner.reads_freely and self._records is None and (buffer := owner.core.get_buffer()) is not None:
+            self._read_into(buffer)
+            return
         try:
             data = self._stream.receive_nowait(READ_SIZE)
             if self._records is not None:
@@ -261,6 +268,20 @@ class SocketPump(Pump):
                 self._look_for_end(self._records)
                 if self._records.has_data_to_send:
                     self.flush()
+
+    def _read_into(self, buffer: memoryview) -> None:
+        """Read a part of a large message to where it stays."""
+        count = 0
+        try:
+            with buffer:
+                count = self._stream.receive_into_nowait(buffer)
+        except anyio.WouldBlock:
+            pass
+        except anyio.EndOfStream:
+            self._owner.feed_eof()
+        except STREAM_ERRORS as exc:
+            self._owner.lose(exc, input_too=True)
+        self._owner.feed_buffer(count)
 
     def _look_for_end(self, records: TLSRecords) -> None:
         """Take notice of the end of TLS, which may come together with the last data."""

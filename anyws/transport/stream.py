@@ -96,6 +96,18 @@ class SocketStream(AbstractSocketStream):
             raise anyio.EndOfStream
         return data
 
+    def receive_into_nowait(self, buffer: memoryview) -> int:
+        """Read what has come into a buffer; return how many bytes that were. Raise as `receive_nowait`."""
+        try:
+            count = self._socket.recv_into(buffer)
+        except (BlockingIOError, InterruptedError):
+            raise anyio.WouldBlock from None
+        except OSError as exc:
+            raise self._translated(exc) from exc
+        if not count:
+            raise anyio.EndOfStream
+        return count
+
     def send_nowait(self, items: Sequence[bytes | memoryview]) -> int:
         """Write as many of the bytes as the peer takes now, in one go; return their number; raise as `send`."""
         try:
