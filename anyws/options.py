@@ -26,8 +26,8 @@ from .protocol.headers import Headers, HeadersLike, check_header
 from .protocol.http11 import Request, Response
 from .protocol.negotiation import as_extensions, check_extensions
 from .protocol.proxy import parse_proxy
-from .protocol.server_handshake import check_response_headers
 from .protocol.subprotocols import SubprotocolSelector, check_subprotocols
+from .protocol.terms import ServerTerms, check_response_headers
 
 __all__ = [
     "AcceptKeywords",
@@ -46,8 +46,16 @@ RequestHook = Callable[[Request], Response | Awaitable[Response | None] | None]
 """Looks at a request before it is answered: None to go on, a `Response` to answer it with plain HTTP."""
 
 
+class _Remembering:
+    """Has room for what is worked out of options once; it is no option itself."""
+
+    __slots__ = ("_terms",)
+
+    _terms: ServerTerms
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionOptions:
+class ConnectionOptions(_Remembering):
     """The options of clients and servers. Times are in seconds, sizes in bytes; None switches a limit off.
 
     Attributes:
@@ -281,6 +289,24 @@ class AcceptOptions(ConnectionOptions):
         if self.on_request is None:
             return ()
         return (self.on_request,) if callable(self.on_request) else self.on_request
+
+    @property
+    def terms(self) -> ServerTerms:
+        """What these options say of the opening handshake, worked out once for all connections."""
+        try:
+            return self._terms
+        except AttributeError:
+            terms = ServerTerms(
+                subprotocols=self.subprotocols,
+                extensions=[*self.extensions, *self.deflate],
+                origins=self.origins,
+                allowed_hosts=self.allowed_hosts,
+                headers=self.headers,
+                max_head_bytes=self.max_head_bytes,
+                max_headers=self.max_headers,
+            )
+            object.__setattr__(self, "_terms", terms)
+            return terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

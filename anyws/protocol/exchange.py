@@ -7,12 +7,13 @@ of a response must be taken (5.2).
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 
 import h11
 
-from .headers import Headers
+from .headers import Headers, headers_of
 from .http11 import Request, Response
 
 __all__ = ["ClientExchange", "HeadEnded", "InvalidHead", "ServerExchange"]
@@ -21,6 +22,7 @@ _END = b"\r\n\r\n"
 _BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)(?=.)", re.DOTALL)
 _FOLDED_LINE = re.compile(rb"\r\n[ \t]")
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROLS = bytes(code for code in range(256) if _CONTROL.match(bytes([code])))
 _NO_TOKEN = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 
@@ -43,32 +45,47 @@ class _HeadReader:
         self._max_bytes = max_bytes
         self._max_headers = max_headers
         self._is_response = is_response
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
         """Return the head, its blank line included, and what came behind it, once the head is whole."""
         searched = max(0, len(self._buffer) - len(_END) + 1)
-        self._buffer += data
+        if isinstance(self._buffer, bytearray):
+            self._buffer += data
+        else:  # mostly the head comes in one piece
+            self._buffer = bytearray(self._buffer + data) if self._buffer else bytes(data)
         if _NO_TOKEN.match(self._buffer):
             raise InvalidHead("not HTTP")
         end = self._buffer.find(_END, searched)
         length = len(self._buffer) if end < 0 else end + len(_END)
         if length > self._max_bytes:
             raise InvalidHead(f"more than {self._max_bytes} bytes of head", 431)
-        if (bare := _BARE_LINE_END.search(self._buffer, max(0, searched - 1), length)) is not None:
-            raise InvalidHead(f"line end other than CR LF at byte {bare.start()} (RFC 9112, 2.2)")
         if end < 0:
+            self._check_line_ends(searched, length)
             return None
         head = bytes(self._buffer[:length])
+        lines = head.count(b"\r\n")
+        if not head.count(b"\r") == lines == head.count(b"\n"):
+            self._check_line_ends(searched, length)
         if b"\0" in head:
             raise InvalidHead("NUL in the head (RFC 9110, 5.5)")
-        if not self._is_response and _FOLDED_LINE.search(head):
-            raise InvalidHead("folded header line (RFC 9112, 5.2)")
-        if not self._is_response and (control := _CONTROL.search(head)) is not None:  # `Response` looks for itself.
-            raise InvalidHead(f"control character at byte {control.start()} (RFC 9110, 5.5)")
-        if head.count(b"\r\n") - 2 > self._max_headers:
+        if not self._is_response:
+            self._check_request(head)
+        if lines - 2 > self._max_headers:
             raise InvalidHead(f"more than {self._max_headers} header lines", 431)
         return head, bytes(self._buffer[length:])
+
+    @staticmethod
+    def _check_request(head: bytes) -> None:
+        """Look for what a folded line of a response may be, and for what `Response` looks itself."""
+        if _FOLDED_LINE.search(head):
+            raise InvalidHead("folded header line (RFC 9112, 5.2)")
+        if len(head.translate(None, _CONTROLS)) < len(head) and (control := _CONTROL.search(head)) is not None:
+            raise InvalidHead(f"control character at byte {control.start()} (RFC 9110, 5.5)")
+
+    def _check_line_ends(self, searched: int, length: int) -> None:
+        if (bare := _BARE_LINE_END.search(self._buffer, max(0, searched - 1), length)) is not None:
+            raise InvalidHead(f"line end other than CR LF at byte {bare.start()} (RFC 9112, 2.2)")
 
 
 class ServerExchange:
@@ -102,7 +119,6 @@ class ServerExchange:
         except h11.RemoteProtocolError as exc:
             raise InvalidHead(_problem(exc), exc.error_status_hint) from exc
         assert isinstance(event, h11.Request)
-        self._connection.next_event()  # the end of the message: h11 then knows whether an upgrade was asked for
         self._method = event.method.decode("ascii")
         return Request(
             target=event.target.decode("latin-1"),
@@ -112,12 +128,11 @@ class ServerExchange:
         )
 
     def send(self, response: Response) -> bytes:
-        """Return the bytes of the response: status 101, or any other with its body."""
+        """Return the bytes of the response: status 101 to a request that asked for it, or any other with its body."""
+        if response.status == 101:
+            return _switching(response)
         headers = _encode(response.headers)
         reason = response.reason.encode("latin-1", "replace")
-        if response.status == 101:
-            switching = h11.InformationalResponse(status_code=101, headers=headers, reason=reason)
-            return self._connection.send(switching) or b""
         if "content-length" not in response.headers and response.status not in (204, 304):
             headers.append((b"Content-Length", str(len(response.body)).encode()))
         if "connection" not in response.headers:
@@ -212,6 +227,31 @@ class ClientExchange:
         return _response(self._response, bytes(self._body[: self._max_body]))
 
 
+def _switching(response: Response) -> bytes:
+    """Return the bytes of a response 101. All that differs between most is one value, so h11 writes them once."""
+    pairs = response.headers.multi_items()
+    for number, (name, value) in enumerate(pairs):
+        if name == "Sec-WebSocket-Accept":
+            pairs[number] = (name, "")
+            before, after = _written_switching(tuple(pairs), response.reason)
+            return before + value.encode("ascii") + after
+    return b"".join(_written_switching(tuple(pairs), response.reason))
+
+
+@functools.lru_cache(maxsize=64)
+def _written_switching(pairs: tuple[tuple[str, str], ...], reason: str) -> tuple[bytes, bytes]:
+    """Return the bytes of a response 101, up to where the value of ``Sec-WebSocket-Accept`` belongs, and from there."""
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n")
+    connection.next_event()
+    connection.next_event()  # the end of the request: h11 then knows that an upgrade was asked for
+    event = h11.InformationalResponse(
+        status_code=101, headers=_encode(headers_of(pairs)), reason=reason.encode("latin-1", "replace")
+    )
+    before, accept, after = (connection.send(event) or b"").partition(b"\r\nSec-WebSocket-Accept: ")
+    return before + accept, after
+
+
 def _response(event: h11.Response | h11.InformationalResponse, body: bytes = b"") -> Response:
     headers = _decode(event.headers.raw_items())
     try:
@@ -230,4 +270,4 @@ def _encode(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 def _decode(pairs: list[tuple[bytes, bytes]]) -> Headers:
-    return Headers([(sys.intern(name.decode("ascii")), value.decode("latin-1")) for name, value in pairs])
+    return headers_of([(sys.intern(name.decode("ascii")), value.decode("latin-1")) for name, value in pairs])

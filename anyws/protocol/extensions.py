@@ -22,6 +22,7 @@ _SPACE = re.compile(r"[ \t]*")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _QUOTED = re.compile(r'"((?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[\t\x20-\x7e\x80-\xff])*)"')
 _ESCAPE = re.compile(r"\\(.)")
+_MAX_REMEMBERED = 256  # characters of a header; most clients send the same few
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,10 @@ def parse_extensions(value: str) -> list[ExtensionOffer]:
     Raises:
         ValueError: the value does not follow the grammar; the message names the place.
     """
+    return list(_remembered(value) if len(value) <= _MAX_REMEMBERED else _parse(value))
+
+
+def _parse(value: str) -> tuple[ExtensionOffer, ...]:
     scanner = _Scanner(value)
     offers: list[ExtensionOffer] = []
     while True:
@@ -176,7 +181,10 @@ def parse_extensions(value: str) -> list[ExtensionOffer]:
             raise ValueError(f"comma or semicolon expected at character {scanner.position} of {value!r} (9.1)")
     if not offers:
         raise ValueError("at least one extension expected (9.1)")
-    return offers
+    return tuple(offers)
+
+
+_remembered = functools.lru_cache(maxsize=64)(_parse)
 
 
 def serialize_extensions(offers: Sequence[ExtensionOffer]) -> str:

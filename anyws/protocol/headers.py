@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from typing import cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar, cast, overload
 
-__all__ = ["Headers", "HeadersLike", "check_header", "check_headers", "is_token", "split_list"]
+__all__ = [
+    "Headers",
+    "HeadersLike",
+    "check_header",
+    "check_headers",
+    "has_token",
+    "headers_of",
+    "is_token",
+    "split_list",
+]
+
+T = TypeVar("T")
 
 HeadersLike = Mapping[str, str] | Iterable[tuple[str, str]]
 """What callers may pass for headers: a mapping, or (name, value) pairs where names may repeat."""
@@ -44,6 +55,12 @@ def split_list(value: str) -> list[str]:
     return [element for part in value.split(",") if (element := part.strip(" \t"))]
 
 
+def has_token(value: str, token: str) -> bool:
+    """Say whether a comma-separated list has this element, which is in lower case; in whatever case it stands there."""
+    value = value.lower()
+    return value == token or token in split_list(value)
+
+
 def check_headers(headers: HeadersLike, *, reserved: frozenset[str]) -> Headers:
     """Check the headers that a caller adds to an opening handshake, and return them.
 
@@ -73,7 +90,7 @@ class Headers(Mapping[str, str]):
         headers: a mapping, or (name, value) pairs.
     """
 
-    __slots__ = ("_index", "_pairs")
+    __slots__ = ("_joined", "_pairs")
 
     def __init__(self, headers: HeadersLike = ()) -> None:
         if isinstance(headers, Headers):
@@ -81,15 +98,36 @@ class Headers(Mapping[str, str]):
         elif isinstance(headers, Mapping):
             headers = cast(Mapping[str, str], headers).items()
         self._pairs: tuple[tuple[str, str], ...] = tuple((name, value) for name, value in headers)
-        self._index: dict[str, str] = {}  # of which all connections share the names
+        self._joined: dict[str, str] | None = None
         for name, value in self._pairs:
             if not isinstance(name, str) or not isinstance(value, str):
                 raise TypeError(f"a header is a pair of str, not ({type(name).__name__}, {type(value).__name__})")
-            key = sys.intern(name.lower())
-            self._index[key] = f"{self._index[key]}, {value}" if key in self._index else value
+
+    @property
+    def _index(self) -> dict[str, str]:
+        """The values by name, once somebody has asked for one; all connections share the names."""
+        if self._joined is None:
+            index = {sys.intern(name.lower()): value for name, value in self._pairs}
+            if len(index) < len(self._pairs):
+                index.clear()
+                for name, value in self._pairs:
+                    key = sys.intern(name.lower())
+                    index[key] = f"{index[key]}, {value}" if key in index else value
+            self._joined = index
+        return self._joined
 
     def __getitem__(self, name: str) -> str:
         return self._index[name.lower()]
+
+    @overload
+    def get(self, key: str, /) -> str | None: ...
+
+    @overload
+    def get(self, key: str, /, default: str | T) -> str | T: ...
+
+    def get(self, key: str, /, default: object = None) -> object:
+        """Return the value of a name, or the default; without the exception that `Mapping` makes for a missing one."""
+        return self._index.get(key.lower(), default)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._index
@@ -116,8 +154,19 @@ class Headers(Mapping[str, str]):
     def get_all(self, name: str) -> list[str]:
         """Return the values of each header of this name, in their order; an empty list if there is none."""
         name = name.lower()
-        return [value for each, value in self._pairs if each.lower() == name] if name in self._index else []
+        if name not in self._index:
+            return []
+        if len(self._index) == len(self._pairs):  # none is repeated
+            return [self._index[name]]
+        return [value for each, value in self._pairs if each.lower() == name]
 
     def multi_items(self) -> list[tuple[str, str]]:
         """Return all (name, value) pairs in their order, the names as they were written."""
         return list(self._pairs)
+
+
+def headers_of(pairs: Sequence[tuple[str, str]]) -> Headers:
+    """Return the headers of what is known to be pairs of `str`, without a look at each."""
+    headers = Headers()
+    headers._pairs = tuple(pairs)  # pyright: ignore[reportPrivateUsage]
+    return headers

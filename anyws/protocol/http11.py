@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from .headers import Headers, HeadersLike, check_header, split_list
+from .headers import Headers, HeadersLike, check_header, has_token
 
-__all__ = ["Request", "Response"]
+__all__ = ["Request", "Response", "switching_protocols"]
 
 # What stands before the path in the absolute form of a target (RFC 9112, 3.2.2). Any other target begins with its path,
 # so "//a/b" is a path, and no generic parser of URIs may look at it.
@@ -51,7 +51,7 @@ class Request:
     @property
     def asks_for_websocket(self) -> bool:
         """Whether the request asks for an upgrade to WebSocket; plain HTTP does not."""
-        return "websocket" in [name.lower() for name in split_list(self.headers.get("upgrade", ""))]
+        return has_token(self.headers.get("upgrade", ""), "websocket")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -97,6 +97,14 @@ class Response:
         object.__setattr__(self, "headers", checked)
         object.__setattr__(self, "body", body)
         object.__setattr__(self, "reason", _standard_phrase(status) if reason is None else reason)
+
+
+def switching_protocols(headers: Headers) -> Response:
+    """Return the response 101 with headers that are known to be such as can be sent, without a look at each."""
+    response = object.__new__(Response)
+    for name, value in (("status", 101), ("headers", headers), ("body", b""), ("reason", "Switching Protocols")):
+        object.__setattr__(response, name, value)
+    return response
 
 
 def _standard_phrase(status: int) -> str:

@@ -4,47 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from .errors import HandshakeRefused, in_one_line
 from .exchange import InvalidHead, ServerExchange
 from .extensions import Codec, Extension, ExtensionOffer, parse_extensions, serialize_extensions
-from .headers import Headers, HeadersLike, check_headers, is_token, split_list
-from .http11 import Request, Response
+from .headers import Headers, HeadersLike, check_header, has_token, headers_of, is_token, split_list
+from .http11 import Request, Response, switching_protocols
 from .keys import VERSION, accept_value, is_valid_key
-from .negotiation import accept_offers, check_extensions
-from .subprotocols import SubprotocolSelector, check_subprotocols, prefer
+from .negotiation import accept_offers
+from .subprotocols import SubprotocolSelector
+from .terms import ServerTerms, check_response_headers
 
-__all__ = ["ServerHandshake", "check_answer", "check_response_headers"]
+__all__ = ["ServerHandshake", "begin_handshake", "check_answer"]
 
 _UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 # RFC 9110, 7.8: who sends Upgrade also sends the connection option; and a refusal ends the connection.
 _UPGRADE_REQUIRED = [("Upgrade", "websocket"), ("Connection", "Upgrade, close")]
 # RFC 9110, 7.2: a host and perhaps a port, without user name.
 _HOST = re.compile(r"(?:\[[0-9A-Za-z:.%_~\-]+\]|[0-9A-Za-z._~!$&'()*+,;=%\-]+)(?::[0-9]*)?")
-# Headers that the opening handshake owns, in what a caller adds to the 101.
-_RESERVED = frozenset(
-    {
-        "connection",
-        "content-length",
-        "sec-websocket-accept",
-        "sec-websocket-extensions",
-        "sec-websocket-protocol",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-
-
-def check_response_headers(headers: HeadersLike) -> Headers:
-    """Check the headers that a caller adds to the 101, and return them.
-
-    Raises:
-        TypeError: a name or a value is not a `str`.
-        ValueError: one cannot be sent, or belongs to the opening handshake.
-    """
-    return check_headers(headers, reserved=_RESERVED)
 
 
 def check_answer(response: Response) -> None:
@@ -57,7 +34,7 @@ def check_answer(response: Response) -> None:
         raise ValueError(f"status {response.status} cannot answer a request: expected 200 to 599")
     if "transfer-encoding" in response.headers:
         raise ValueError("header Transfer-Encoding cannot be set: the body is sent with its Content-Length")
-    if "connection" in response.headers and not _has_token(response.headers, "connection", "close"):
+    if "connection" in response.headers and not has_token(response.headers["connection"], "close"):
         connection = response.headers["connection"]
         raise ValueError(f"header Connection is {connection}, but the connection ends: expected close")
     length = response.headers.get("content-length")
@@ -90,17 +67,27 @@ class ServerHandshake:
         max_head_bytes: int = 16384,
         max_headers: int = 128,
     ) -> None:
-        self._select = subprotocols if callable(subprotocols) else prefer(check_subprotocols(subprotocols))
-        check_extensions(extensions)
-        self._extensions = extensions
-        self._origins = _lower_case("origins", origins)
-        self._allowed_hosts = _lower_case("allowed_hosts", allowed_hosts)
-        self._exchange = ServerExchange(max_bytes=max_head_bytes, max_headers=max_headers)
+        self._begin(
+            ServerTerms(
+                subprotocols=subprotocols,
+                extensions=extensions,
+                origins=origins,
+                allowed_hosts=allowed_hosts,
+                max_head_bytes=max_head_bytes,
+                max_headers=max_headers,
+            )
+        )
+
+    def _begin(self, terms: ServerTerms) -> None:
+        self._terms = terms
+        self._exchange = ServerExchange(max_bytes=terms.max_head_bytes, max_headers=terms.max_headers)
         self.request: Request | None = None
         """The request, once its head has come."""
+        self._asks_for_websocket = False
         self._offered: list[str] = []
         self.subprotocol: str | None = None
         """The agreed subprotocol, after `accept`; None if there is none."""
+        self._key = ""
         self._offers: Sequence[ExtensionOffer] = ()
         self.codecs: Sequence[Codec] = ()
         """The agreed extensions, after `accept`."""
@@ -127,8 +114,9 @@ class ServerHandshake:
         if request is None:
             return None
         self.request = request
+        self._asks_for_websocket = request.asks_for_websocket
         self._check_http(request)
-        if request.asks_for_websocket:
+        if self._asks_for_websocket:
             self._check_opening(request.headers)
             self._check_origin(request.headers)
         return request
@@ -144,20 +132,19 @@ class ServerHandshake:
             ValueError: a header cannot be sent, or the subprotocol that was chosen was not offered.
         """
         assert self.request is not None
-        if not self.request.asks_for_websocket:
+        if not self._asks_for_websocket:
             raise self.refusal(426, "a WebSocket opening handshake was expected", _UPGRADE_REQUIRED)
-        extra = check_response_headers(headers).multi_items()
+        extra = check_response_headers(headers).multi_items() if headers else ()
         self.subprotocol = self._agreed_subprotocol()
-        pairs = [
-            *_UPGRADE,
-            ("Sec-WebSocket-Accept", accept_value(self.request.headers["sec-websocket-key"].strip())),
-        ]
+        pairs = [*_UPGRADE, ("Sec-WebSocket-Accept", accept_value(self._key))]
         if self.subprotocol is not None:
             pairs.append(("Sec-WebSocket-Protocol", self.subprotocol))
-        answers, self.codecs = accept_offers(self._extensions, self._offers)
+        answers, self.codecs = accept_offers(self._terms.extensions, self._offers) if self._offers else ((), ())
         if answers:
-            pairs.append(("Sec-WebSocket-Extensions", serialize_extensions(answers)))
-        return Response(101, [*pairs, *extra])
+            value = serialize_extensions(answers)
+            check_header("Sec-WebSocket-Extensions", value)
+            pairs.append(("Sec-WebSocket-Extensions", value))
+        return switching_protocols(headers_of([*pairs, *self._terms.headers, *extra]))
 
     def data_to_send(self, response: Response) -> bytes:
         """Return the bytes of the one response."""
@@ -179,7 +166,7 @@ class ServerHandshake:
         if "#" in request.target:
             raise self.refusal(400, "a fragment in the request target (RFC 9112, 3.2)")
         # RFC 6455, 4.1 wants GET; plain HTTP has HEAD besides (RFC 9110, 9.1).
-        allowed = ("GET",) if request.asks_for_websocket else ("GET", "HEAD")
+        allowed = ("GET",) if self._asks_for_websocket else ("GET", "HEAD")
         if request.method not in allowed:
             names = [("Allow", ", ".join(allowed))]
             raise self.refusal(405, f"method {request.method}: expected {' or '.join(allowed)}", names)
@@ -188,7 +175,7 @@ class ServerHandshake:
 
     def _check_opening(self, headers: Headers) -> None:
         """Check what RFC 6455, 4.2.1 lists."""
-        if not _has_token(headers, "connection", "upgrade"):
+        if not has_token(headers.get("connection", ""), "upgrade"):
             raise self.refusal(400, "Connection without Upgrade")
         versions = headers.get_all("sec-websocket-version")
         if versions != [VERSION]:
@@ -196,67 +183,38 @@ class ServerHandshake:
             required = [("Sec-WebSocket-Version", VERSION), *_UPGRADE_REQUIRED]
             raise self.refusal(426, f"Sec-WebSocket-Version {version}: expected {VERSION}", required)
         keys = headers.get_all("sec-websocket-key")
-        if len(keys) != 1 or not is_valid_key(keys[0].strip()):
+        self._key = keys[0].strip() if len(keys) == 1 else ""
+        if not is_valid_key(self._key):
             raise self.refusal(400, "Sec-WebSocket-Key: expected one, the base64 of 16 bytes")
-        self._offered = split_list(headers.get("sec-websocket-protocol", ""))
-        if not all(map(is_token, self._offered)) or len(set(self._offered)) < len(self._offered):
-            raise self.refusal(400, "Sec-WebSocket-Protocol: expected unique tokens")
-        if "sec-websocket-protocol" in headers and not self._offered:
-            raise self.refusal(400, "Sec-WebSocket-Protocol is empty")
-        if "sec-websocket-extensions" in headers:
+        if (subprotocols := headers.get("sec-websocket-protocol")) is not None:
+            self._offered = split_list(subprotocols)
+            if not all(map(is_token, self._offered)) or len(set(self._offered)) < len(self._offered):
+                raise self.refusal(400, "Sec-WebSocket-Protocol: expected unique tokens")
+            if not self._offered:
+                raise self.refusal(400, "Sec-WebSocket-Protocol is empty")
+        if (extensions := headers.get("sec-websocket-extensions")) is not None:
             try:
-                self._offers = parse_extensions(headers["sec-websocket-extensions"])
+                self._offers = parse_extensions(extensions)
             except ValueError as exc:
                 raise self.refusal(400, f"Sec-WebSocket-Extensions: {exc}") from exc
 
     def _check_origin(self, headers: Headers) -> None:
         """Check where a browser's page comes from (RFC 6455, 10.2), and that the name it used for us is ours."""
-        if "origin" not in headers:
-            return
-        origin, host = headers["origin"].lower(), headers["host"].lower()
-        if self._origins is None:
-            theirs = _host_and_port(origin)
-            if theirs is None or theirs != _host_and_port(f"{urlsplit(origin).scheme}://{host}"):
-                raise self.refusal(403, "a foreign Origin")
-        elif "*" not in self._origins and origin not in self._origins:
-            raise self.refusal(403, "an Origin that is not allowed")
-        if self._allowed_hosts is not None:
-            ours = _host_and_port(f"http://{host}")
-            if ours is None or not (ours[0] in self._allowed_hosts or _is_ip_address(ours[0])):
-                raise self.refusal(403, "a Host that is not allowed")
+        origin = headers.get("origin")
+        if origin is not None and (problem := self._terms.origins.problem(origin, headers["host"])) is not None:
+            raise self.refusal(403, problem)
 
     def _agreed_subprotocol(self) -> str | None:
         if not self._offered:
             return None
-        chosen = self._select(tuple(self._offered))
+        chosen = self._terms.select(tuple(self._offered))
         if chosen is not None and chosen not in self._offered:
             raise ValueError(f"subprotocol {chosen!r} was chosen, but the client offered {', '.join(self._offered)}")
         return chosen
 
 
-def _lower_case(option: str, values: Sequence[str] | None) -> list[str] | None:
-    if isinstance(values, str):
-        raise TypeError(f"{option} is a sequence, such as [{values!r}], not a str")
-    return None if values is None else [value.lower() for value in values]
-
-
-def _has_token(headers: Headers, name: str, token: str) -> bool:
-    return token in [element.lower() for element in split_list(headers.get(name, ""))]
-
-
-def _host_and_port(origin: str) -> tuple[str, int] | None:
-    """The host and the port of an origin, with the scheme's default; None for ``null`` and other nonsense."""
-    try:
-        parts = urlsplit(origin)
-        port = {"http": 80, "https": 443}.get(parts.scheme) if parts.port is None else parts.port
-    except ValueError:
-        return None
-    return None if parts.hostname is None or port is None else (parts.hostname, port)
-
-
-def _is_ip_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+def begin_handshake(terms: ServerTerms) -> ServerHandshake:
+    """Return a handshake on terms that were checked before."""
+    handshake = ServerHandshake.__new__(ServerHandshake)
+    handshake._begin(terms)  # pyright: ignore[reportPrivateUsage]
+    return handshake

@@ -1,0 +1,67 @@
+"""What a server agrees to: prepared once, for all its connections."""
+
+from __future__ import annotations
+
+import pytest
+
+from anyws.options import ServerOptions
+from anyws.protocol.server_handshake import begin_handshake
+from anyws.protocol.terms import OriginPolicy, ServerTerms
+from tests.conformance.heads import opening
+
+
+def test_options_work_out_their_terms_once() -> None:
+    options = ServerOptions(headers={"X": "y"}, allowed_hosts=["localhost"])
+    terms = options.terms
+    assert options.terms is terms
+    assert ServerOptions(headers={"X": "y"}, allowed_hosts=["localhost"]) == options  # it is no option
+
+
+def test_handshakes_on_the_same_terms_know_nothing_of_each_other() -> None:
+    terms = ServerOptions(headers={"X": "y"}, subprotocols=["chat"]).terms
+    with_subprotocol, without = begin_handshake(terms), begin_handshake(terms)
+    with_subprotocol.receive_data(opening({"Sec-WebSocket-Protocol": "chat"}))
+    without.receive_data(opening())
+    answers = [each.data_to_send(each.accept({"Z": "1"})) for each in (with_subprotocol, without)]
+    assert [each.subprotocol for each in (with_subprotocol, without)] == ["chat", None]
+    assert [b"\r\nSec-WebSocket-Protocol: chat\r\n" in answer for answer in answers] == [True, False]
+    assert all(answer.endswith(b"\r\nX: y\r\nZ: 1\r\n\r\n") for answer in answers)
+
+
+def test_each_answer_has_the_proof_of_its_own_key() -> None:
+    """The bytes of a response are written once, but for this."""
+    terms = ServerOptions().terms
+    proofs = {}
+    for key in ("dGhlIHNhbXBsZSBub25jZQ==", "AAAAAAAAAAAAAAAAAAAAAA=="):
+        handshake = begin_handshake(terms)
+        handshake.receive_data(opening({"Sec-WebSocket-Key": key}))
+        response = handshake.accept()
+        proofs[key] = response.headers["sec-websocket-accept"]
+        assert handshake.data_to_send(response).count(f"\r\nSec-WebSocket-Accept: {proofs[key]}\r\n".encode()) == 1
+    assert proofs["dGhlIHNhbXBsZSBub25jZQ=="] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    assert len(set(proofs.values())) == 2
+
+
+def test_a_header_of_all_answers_is_checked() -> None:
+    with pytest.raises(ValueError, match="belongs to the opening handshake"):
+        ServerTerms(
+            subprotocols=(),
+            extensions=(),
+            origins=None,
+            allowed_hosts=None,
+            headers={"Upgrade": "x"},
+            max_head_bytes=1,
+            max_headers=1,
+        )
+
+
+@pytest.mark.parametrize("length", [10, 1000])
+def test_a_policy_says_the_same_again(length: int) -> None:
+    """Whether it is remembered, or too long for that."""
+    host = "a" * length
+    policy = OriginPolicy(None, None)
+    for _ in range(2):
+        assert policy.problem(f"http://{host}", host) is None
+        assert policy.problem(f"http://{host}", f"{host}:81") == "a foreign Origin"
+        assert policy.problem(f"https://{host}", f"{host}:443") is None
+        assert policy.problem("null", host) == "a foreign Origin"
