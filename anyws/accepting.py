@@ -20,11 +20,10 @@ from .logs import ConnectionLogger, connection_logger
 from .options import AcceptKeywords, AcceptOptions, RequestHook
 from .protocol.connection import Connection, Role
 from .protocol.errors import HandshakeError, HandshakeRefused
-from .protocol.headers import HeadersLike
 from .protocol.http11 import Request, Response
-from .protocol.server_handshake import ServerHandshake, check_answer
+from .protocol.server_handshake import ServerHandshake, begin_handshake, check_answer
 from .transport.ending import LINGER, STREAM_ERRORS, end_stream
-from .transport.stream import send_at_once
+from .transport.stream import receive_at_once, send_at_once
 from .transport.tls import TLSStream
 from .websocket import WebSocket, running
 
@@ -79,29 +78,43 @@ async def open_link(
         on_secured: gets the stream once TLS is on it.
     """
     entry = entry or Entry()
+    hooks = options.request_hooks if request_hooks is None else request_hooks
+    handshake: ServerHandshake | None = None
+    answer: Response | HandshakeRefused | None = None
     try:
-        with deadline(options.open_timeout, "the opening handshake"):
+        with entry.waiting(options.open_timeout) as waiting:
             if options.ssl_context is not None:
-                with entry.waiting() as waiting:
-                    stream = secured = await _start_tls(stream, options.ssl_context, tls_timeout)
-                    if on_secured is not None:
-                        on_secured(secured)
-                if waiting.cancelled_caught:
-                    raise HandshakeError("turned away during the TLS handshake", response=entry.refusal)
-            handshake = ServerHandshake(
-                subprotocols=options.subprotocols,
-                extensions=[*options.extensions, *options.deflate],
-                origins=options.origins,
-                allowed_hosts=options.allowed_hosts,
-                max_head_bytes=options.max_head_bytes,
-                max_headers=options.max_headers,
-            )
-            hooks = options.request_hooks if request_hooks is None else request_hooks
-            response = await _shake_hands(stream, handshake, options.headers, hooks, entry)
+                stream = secured = await _start_tls(stream, options.ssl_context, tls_timeout)
+                if on_secured is not None:
+                    on_secured(secured)
+            handshake = begin_handshake(options.terms)
+            answer = await _find_answer(stream, handshake, hooks, entry)
+            if isinstance(answer, Response):
+                await _send(stream, handshake, answer)
+        if waiting.cancelled_caught:
+            if not entry.is_interrupted or entry.refusal is None:
+                raise _took_too_long(options)
+            if handshake is None:
+                raise HandshakeError("turned away during the TLS handshake", response=entry.refusal)
+            answer = _refused(handshake, entry.refusal)
+        assert answer is not None
+        assert handshake is not None
+        if isinstance(answer, HandshakeRefused):
+            with anyio.CancelScope(deadline=waiting.deadline) as refusing:
+                await _refuse(stream, handshake, answer)
+            if refusing.cancelled_caught:
+                raise _took_too_long(options)
+            raise answer
     except BaseException:
+        answer = None  # which may be the exception: it has this frame in its traceback
         await anyio.aclose_forcefully(stream)
         raise
     assert handshake.request is not None
+    link = _new_link(stream, handshake, options, logger)
+    return WebSocket(link, handshake.request, answer, handshake.subprotocol), link
+
+
+def _new_link(stream: ByteStream, handshake: ServerHandshake, options: AcceptOptions, logger: ConnectionLogger) -> Link:
     core = Connection(
         Role.SERVER,
         max_message_size=options.max_message_size,
@@ -113,47 +126,50 @@ async def open_link(
     )
     link = Link(stream, core, options, logger)
     link.feed(handshake.trailing_data)
-    return WebSocket(link, handshake.request, response, handshake.subprotocol), link
+    return link
 
 
 async def _start_tls(stream: ByteStream, context: ssl.SSLContext, limit: float | None) -> TLSStream:
-    with deadline(limit, "the TLS handshake"):
-        try:
-            return await TLSStream.wrap(stream, context, server_side=True)
-        except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
-            raise HandshakeError("the client ended the connection during the TLS handshake") from exc
-
-
-async def _shake_hands(
-    stream: ByteStream,
-    handshake: ServerHandshake,
-    headers: HeadersLike,
-    request_hooks: Sequence[RequestHook],
-    entry: Entry,
-) -> Response:
-    """Read the request and answer it; return the response 101, or raise with any other answer given."""
-    refusal: Response | None = None
     try:
-        with entry.waiting():
-            request = await _read_request(stream, handshake)
-            if entry.refusal is None:
-                refusal = await ask(request_hooks, request)
+        if limit is None:
+            return await TLSStream.wrap(stream, context, server_side=True)
+        with deadline(limit, "the TLS handshake"):
+            return await TLSStream.wrap(stream, context, server_side=True)
+    except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
+        raise HandshakeError("the client ended the connection during the TLS handshake") from exc
+
+
+async def _find_answer(
+    stream: ByteStream, handshake: ServerHandshake, request_hooks: Sequence[RequestHook], entry: Entry
+) -> Response | HandshakeRefused:
+    """Read the request, and ask; return the response 101, or why there is another answer."""
+    try:
+        request = await _read_request(stream, handshake)
+        refusal = entry.refusal
+        if refusal is None and request_hooks:
+            refusal = await ask(request_hooks, request)
+        entry.settle()
         refusal = entry.refusal or refusal
-        if refusal is not None:
-            raise HandshakeRefused(f"answered {refusal.status}", response=refusal, request=handshake.request)
-        response = handshake.accept(headers)
+        return handshake.accept() if refusal is None else _refused(handshake, refusal)
     except HandshakeRefused as exc:
-        await _refuse(stream, handshake, exc)
-        raise
+        return exc
     except HandshakeError:
         raise
     except Exception as exc:
         # Our own side failed: the hook, or the choice of a subprotocol.
         refused = handshake.refusal(500, "internal error")
-        await _refuse(stream, handshake, refused)
-        raise refused from exc
-    await _send(stream, handshake, response)
-    return response
+        refused.__cause__ = exc
+        return refused
+    finally:
+        entry.settle()
+
+
+def _refused(handshake: ServerHandshake, response: Response) -> HandshakeRefused:
+    return HandshakeRefused(f"answered {response.status}", response=response, request=handshake.request)
+
+
+def _took_too_long(options: AcceptOptions) -> TimeoutError:
+    return TimeoutError(f"the opening handshake took more than {options.open_timeout:g} s")
 
 
 async def _refuse(stream: ByteStream, handshake: ServerHandshake, refused: HandshakeRefused) -> None:
@@ -166,7 +182,7 @@ async def _read_request(stream: ByteStream, handshake: ServerHandshake) -> Reque
     begun = False
     while True:
         try:
-            data = await stream.receive()
+            data = await receive_at_once(stream)
         except (anyio.EndOfStream, *STREAM_ERRORS) as exc:
             what = "in the middle of its request" if begun else "without a request"
             raise HandshakeError(f"the client ended the connection {what}") from exc

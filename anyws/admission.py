@@ -22,18 +22,26 @@ class Entry:
 
     Attributes:
         refusal: what to answer, where nothing is wrong with the request itself; None to let the client in.
+        is_interrupted: whether the client was turned away while it, or a hook, was waited for.
     """
+
+    __slots__ = ("_is_turned_away", "_waiting", "is_interrupted", "refusal")
 
     def __init__(self) -> None:
         self.refusal: Response | None = None
+        self.is_interrupted: bool = False
         self._waiting: anyio.CancelScope | None = None
         self._is_turned_away = False
 
-    def waiting(self) -> anyio.CancelScope:
-        """Return a scope to wait in for the client, and for hooks; it is cancelled when the client is turned away."""
-        self._waiting = anyio.CancelScope()
+    def waiting(self, limit: float | None = None) -> anyio.CancelScope:
+        """Return a scope to wait in for the client, and for hooks; it is cancelled when the client is turned away.
+
+        Args:
+            limit: how long it may take, in seconds; None for no limit.
+        """
+        self._waiting = anyio.move_on_after(limit)
         if self._is_turned_away:
-            self._waiting.cancel()
+            self._interrupt()
         return self._waiting
 
     def settle(self) -> None:
@@ -44,7 +52,11 @@ class Entry:
         """Answer 503, without waiting for the request."""
         self.refusal = self.refusal or _unavailable(why)
         self._is_turned_away = True
+        self._interrupt()
+
+    def _interrupt(self) -> None:
         if self._waiting is not None:
+            self.is_interrupted = True
             self._waiting.cancel()
 
 

@@ -13,7 +13,7 @@ import anyio
 from anyio.abc import ByteStream, SocketStream as AbstractSocketStream
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
-__all__ = ["SocketStream", "send_at_once"]
+__all__ = ["SocketStream", "receive_at_once", "send_at_once"]
 
 _GATHERS = hasattr(socket.socket, "sendmsg")  # not on Windows
 _MAX_BUFFERS = 1024  # of one sendmsg(), on Linux
@@ -79,6 +79,16 @@ class SocketStream(AbstractSocketStream):
         if not waited:
             await cancel_shielded_checkpoint()
         return data
+
+    async def wait_and_receive(self, max_bytes: int = 65536) -> bytes:
+        """Wait, then receive: for who has seen that nothing has come. Returns and raises as `receive`."""
+        with self._receive_guard:
+            while True:
+                await anyio.wait_readable(self._socket)
+                try:
+                    return self.receive_nowait(max_bytes)
+                except anyio.WouldBlock:
+                    pass
 
     def receive_nowait(self, max_bytes: int) -> bytes:
         """Return what has come, without waiting; raise as `receive`.
@@ -170,3 +180,13 @@ async def send_at_once(stream: ByteStream, data: bytes) -> None:
         data = data[stream.send_nowait([data]) :]
     if data:
         await stream.send(data)
+
+
+async def receive_at_once(stream: ByteStream) -> bytes:
+    """Return what has come, without a checkpoint if something has; raise as ``receive()`` of the stream."""
+    if not isinstance(stream, SocketStream):
+        return await stream.receive()
+    try:
+        return stream.receive_nowait(65536)
+    except anyio.WouldBlock:
+        return await stream.wait_and_receive()
