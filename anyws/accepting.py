@@ -125,7 +125,8 @@ def _new_link(stream: ByteStream, handshake: ServerHandshake, options: AcceptOpt
         hold_failure=True,
     )
     link = Link(stream, core, options, logger)
-    link.feed(handshake.trailing_data)
+    if handshake.trailing_data:
+        link.feed(handshake.trailing_data)
     return link
 
 

@@ -137,7 +137,8 @@ async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOption
         hold_failure=True,
     )
     link = Link(stream, core, options, connection_logger("anyws.client", stream))
-    link.feed(handshake.trailing_data)
+    if handshake.trailing_data:
+        link.feed(handshake.trailing_data)
     return WebSocket(link, handshake.request, response, handshake.subprotocol), link
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from anyio import TypedAttributeProvider
 from anyio.abc import SocketAttribute
+
+from .transport.stream import SocketStream
 
 if TYPE_CHECKING:
     _Adapter = logging.LoggerAdapter[logging.Logger]
@@ -23,7 +26,8 @@ class ConnectionLogger(_Adapter):
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Extend one message."""
         assert self.extra is not None
-        return f"[{self.extra['remote']}] {msg}", {**kwargs, "extra": {**self.extra, **kwargs.get("extra", {})}}
+        remote = _shown(self.extra["remote"])
+        return f"[{remote}] {msg}", {**kwargs, "extra": {"remote": remote, **kwargs.get("extra", {})}}
 
 
 def connection_logger(name: str, stream: TypedAttributeProvider) -> ConnectionLogger:
@@ -33,10 +37,20 @@ def connection_logger(name: str, stream: TypedAttributeProvider) -> ConnectionLo
         name: ``anyws.client`` or ``anyws.server``.
         stream: where the peer's address is looked up.
     """
-    address = stream.extra(SocketAttribute.remote_address, None)
-    if isinstance(address, tuple):
-        host, port = address[:2]
-        remote = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    else:
-        remote = address or "-"
-    return ConnectionLogger(logging.getLogger(name), {"remote": remote})
+    address = stream.remote_address if isinstance(stream, SocketStream) else None
+    if address is None:
+        address = stream.extra(SocketAttribute.remote_address, None)
+    return ConnectionLogger(_logger(name), {"remote": address})
+
+
+_logger = functools.cache(logging.getLogger)
+
+
+def _shown(address: object) -> str:
+    """The address as it stands in a message; worked out for each, because most connections have none."""
+    if not isinstance(address, tuple):
+        return str(address or "-")
+    host, port, *others = address
+    if len(others) > 1 and others[1]:  # of IPv6, with a scope
+        host = f"{host}%{others[1]}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

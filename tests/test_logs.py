@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Sequence
 
 import anyio
@@ -11,6 +12,7 @@ from anyio.abc import SocketAttribute
 
 import anyws
 from anyws.logs import connection_logger
+from anyws.transport.stream import SocketStream
 
 from .peers import Wire, echo, ended, uri_of
 
@@ -75,6 +77,26 @@ async def test_nothing_is_logged_where_nothing_is_wrong(caplog: pytest.LogCaptur
         await websocket.aclose()
         assert isinstance(await ended(websocket), anyws.ConnectionEnded)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        (("192.0.2.1", 1), "192.0.2.1:1"),
+        (("2001:db8::1", 2, 0, 0), "[2001:db8::1]:2"),
+        (("fe80::1", 3, 0, 4), "[fe80::1%4]:3"),
+        ("/the/socket", "/the/socket"),
+        ("", "-"),
+    ],
+)
+def test_how_an_address_is_shown(address: object, shown: str, caplog: pytest.LogCaptureFixture) -> None:
+    ours, theirs = socket.socketpair()
+    stream = SocketStream(ours, address)
+    logger = connection_logger("anyws.server", stream)
+    stream.close()
+    theirs.close()
+    logger.warning("said")  # the address is known after the end as well
+    assert caplog.records[0].message == f"[{shown}] said"
 
 
 async def test_a_stream_without_an_address(caplog: pytest.LogCaptureFixture) -> None:

@@ -44,7 +44,7 @@ async def connect_tcp(
             raise OSError(errno.EADDRNOTAVAIL, f"{local[0]} is not of the same address family as {host}")
     if turn is not None:
         await turn.wait(address[:2] for _, address in addresses)
-    winner: list[socket.socket] = []
+    winner: list[SocketStream] = []
     errors: list[OSError] = []
 
     async def attempt(address: _Address, ended: anyio.Event) -> None:
@@ -56,7 +56,7 @@ async def connect_tcp(
             if winner:
                 connected.close()
             else:
-                winner.append(connected)
+                winner.append(SocketStream(connected, address[1]))
                 attempts.cancel_scope.cancel()
         finally:
             ended.set()
@@ -69,10 +69,10 @@ async def connect_tcp(
                 with anyio.move_on_after(happy_eyeballs_delay):
                     await ended.wait()
         if winner:
-            return SocketStream(winner[0])
+            return winner[0]
     except BaseException:
-        for connected in winner:
-            connected.close()
+        for stream in winner:
+            stream.close()
         raise
     raise _combined(host, errors)
 

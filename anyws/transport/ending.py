@@ -8,7 +8,7 @@ import anyio
 from anyio.abc import AnyByteStream
 from anyio.streams.tls import TLSStream as AnyIOTLSStream
 
-from .stream import SocketStream
+from .stream import SocketStream, receive_at_once
 from .tls import TLSStream
 
 __all__ = ["LINGER", "STREAM_ERRORS", "cut_stream", "end_stream"]
@@ -29,10 +29,14 @@ async def end_stream(stream: AnyByteStream) -> None:
     try:
         while isinstance(stream, TLSStream | AnyIOTLSStream):  # two, where a proxy is reached over TLS
             stream = await _end_tls(stream)
-        try:
-            await stream.send_eof()
-        except (NotImplementedError, RuntimeError):  # there is no half-close; or a stream of AnyIO's on uvloop is lost
-            pass
+        if isinstance(stream, SocketStream):
+            stream.send_eof_nowait()
+            await receive_at_once(stream)  # mostly there is nothing but the end
+        else:
+            try:
+                await stream.send_eof()
+            except (NotImplementedError, RuntimeError):  # no half-close; or a stream of AnyIO's on uvloop is lost
+                pass
         while True:
             await stream.receive()
     except (anyio.EndOfStream, *STREAM_ERRORS):

@@ -10,15 +10,17 @@ from typing import Any
 
 import anyio
 from anyio.abc import SocketListener as AbstractSocketListener
-from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint
 
 from .connecting import resolve
-from .stream import SocketStream
+from .stream import SocketStream, send_small_segments
 
 __all__ = ["SocketListener", "listen_on", "listen_tcp", "listen_unix"]
 
 # How often another port is tried where one that was free for one address is taken for another.
 _PORT_ATTEMPTS = 8
+# How many connections are accepted without waiting before others have their turn.
+_MAX_IN_A_ROW = 16
 
 
 class SocketListener(AbstractSocketListener):
@@ -26,7 +28,10 @@ class SocketListener(AbstractSocketListener):
 
     def __init__(self, listening: socket.socket, *, path: str | None = None) -> None:
         listening.setblocking(False)
+        # Most systems hand on to accepted sockets what was asked of the one that listens.
+        self._hands_on: bool | None = None if send_small_segments(listening) else True
         self._socket = listening
+        self._in_a_row = 0  # accepted since somebody else had a turn
         self._closed = False
         self._path = path
         self._inode = None if path is None else os.stat(path).st_ino
@@ -43,24 +48,31 @@ class SocketListener(AbstractSocketListener):
             ClosedResourceError: the listener was closed.
             OSError: accepting failed, for one connection or for want of file descriptors. The listener goes on.
         """
-        await checkpoint_if_cancelled()
+        if self._in_a_row >= _MAX_IN_A_ROW:
+            self._in_a_row = 0
+            await checkpoint()
         with self._guard:
-            waited = False
             while True:
                 try:
-                    connected, _ = self._socket.accept()
-                    break
+                    connected, address = self._socket.accept()
                 except (BlockingIOError, InterruptedError):
+                    self._in_a_row = 0
                     await anyio.wait_readable(self._socket)
-                    waited = True
                 except OSError as exc:
                     if self._closed:
                         raise anyio.ClosedResourceError from exc
                     raise
-        stream = SocketStream(connected)
-        if not waited:
-            await cancel_shielded_checkpoint()
-        return stream
+                else:
+                    self._in_a_row += 1
+                    return SocketStream(connected, address, is_prepared=self._is_prepared(connected))
+
+    def _is_prepared(self, connected: socket.socket) -> bool:
+        if self._hands_on is None:
+            try:
+                self._hands_on = bool(connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            except OSError:  # some systems say so when the client has gone
+                return True
+        return self._hands_on
 
     async def aclose(self) -> None:
         """Stop listening; accepted connections go on. The file of a unix socket is removed if it is still ours."""

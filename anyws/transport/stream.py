@@ -7,13 +7,14 @@ rest on it. This one reads when it is asked to, and the kernel's window does the
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import anyio
 from anyio.abc import ByteStream, SocketStream as AbstractSocketStream
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
-__all__ = ["SocketStream", "receive_at_once", "send_at_once"]
+__all__ = ["SocketStream", "receive_at_once", "send_at_once", "send_small_segments"]
 
 _GATHERS = hasattr(socket.socket, "sendmsg")  # not on Windows
 _MAX_BUFFERS = 1024  # of one sendmsg(), on Linux
@@ -23,15 +24,21 @@ class SocketStream(AbstractSocketStream):
     """A connected socket as a byte stream. It owns the socket.
 
     A cancelled `receive` loses nothing. A cancelled `send` may have sent a part: the stream is then of no more use.
+
+    Args:
+        connected: the socket.
+        remote_address: the address of the peer, where it is known.
+        is_prepared: whether the socket sends small segments at once, or knows no others.
     """
 
-    def __init__(self, connected: socket.socket) -> None:
+    def __init__(self, connected: socket.socket, remote_address: Any = None, *, is_prepared: bool = False) -> None:
         connected.setblocking(False)
-        if connected.family in (socket.AF_INET, socket.AF_INET6):
-            # Frames are written whole, so waiting for more to send would only add latency.
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        if not is_prepared:
+            send_small_segments(connected)
+        self.remote_address = remote_address
         self._socket = connected
         self._closed = False
+        self._waiting = 0  # tasks that wait for the socket
         self._receive_guard = anyio.ResourceGuard("reading from")
         self._send_guard = anyio.ResourceGuard("writing to")
 
@@ -74,7 +81,7 @@ class SocketStream(AbstractSocketStream):
                     data = self.receive_nowait(max_bytes)
                     break
                 except anyio.WouldBlock:
-                    await anyio.wait_readable(self._socket)
+                    await self._wait(anyio.wait_readable)
                     waited = True
         if not waited:
             await cancel_shielded_checkpoint()
@@ -84,7 +91,7 @@ class SocketStream(AbstractSocketStream):
         """Wait, then receive: for who has seen that nothing has come. Returns and raises as `receive`."""
         with self._receive_guard:
             while True:
-                await anyio.wait_readable(self._socket)
+                await self._wait(anyio.wait_readable)
                 try:
                     return self.receive_nowait(max_bytes)
                 except anyio.WouldBlock:
@@ -143,7 +150,7 @@ class SocketStream(AbstractSocketStream):
             while rest:
                 written = self.send_nowait([rest])
                 if not written:
-                    await anyio.wait_writable(self._socket)
+                    await self._wait(anyio.wait_writable)
                     waited = True
                 rest = rest[written:]
         if not waited:
@@ -152,17 +159,22 @@ class SocketStream(AbstractSocketStream):
     async def send_eof(self) -> None:
         """End our side; the peer's side stays open."""
         with self._send_guard:
-            try:
-                self._socket.shutdown(socket.SHUT_WR)
-            except OSError as exc:
-                raise self._translated(exc) from exc
+            self.send_eof_nowait()
         await checkpoint()
+
+    def send_eof_nowait(self) -> None:
+        """End our side; raise as `send`."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError as exc:
+            raise self._translated(exc) from exc
 
     def close(self) -> None:
         """Close both sides at once."""
         if not self._closed:
             self._closed = True
-            anyio.notify_closing(self._socket)
+            if self._waiting:
+                anyio.notify_closing(self._socket)
             self._socket.close()
 
     async def aclose(self) -> None:
@@ -170,8 +182,26 @@ class SocketStream(AbstractSocketStream):
         self.close()
         await checkpoint()
 
+    async def _wait(self, wait: Callable[[socket.socket], Awaitable[None]]) -> None:
+        self._waiting += 1
+        try:
+            await wait(self._socket)
+        finally:
+            self._waiting -= 1
+
     def _translated(self, exc: OSError) -> Exception:
         return anyio.ClosedResourceError() if self._closed else anyio.BrokenResourceError(str(exc))
+
+
+def send_small_segments(any_socket: socket.socket) -> bool:
+    """Let a socket of TCP send small segments at once; say whether it is one.
+
+    Frames are written whole, so waiting for more to send would only add latency.
+    """
+    if any_socket.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    any_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    return True
 
 
 async def send_at_once(stream: ByteStream, data: bytes) -> None:
