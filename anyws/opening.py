@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import anyio
+
 from .authorization import authorization, current_credentials
 from .cookies import cookie_header
-from .deadlines import deadline
 from .options import ClientOptions
 from .protocol.credentials import basic_credentials
 from .protocol.errors import HandshakeRefused, RedirectError, WebSocketError
@@ -44,8 +45,9 @@ async def open_within(
     """
     _check_target(uri, options)
     redirects = Redirects(uri, options.max_redirects)
+    first = (uri, options)
     try:
-        with deadline(limit, _what_takes_time(uri, options)) as scope:
+        with anyio.move_on_after(limit) as scope:
             options = await with_credentials(options)
             while True:
                 try:
@@ -53,6 +55,7 @@ async def open_within(
                         return await attempt(uri, options, turn)
                 except HandshakeRefused as exc:
                     uri, options = redirects.follow(exc, options)
+        raise TimeoutError(f"{_what_takes_time(*first)} took more than {limit:g} s")
     except RedirectError:  # which has the chain in its message
         raise
     except (OSError, WebSocketError) as exc:

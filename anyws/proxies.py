@@ -101,9 +101,11 @@ def _from_environment(uri: WebSocketURI) -> Proxy | None:
     RFC 6455, 4.1 prefers SOCKS, then the proxy for HTTPS, then that for HTTP. As in browsers and in Go's net/http, what
     is on loopback needs no proxy.
     """
-    if _is_loopback(uri.host) or any(proxy_bypass(host) for host in {uri.host, with_port(uri.host, uri.port)}):
+    if _is_loopback(uri.host):
         return None
     proxies = getproxies()
+    if not proxies or any(proxy_bypass(host) for host in {uri.host, with_port(uri.host, uri.port)}):
+        return None
     for name in ("wss", "socks", "https", "all") if uri.secure else ("ws", "socks", "https", "http", "all"):
         if value := proxies.get(name):
             if name == "socks" and value.startswith("http://"):  # the settings of macOS

@@ -87,26 +87,25 @@ async def test_a_cancelled_accept_loses_no_connection() -> None:
 
 async def test_a_crowd_is_accepted_without_waiting_but_others_have_their_turn() -> None:
     (listener,) = await listen_tcp("127.0.0.1", 0)
-    address = listener.extra(SocketAttribute.local_address)
-    accepted = 0
-    seen: list[int] = []
+    turns = 0
 
-    async def look() -> None:
-        while accepted < 40:
-            seen.append(accepted)
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
             await anyio.lowlevel.checkpoint()
 
     async with listener, anyio.create_task_group() as tasks:
-        clients = [socket.create_connection(address) for _ in range(40)]
-        tasks.start_soon(look)
+        clients = [socket.create_connection(address_of(listener)) for _ in range(40)]
+        tasks.start_soon(take_turns)
         for client in clients:
             stream = await listener.accept()
             assert stream.remote_address == client.getsockname()
             stream.close()
-            accepted += 1
+        assert 1 <= turns <= 2  # trio may let us go first
+        tasks.cancel_scope.cancel()
     for client in clients:
         client.close()
-    assert seen == [16, 32]
 
 
 async def test_closing_a_listener_wakes_accept() -> None:

@@ -176,6 +176,18 @@ async def test_end_stream_reads_what_still_comes_so_that_nothing_is_reset() -> N
 # -- connecting --------------------------------------------------------------------------------------------------------
 
 
+async def test_an_address_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(*_: object, **__: object) -> list[Any]:
+        raise AssertionError("the resolver, which is a thread, was asked")
+
+    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+    (listener,) = await listen_tcp("127.0.0.1", 0)
+    async with listener, await connect_tcp(*address_of(listener)) as stream:
+        assert stream.extra(SocketAttribute.remote_address) == address_of(listener) == stream.remote_address
+    with pytest.raises(AssertionError):
+        await connect_tcp("localhost", 80)
+
+
 async def test_the_next_address_is_tried_when_one_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     (listener,) = await listen_tcp("127.0.0.1", 0)
     sockets_before = open_sockets()

@@ -14,7 +14,7 @@ import sys
 import h11
 
 from .headers import Headers, headers_of
-from .http11 import Request, Response
+from .http11 import Request, Response, checked_response
 
 __all__ = ["ClientExchange", "HeadEnded", "InvalidHead", "ServerExchange"]
 
@@ -46,6 +46,8 @@ class _HeadReader:
         self._max_headers = max_headers
         self._is_response = is_response
         self._buffer: bytes | bytearray = b""
+        self.has_control = False
+        """Whether the head has a control character."""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
         """Return the head, its blank line included, and what came behind it, once the head is whole."""
@@ -69,18 +71,17 @@ class _HeadReader:
             self._check_line_ends(searched, length)
         if b"\0" in head:
             raise InvalidHead("NUL in the head (RFC 9110, 5.5)")
-        if not self._is_response:
+        self.has_control = len(head.translate(None, _CONTROLS)) < len(head)
+        if not self._is_response:  # A folded line of a response must be taken (5.2); `Response` says what is wrong.
             self._check_request(head)
         if lines - 2 > self._max_headers:
             raise InvalidHead(f"more than {self._max_headers} header lines", 431)
         return head, bytes(self._buffer[length:])
 
-    @staticmethod
-    def _check_request(head: bytes) -> None:
-        """Look for what a folded line of a response may be, and for what `Response` looks itself."""
+    def _check_request(self, head: bytes) -> None:
         if _FOLDED_LINE.search(head):
             raise InvalidHead("folded header line (RFC 9112, 5.2)")
-        if len(head.translate(None, _CONTROLS)) < len(head) and (control := _CONTROL.search(head)) is not None:
+        if self.has_control and (control := _CONTROL.search(head)) is not None:
             raise InvalidHead(f"control character at byte {control.start()} (RFC 9110, 5.5)")
 
     def _check_line_ends(self, searched: int, length: int) -> None:
@@ -184,7 +185,7 @@ class ClientExchange:
             if isinstance(event, h11.InformationalResponse):
                 if event.status_code == 101:
                     self.trailing_data = data
-                    return _response(event)
+                    return self._made(event)
                 # Any other 1xx comes before the answer proper (RFC 9110, 15.2).
                 self._max_bytes -= len(head)
                 self._reader = self._new_reader()
@@ -224,7 +225,17 @@ class ClientExchange:
                 return None
         except h11.RemoteProtocolError:
             pass
-        return _response(self._response, bytes(self._body[: self._max_body]))
+        return self._made(self._response, bytes(self._body[: self._max_body]))
+
+    def _made(self, event: h11.Response | h11.InformationalResponse, body: bytes = b"") -> Response:
+        headers = _decode(event.headers.raw_items())
+        reason = event.reason.decode("latin-1")
+        if not self._reader.has_control:  # h11 lets pass nothing else that a response may not have
+            return checked_response(event.status_code, headers, body, reason)
+        try:
+            return Response(event.status_code, headers, body, reason=reason)
+        except ValueError as exc:
+            raise InvalidHead(str(exc)) from exc
 
 
 def _switching(response: Response) -> bytes:
@@ -250,14 +261,6 @@ def _written_switching(pairs: tuple[tuple[str, str], ...], reason: str) -> tuple
     )
     before, accept, after = (connection.send(event) or b"").partition(b"\r\nSec-WebSocket-Accept: ")
     return before + accept, after
-
-
-def _response(event: h11.Response | h11.InformationalResponse, body: bytes = b"") -> Response:
-    headers = _decode(event.headers.raw_items())
-    try:
-        return Response(event.status_code, headers, body, reason=event.reason.decode("latin-1"))
-    except ValueError as exc:
-        raise InvalidHead(str(exc)) from exc
 
 
 def _problem(exc: h11.RemoteProtocolError) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .headers import Headers, HeadersLike, check_header, has_token
 
-__all__ = ["Request", "Response", "switching_protocols"]
+__all__ = ["Request", "Response", "checked_response"]
 
 # What stands before the path in the absolute form of a target (RFC 9112, 3.2.2). Any other target begins with its path,
 # so "//a/b" is a path, and no generic parser of URIs may look at it.
@@ -99,10 +99,10 @@ class Response:
         object.__setattr__(self, "reason", _standard_phrase(status) if reason is None else reason)
 
 
-def switching_protocols(headers: Headers) -> Response:
-    """Return the response 101 with headers that are known to be such as can be sent, without a look at each."""
+def checked_response(status: int, headers: Headers, body: bytes, reason: str) -> Response:
+    """Return a response of parts that are known to be such as HTTP allows, without a look at each."""
     response = object.__new__(Response)
-    for name, value in (("status", 101), ("headers", headers), ("body", b""), ("reason", "Switching Protocols")):
+    for name, value in (("status", status), ("headers", headers), ("body", body), ("reason", reason)):
         object.__setattr__(response, name, value)
     return response
 

@@ -9,7 +9,7 @@ from .errors import HandshakeRefused, in_one_line
 from .exchange import InvalidHead, ServerExchange
 from .extensions import Codec, Extension, ExtensionOffer, parse_extensions, serialize_extensions
 from .headers import Headers, HeadersLike, check_header, has_token, headers_of, is_token, split_list
-from .http11 import Request, Response, switching_protocols
+from .http11 import Request, Response, checked_response
 from .keys import VERSION, accept_value, is_valid_key
 from .negotiation import accept_offers
 from .subprotocols import SubprotocolSelector
@@ -144,7 +144,8 @@ class ServerHandshake:
             value = serialize_extensions(answers)
             check_header("Sec-WebSocket-Extensions", value)
             pairs.append(("Sec-WebSocket-Extensions", value))
-        return switching_protocols(headers_of([*pairs, *self._terms.headers, *extra]))
+        headers = headers_of([*pairs, *self._terms.headers, *extra])
+        return checked_response(101, headers, b"", "Switching Protocols")
 
     def data_to_send(self, response: Response) -> bytes:
         """Return the bytes of the one response."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 from itertools import chain, zip_longest
 from typing import Any
@@ -15,6 +16,7 @@ from .turns import Turn
 
 __all__ = ["connect_tcp", "connect_unix", "resolve"]
 
+_ADDRESS = re.compile(r"[0-9]+(?:\.[0-9]+){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _Address = tuple[socket.AddressFamily, Any]
 
 
@@ -44,6 +46,9 @@ async def connect_tcp(
             raise OSError(errno.EADDRNOTAVAIL, f"{local[0]} is not of the same address family as {host}")
     if turn is not None:
         await turn.wait(address[:2] for _, address in addresses)
+    if len(addresses) == 1:
+        family, address = addresses[0]
+        return SocketStream(await _connect_socket(family, address, bind_to.get(family)), address)
     winner: list[SocketStream] = []
     errors: list[OSError] = []
 
@@ -93,7 +98,11 @@ async def resolve(host: str | None, port: int, family: int = socket.AF_UNSPEC, f
         OSError: it has none.
     """
     try:
-        found = await anyio.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=flags)
+        if host is not None and _ADDRESS.fullmatch(host):  # which takes no waiting, and no thread
+            flags |= socket.AI_NUMERICHOST
+            found: list[Any] = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
+        else:
+            found = await anyio.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=flags)
     except socket.gaierror as exc:
         raise socket.gaierror(exc.errno, f"{exc.strerror}: {host}") from exc
     return [(socket.AddressFamily(family), address) for family, _, _, _, address in found]

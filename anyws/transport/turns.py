@@ -34,12 +34,17 @@ class Turn(AbstractContextManager["Turn"]):
         """
         if self._limit is None:
             return
-        with _stopped_clock(self._scope):
-            # All wait in the same order, so that no two wait for each other.
-            for address in sorted(set(addresses), key=repr):
-                queue = _queues().setdefault(address, _Queue(address))
-                await queue.enter(self._limit)
-                self._taken.append(queue)
+        # All wait in the same order, so that no two wait for each other.
+        left = deque(sorted(set(addresses), key=repr))
+        while left and (queue := _queue(left[0])).enter_nowait(self._limit):
+            self._taken.append(queue)
+            left.popleft()
+        if left:
+            with _stopped_clock(self._scope):
+                for address in left:
+                    queue = _queue(address)
+                    await queue.enter(self._limit)
+                    self._taken.append(queue)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -55,6 +60,13 @@ class _Queue:
         self._address = address
         self._connecting = 0
         self._waiting: deque[tuple[int, anyio.Event]] = deque()
+
+    def enter_nowait(self, limit: int) -> bool:
+        """Enter if nobody need be waited for; say whether that is so."""
+        if self._waiting or self._connecting >= limit:
+            return False
+        self._connecting += 1
+        return True
 
     async def enter(self, limit: int) -> None:
         called = anyio.Event()
@@ -94,6 +106,10 @@ def _queues() -> dict[Any, _Queue]:
         queues: dict[Any, _Queue] = {}
         _run_queues.set(queues)
         return queues
+
+
+def _queue(address: Any) -> _Queue:
+    return _queues().setdefault(address, _Queue(address))
 
 
 @contextmanager

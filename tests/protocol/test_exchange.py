@@ -291,3 +291,17 @@ def test_a_bad_response_head_is_refused(chunks: list[bytes], message: str) -> No
     assert feed(exchange.receive_data, before) is None
     with pytest.raises(InvalidHead, match=message):
         exchange.receive_data(last)
+
+
+LINE = st.binary(max_size=8).map(lambda line: line.replace(b"\r", b"").replace(b"\n", b""))
+
+
+@given(LINE, LINE)
+@settings(deadline=None)
+def test_a_response_that_was_read_is_one_that_can_be_made(reason: bytes, value: bytes) -> None:
+    try:
+        read = client().receive_data(b"HTTP/1.1 101 " + reason + b"\r\nX: " + value + b"\r\n\r\n")
+    except InvalidHead:
+        return
+    assert read is not None
+    assert Response(read.status, read.headers, read.body, reason=read.reason) == read
