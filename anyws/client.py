@@ -26,7 +26,7 @@ from .proxies import choose_proxy, connect_through
 from .transport.connecting import connect_tcp, connect_unix
 from .transport.ending import STREAM_ERRORS
 from .transport.securing import default_context, start_tls
-from .transport.stream import SocketStream, send_at_once
+from .transport.stream import SocketStream, receive_at_once, send_at_once
 from .transport.turns import Turn
 from .websocket import WebSocket, running
 
@@ -147,7 +147,7 @@ async def _shake_hands(stream: ByteStream, handshake: ClientHandshake) -> Respon
         await send_at_once(stream, handshake.data_to_send())
         while True:
             try:
-                data = await stream.receive()
+                data = await receive_at_once(stream)
             except anyio.EndOfStream:
                 data = b""
             response = handshake.receive_data(data)
