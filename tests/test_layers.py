@@ -47,6 +47,7 @@ ORDER = [
     "anyws.transport.stream",
     "anyws.transport.turns",
     "anyws.transport.connecting",
+    "anyws.transport.arrivals",
     "anyws.transport.listening",
     "anyws.transport.tls",
     "anyws.transport.ending",

@@ -10,8 +10,9 @@ from typing import Any
 
 import anyio
 from anyio.abc import SocketListener as AbstractSocketListener
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import checkpoint, current_token
 
+from .arrivals import Arrivals
 from .connecting import resolve
 from .stream import SocketStream, send_small_segments
 
@@ -31,6 +32,7 @@ class SocketListener(AbstractSocketListener):
         # Most systems hand on to accepted sockets what was asked of the one that listens.
         self._hands_on: bool | None = None if send_small_segments(listening) else True
         self._socket = listening
+        self._arrivals: Arrivals | None = None
         self._in_a_row = 0  # accepted since somebody else had a turn
         self._closed = False
         self._path = path
@@ -54,17 +56,40 @@ class SocketListener(AbstractSocketListener):
         with self._guard:
             while True:
                 try:
-                    connected, address = self._socket.accept()
+                    accepted: tuple[socket.socket, Any] | None = self._socket.accept()
                 except (BlockingIOError, InterruptedError):
-                    self._in_a_row = 0
-                    await anyio.wait_readable(self._socket)
+                    accepted = None
                 except OSError as exc:
                     if self._closed:
                         raise anyio.ClosedResourceError from exc
                     raise
-                else:
+                if accepted is None:
+                    self._in_a_row = 0
+                    accepted = await self._wait()
+                if accepted is not None:
                     self._in_a_row += 1
+                    connected, address = accepted
                     return SocketStream(connected, address, is_prepared=self._is_prepared(connected))
+
+    async def _wait(self) -> tuple[socket.socket, Any] | None:
+        """Wait for a connection; return it, or None where it is still to be accepted."""
+        arrivals = self._find_arrivals()
+        if arrivals is not None:
+            return await arrivals.next()
+        await anyio.wait_readable(self._socket)
+        return None
+
+    def _find_arrivals(self) -> Arrivals | None:
+        """Return what waits in the cheapest way on this event loop; None where there is nothing better than AnyIO."""
+        loop = current_token().native_token
+        if self._arrivals is None or self._arrivals.loop is not loop:
+            if not hasattr(loop, "add_reader"):  # trio
+                return None
+            try:
+                self._arrivals = Arrivals(self._socket, loop)
+            except NotImplementedError:
+                return None
+        return self._arrivals
 
     def _is_prepared(self, connected: socket.socket) -> bool:
         if self._hands_on is None:
@@ -78,7 +103,10 @@ class SocketListener(AbstractSocketListener):
         """Stop listening; accepted connections go on. The file of a unix socket is removed if it is still ours."""
         if not self._closed:
             self._closed = True
-            anyio.notify_closing(self._socket)
+            if self._arrivals is None:
+                anyio.notify_closing(self._socket)
+            else:
+                self._arrivals.close()
             self._socket.close()
             if self._path is not None:
                 try:

@@ -1,0 +1,84 @@
+"""Waiting for connections on an event loop of asyncio: registered once, and not anew for each of them."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from typing import Any
+
+import anyio
+
+__all__ = ["Arrivals"]
+
+
+class Arrivals:
+    """The connections that a listening socket gets, while somebody waits for them.
+
+    The event loop calls when there is one, and it is accepted then and there.
+
+    Args:
+        listening: the socket.
+        loop: an event loop of asyncio.
+
+    Raises:
+        NotImplementedError: the event loop does not tell when a socket is readable, as that of Windows.
+    """
+
+    def __init__(self, listening: socket.socket, loop: Any) -> None:
+        self.loop = loop
+        self._listening = listening
+        self._descriptor = listening.fileno()
+        self._awaited: Any = None  # a future, while somebody waits
+        self._left: deque[tuple[socket.socket, Any]] = deque()  # by one that was cancelled
+        self._is_registered = False
+        self._register()
+
+    async def next(self) -> tuple[socket.socket, Any]:
+        """Wait for a connection; return its socket and the address of the client. When cancelled, none is lost.
+
+        Raises:
+            OSError: accepting failed.
+            ClosedResourceError: `close` was called.
+        """
+        if self._left:
+            return self._left.popleft()
+        self._register()
+        self._awaited = awaited = self.loop.create_future()
+        try:
+            accepted: tuple[socket.socket, Any] = await awaited
+        except BaseException:
+            if awaited.done() and not awaited.cancelled() and awaited.exception() is None:
+                self._left.append(awaited.result())
+            raise
+        finally:
+            self._awaited = None
+        return accepted
+
+    def close(self) -> None:
+        """Wait no more; close the connections that nobody has taken."""
+        self._unregister()
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_exception(anyio.ClosedResourceError())
+        while self._left:
+            self._left.popleft()[0].close()
+
+    def _register(self) -> None:
+        if not self._is_registered:
+            self.loop.add_reader(self._descriptor, self._on_readable)
+            self._is_registered = True
+
+    def _unregister(self) -> None:
+        if self._is_registered:
+            self._is_registered = False
+            self.loop.remove_reader(self._descriptor)
+
+    def _on_readable(self) -> None:
+        if self._awaited is None or self._awaited.done():
+            self._unregister()  # those that come wait in the system's queue
+            return
+        try:
+            self._awaited.set_result(self._listening.accept())
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as exc:
+            self._awaited.set_exception(exc)
