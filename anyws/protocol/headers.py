@@ -98,23 +98,25 @@ class Headers(Mapping[str, str]):
         elif isinstance(headers, Mapping):
             headers = cast(Mapping[str, str], headers).items()
         self._pairs: tuple[tuple[str, str], ...] = tuple((name, value) for name, value in headers)
-        self._joined: dict[str, str] | None = None
+        self._joined: dict[str, str] | None = None  # by name, once somebody has asked for one
         for name, value in self._pairs:
             if not isinstance(name, str) or not isinstance(value, str):
                 raise TypeError(f"a header is a pair of str, not ({type(name).__name__}, {type(value).__name__})")
 
+    def _join(self) -> dict[str, str]:
+        """Return the values by name, and keep them; all connections share the names."""
+        index = {sys.intern(name.lower()): value for name, value in self._pairs}
+        if len(index) < len(self._pairs):
+            index.clear()
+            for name, value in self._pairs:
+                key = sys.intern(name.lower())
+                index[key] = f"{index[key]}, {value}" if key in index else value
+        self._joined = index
+        return index
+
     @property
     def _index(self) -> dict[str, str]:
-        """The values by name, once somebody has asked for one; all connections share the names."""
-        if self._joined is None:
-            index = {sys.intern(name.lower()): value for name, value in self._pairs}
-            if len(index) < len(self._pairs):
-                index.clear()
-                for name, value in self._pairs:
-                    key = sys.intern(name.lower())
-                    index[key] = f"{index[key]}, {value}" if key in index else value
-            self._joined = index
-        return self._joined
+        return self._joined or self._join()
 
     def __getitem__(self, name: str) -> str:
         return self._index[name.lower()]
@@ -127,10 +129,10 @@ class Headers(Mapping[str, str]):
 
     def get(self, key: str, /, default: object = None) -> object:
         """Return the value of a name, or the default; without the exception that `Mapping` makes for a missing one."""
-        return self._index.get(key.lower(), default)
+        return (self._joined or self._join()).get(key.lower(), default)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._index
+        return isinstance(name, str) and name.lower() in (self._joined or self._join())
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the distinct names, in lower case."""
@@ -154,10 +156,11 @@ class Headers(Mapping[str, str]):
     def get_all(self, name: str) -> list[str]:
         """Return the values of each header of this name, in their order; an empty list if there is none."""
         name = name.lower()
-        if name not in self._index:
+        index = self._joined or self._join()
+        if name not in index:
             return []
-        if len(self._index) == len(self._pairs):  # none is repeated
-            return [self._index[name]]
+        if len(index) == len(self._pairs):  # none is repeated
+            return [index[name]]
         return [value for each, value in self._pairs if each.lower() == name]
 
     def multi_items(self) -> list[tuple[str, str]]:
@@ -167,6 +170,7 @@ class Headers(Mapping[str, str]):
 
 def headers_of(pairs: Sequence[tuple[str, str]]) -> Headers:
     """Return the headers of what is known to be pairs of `str`, without a look at each."""
-    headers = Headers()
+    headers = Headers.__new__(Headers)
     headers._pairs = tuple(pairs)  # pyright: ignore[reportPrivateUsage]
+    headers._joined = None  # pyright: ignore[reportPrivateUsage]
     return headers

@@ -206,7 +206,7 @@ def send_small_segments(any_socket: socket.socket) -> bool:
 
 async def send_at_once(stream: ByteStream, data: bytes) -> None:
     """Write all of the bytes; wait only for a peer that does not take them, without a checkpoint if it does."""
-    if isinstance(stream, SocketStream):
+    if data and isinstance(stream, SocketStream):
         data = data[stream.send_nowait([data]) :]
     if data:
         await stream.send(data)

@@ -15,6 +15,8 @@ from anyio import to_thread
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSAttribute
 
+from .stream import receive_at_once, send_at_once
+
 __all__ = ["TLSRecords", "TLSStream"]
 
 _RECORD_SIZE = 16384  # the largest record (5.1)
@@ -163,15 +165,15 @@ class TLSStream(ByteStream):
         data = b""
         try:
             while not records.handshake(data):
-                await _send(stream, records.data_to_send())
-                data = await stream.receive(_READ_SIZE)
+                await send_at_once(stream, records.data_to_send())
+                data = await receive_at_once(stream)
         except ssl.SSLError:
             try:
-                await _send(stream, records.data_to_send())
+                await send_at_once(stream, records.data_to_send())
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                 pass
             raise
-        await _send(stream, records.data_to_send())
+        await send_at_once(stream, records.data_to_send())
         return cls(stream, records)
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
@@ -240,8 +242,3 @@ class TLSStream(ByteStream):
             (TLSAttribute.tls_version, tls.version),
         ]
         return {**self.transport_stream.extra_attributes, **dict(ours)}
-
-
-async def _send(stream: ByteStream, data: bytes) -> None:
-    if data:
-        await stream.send(data)
