@@ -76,6 +76,8 @@ async def with_credentials(options: Options) -> Options:
 
 def request_headers(uri: WebSocketURI, options: ClientOptions) -> Headers:
     """Return what the options say of the headers of the request, credentials and cookies included."""
+    if options.auth is None and options.cookies is None:
+        return Headers(options.headers)
     headers = Headers(options.headers).multi_items()
     if options.auth is not None:
         headers.append(("Authorization", authorization(options.auth)))

@@ -193,9 +193,8 @@ class ClientOptions(ConnectionOptions):
             authorization(self.auth)
         if self.cookies is not None:
             check_cookies(self.cookies)
-        headers = Headers(self.headers)
         for option, header in (("auth", "Authorization"), ("cookies", "Cookie")):
-            if getattr(self, option) is not None and header in headers:
+            if getattr(self, option) is not None and header in Headers(self.headers):
                 raise ValueError(f"option {option} and header {header} say the same: give one of them")
 
     def _check_route(self) -> None:

@@ -10,7 +10,7 @@ from .credentials import basic_credentials
 from .errors import HandshakeError, HandshakeRefused
 from .exchange import ClientExchange, InvalidHead
 from .extensions import Codec, Extension, parse_extensions, serialize_extensions
-from .headers import Headers, HeadersLike, check_header, check_headers, split_list
+from .headers import Headers, HeadersLike, check_header, check_headers, has_token, headers_of
 from .http11 import Request, Response
 from .keys import VERSION, accept_value
 from .negotiation import as_extensions, take_answers
@@ -146,13 +146,13 @@ class ClientHandshake:
             pairs = [pair for pair in pairs if pair[0] != "Origin"]
         host = extra.get("host", uri.host_header)
         others = [(name, value) for name, value in extra.multi_items() if name.lower() != "host"]
-        return Headers([("Host", host), *pairs, *others])
+        return headers_of([("Host", host), *pairs, *others])
 
     def _check(self, headers: Headers) -> str | None:
         """Check what RFC 6455, 4.1 lists under the server's response; return the agreed subprotocol."""
         if [value.lower() for value in headers.get_all("upgrade")] != ["websocket"]:
             raise ValueError(f"Upgrade is {headers.get('upgrade')!r}, expected 'websocket'")
-        if "upgrade" not in [token.lower() for token in split_list(headers.get("connection", ""))]:
+        if not has_token(headers.get("connection", ""), "upgrade"):
             raise ValueError(f"Connection is {headers.get('connection')!r}, expected 'Upgrade'")
         if headers.get_all("sec-websocket-accept") != [accept_value(self._key)]:
             raise ValueError("Sec-WebSocket-Accept does not fit the key that was sent")

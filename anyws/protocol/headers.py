@@ -94,11 +94,13 @@ class Headers(Mapping[str, str]):
 
     def __init__(self, headers: HeadersLike = ()) -> None:
         if isinstance(headers, Headers):
-            headers = headers.multi_items()
-        elif isinstance(headers, Mapping):
+            self._pairs: tuple[tuple[str, str], ...] = headers._pairs
+            self._joined: dict[str, str] | None = headers._joined  # by name, once somebody has asked for one
+            return
+        if isinstance(headers, Mapping):
             headers = cast(Mapping[str, str], headers).items()
-        self._pairs: tuple[tuple[str, str], ...] = tuple((name, value) for name, value in headers)
-        self._joined: dict[str, str] | None = None  # by name, once somebody has asked for one
+        self._pairs = tuple((name, value) for name, value in headers)
+        self._joined = None
         for name, value in self._pairs:
             if not isinstance(name, str) or not isinstance(value, str):
                 raise TypeError(f"a header is a pair of str, not ({type(name).__name__}, {type(value).__name__})")
