@@ -47,6 +47,7 @@ not_ours = "anyio|asyncio|collections|contextlib|h11|http|os|pathlib|socket|ssl|
 nitpick_ignore_regex = [
     ("py:.*", rf"({not_ours})\..*"),
     ("py:class", r"anyws\.protocol\._(pure|speedups)\.Payload"),
+    ("py:class", r"anyws\.protocol\.headers\.T"),
     ("py:.*", "|".join(name for name in dir(builtins) if name[0].isalpha())),
 ]
 
