@@ -183,7 +183,7 @@ async def _read_request(stream: ByteStream, handshake: ServerHandshake) -> Reque
     begun = False
     while True:
         try:
-            data = await receive_at_once(stream)
+            data = await (stream.receive() if begun else receive_at_once(stream))
         except (anyio.EndOfStream, *STREAM_ERRORS) as exc:
             what = "in the middle of its request" if begun else "without a request"
             raise HandshakeError(f"the client ended the connection {what}") from exc

@@ -145,9 +145,10 @@ async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOption
 async def _shake_hands(stream: ByteStream, handshake: ClientHandshake) -> Response:
     try:
         await send_at_once(stream, handshake.data_to_send())
+        data = b""
         while True:
             try:
-                data = await receive_at_once(stream)
+                data = await (stream.receive() if data else receive_at_once(stream))
             except anyio.EndOfStream:
                 data = b""
             response = handshake.receive_data(data)

@@ -213,7 +213,10 @@ async def send_at_once(stream: ByteStream, data: bytes) -> None:
 
 
 async def receive_at_once(stream: ByteStream) -> bytes:
-    """Return what has come, without a checkpoint if something has; raise as ``receive()`` of the stream."""
+    """Return what has come, without a checkpoint if something has; raise as ``receive()`` of the stream.
+
+    For what comes in one piece: with a peer that always has more, nobody else would have a turn.
+    """
     if not isinstance(stream, SocketStream):
         return await stream.receive()
     try:

@@ -166,7 +166,7 @@ class TLSStream(ByteStream):
         try:
             while not records.handshake(data):
                 await send_at_once(stream, records.data_to_send())
-                data = await receive_at_once(stream)
+                data = await (stream.receive() if data else receive_at_once(stream))
         except ssl.SSLError:
             try:
                 await send_at_once(stream, records.data_to_send())
