@@ -76,9 +76,10 @@ class ConnectionOptions(_Remembering):
             read, and TCP holds the peer back. 64 KiB, as the receive window of a new TCP connection.
         send_buffer: frames that wait to be written may fill so much memory before ``send()`` waits. One message more
             may stand beyond it. 64 KiB, as in uWebSockets.
-        compression: permessage-deflate (RFC 7692): True or the name of a preset, ``"memory"``, ``"default"`` or
-            ``"ratio"``; or a `PerMessageDeflate` with exact parameters. None: off, because it costs memory and time for
-            each connection, and because compressed secrets beside a peer's data can be guessed (RFC 7692, 8).
+        compression: permessage-deflate (RFC 7692): True or the name of a preset, ``"memory"``, ``"default"``,
+            ``"ratio"`` or ``"speed"``; or a `PerMessageDeflate` with exact parameters. None: off, because it costs
+            memory and time for each connection, and because compressed secrets beside a peer's data can be guessed
+            (RFC 7692, 8).
     """
 
     ssl_context: ssl.SSLContext | None = None

@@ -17,6 +17,7 @@ _COLOURS = {
     "anyws": "#d62728",
     "anyws-pure": "#ff9896",
     "anyws-zlib-ng": "#e377c2",
+    "anyws-speed": "#ff7f0e",
     "picows": "#1f77b4",
     "aiohttp": "#2ca02c",
     "websockets": "#9467bd",

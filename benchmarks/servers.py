@@ -16,6 +16,7 @@ from .loads import Load, Setting
 __all__ = ["CONTESTANTS", "ROOT", "Contestant", "Running", "environment_of", "module_of", "started"]
 
 ROOT = Path(__file__).parent.parent
+_COMPRESSIONS = {"anyws-zlib-ng": "zlib-ng", "anyws-speed": "speed"}  # where it is not the default
 _SOCKET_BUFFER = 65536  # bytes that a socket takes without waiting, at least
 
 
@@ -25,7 +26,7 @@ class Contestant:
 
     Attributes:
         name: the distribution; ``anyws-pure`` is anyws without its extension, ``anyws-zlib-ng`` compresses with
-            zlib-ng, ``bare-`` has no WebSocket at all.
+            zlib-ng, ``anyws-speed`` with the preset "speed", ``bare-`` has no WebSocket at all.
         loop: asyncio, uvloop or trio.
     """
 
@@ -50,7 +51,7 @@ class Contestant:
             return "it has only what a small message needs"
         if load.setting.compression and self.name == "trio-websocket":
             return "it cannot compress"
-        if not load.setting.compression and self.name == "anyws-zlib-ng":
+        if not load.setting.compression and self.name in _COMPRESSIONS:
             return "as anyws"
         return ""
 
@@ -58,7 +59,7 @@ class Contestant:
         """Return the command line."""
         command = [sys.executable, "-m", f"benchmarks.contestants.{module_of(self)}", "--loop", self.loop]
         if setting.compression:
-            command += ["--compression", "zlib-ng" if self.name == "anyws-zlib-ng" else "default"]
+            command += ["--compression", _COMPRESSIONS.get(self.name, "default")]
         if setting.tls:
             command += ["--tls", str(certificates / "certificate.pem"), str(certificates / "key.pem")]
         if setting.max_size is not None:
@@ -78,6 +79,7 @@ CONTESTANTS = [
         "anyws": ("asyncio", "uvloop", "trio"),
         "anyws-pure": ("asyncio", "uvloop", "trio"),
         "anyws-zlib-ng": ("asyncio", "uvloop", "trio"),
+        "anyws-speed": ("asyncio", "uvloop", "trio"),
         "picows": ("asyncio", "uvloop"),
         "aiohttp": ("asyncio", "uvloop"),
         "websockets": ("asyncio", "uvloop", "trio"),
@@ -91,7 +93,7 @@ def module_of(contestant: Contestant) -> str:
     """Return the name of its module, among the servers as among the clients."""
     if (contestant.name, contestant.loop) == ("websockets", "trio"):
         return "websockets_trio"
-    return contestant.name.removesuffix("-pure").removesuffix("-zlib-ng").replace("-", "_")
+    return "anyws" if contestant.name.startswith("anyws-") else contestant.name.replace("-", "_")
 
 
 def environment_of(contestant: Contestant) -> dict[str, str]:

@@ -43,6 +43,12 @@ PRESETS = [
     ),
     pytest.param("ratio", f"{DEFLATE}; client_max_window_bits", DEFLATE, id="ratio"),
     pytest.param(
+        "speed",
+        f"{DEFLATE}; server_max_window_bits=12; client_max_window_bits=12",
+        f"{DEFLATE}; server_max_window_bits=12; client_max_window_bits=12",
+        id="speed",
+    ),
+    pytest.param(
         anyws.PerMessageDeflate(server_no_context_takeover=True, client_max_window_bits=8, threshold=0),
         f"{DEFLATE}; server_no_context_takeover; client_max_window_bits=8",
         f"{DEFLATE}; server_no_context_takeover; client_max_window_bits=8",

@@ -75,7 +75,7 @@ def test_help_alone_explains_every_option(function: Callable[..., object], optio
     text = pydoc.plain(pydoc.render_doc(function))
     _rest, _heading, explained = text.partition("    Options:\n")
     for field in dataclasses.fields(options):
-        found = re.search(rf"^ {{8}}{field.name} \(.+?, default .+?\):\s+(.+)", explained, re.MULTILINE)
+        found = re.search(rf"^ {{8}}{field.name} \(.+?, default\s+.+?\):\s+(.+)", explained, re.MULTILINE)
         assert found, field.name
         assert found[1] != "None"
 

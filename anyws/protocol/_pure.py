@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from typing import Any
 
-__all__ = ["Payload", "apply_mask", "build_frame", "build_header", "take_messages"]
+__all__ = ["Payload", "apply_mask", "build_frame", "build_header", "find_payload", "take_messages"]
 
 Buffer = bytes | bytearray | memoryview
 
@@ -91,25 +91,13 @@ def take_messages(
     if not 0 <= position <= end:
         raise ValueError(f"position {position} is not within the data")
     while end - position >= 2:
-        first, length = data[position], data[position + 1]
+        first = data[position]
         if first != _TEXT and first != _BINARY:
             break
-        has_key = length >= _MASK
-        if masked is not None and masked is not has_key:
+        place = find_payload(data, position, masked, max_size)
+        if place is None:
             break
-        length &= 0x7F
-        start = position + 2
-        if length >= 126:
-            extended, shortest = (2, 126) if length == 126 else (8, 65536)
-            length = int.from_bytes(data[start : start + extended], "big")
-            start += extended
-            if length < shortest:
-                break
-        if has_key:
-            start += 4
-        stop = start + length
-        if stop > end or length > max_size:
-            break
+        start, stop, has_key = place
         payload = data[start:stop]
         if has_key:
             payload = apply_mask(payload, data[start - 4 : start])
@@ -123,6 +111,37 @@ def take_messages(
         if enough <= 0:
             break
     return position, enough
+
+
+def find_payload(data: bytes, position: int, masked: bool | None, max_size: int) -> tuple[int, int, bool] | None:
+    """Find the payload of the frame at a position, of which two bytes are there, whatever the first of them says.
+
+    Args:
+        data: bytes from the peer.
+        position: where the frame begins in them.
+        masked: as of `take_messages`.
+        max_size: as of `take_messages`.
+
+    Returns:
+        Where the payload starts and stops, and whether a masking key stands before it; None if the frame is not whole,
+        too long, or has no valid length.
+    """
+    length = data[position + 1]
+    has_key = length >= _MASK
+    if masked is not None and masked is not has_key:
+        return None
+    length &= 0x7F
+    start = position + 2
+    if length >= 126:
+        extended, shortest = (2, 126) if length == 126 else (8, 65536)
+        length = int.from_bytes(data[start : start + extended], "big")
+        start += extended
+        if length < shortest:
+            return None
+    if has_key:
+        start += 4
+    stop = start + length
+    return None if stop > len(data) or length > max_size else (start, stop, has_key)
 
 
 def build_header(first: int, length: int, mask_bit: int = 0) -> bytes:

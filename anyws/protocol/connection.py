@@ -115,6 +115,9 @@ class Connection:
             sys.maxsize if max_fragments is None or max_fragments >= 1 else -1,
         )
         self._codecs = codecs
+        # The first bytes of such frames, if there is one codec; several need the general path.
+        rsv = codecs[0].rsv if len(codecs) == 1 else 0
+        self._changed = {_FIN | rsv | opcode: opcode for opcode in (Opcode.TEXT, Opcode.BINARY)} if rsv else {}
         self._hold_failure = hold_failure
         self.has_more: bool = False
         """Whether `receive_data` had enough before it had looked at all data: call it again, with ``b""``."""
@@ -186,6 +189,8 @@ class Connection:
         try:
             while self.state is not _CLOSED:
                 if left > 0 and not messages.in_message:  # Most messages are one whole, plain frame each.
+                    if self._changed:
+                        left = self._take_changed(left, events)
                     left = frames.take_messages(self._max_whole, left, events)
                 if left <= 0 or not frames.has_data:
                     self.has_more = frames.has_data
@@ -219,6 +224,17 @@ class Connection:
         self._receive_part(self._frames.commit(payload, count), events)
         self.expects_frame = self._frames.is_between and not self._messages.in_message
         return events
+
+    def _take_changed(self, left: int, events: list[Event]) -> int:
+        """Take the messages that stand one after another, each in one whole frame that the codec has changed."""
+        while left > 0:
+            frame = self._frames.take_whole(self._changed, self._max_whole)
+            if frame is None:
+                break
+            message = self._messages.receive_whole(*frame)
+            events.append(message)
+            left -= sys.getsizeof(message)
+        return left
 
     @property
     def _is_processing(self) -> bool:
@@ -297,8 +313,13 @@ class Connection:
         """
         if self.state is not _OPEN or self._sending_opcode is not None:
             self._check_between_messages()
-        if opcode is None and fragment_size is None and not self._codecs:
-            self.outbox.put_frame(_FIN | (Opcode.TEXT if isinstance(message, str) else Opcode.BINARY), message)
+        if opcode is None and fragment_size is None:
+            first = _FIN | (Opcode.TEXT if isinstance(message, str) else Opcode.BINARY)
+            if self._codecs:
+                payload = message.encode() if isinstance(message, str) else message
+                message, rsv = self._encode(payload, first=True, fin=True, compress=compress)
+                first |= rsv
+            self.outbox.put_frame(first, message)
             return
         if opcode is None:
             opcode = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY

@@ -143,14 +143,15 @@ class PerMessageDeflate(Extension):
         return DeflateCodec(parameters, self, is_server=False)
 
 
-Preset = Literal["memory", "default", "ratio"]
+Preset = Literal["memory", "default", "ratio", "speed"]
 
 PRESETS: dict[Preset, PerMessageDeflate] = {
     "memory": PerMessageDeflate(server_max_window_bits=9, client_max_window_bits=9, mem_level=2),
-    "default": PerMessageDeflate(server_max_window_bits=12, client_max_window_bits=12, mem_level=5),
+    "default": PerMessageDeflate(server_max_window_bits=12, client_max_window_bits=12, level=5, mem_level=5),
     "ratio": PerMessageDeflate(level=9, mem_level=9),
+    "speed": PerMessageDeflate(server_max_window_bits=12, client_max_window_bits=12, level=1, mem_level=5),
 }
-"""Ready-made settings: little memory, what suits most, or the smallest messages."""
+"""Ready-made settings: little memory, what suits most, the smallest messages, or the least CPU time."""
 
 
 class DeflateCodec(Codec):
@@ -202,12 +203,13 @@ class _Deflater:
             self._compressing = not small if compress is None else compress
         if not self._compressing:
             return payload, False
-        library = self._settings.zlib
-        if self._compressor is None:
-            self._compressor = library.compressobj(
-                self._settings.level, library.DEFLATED, -self._bits, self._settings.mem_level
+        settings, compressor = self._settings, self._compressor
+        if compressor is None:
+            compressor = settings.zlib.compressobj(
+                settings.level, settings.zlib.DEFLATED, -self._bits, settings.mem_level
             )
-        data: bytes = self._compressor.compress(payload) + self._compressor.flush(library.Z_SYNC_FLUSH)
+            self._compressor = compressor
+        data: bytes = compressor.compress(payload) + compressor.flush(settings.zlib.Z_SYNC_FLUSH)
         if fin:
             data = data[: -len(_TAIL)] if data.endswith(_TAIL) else data + b"\x00"
             if not self._takeover:
@@ -225,6 +227,7 @@ class _Inflater:
     def __init__(self, library: Any, *, bits: int, takeover: bool) -> None:
         self._zlib = library
         self._bits = bits
+        self._size = 1 << bits
         self._takeover = takeover
         self._decompressor: Any = None
         self._window = bytearray()
@@ -235,10 +238,8 @@ class _Inflater:
         try:
             output = self._inflate(payload, limit)
             if fin:
-                # The tail is the rest of an empty block: what comes of it was to be other data, that is missing.
-                if self._mid_block and self._inflate(_TAIL, None if limit is None else limit - len(output)):
-                    raise InvalidDeflate("compressed message is cut off (RFC 7692, 7.2.2)")
-                self._mid_block = False
+                if self._mid_block:
+                    self._end_block()
                 self._final_blocks = 0
                 if not self._takeover:
                     self._decompressor = None
@@ -250,30 +251,36 @@ class _Inflater:
     def _inflate(self, data: bytes, limit: int | None) -> bytes:
         output = b""
         while data:
-            if self._decompressor is None:
-                self._decompressor = self._zlib.decompressobj(-self._bits, zdict=bytes(self._window))
-            self._mid_block = True
-            room = 0 if limit is None else limit - len(output) + 1  # 0: no bound
-            piece: bytes = self._decompressor.decompress(data, room)
+            decompressor = self._decompressor
+            if decompressor is None:
+                decompressor = self._zlib.decompressobj(-self._bits, zdict=bytes(self._window))
+                self._decompressor = decompressor
+            # 0: no bound.
+            piece: bytes = decompressor.decompress(data, 0 if limit is None else limit - len(output) + 1)
             output = output + piece if output else piece
             if limit is not None and len(output) > limit:
                 raise OverflowError
-            self._remember(piece)
-            if not self._decompressor.eof:
+            self._window += piece[-self._size :]
+            if len(self._window) > self._size * 5 // 4:
+                del self._window[: -self._size]
+            self._mid_block = not decompressor.eof
+            if self._mid_block:
                 break
-            data = self._decompressor.unused_data
+            data = decompressor.unused_data
             self._decompressor = None
-            self._mid_block = False
             self._final_blocks += 1
             if self._final_blocks > _MAX_FINAL_BLOCKS:
                 raise InvalidDeflate(f"message with more than {_MAX_FINAL_BLOCKS} blocks that are final")
         return output
 
-    def _remember(self, piece: bytes) -> None:
-        size = 1 << self._bits
-        self._window += piece[-size:]
-        if len(self._window) > size + size // 4:
-            del self._window[:-size]
+    def _end_block(self) -> None:
+        """Put the tail back: the rest of an empty block, or a piece of what was to be data."""
+        decompressor = self._decompressor
+        if decompressor.decompress(_TAIL, 1) or decompressor.unused_data:
+            raise InvalidDeflate("compressed message is cut off (RFC 7692, 7.2.2)")
+        if decompressor.eof:  # The block was a final one.
+            self._decompressor = None
+        self._mid_block = False
 
 
 def _parse(offer: ExtensionOffer, *, bits_may_lack_value: bool) -> dict[str, int | None]:

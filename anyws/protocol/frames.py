@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import enum
 import sys
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .errors import LimitExceeded, ProtocolError
-from .speedups import Payload, apply_mask, build_frame, speedups_in_use, take_messages
+from .speedups import Payload, apply_mask, build_frame, find_payload, speedups_in_use, take_messages
 
 __all__ = ["FrameDecoder", "FrameHeader", "FramePart", "Opcode", "serialize_frame"]
 
@@ -131,6 +132,31 @@ class FrameDecoder:
             position, enough = take_messages(self._buffer, self._position, self._masked, max_size, enough, messages)
             self._advance_to(position)
         return enough
+
+    def take_whole(self, opcodes: Mapping[int, Opcode], max_size: int) -> tuple[Opcode, bytes] | None:
+        """Return the next frame if it is whole and begins with one of these bytes; None for any other.
+
+        It takes nothing inside a frame. Nothing is raised here, as in `take_messages`.
+
+        Args:
+            opcodes: the first bytes that are wanted, and what they say.
+            max_size: the largest payload, in bytes.
+        """
+        buffer, position = self._buffer, self._position
+        if self._header is not None or len(buffer) - position < 2:
+            return None
+        opcode = opcodes.get(buffer[position])
+        if opcode is None:
+            return None
+        place = find_payload(buffer, position, self._masked, max_size)
+        if place is None:
+            return None
+        start, stop, has_key = place
+        payload = buffer[start:stop]
+        if has_key:
+            payload = apply_mask(payload, buffer[start - 4 : start])
+        self._advance_to(stop)
+        return opcode, payload
 
     def next_part(self, into: Payload | None = None) -> FramePart | None:
         """Return the next frame or part of a frame, or None when more bytes are needed.

@@ -124,6 +124,16 @@ class MessageDecoder:
         self._message = None
         return message.take()
 
+    def receive_whole(self, opcode: Opcode, payload: bytes) -> str | bytes:
+        """Take a frame that is a message of its own, no longer than the limits, and changed by every codec.
+
+        Raises:
+            RemoteProtocolError: as `receive`, between messages.
+        """
+        self._active = self._codecs[::-1]
+        self._decoded = 0
+        return self._whole(opcode, self._decode(payload, True))
+
     def take_partial(self) -> str | bytes:
         """Take what has come of the message that is coming in; what completes it will be the rest only."""
         return b"" if self._message is None else self._message.take()

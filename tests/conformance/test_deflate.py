@@ -320,6 +320,7 @@ RECEIVED = [
         [(0xC1, bytes.fromhex("f348cdc9c90700f348cdc9c9070000"))], ["HelloHello"], id="two-final-blocks-in-one-message"
     ),
     pytest.param([(0xC2, bytes.fromhex("010500faff48656c6c6f00"))], [b"Hello"], id="stored-bfinal"),
+    pytest.param([(0xC1, HELLO), (0xC1, b"\1"), (0xC1, HELLO)], ["Hello", "", "Hello"], id="tail-ends-final-block"),
     pytest.param(
         [(0xC1, HELLO), (0x81, b"plain"), (0xC1, bytes.fromhex("f200110000"))],
         ["Hello", "plain", "Hello"],
@@ -390,6 +391,7 @@ BROKEN = [
     pytest.param([(0x82, b"ok"), (0xC1, b"\xff")], [b"ok"], InvalidDeflate, id="behind-another"),
     pytest.param([(0x42, b"\x06"), (0x80, b"\0")], [], InvalidDeflate, id="in-the-first-fragment"),
     pytest.param([(0xC1, bytes.fromhex("f348cdc9c90700") + b"\xff\xff")], [], InvalidDeflate, id="behind-bfinal"),
+    pytest.param([(0xC1, b"\3")], [], InvalidDeflate, id="bfinal-ends-in-the-tail"),
     pytest.param([(0xC1, deflated(b"\xff"))], [], InvalidText, id="not-utf-8"),
     pytest.param([(0xC1, deflated(b"\xed\xa0\x80"))], [], InvalidText, id="surrogate"),
     pytest.param([(0xC1, deflated("é".encode()[:1]))], [], InvalidText, id="unfinished-utf-8"),

@@ -252,3 +252,4 @@ def test_presets_round_trip() -> None:
         assert zlib.decompressobj(-15).decompress(payload + b"\0\0\xff\xff") == data
         sizes[name] = len(payload)
     assert sizes["ratio"] <= sizes["default"] <= sizes["memory"] < len(data) // 2
+    assert sizes["ratio"] <= sizes["speed"] < len(data) // 2
