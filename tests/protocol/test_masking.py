@@ -35,8 +35,10 @@ def test_masking_and_unmasking_are_the_same(twin: Any, data: bytes, key: bytes, 
     assert twin.apply_mask(masked, key) == data
 
 
-# Around the sizes where an implementation changes its way: words, vector registers, 512 bytes, the lengths of 5.2.
-SIZES = [*range(70), *range(120, 132), *range(508, 518), *range(1020, 1030), 65535, 65536, 65537, 1_000_003]
+# Around the sizes where an implementation changes its way: words, vector registers, the lengths of 5.2, 2 KiB
+# and the stretches of the pure twin.
+SIZES = [*range(70), *range(120, 132), *range(1020, 1030), *range(2040, 2060), 65535, 65536, 65537]
+SIZES += [*range(131_071, 131_077), 262_145, 1_000_003]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -46,7 +48,7 @@ def test_every_size_agrees_with_the_definition(twin: Any, size: int) -> None:
     assert twin.apply_mask(data, key) == mask_slowly(data, key)
 
 
-@pytest.mark.parametrize("size", [5, 600])
+@pytest.mark.parametrize("size", [5, 3000])
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_each_kind_of_buffer_is_read_and_left_alone(twin: Any, kind: type, size: int) -> None:
     data = b"x" * size
@@ -57,12 +59,12 @@ def test_each_kind_of_buffer_is_read_and_left_alone(twin: Any, kind: type, size:
     assert bytes(buffer) == data
 
 
-@given(data=st.binary(max_size=1100), key=st.binary(min_size=4, max_size=4))
+@given(data=st.binary(max_size=3000), key=st.binary(min_size=4, max_size=4))
 def test_agrees_with_the_definition(twin: Any, data: bytes, key: bytes) -> None:
     assert twin.apply_mask(data, key) == mask_slowly(data, key)
 
 
-@given(data=st.binary(max_size=1100), key=st.binary(min_size=4, max_size=4), cut=st.integers(0, 275))
+@given(data=st.binary(max_size=3000), key=st.binary(min_size=4, max_size=4), cut=st.integers(0, 750))
 def test_parts_that_start_at_multiples_of_four_make_the_whole(twin: Any, data: bytes, key: bytes, cut: int) -> None:
     assert twin.apply_mask(data[: cut * 4], key) + twin.apply_mask(data[cut * 4 :], key) == twin.apply_mask(data, key)
 
