@@ -91,8 +91,6 @@ CONTESTANTS = [
 
 def module_of(contestant: Contestant) -> str:
     """Return the name of its module, among the servers as among the clients."""
-    if (contestant.name, contestant.loop) == ("websockets", "trio"):
-        return "websockets_trio"
     return "anyws" if contestant.name.startswith("anyws-") else contestant.name.replace("-", "_")
 
 

@@ -82,8 +82,6 @@ class Bench:
         for each in contestants:
             if each.is_bare or each.why_not(load) or each.name == "anyws-pure":
                 continue
-            if (each.name, each.loop) == ("websockets", "trio"):
-                continue
             contestant = memory.Contestant(name=each.name, loop=each.loop)
             reading = asyncio.run(memory.measure(contestant, load.connections, self._folder))
             self.results.add_memory(each, reading.idle)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
-from .driver import Run, gather, parse, run_on_asyncio
+from .driver import Run, parse, start
 
 
 async def main() -> None:
@@ -16,10 +16,9 @@ async def main() -> None:
             lambda: session.ws_connect(options.uri),
             aiohttp.ClientWebSocketResponse.send_str if options.text else aiohttp.ClientWebSocketResponse.send_bytes,
             aiohttp.ClientWebSocketResponse.receive,
-            gather,
         )()
 
 
 if __name__ == "__main__":
     options = parse("asyncio", "uvloop")
-    run_on_asyncio(main, options)
+    start(main, options)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Options", "Progress", "Run", "parse", "run_on_asyncio"]
+import anyio
+
+__all__ = ["Options", "Progress", "Run", "parse", "start"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +98,12 @@ class Run:
         connect: opens a connection.
         send: sends a message on it.
         receive: takes one from it.
-        together: runs so many of a coroutine function at once, one for each connection.
     """
 
     options: Options
     connect: Callable[[], AbstractAsyncContextManager[Any]]
     send: Callable[[Any, Any], Awaitable[object]]
     receive: Callable[[Any], Awaitable[object]]
-    together: Callable[[Callable[[Any], Coroutine[Any, Any, None]], list[Any]], Awaitable[object]]
 
     async def __call__(self) -> None:
         """Open the connections, and send as long as there is somebody who asks for it."""
@@ -126,24 +125,15 @@ class Run:
         async with contextlib.AsyncExitStack() as stack:
             connections = [await stack.enter_async_context(self.connect()) for _ in range(self.options.connections)]
             while progress.wait():
-                await self.together(converse, connections)
+                async with anyio.create_task_group() as tasks:
+                    for each in connections:
+                        tasks.start_soon(converse, each)
                 progress.report()
 
 
-async def gather(converse: Callable[[Any], Coroutine[Any, Any, None]], connections: list[Any]) -> None:
-    """Run a coroutine function for each connection, on asyncio."""
-    await asyncio.gather(*map(converse, connections))
-
-
-def run_on_asyncio(main: Callable[[], Awaitable[None]], options: Options) -> None:
-    """Run a client of asyncio's, on its own loop or on uvloop."""
-
-    async def run() -> None:
-        await main()
-
-    if options.loop == "uvloop":
-        import uvloop
-
-        uvloop.run(run())
+def start(main: Callable[[], Awaitable[None]], options: Options) -> None:
+    """Run a client on its loop."""
+    if options.loop == "trio":
+        anyio.run(main, backend="trio")
     else:
-        asyncio.run(run())
+        anyio.run(main, backend_options={"use_uvloop": options.loop == "uvloop"})

@@ -6,7 +6,7 @@ import asyncio
 import importlib
 from typing import Any
 
-from .driver import Progress, parse, run_on_asyncio
+from .driver import Progress, parse, start
 
 picows: Any = importlib.import_module("picows")  # type checkers need not have it
 
@@ -56,4 +56,4 @@ if __name__ == "__main__":
     options, progress = parse("asyncio", "uvloop"), Progress()
     kind = picows.WSMsgType.TEXT if options.text else picows.WSMsgType.BINARY
     message = options.message.encode() if options.text else options.message
-    run_on_asyncio(main, options)
+    start(main, options)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import trio
 from trio_websocket import WebSocketConnection, open_websocket_url
 
-from .driver import Run, parse
-from .websockets_trio import together
+from .driver import Run, parse, start
 
 if __name__ == "__main__":
     options = parse("trio")
@@ -15,6 +13,5 @@ if __name__ == "__main__":
         lambda: open_websocket_url(options.uri),
         WebSocketConnection.send_message,
         WebSocketConnection.get_message,
-        together,
     )
-    trio.run(run)
+    start(run, options)

@@ -1,18 +1,21 @@
-"""websockets, its asyncio API."""
+"""websockets, its APIs for asyncio and for trio."""
 
 from __future__ import annotations
 
-from websockets.asyncio.client import ClientConnection, connect
+from typing import Any
 
-from .driver import Run, gather, parse, run_on_asyncio
+from websockets.asyncio import client as asyncio_client
+from websockets.trio import client as trio_client
+
+from .driver import Run, parse, start
 
 if __name__ == "__main__":
-    options = parse("asyncio", "uvloop")
+    options = parse("asyncio", "uvloop", "trio")
+    library: Any = trio_client if options.loop == "trio" else asyncio_client
     run = Run(
         options,
-        lambda: connect(options.uri, compression=None, proxy=None),
-        ClientConnection.send,
-        ClientConnection.recv,
-        gather,
+        lambda: library.connect(options.uri, compression=None, proxy=None),
+        library.ClientConnection.send,
+        library.ClientConnection.recv,
     )
-    run_on_asyncio(run, options)
+    start(run, options)

@@ -1,30 +1,41 @@
-"""websockets, its asyncio API: https://websockets.readthedocs.io/en/stable/topics/compression.html has its settings."""
+"""websockets, its APIs for asyncio and for trio, which differ in how they start and in their broadcast.
+
+https://websockets.readthedocs.io/en/stable/topics/compression.html has its settings.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from websockets.asyncio.server import ServerConnection, broadcast, serve
+import trio
+from websockets.asyncio import server as asyncio_server
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.trio import connection as trio_connection, server as trio_server
 
 from .arguments import Arguments, announce, run_on_asyncio
 
 
-async def echo(websocket: ServerConnection) -> None:
+async def echo(websocket: Any) -> None:
     """Send back every message."""
     async for message in websocket:
         await websocket.send(message)
 
 
-_everybody: set[ServerConnection] = set()
+_everybody: set[Any] = set()
 
 
-async def broadcasting(websocket: ServerConnection) -> None:
+async def broadcast(websocket: Any) -> None:
     """Send every message to all connections."""
+    is_on_trio = isinstance(websocket, trio_server.ServerConnection)
     _everybody.add(websocket)
     try:
         async for message in websocket:
-            broadcast(_everybody, message)
+            if is_on_trio:
+                await trio_connection.broadcast(_everybody, message)
+            else:
+                asyncio_server.broadcast(_everybody, message)
     finally:
         _everybody.discard(websocket)
 
@@ -40,20 +51,36 @@ def extensions(compression: str) -> Sequence[ServerPerMessageDeflateFactory] | N
     ]
 
 
-async def main(arguments: Arguments) -> None:
+def settings(arguments: Arguments) -> dict[str, Any]:
+    """Return what both APIs are told."""
+    return {
+        "compression": "deflate" if arguments.compression == "default" else None,
+        "extensions": extensions(arguments.compression),
+        "ssl": arguments.ssl_context,
+        "max_size": 2**20 if arguments.max_size is None else arguments.max_size,  # its default
+    }
+
+
+async def on_asyncio(arguments: Arguments) -> None:
     """Serve on a free port of 127.0.0.1."""
-    async with serve(
-        broadcasting if arguments.broadcast else echo,
-        "127.0.0.1",
-        0,
-        compression="deflate" if arguments.compression == "default" else None,
-        extensions=extensions(arguments.compression),
-        ssl=arguments.ssl_context,
-        max_size=2**20 if arguments.max_size is None else arguments.max_size,  # its default
-    ) as server:
+    handler = broadcast if arguments.broadcast else echo
+    async with asyncio_server.serve(handler, "127.0.0.1", 0, **settings(arguments)) as server:
         announce(next(iter(server.sockets)).getsockname()[1])
         await server.serve_forever()
 
 
+async def on_trio(arguments: Arguments) -> None:
+    """Serve on a free port of 127.0.0.1."""
+    handler = broadcast if arguments.broadcast else echo
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio_server.serve, handler, 0, host="127.0.0.1", **settings(arguments))
+        server: trio_server.Server = await nursery.start(serve)
+        announce(server.listeners[0].socket.getsockname()[1])
+
+
 if __name__ == "__main__":
-    run_on_asyncio(main, Arguments.parse(loops=("asyncio", "uvloop"), compressions=("default", "memory")))
+    arguments = Arguments.parse(loops=("asyncio", "uvloop", "trio"), compressions=("default", "memory"))
+    if arguments.loop == "trio":
+        trio.run(on_trio, arguments)
+    else:
+        run_on_asyncio(on_asyncio, arguments)
