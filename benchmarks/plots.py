@@ -1,17 +1,20 @@
-"""Plots of the results, as SVG."""
+"""Plots of the results, as SVG: ``python -m benchmarks.plots`` draws them anew from what was measured last."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .loads import Load
+from .loads import GROUPS, LOADS, Load
 from .results import Result, Results, number
-from .servers import Contestant
+from .servers import CONTESTANTS, ROOT, Contestant
 
-__all__ = ["draw"]
+__all__ = ["PLOTS", "Plot", "draw"]
 
 _COLOURS = {
     "anyws": "#d62728",
@@ -28,95 +31,198 @@ _COLOURS = {
     "bare-trio": "#777777",
 }
 _LOOPS = ("asyncio", "uvloop", "trio")
-_SWEEPS = {"connections": "connections", "sizes": "bytes of a message"}
+_PANEL, _HEAD, _BAR = 3.4, 0.55, 0.19  # inches: a panel's width, what stands above its bars, and each of them
+_TITLE, _SMALL = 44, 7  # characters of a line, points
+_PERCENTILES = {"50 %": "o", "99 %": "d", "99.9 %": "|"}  # of the messages are at least as fast, and their markers
 
 
-def draw(folder: Path, results: Results, loads: Sequence[Load], contestants: Sequence[Contestant]) -> list[Path]:
-    """Draw what was measured; return the files. Without matplotlib there are none."""
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A plot: a panel for each load and loop; or, for curves, one for each loop.
+
+    Attributes:
+        title: what it shows, with its unit.
+        loads: the names of its loads.
+        values: what of a result is shown: one figure as a bar, several as points.
+        x: what the horizontal axis of curves is; empty for bars and points.
+    """
+
+    title: str
+    loads: Sequence[str]
+    values: Callable[[Result], tuple[float, ...]] = lambda result: (result.cpu,)
+    x: str = ""
+
+
+def _names(group: str) -> list[str]:
+    return [load.name for load in GROUPS[group]]
+
+
+_MESSAGES = ("rt64", "rt4k", "pipe64", "64k", "1m")
+PLOTS = {
+    "cpu": Plot("CPU of a server for each message, microseconds", _MESSAGES),
+    "rate": Plot("Messages per second of a server on one core", _MESSAGES, lambda result: (result.rate,)),
+    "latency": Plot(
+        "Latency of a round trip, microseconds", _MESSAGES, lambda result: (result.p50, result.p99, result.p999)
+    ),
+    "tls": Plot("TLS: CPU of a server for each message, microseconds", _names("tls")),
+    "compression": Plot("permessage-deflate: CPU of a server for each message, microseconds", _names("deflate")),
+    "client": Plot("CPU of a client for each message, microseconds", _names("client")),
+    "connection": Plot(
+        "CPU of a server, microseconds, and memory", [*_names("handshakes"), *_names("broadcast"), *_names("memory")]
+    ),
+    "connections": Plot(
+        "CPU of a server for each message of 64 B, microseconds",
+        [*_names("connections"), *_names("crowd")],
+        x="connections",
+    ),
+    "sizes": Plot("CPU of a server for each message, microseconds", _names("sizes"), x="bytes of a message"),
+}
+"""All plots, by what their files are called."""
+
+
+def draw(folder: Path, results: Results, loads: Iterable[Load], contestants: Sequence[Contestant]) -> list[Path]:
+    """Draw what was measured of the loads; return the files. Without matplotlib there are none."""
     try:
         matplotlib: Any = importlib.import_module("matplotlib")
     except ImportError:
         return []
     matplotlib.use("svg")
-    settings = {"svg.hashsalt": "anyws", "svg.fonttype": "none", "font.size": 9}
+    settings = {"svg.hashsalt": "anyws", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 8}
     matplotlib.rcParams.update(settings)  # the same figures give the same file
-    files: list[Path] = []
     folder.mkdir(parents=True, exist_ok=True)
-    single = [load for load in loads if not load.sweep]
-    for loop in _LOOPS:
-        rows = [each for each in contestants if each.loop == loop]
-        for name, label, value in (
-            ("cpu", "server CPU, microseconds per message", lambda result: result.cpu),
-            ("latency", "latency, microseconds: p50, and p99 as a line", lambda result: result.p50),
-        ):
-            path = folder / f"speed-{name}-{loop}.svg"
-            if _bars(path, f"{label}; {loop}", results, single, rows, value, name == "latency"):
-                files.append(path)
-    for sweep, label in _SWEEPS.items():
-        path = folder / f"speed-{sweep}.svg"
-        if _curves(path, label, results, [load for load in loads if load.sweep == sweep], contestants):
-            files.append(path)
+    plt: Any = importlib.import_module("matplotlib.pyplot")
+    names = {load.name for load in loads}
+    files: list[Path] = []
+    for name, plot in PLOTS.items():
+        chosen = [LOADS[each] for each in plot.loads if each in names]
+        figure = (_curves if plot.x else _bars)(plt, plot, results, chosen, contestants)
+        if figure is not None:
+            figure.suptitle(plot.title, fontsize=10)
+            files.append(folder / f"speed-{name}.svg")
+            figure.savefig(files[-1], metadata={"Date": None})
+            plt.close(figure)
     return files
 
 
+def _cell(
+    plot: Plot, results: Results, load: Load, loop: str, contestants: Iterable[Contestant]
+) -> dict[str, tuple[float, ...]]:
+    """Return what there is for one panel, by the name of the contestant."""
+    found: dict[str, tuple[float, ...]] = {}
+    for each in (each for each in contestants if each.loop == loop):
+        memory = results.memory(each) if load.mode == "memory" else None
+        result = results.median(load, each)
+        if memory is not None:
+            found[each.name] = (memory,)
+        elif result is not None:
+            found[each.name] = plot.values(result)
+    return found
+
+
 def _bars(
-    path: Path,
-    label: str,
-    results: Results,
-    loads: Sequence[Load],
-    contestants: Sequence[Contestant],
-    value: Callable[[Result], float],
-    tails: bool,
-) -> bool:
-    plt: Any = importlib.import_module("matplotlib.pyplot")
-    found = [load for load in loads if any(results.median(load, each) for each in contestants)]
-    if tails:
-        found = [load for load in found if load.mode != "client"]
-    if not found:
-        return False
-    columns = min(4, len(found))
-    lines = -(-len(found) // columns)
-    figure, all_axes = plt.subplots(
-        lines, columns, figsize=(3.2 * columns, 2.4 * lines), squeeze=False, layout="constrained"
+    plt: Any, plot: Plot, results: Results, loads: Sequence[Load], contestants: Sequence[Contestant]
+) -> Any | None:
+    cells = {(load, loop): _cell(plot, results, load, loop, contestants) for load in loads for loop in _LOOPS}
+    rows = [load for load in loads if any(cells[load, loop] for loop in _LOOPS)]
+    columns = [loop for loop in _LOOPS if any(cells[load, loop] for load in rows)]
+    if not rows:
+        return None
+    bars = [max(len(cells[load, loop]) for loop in columns) for load in rows]
+    heights = [_HEAD + _BAR * count for count in bars]
+    figure, grid = plt.subplots(
+        len(rows),
+        len(columns),
+        figsize=(_PANEL * len(columns), sum(heights) + 0.3),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
     )
-    for axes in all_axes.flat[len(found) :]:
-        axes.set_visible(False)
-    for axes, load in zip(all_axes.flat, found, strict=False):
-        rows = [(each.name, result) for each in contestants if (result := results.median(load, each))]
-        names = [name for name, _ in rows]
-        bars = axes.barh(names, [value(result) for _, result in rows], color=[_COLOURS[name] for name in names])
-        axes.bar_label(bars, labels=[number(value(result)) for _, result in rows], padding=2, fontsize=7)
-        if tails:
-            for name, result in rows:
-                axes.plot([result.p50, result.p99], [name, name], color="black", linewidth=1)
-            axes.set_xscale("log")
-            axes.minorticks_off()
-        axes.set_title(load.title.replace(", ", ",\n", 1), fontsize=8)
-        axes.invert_yaxis()
-        axes.margins(x=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(label)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
-    return True
+    for load, count, line in zip(rows, bars, grid, strict=True):
+        for loop, axes in zip(columns, line, strict=True):
+            cell = cells[load, loop]
+            axes.set_title(textwrap.fill(f"{loop}: {load.title}", _TITLE))
+            axes.spines[["top", "right", "bottom"]].set_visible(False)
+            axes.tick_params(axis="y", length=0, labelsize=8)
+            (_bar_of_each if all(len(values) == 1 for values in cell.values()) else _points_of_each)(axes, cell)
+            axes.set_xticks([])
+            axes.set_ylim(count - 0.5, -0.5)  # from above, and as high as in the other columns
+    markers = [line for line in grid[0, 0].lines if line.get_marker() != "None"][: len(_PERCENTILES)]
+    if markers:
+        figure.legend(markers, _PERCENTILES, loc="outside lower center", ncols=len(markers), fontsize=8)
+    return figure
 
 
-def _curves(path: Path, label: str, results: Results, loads: Sequence[Load], contestants: Sequence[Contestant]) -> bool:
-    plt: Any = importlib.import_module("matplotlib.pyplot")
-    figure, all_axes = plt.subplots(1, len(_LOOPS), figsize=(12, 4), sharex=True, sharey=True, layout="constrained")
-    has_any = False
-    for loop, axes in zip(_LOOPS, all_axes, strict=True):
+def _bar_of_each(axes: Any, cell: dict[str, tuple[float, ...]]) -> None:
+    values = [value for (value,) in cell.values()]
+    bars = axes.barh(list(cell), values, color=[_COLOURS[name] for name in cell])
+    axes.bar_label(bars, labels=list(map(number, values)), padding=2, fontsize=_SMALL)
+    axes.margins(x=0.3)
+
+
+def _points_of_each(axes: Any, cell: dict[str, tuple[float, ...]]) -> None:
+    for name, values in cell.items():
+        for value, marker in zip(values, _PERCENTILES.values(), strict=True):
+            axes.plot([value], [name], marker, color=_COLOURS[name], markersize=5)
+        axes.plot([values[0], values[-1]], [name, name], color=_COLOURS[name], linewidth=1)
+        axes.annotate(
+            " / ".join(map(number, values)),
+            (values[-1], name),
+            (5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=6,
+        )
+    axes.set_xscale("log")
+    axes.minorticks_off()
+    axes.margins(x=0.5)
+
+
+def _curves(
+    plt: Any, plot: Plot, results: Results, loads: Sequence[Load], contestants: Sequence[Contestant]
+) -> Any | None:
+    figure, grid = plt.subplots(
+        1, len(_LOOPS), figsize=(_PANEL * len(_LOOPS), 4.2), sharex=True, sharey=True, layout="constrained"
+    )
+    lines: dict[str, Any] = {}
+    for loop, axes in zip(_LOOPS, grid, strict=True):
         for each in (each for each in contestants if each.loop == loop):
             points = [(load.x, result.cpu) for load in loads if (result := results.median(load, each))]
             if len(points) > 1:
-                axes.plot(*zip(*points, strict=True), color=_COLOURS[each.name], marker=".", label=each.name)
-                has_any = True
-        axes.set(xscale="log", yscale="log", xlabel=f"{label}; {loop}")
+                style: dict[str, Any] = {"linestyle": "--"} if each.is_bare else {}
+                style["linewidth"] = 2 if each.name == "anyws" else 1
+                (line,) = axes.plot(*zip(*points, strict=True), color=_COLOURS[each.name], marker=".", **style)
+                lines.setdefault(each.name, line)
+        axes.set(xscale="log", yscale="log", xlabel=plot.x, title=loop)
+        axes.set_xticks([load.x for load in loads], [_short(load.x) for load in loads], fontsize=_SMALL, rotation=45)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.minorticks_off()
         axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend(fontsize=7)
-    all_axes[0].set_ylabel("server CPU, microseconds per message")
-    if has_any:
-        figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
-    return has_any
+    if not lines:
+        plt.close(figure)
+        return None
+    figure.legend(lines.values(), lines, loc="outside lower center", ncols=-(-len(lines) // 2), fontsize=8)
+    return figure
+
+
+def _short(count: int) -> str:
+    """Return a number as briefly as it is: 65,536 as 64 Ki, 10,000 as 10 k."""
+    for unit, size in (("Mi", 1024 * 1024), ("Ki", 1024), ("k", 1000)):
+        if count >= size and count % size == 0:
+            return f"{count // size} {unit}"
+    return str(count)
+
+
+def main() -> None:
+    """Draw all plots."""
+    parser = argparse.ArgumentParser(prog="benchmarks.plots", description="Draw what was measured, without measuring.")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "speed.json")
+    parser.add_argument("--plots", type=Path, default=ROOT / "docs" / "_static", help="folder of the plots")
+    options = parser.parse_args()
+    results = Results()
+    results.read(options.results)
+    for file in draw(options.plots, results, LOADS.values(), CONTESTANTS):
+        print(file)
+
+
+if __name__ == "__main__":
+    main()

@@ -127,6 +127,10 @@ class Results:
         values = [asdict(run) for run in runs]
         return Result(**{key: median(value[key] for value in values) for key in values[0]})
 
+    def memory(self, contestant: Contestant) -> float | None:
+        """Return what an idle connection took, in KiB; None if nothing was measured."""
+        return self._memory.get(contestant)
+
     def best_peer(self, load: Load, loop: str, contestants: Iterable[Contestant]) -> float | None:
         """Return the CPU time of the best peer on the same loop."""
         found = [self.median(load, each) for each in contestants if each.is_peer and each.loop == loop]
