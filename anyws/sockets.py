@@ -32,7 +32,7 @@ class Socket(WebSocket):
         self._opened = False
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("_link", "_receiver", "_sender", "request", "response", "subprotocol"):
+        if name in ("_inbox", "_link", "_outbox", "_receiver", "_sender", "request", "response", "subprotocol"):
             raise LocalProtocolError("the opening handshake has not ended; wait for callback_open")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
