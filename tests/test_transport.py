@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -186,6 +187,19 @@ async def test_an_address_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> N
         assert stream.extra(SocketAttribute.remote_address) == address_of(listener) == stream.remote_address
     with pytest.raises(AssertionError):
         await connect_tcp("localhost", 80)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems may take their time")
+async def test_on_loopback_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def wait_writable(_: object) -> None:
+        raise AssertionError("there was nothing to wait for")
+
+    monkeypatch.setattr(anyio, "wait_writable", wait_writable)
+    (listener,) = await listen_tcp("127.0.0.1", 0)
+    async with listener, await connect_tcp(*address_of(listener)) as stream:
+        await stream.send(b"hello")
+        async with await listener.accept() as accepted:
+            assert await accepted.receive() == b"hello"
 
 
 async def test_the_next_address_is_tried_when_one_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,9 @@ async def _connect_socket(family: socket.AddressFamily, address: Any, local_addr
         if local_address is not None:
             connecting.bind(local_address)
         error = connecting.connect_ex(address)
-        if error == errno.EINPROGRESS:
+        if error == errno.EINPROGRESS and _is_connected(connecting):
+            error = 0
+        elif error == errno.EINPROGRESS:
             await anyio.wait_writable(connecting)
             error = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
@@ -134,6 +136,15 @@ async def _connect_socket(family: socket.AddressFamily, address: Any, local_addr
         connecting.close()
         raise
     return connecting
+
+
+def _is_connected(connecting: socket.socket) -> bool:
+    """Say whether there is nothing to wait for; on loopback that is so when connect(2) returns."""
+    try:
+        connecting.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def _combined(host: str, errors: list[OSError]) -> OSError:
