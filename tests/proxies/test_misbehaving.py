@@ -208,7 +208,7 @@ async def test_cancelled_wherever_it_suspends_no_socket_stays(
 
         listening = open_sockets()
         runs = [ended async for ended in cancelled_everywhere(client)]
-        assert len(runs) > 8
+        assert len(runs) > 4  # to connect, the proxy, the server, a message, the close
         with anyio.fail_after(5):
             while open_sockets() - listening:  # the other ends, which learn of it
                 await anyio.lowlevel.checkpoint()
