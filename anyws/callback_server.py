@@ -183,15 +183,21 @@ class _Connection:
 
     async def serve(self) -> None:
         """Serve the stream; what goes wrong is logged."""
+        if self._hooks.on_connect is None:
+            await self._serve()
+            return
         # callback_connect may go on after it has called ready(), so it is a task of the whole connection.
         async with anyio.create_task_group() as self._tasks:
-            try:
-                self._link = await self._open()
-                if self._link is not None:
-                    await self._run(self._link)
-            except Exception as exc:
-                log_failure(self._logger, exc, "a hook")
+            await self._serve()
             self._tasks.cancel_scope.cancel()
+
+    async def _serve(self) -> None:
+        try:
+            self._link = await self._open()
+            if self._link is not None:
+                await self._run(self._link)
+        except Exception as exc:
+            log_failure(self._logger, exc, "a hook")
 
     async def _open(self) -> Link | None:
         try:

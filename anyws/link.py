@@ -1,9 +1,9 @@
 """The running connection: the protocol core, what waits to be received, and the clock.
 
 How this works. A pump moves the bytes: it feeds the link with what comes, and writes what the core has queued. Senders
-and receivers change the core and the inbox directly, and tell the pump. One task of the link watches the clock: it
-sends Pings to a silent peer, cuts a close that takes too long, and ends the stream. Nothing here ever raises into the
-task group of the owner.
+and receivers change the core and the inbox directly, and tell the pump. The link itself never waits, so it needs no
+task: whatever changes, and a timer, calls it, and it does what is then due. It sends Pings to a silent peer, answers a
+violation, ends the stream, and cuts a close that takes too long. Nothing here ever raises into a task group.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .protocol.closing import Close
 from .protocol.connection import Connection, Event, Pong, State
 from .protocol.outbox import Outbox
 from .protocol.speedups import MessageQueue
-from .pumps import Pump, new_pump
-from .transport.ending import LINGER, cut_stream, end_stream
+from .pumps import Background, Pump, Timer, new_pump
+from .transport.ending import LINGER
 from .wakeup import Wakeup
 
 __all__ = ["MESSAGES_PER_TURN", "Link"]
@@ -57,13 +57,47 @@ class Link:
         logger: where to say what happens; contents of messages are never said.
     """
 
+    __slots__ = (
+        "_background",
+        "_closing_since",
+        "_detail",
+        "_error",
+        "_failing_since",
+        "_has_failed",
+        "_has_said_end",
+        "_is_cut",
+        "_is_ending",
+        "_is_over",
+        "_lingers_until",
+        "_over",
+        "_pump",
+        "_timer",
+        "_wants_pieces",
+        "core",
+        "drained",
+        "inbox",
+        "input_ended",
+        "is_discarding",
+        "is_held_back",
+        "is_sender_waiting",
+        "keepalive",
+        "logger",
+        "now",
+        "options",
+        "outbox",
+        "pings",
+        "reads_freely",
+        "receiver_waits",
+        "stream",
+    )
+
     def __init__(
         self, stream: ByteStream, core: Connection, options: ConnectionOptions, logger: ConnectionLogger
     ) -> None:
-        self.stream = stream
-        self.core = core
-        self.options = options
-        self.logger = logger
+        self.stream: ByteStream = stream
+        self.core: Connection = core
+        self.options: ConnectionOptions = options
+        self.logger: ConnectionLogger = logger
         self.inbox: MessageQueue = core.inbox
         """Received messages that nobody has taken yet."""
         self.outbox: Outbox = core.outbox
@@ -91,14 +125,18 @@ class Link:
         """Whether messages that come are dropped: nobody wants them any more."""
         self._detail = ""  # why the connection broke, where neither the network nor the core says so
         self._error: BaseException | None = None  # the network's error
-        self._scope: anyio.CancelScope | None = None  # of `run`
         self._is_cut = False
         self._is_over = False  # the stream is closed
         self._over: anyio.Event | None = None
         self.now: Callable[[], float] = self._pump.now
         self.keepalive: Keepalive = Keepalive(options.ping_interval, options.ping_timeout, self.now())
+        self._background: Background | None = None  # until it begins
+        self._timer: Timer | None = None
+        self._failing_since: float | None = None
+        self._has_failed = False  # the violation was answered
         self._closing_since: float | None = None
-        self._taken = Wakeup()  # what came before a violation
+        self._is_ending = False  # nothing more is to be read, and nothing more to be sent but what is queued
+        self._lingers_until: float | None = None
         self.inbox.turns = self.outbox.turns = MESSAGES_PER_TURN
 
     # -- for senders and receivers -------------------------------------------------------------------------------------
@@ -141,8 +179,8 @@ class Link:
 
     def resume_reading(self) -> None:
         """There is room again, or a task waits."""
-        if self.core.failure is not None:
-            self._taken.set()
+        if self.core.is_failing:
+            self._advance_soon()  # whoever takes a message is yet to answer it
         elif self.core.has_more and self._has_space:
             self.feed(b"")
             self._pump.wake_receiver()
@@ -169,7 +207,8 @@ class Link:
         self._has_said_end = True
         if discard:
             self.discard()
-        self._close_has_begun()
+        if not self._is_ending:
+            self._close_has_begun()
 
     def discard(self) -> None:
         """Drop the messages that have come or still come: nobody wants them."""
@@ -185,7 +224,7 @@ class Link:
         self.core.send_ping(payload)
         ping = self.pings.add(payload, time.perf_counter())
         self.flush()
-        self._pump.alarm()
+        self._pump.expect()
         try:
             await ping.done.wait()
         finally:
@@ -196,7 +235,7 @@ class Link:
 
     async def part(self, code: int) -> None:
         """Write a Close if that needs no waiting, and close the stream at once."""
-        if not self._pump.is_writing:
+        if not self._is_over and not self._pump.is_writing:
             self.core.fail()
             if self.core.state is State.OPEN:
                 self.core.send_close(code)
@@ -207,11 +246,18 @@ class Link:
     def cut(self) -> None:
         """Close the stream at once."""
         self._is_cut = True
-        if self._scope is not None:
-            self._scope.cancel()
+        if self._background is not None:
+            self._pump.close()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the stream is closed."""
+        return self._is_over
 
     async def wait_over(self) -> None:
         """Wait until the stream is closed."""
+        if not self._is_over:
+            await self._pump.attend()
         if not self._is_over:
             self._over = self._over or anyio.Event()
             await self._over.wait()
@@ -242,13 +288,14 @@ class Link:
 
     def _close_has_begun(self) -> None:
         """Start the clock of the close; let everybody see what has changed."""
+        if self._is_over:
+            return
         if self._closing_since is None:
             self._closing_since = self.now()
-        self._taken.set()
         self._pump.flush()
         self._pump.resume()
-        self._pump.alarm()
         self._wake_users()
+        self._advance()
 
     def _wake_users(self) -> None:
         self.drained.set()
@@ -295,7 +342,7 @@ class Link:
             while self.core.has_more and self._has_space:
                 self._receive(b"", 0)
         except Exception as exc:  # of an extension
-            self._crash(exc)
+            self.crash(exc)
         if self.core.has_data_to_send:
             self._pump.flush()
         if self.core.state is State.CLOSED:
@@ -304,7 +351,7 @@ class Link:
             self._close_has_begun()
         elif self.core.failure is not None:
             self.is_held_back = True
-            self._pump.alarm()
+            self._advance()
         elif self.core.has_more:
             self.is_held_back = True
 
@@ -333,13 +380,15 @@ class Link:
         """Take notice that the peer has ended its side."""
         self.input_ended = True
         self.reads_freely = False
-        self._pump.alarm()
+        self._advance()
 
     def lose(self, error: BaseException, *, input_too: bool) -> None:
         """Take notice that the connection is lost.
 
         What the peer has sent before may still be read, its Close above all, if only writing has failed.
         """
+        if self._is_over:
+            return
         self._error = self._error or error
         self.outbox.is_open = False
         if input_too:
@@ -347,7 +396,12 @@ class Link:
         else:
             self._close_has_begun()
 
-    def _crash(self, exc: Exception) -> None:
+    def written(self) -> None:
+        """Take notice that all is written that waited for the peer."""
+        self._advance()
+
+    def crash(self, exc: Exception) -> None:
+        """Cut the connection: something went wrong that cannot."""
         self._detail = self._detail or "internal error"
         self.logger.error("internal error; the connection is cut", exc_info=exc)
         self.cut()
@@ -358,98 +412,125 @@ class Link:
         self.logger.info("%s; the connection is cut", why)
         self.cut()
 
-    # -- the task ------------------------------------------------------------------------------------------------------
+    def closed(self, error: Exception | None = None) -> None:
+        """Take notice that the stream is closed, as far as it could be: the connection is over."""
+        if error is not None:
+            self.logger.error("the stream could not be closed", exc_info=error)
+        self._is_over = True
+        self.core.receive_eof()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._over is not None:
+            self._over.set()
+        self._wake_users()
+        self.pings.abandon()
+        self.logger.debug("closed (%s)", self.core.close_code)
 
-    async def run(self) -> None:
-        """Run the connection until its stream is closed; `cut` ends it, but no cancellation from outside does."""
+    # -- the life of the connection ------------------------------------------------------------------------------------
+
+    def start(self, background: Background) -> None:
+        """Begin; the connection lives until its stream is closed.
+
+        Args:
+            background: outlives the connection.
+        """
+        self._background = background
         try:
-            async with anyio.create_task_group() as tasks:
-                self._scope = tasks.cancel_scope
-                self._scope.shield = True  # A cancelled owner parts, and cuts, before the stream is closed.
-                if self._is_cut:
-                    self._scope.cancel()
-                self._pump.start(tasks)
-                await self._receive_all()
-                await self._end()
-                if self._pump.has_tasks:
-                    self._scope.cancel()
+            self._pump.start(background)
         except Exception as exc:
-            self._crash(exc)
-        finally:
-            self.core.receive_eof()
-            self._pump.stop()
-            await self._close_stream()
-            self._is_over = True
-            if self._over is not None:
-                self._over.set()
-            self._wake_users()
-            self.pings.abandon()
-            self.logger.debug("closed (%s)", self.core.close_code)
+            self.crash(exc)
+        if self._is_cut:
+            self._pump.close()
+        self._advance()
 
-    async def _receive_all(self) -> None:
-        """Watch the clock until nothing more is to be read."""
-        while not self.input_ended:
-            if self.core.is_failing:
-                await self._fail()
-            else:
-                await self._pump.attend(self._deadline)
-                self._check_clock()
+    def _advance(self) -> None:
+        """Do what is due."""
+        if self._background is None or self._is_cut:
+            return
+        if self.core.failure is not None and not self._has_failed:
+            self._fail_when_due()
+        if self.input_ended and not self._is_cut:
+            self._end_when_due()
+        self._watch_clock()
 
-    @property
-    def _deadline(self) -> float:
-        if self._closing_since is None:
-            return self.keepalive.deadline
-        return math.inf if self.options.close_timeout is None else self._closing_since + self.options.close_timeout
+    def _advance_soon(self) -> None:
+        if self._background is not None:
+            self._background.call_soon(self._advance)
 
-    def _check_clock(self) -> None:
-        now = self.now()
-        if self._closing_since is not None:
-            if now >= self._deadline:
-                self._close_took_too_long()
-        elif now >= self.keepalive.deadline:
-            verdict = self.keepalive.check(now, deaf=not self.may_read())
-            if verdict is Verdict.PING and self.core.state is State.OPEN:
-                self.core.send_ping(os.urandom(4))
-                self.flush()
-            elif verdict is Verdict.PONG and self.core.state is State.OPEN and not self.core.has_data_to_send:
-                self.core.send_pong()
-                self.flush()
-            elif verdict is Verdict.GIVE_UP:
-                interval, timeout = self.options.ping_interval or 0, self.options.ping_timeout or 0
-                self.give_up(f"the peer was silent for {interval + timeout:g} s")
-
-    def _close_took_too_long(self) -> None:
-        self.give_up(f"the close took more than {self.options.close_timeout:g} s")
-
-    async def _fail(self) -> None:
+    def _fail_when_due(self) -> None:
         """Answer a violation, once the messages before it have been taken and answered and the next is asked for."""
-        with anyio.move_on_after(_FAILURE_GRACE):
-            while self.core.is_failing and (self.inbox or not self.receiver_waits):
+        if self._failing_since is None:
+            self._failing_since = self.now()
+        if self.core.is_failing and self.now() < self._failing_since + _FAILURE_GRACE:
+            if self.core.has_data_to_send:
+                self._pump.flush()
+            if self.inbox or not self.receiver_waits or not self._pump.has_written:
                 self.is_held_back = True
-                await self._taken.wait()
-            await self._pump.write_all()
+                return
+        if self._has_failed:  # in writing
+            return
+        self._has_failed = True
         self.logger.info("the peer broke a rule: %s", self.core.failure)
         self.core.fail()
         if self.core.is_server_done:
             self.input_ended = True
         self._close_has_begun()
 
-    async def _end(self) -> None:
-        """Write the rest, and end the stream; in ``close_timeout`` at most, from the beginning of the close."""
-        self._pump.stop()
-        self.core.receive_eof()
-        self._close_has_begun()
-        scope = anyio.CancelScope(deadline=self._deadline)
-        with scope:
-            await self._pump.write_all()
+    def _end_when_due(self) -> None:
+        """Write the rest, and then end the stream; in ``close_timeout`` at most, from the beginning of the close."""
+        if not self._is_ending:
+            self._is_ending = True
+            if self.core.state is not State.CLOSED or self._closing_since is None:
+                self.core.receive_eof()
+                self._close_has_begun()  # and it comes back
+                return
+        if self._lingers_until is None and self._pump.has_written:
             # Once the peer's Close has come, nothing follows that a reset could destroy.
-            with anyio.move_on_after(None if self.core.close_received is None else LINGER):
-                await end_stream(self.stream)
-        if scope.cancelled_caught:
-            self._close_took_too_long()
+            self._lingers_until = math.inf if self.core.close_received is None else self.now() + LINGER
+            self._pump.end()
 
-    async def _close_stream(self) -> None:
-        try:
-            await cut_stream(self.stream)
-        except Exception:
-            self.logger.exception("the stream could not be closed")
+    @property
+    def _deadline(self) -> float:
+        """When to look at the clock."""
+        if self._closing_since is not None:
+            timeout = self.options.close_timeout
+            deadline = math.inf if timeout is None else self._closing_since + timeout
+            return deadline if self._lingers_until is None else min(deadline, self._lingers_until)
+        if self._failing_since is not None:
+            return self._failing_since + _FAILURE_GRACE
+        return self.keepalive.deadline
+
+    def _watch_clock(self) -> None:
+        deadline = self._deadline
+        if self._background is None or self._is_cut or (self._timer is not None and self._timer.when() <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if deadline == math.inf else self._background.call_at(deadline, self._check_clock)
+
+    def _check_clock(self) -> None:
+        self._timer = None
+        now = self.now()
+        if now >= self._deadline:
+            if self._lingers_until is not None and now >= self._lingers_until:
+                self.cut()
+            elif self._closing_since is not None:
+                self.give_up(f"the close took more than {self.options.close_timeout:g} s")
+            elif self._failing_since is not None:
+                self._advance()
+            else:
+                self._check_silence(now)
+        self._watch_clock()
+
+    def _check_silence(self, now: float) -> None:
+        verdict = self.keepalive.check(now, deaf=not self.may_read())
+        if verdict is Verdict.PING and self.core.state is State.OPEN:
+            self.core.send_ping(os.urandom(4))
+            self.flush()
+        elif verdict is Verdict.PONG and self.core.state is State.OPEN and not self.core.has_data_to_send:
+            self.core.send_pong()
+            self.flush()
+        elif verdict is Verdict.GIVE_UP:
+            interval, timeout = self.options.ping_interval or 0, self.options.ping_timeout or 0
+            self.give_up(f"the peer was silent for {interval + timeout:g} s")

@@ -29,6 +29,8 @@ class PendingPing:
 class PendingPings:
     """The Pings that no Pong has answered yet, in the order in which they were sent."""
 
+    __slots__ = ("_pending",)
+
     def __init__(self) -> None:
         self._pending: list[PendingPing] = []
 

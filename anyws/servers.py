@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import anyio
@@ -17,7 +17,8 @@ from .link import Link
 from .logs import connection_logger
 from .options import ServerOptions
 from .protocol.closing import CloseCode
-from .websocket import WebSocket, running
+from .pumps import Background, open_background
+from .websocket import Running, WebSocket
 
 __all__ = ["Server", "StartedServer"]
 
@@ -59,6 +60,7 @@ class Server(AsyncResource, TypedAttributeProvider):
         self._admission = Admission(options)
         self._accepting = anyio.CancelScope()
         self._serving = anyio.CancelScope()
+        self._background: Background | None = None  # of its connections, while it runs
         self._closing = False
         self._stopped = anyio.Event()
 
@@ -111,7 +113,7 @@ class Server(AsyncResource, TypedAttributeProvider):
         """Accept and serve until cancelled or closed."""
         try:
             with self._serving:
-                async with anyio.create_task_group() as connections:
+                async with open_background() as self._background, anyio.create_task_group() as connections:
                     try:
                         with self._accepting:
                             await self._accept(connections, task_status)
@@ -124,17 +126,20 @@ class Server(AsyncResource, TypedAttributeProvider):
         """Take notice that an opening handshake has ended, in whatever way."""
         self._admission.opened(entry)
 
-    @asynccontextmanager
-    async def connection(self, websocket: WebSocket, link: Link) -> AsyncGenerator[WebSocket, None]:
+    def connection(self, websocket: WebSocket, link: Link) -> AbstractAsyncContextManager[WebSocket]:
         """Run a connection, as one of this server's."""
+        assert self._background is not None
+        return _Served(websocket, link, self._background, self)
+
+    def entered(self, websocket: WebSocket, link: Link) -> None:
+        """Take notice that a connection is open."""
         self._links[websocket] = link
         if self._closing:
             link.begin_close(CloseCode.GOING_AWAY, "the server stops", discard=False)
-        try:
-            async with running(websocket, link):
-                yield websocket
-        finally:
-            del self._links[websocket]
+
+    def left(self, websocket: WebSocket) -> None:
+        """Take notice that a connection is over."""
+        del self._links[websocket]
 
     async def _accept(self, connections: TaskGroup, task_status: StartedServer) -> None:
         async with anyio.create_task_group() as accepting:
@@ -154,7 +159,7 @@ class Server(AsyncResource, TypedAttributeProvider):
                     connection_logger("anyws.server", listener).error("cannot accept connections: %s", exc)
                     await anyio.sleep(_ACCEPT_PAUSE)
             else:
-                connections.start_soon(self._serve_stream, stream)
+                connections.start_soon(self._serve_stream, stream, name="anyws.connection")
 
     async def _serve_stream(self, stream: ByteStream) -> None:
         entry = None
@@ -177,3 +182,25 @@ class Server(AsyncResource, TypedAttributeProvider):
         with anyio.CancelScope(shield=True):
             for listener in self._listeners:
                 await listener.aclose()
+
+
+class _Served(Running):
+    """Runs a connection of a server."""
+
+    __slots__ = ("_server",)
+
+    def __init__(self, websocket: WebSocket, link: Link, background: Background, server: Server) -> None:
+        super().__init__(websocket, link, background)
+        self._server = server
+
+    async def __aenter__(self) -> WebSocket:
+        """Begin."""
+        self._server.entered(self._websocket, self._link)
+        return await super().__aenter__()
+
+    async def __aexit__(self, *exc: Any) -> None:
+        """Close."""
+        try:
+            await super().__aexit__(*exc)
+        finally:
+            self._server.left(self._websocket)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -177,15 +178,12 @@ async def _listen(handler: Handler, host: str | None, port: int, options: Server
     if not callable(handler):
         raise TypeError(f"the handler is an async callable, not {type(handler).__name__}")
 
-    async def serve_stream(server: Server, stream: ByteStream, entry: Entry) -> None:
-        await _serve_websocket(server, stream, entry, handler)
-
     options = dataclasses.replace(options, on_request=[*options.request_hooks, *own_hooks(handler)])
     listeners = await open_listeners(host, port, options)
-    return Server(listeners, serve_stream, with_default_hosts(options, listeners))
+    return Server(listeners, functools.partial(_serve_websocket, handler), with_default_hosts(options, listeners))
 
 
-async def _serve_websocket(server: Server, stream: ByteStream, entry: Entry, handler: Handler) -> None:
+async def _serve_websocket(handler: Handler, server: Server, stream: ByteStream, entry: Entry) -> None:
     logger = connection_logger("anyws.server", stream)
     opened = await _open(server, stream, entry, logger)
     if opened is None:

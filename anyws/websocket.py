@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Any
 
 import anyio
 from anyio.abc import ObjectStream
 from anyio.lowlevel import checkpoint
 
-from .beside import beside
 from .link import Link
 from .protocol.closing import CloseCode
 from .protocol.http11 import Request, Response
+from .pumps import Background, open_background
 from .receiving import MessageStream, Receiver
 from .sending import Sendable, Sender
 
-__all__ = ["WebSocket", "link_of", "running"]
+__all__ = ["Running", "WebSocket", "link_of", "running"]
 
 
 class WebSocket(ObjectStream[str | bytes]):
@@ -261,21 +262,49 @@ def link_of(websocket: WebSocket) -> Link:
     return websocket._link  # pyright: ignore[reportPrivateUsage]
 
 
-@asynccontextmanager
-async def running(websocket: WebSocket, link: Link) -> AsyncGenerator[WebSocket, None]:
-    """Run the connection as long as the block; then close it.
+class Running:
+    """Runs a connection as long as a block, and then closes it: ``async with Running(...) as websocket``.
 
     A block that ends closes with 1000; one that raises closes with 1011, and the exception comes out bare; one that is
     cancelled writes a Close 1001 if that needs no waiting, and cuts.
+
+    Args:
+        websocket: the connection.
+        link: its link.
+        background: outlives the connection.
     """
-    async with beside(link.run):
+
+    __slots__ = ("_background", "_link", "_websocket")
+
+    def __init__(self, websocket: WebSocket, link: Link, background: Background) -> None:
+        self._websocket = websocket
+        self._link = link
+        self._background = background
+
+    async def __aenter__(self) -> WebSocket:
+        """Begin."""
+        self._link.start(self._background)
+        return self._websocket
+
+    async def __aexit__(
+        self, _: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None
+    ) -> None:
+        """Close."""
         try:
-            yield websocket
-        except Exception:
-            await websocket.aclose(CloseCode.INTERNAL_ERROR)
-            raise
-        except BaseException:
-            await link.part(CloseCode.GOING_AWAY)
-            raise
-        else:
-            await websocket.aclose()
+            if exc is None:
+                await self._websocket.aclose()
+            elif isinstance(exc, Exception):
+                await self._websocket.aclose(CloseCode.INTERNAL_ERROR)
+            else:
+                await self._link.part(CloseCode.GOING_AWAY)
+        finally:
+            if not self._link.is_over:
+                with anyio.CancelScope(shield=True):
+                    await self._link.wait_over()
+
+
+@asynccontextmanager
+async def running(websocket: WebSocket, link: Link) -> AsyncGenerator[WebSocket, None]:
+    """Run a connection as `Running`, with a background of its own."""
+    async with open_background() as background, Running(websocket, link, background):
+        yield websocket

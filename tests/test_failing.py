@@ -79,7 +79,8 @@ async def test_a_violation_does_not_wait_long_for_an_answer(ours: Side, meeting:
         peer.send_bytes(peer.frame_bytes(TEXT, b"Hello") + peer.frame_bytes(0x3, b""))
         begun = anyio.current_time()
         assert (await peer.frame()).close_code == 1002
-        assert anyio.current_time() - begun == pytest.approx(0.5)
+        # On trio it is looked at times whether nobody reads.
+        assert 0.5 <= anyio.current_time() - begun < 0.56
         assert await websocket.receive() == "Hello"
 
 

@@ -57,6 +57,7 @@ ORDER = [
     "anyws.wakeup",
     "anyws.pings",
     "anyws.keepalive",
+    "anyws.pumps.background",
     "anyws.pumps.pump",
     "anyws.pumps.streams",
     "anyws.pumps.signals",

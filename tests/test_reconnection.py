@@ -41,7 +41,7 @@ class Endings:
         if isinstance(ending, int):
             await websocket.aclose(ending)
         elif ending == "cut":
-            await anyio.aclose_forcefully(websocket._link.stream)
+            websocket._link.cut()
         await websocket.wait_closed()
         self.closed.append(websocket.close_code)
 

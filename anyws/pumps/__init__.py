@@ -10,11 +10,12 @@ from anyio.lowlevel import current_token
 from anyws.transport.stream import SocketStream
 from anyws.transport.tls import TLSRecords, TLSStream
 
+from .background import Background, Timer, open_background
 from .callbacks import CallbackPump
 from .pump import Owner, Pump
 from .streams import StreamPump
 
-__all__ = ["Owner", "Pump", "new_pump"]
+__all__ = ["Background", "Owner", "Pump", "Timer", "new_pump", "open_background"]
 
 
 def new_pump(owner: Owner, stream: ByteStream) -> Pump:

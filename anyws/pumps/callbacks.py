@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable
-
-from anyio.abc import TaskGroup
 
 from anyws.transport.stream import SocketStream
 from anyws.transport.tls import TLSRecords
 
+from .background import Background
 from .pump import Owner, SocketPump
 from .signals import Signal
 
@@ -20,6 +18,12 @@ __all__ = ["CallbackPump"]
 
 class CallbackPump(SocketPump):
     """Registers for reading once, and not anew for each wait."""
+
+    __slots__ = (
+        "_descriptor",
+        "_is_registered",
+        "_loop",
+    )
 
     def __init__(
         self, owner: Owner, stream: SocketStream, records: TLSRecords | None, loop: asyncio.AbstractEventLoop
@@ -31,7 +35,6 @@ class CallbackPump(SocketPump):
         self._arrived: Signal = self.new_wakeup()
         self._descriptor = stream.fileno()  # a selector that does not know a socket yet spells it out: two system calls
         self._is_registered = False
-        self._is_stopped = True
 
     @staticmethod
     def is_possible(loop: asyncio.AbstractEventLoop) -> bool:
@@ -43,51 +46,43 @@ class CallbackPump(SocketPump):
         return Signal(self._loop)
 
     def _call_soon(self, callback: Callable[[], None]) -> None:
-        self._loop.call_soon(callback)
+        assert self._background is not None
+        self._background.call_soon(callback)
 
-    def start(self, tasks: TaskGroup) -> None:
+    def start(self, background: Background) -> None:
         """Begin."""
-        super().start(tasks)
-        self._is_stopped = False
-        if self._owner.may_read():
-            self._register()
-
-    def stop(self) -> None:
-        """Read no more."""
-        self._is_stopped = True
-        self._unregister()
+        super().start(background)
+        self.resume()
 
     def resume(self) -> None:
         """There may be room again, or somebody who waits."""
-        if not self._is_registered and not self._is_stopped and self._owner.may_read():
+        if not self._is_registered and self._background is not None and not self._is_closed and self._owner.may_read():
             self._owner.keepalive.heard = self.now()
             self._register()
 
     def _register(self) -> None:
+        assert self._background is not None
         self._is_registered = True
-        self._loop.add_reader(self._descriptor, self._on_readable)
+        self._background.call_when_readable(self._descriptor, self._on_readable)
 
     def _on_readable(self) -> None:
         if self._owner.reads_freely or self._owner.may_read():
             self._read()
             if self._owner.inbox.size or self._owner.has_piece:
                 self._arrived.set_now()
+        elif self._is_ending:
+            self._drain()
         else:
-            self._unregister()
+            self._stop()
 
-    def _unregister(self) -> None:
+    def _drain_later(self) -> None:
+        if not self._is_registered:
+            self._register()
+
+    def _stop(self) -> None:
         if self._is_registered:
             self._is_registered = False
             self._loop.remove_reader(self._descriptor)
-
-    async def attend(self, deadline: float) -> None:
-        """Wait for an alarm; or until a time, for which a timer costs less than a scope."""
-        timer = None if deadline == math.inf else self._loop.call_at(deadline, self.alarm)
-        try:
-            await self._alarm.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
 
     def next_arrival(self) -> Awaitable[None]:
         """Return what the task that receives is to await, at once, until something has changed for it."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import anyio
-from anyio.abc import TaskGroup
 
 from anyws.keepalive import Keepalive
 from anyws.options import ConnectionOptions
@@ -18,6 +18,8 @@ from anyws.transport.ending import STREAM_ERRORS
 from anyws.transport.stream import SocketStream
 from anyws.transport.tls import TLSRecords
 from anyws.wakeup import Wakeup
+
+from .background import Background
 
 __all__ = ["READ_SIZE", "Owner", "Pump", "SocketPump"]
 
@@ -59,20 +61,39 @@ class Owner(Protocol):
     def lose(self, error: BaseException, *, input_too: bool) -> None:
         """Take notice that the connection is lost."""
 
+    def written(self) -> None:
+        """Take notice that all is written that waited for the peer."""
+
     def give_up(self, why: str) -> None:
         """Cut the connection."""
 
+    def crash(self, exc: Exception) -> None:
+        """Cut the connection: something went wrong that cannot."""
+
+    def cut(self) -> None:
+        """Close the stream; also once both sides have ended."""
+
+    def closed(self, error: Exception | None = None) -> None:
+        """Take notice that the stream is closed, as far as it could be."""
+
 
 class Pump(ABC):
-    """Feeds a link with what comes, and writes what its core has queued."""
+    """Feeds a link with what comes, writes what its core has queued, and ends the stream."""
+
+    __slots__ = (
+        "_arrived",
+        "_background",
+        "_is_writing",
+        "_owner",
+        "_written",
+        "now",
+    )
 
     def __init__(self, owner: Owner, now: Callable[[], float] = anyio.current_time) -> None:
         self._owner = owner
         self._arrived = self.new_wakeup()
-        self._alarm = self.new_wakeup()
-        self._resumed = self.new_wakeup()
-        self._written = self.new_wakeup()
-        self._is_paused = False
+        self._background: Background | None = None  # until it begins
+        self._written: Wakeup | None = None
         self._is_writing = False
         self.now: Callable[[], float] = now
         """The time of the event loop, in seconds."""
@@ -87,17 +108,13 @@ class Pump(ABC):
         return self._is_writing
 
     @property
-    def has_tasks(self) -> bool:
-        """Whether tasks of the pump may be running."""
-        return self._is_writing
+    def has_written(self) -> bool:
+        """Whether all is written that the core has queued, or cannot be."""
+        return not self._is_writing
 
-    @abstractmethod
-    def start(self, tasks: TaskGroup) -> None:
-        """Begin, with tasks in this group."""
-
-    @abstractmethod
-    def stop(self) -> None:
-        """Read no more; the stream is the link's again, but for what is still to be written."""
+    def start(self, background: Background) -> None:
+        """Begin; what needs a task or a timer has it there."""
+        self._background = background
 
     @abstractmethod
     def flush(self) -> None:
@@ -108,33 +125,31 @@ class Pump(ABC):
         self.flush()
 
     async def write_all(self) -> None:
-        """Wait until all is written that the core has queued, or cannot be."""
+        """Wait until all is written that the core has queued, or cannot be; for one task at a time."""
         self.flush()
-        while self._is_writing:
+        while not self.has_written:
+            self._written = self._written or self.new_wakeup()
             await self._written.wait()
 
-    async def attend(self, deadline: float) -> None:
-        """Wait for an alarm, in the one task of the link, until a time; what comes meanwhile is read."""
-        with anyio.CancelScope(deadline=deadline):
-            await self._alarm.wait()
+    @abstractmethod
+    def end(self) -> None:
+        """End our side, once all is written, and cut when the peer has ended its side. Never waits."""
 
-    def alarm(self) -> None:
-        """Something has changed for the task that attends."""
-        self._alarm.set()
+    @abstractmethod
+    def close(self) -> None:
+        """Close the stream, now or soon; the owner is told."""
 
+    @abstractmethod
     def resume(self) -> None:
         """There may be room again, or somebody who waits."""
-        if self._is_paused:
-            self._resumed.set()
 
-    async def wait_for_resume(self) -> None:
-        """Wait for the next `resume`."""
-        self._is_paused = True
-        try:
-            await self._resumed.wait()
-        finally:
-            self._is_paused = False
-            self._owner.keepalive.heard = self.now()
+    def expect(self) -> None:
+        """Something is awaited from the peer, though nobody may receive."""
+        self.resume()
+
+    async def attend(self) -> None:
+        """Something is awaited by a task that may as well read, if nobody else does; return at any time."""
+        self.expect()
 
     def next_arrival(self) -> Awaitable[None]:
         """Return what the task that receives is to await, at once, until something has changed for it."""
@@ -143,6 +158,23 @@ class Pump(ABC):
     def wake_receiver(self) -> None:
         """Let a task go on that waits for `next_arrival`."""
         self._arrived.set()
+
+    def _start(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Start a task; what goes wrong in it is the end of this connection, and of nothing else."""
+        assert self._background is not None
+
+        async def run() -> None:
+            try:
+                await task()
+            except Exception as exc:
+                self._owner.crash(exc)
+
+        self._background.start_soon(run)
+
+    def _has_written(self) -> None:
+        if self._written is not None:
+            self._written.set()
+        self._owner.written()
 
     async def _send(self, send: Callable[[Any], Awaitable[None]], data: bytes | memoryview) -> None:
         timeout = self._owner.options.write_timeout
@@ -166,29 +198,42 @@ class SocketPump(Pump):
         now: the time of the event loop, in seconds.
     """
 
+    __slots__ = (
+        "_has_peer_ended",
+        "_is_closed",
+        "_is_ending",
+        "_is_lost",
+        "_is_tls_ended",
+        "_records",
+        "_stream",
+    )
+
     def __init__(
         self, owner: Owner, stream: SocketStream, records: TLSRecords | None, now: Callable[[], float]
     ) -> None:
         super().__init__(owner, now)
         self._stream = stream
         self._records = records
-        self._tasks: TaskGroup | None = None
         self._is_lost = False
+        self._is_closed = False
+        self._is_tls_ended = False  # our side of it
+        self._is_ending = False  # our side has ended: what still comes is dropped
+        self._has_peer_ended = False
 
     @abstractmethod
     def _call_soon(self, callback: Callable[[], None]) -> None:
         """Call in the next pass of the event loop."""
 
-    def start(self, tasks: TaskGroup) -> None:
+    def start(self, background: Background) -> None:
         """Begin."""
-        self._tasks = tasks
+        super().start(background)
         self.flush()
         if self._records is not None:
             self._look_for_end(self._records)
 
     def flush(self) -> None:
         """Write what the core has queued, as much as the peer takes."""
-        if self._is_writing or self._is_lost or self._tasks is None:
+        if self._is_writing or self._is_lost or self._background is None:
             return
         outbox, records = self._owner.outbox, self._records
         try:
@@ -200,8 +245,7 @@ class SocketPump(Pump):
                     break
                 written = self._stream.send_nowait(buffers)
                 if written < (len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))):
-                    self._is_writing = True
-                    self._tasks.start_soon(self._write, _without(buffers, written))
+                    self._write_later(_without(buffers, written))
                     break
                 if not outbox.size and not outbox.pongs:
                     break
@@ -220,10 +264,64 @@ class SocketPump(Pump):
             outbox.is_flush_due = True
             self._call_soon(self._flush_now)
 
+    def end(self) -> None:
+        """End our side, and cut when the peer has ended its side.
+
+        Closing a socket that still has unread data resets the connection, and a reset may destroy the last bytes that
+        we sent (RFC 6455, 7.1.1): so what still comes is read and dropped.
+        """
+        try:
+            if self._records is not None and not self._is_tls_ended:
+                self._is_tls_ended = True
+                last = self._records.close()
+                written = self._stream.send_nowait([last]) if last and not self._is_lost else len(last)
+                if written < len(last):
+                    self._write_later([memoryview(last)[written:]])
+                    return
+            self._stream.send_eof_nowait()
+        except STREAM_ERRORS:
+            self._has_peer_ended = True
+        self._is_ending = True
+        if self._has_peer_ended:
+            self._owner.cut()
+        else:
+            self._drain_later()
+
+    @abstractmethod
+    def _drain_later(self) -> None:
+        """Call `_drain` whenever something comes."""
+
+    def _drain(self) -> None:
+        """Drop what has come."""
+        try:
+            self._stream.receive_nowait(READ_SIZE)
+        except anyio.WouldBlock:
+            pass
+        except (anyio.EndOfStream, *STREAM_ERRORS):
+            self._owner.cut()
+
+    def close(self) -> None:
+        """Close the stream at once."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._is_lost = True
+            self._stop()
+            self._stream.close()
+            self._has_written()
+            self._owner.closed()
+
+    @abstractmethod
+    def _stop(self) -> None:
+        """Wait for the socket no more."""
+
     def _flush_now(self) -> None:
         if self._owner.outbox.is_flush_due:
             self._owner.outbox.is_flush_due = False
             self.flush()
+
+    def _write_later(self, rest: list[memoryview]) -> None:
+        self._is_writing = True
+        self._start(functools.partial(self._write, rest))
 
     async def _write(self, rest: list[memoryview]) -> None:
         try:
@@ -236,7 +334,9 @@ class SocketPump(Pump):
             self._is_writing = False
             self.flush()
         if not self._is_writing:
-            self._written.set()
+            self._has_written()
+            if self._is_tls_ended and not self._is_ending:
+                self.end()
 
     def _lose(self, exc: BaseException) -> None:
         self._is_lost = True
@@ -255,6 +355,7 @@ class SocketPump(Pump):
         except anyio.WouldBlock:
             pass
         except anyio.EndOfStream:
+            self._has_peer_ended = True
             if self._records is None:
                 self._owner.feed_eof()
             else:

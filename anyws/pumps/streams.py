@@ -5,9 +5,10 @@ from __future__ import annotations
 import anyio
 from anyio.abc import ByteStream, TaskGroup
 
-from anyws.transport.ending import STREAM_ERRORS
+from anyws.transport.ending import STREAM_ERRORS, cut_stream, end_stream
 from anyws.wakeup import Wakeup
 
+from .background import Background
 from .pump import READ_SIZE, Owner, Pump
 
 __all__ = ["StreamPump"]
@@ -20,40 +21,82 @@ class StreamPump(Pump):
     other from reading.
     """
 
+    __slots__ = (
+        "_is_closed",
+        "_is_lost",
+        "_is_paused",
+        "_resumed",
+        "_stream",
+        "_tasks",
+        "_to_write",
+    )
+
     def __init__(self, owner: Owner, stream: ByteStream) -> None:
         super().__init__(owner)
         self._stream = stream
         self._to_write = Wakeup()
+        self._resumed = Wakeup()
+        self._is_paused = False
         self._is_lost = False
+        self._is_closed = False
+        self._tasks: TaskGroup | None = None
 
     @property
-    def has_tasks(self) -> bool:
-        """Whether tasks of the pump may be running."""
-        return True
+    def has_written(self) -> bool:
+        """Whether all is written that the core has queued, or cannot be."""
+        if self._tasks is None:
+            return False
+        return self._is_lost or not (self._is_writing or self._owner.core.has_data_to_send)
 
-    def start(self, tasks: TaskGroup) -> None:
+    def start(self, background: Background) -> None:
         """Begin."""
-        tasks.start_soon(self._read)
-        tasks.start_soon(self._write)
-
-    def stop(self) -> None:
-        """Read no more; the task that reads has ended, for it said so."""
+        super().start(background)
+        self._start(self._run)
 
     def flush(self) -> None:
         """Let the task that writes see what the core has queued."""
         self._to_write.set()
 
-    async def write_all(self) -> None:
-        """Wait until all is written that the core has queued, or cannot be."""
-        while not self._is_lost and (self._is_writing or self._owner.core.has_data_to_send):
-            self._to_write.set()
-            await self._written.wait()
+    def resume(self) -> None:
+        """There may be room again, or somebody who waits."""
+        if self._is_paused:
+            self._resumed.set()
+
+    def end(self) -> None:
+        """End our side, and cut when the peer has ended its side; the task that reads has ended, or does at once."""
+        assert self._tasks is not None
+        self._tasks.start_soon(self._end)
+
+    def close(self) -> None:
+        """Close the stream once the tasks have ended."""
+        self._is_closed = True
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
+
+    async def _run(self) -> None:
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                self._tasks.start_soon(self._read)
+                self._tasks.start_soon(self._write)
+                if self._is_closed:
+                    self.close()
+                self._owner.written()
+        except Exception as exc:
+            self._owner.crash(exc)
+        error = None
+        try:
+            await cut_stream(self._stream)
+        except Exception as exc:
+            error = exc
+        self._is_lost = True
+        self._has_written()
+        self._owner.closed(error)
 
     async def _read(self) -> None:
         owner = self._owner
         while not owner.input_ended:
             if not owner.may_read():
-                await self.wait_for_resume()
+                await self._wait_for_resume()
                 continue
             try:
                 data = await self._stream.receive(READ_SIZE)
@@ -67,6 +110,14 @@ class StreamPump(Pump):
                     self._arrived.set()
                 del data  # an idle connection keeps nothing
 
+    async def _wait_for_resume(self) -> None:
+        self._is_paused = True
+        try:
+            await self._resumed.wait()
+        finally:
+            self._is_paused = False
+            self._owner.keepalive.heard = self.now()
+
     async def _write(self) -> None:
         owner = self._owner
         while True:
@@ -78,8 +129,12 @@ class StreamPump(Pump):
                 except STREAM_ERRORS as exc:
                     self._is_lost = True
                     owner.lose(exc, input_too=False)
-                    self._written.set()
+                    self._has_written()
                     return
                 self._is_writing = False
-            self._written.set()
+            self._has_written()
             await self._to_write.wait()
+
+    async def _end(self) -> None:
+        await end_stream(self._stream)
+        self._owner.cut()

@@ -4,37 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import anyio
 import trio
 
 from anyws.transport.stream import SocketStream
 from anyws.transport.tls import TLSRecords
 from anyws.wakeup import Wakeup
 
+from .background import Background, Timer
 from .pump import Owner, SocketPump
 
 __all__ = ["WaitingPump"]
 
-# How long nobody may read after a task has received, before the link's own task does. Seconds.
-_PATIENCE = 0.05
+# Nobody may read for one to two of these, before a task is started for it. Seconds.
+_PATIENCE = 0.025
 
 
 class WaitingPump(SocketPump):
-    """Waits for the socket in the task that receives, as long as there is one; or else in the one of the link.
+    """Waits for the socket in the task that receives, as long as there is one.
 
-    A message then wakes the task that wants it, and no other. The link's task looks every 50 ms whether somebody still
-    receives; while one waits all the time, it does not look at all.
+    A message then wakes the task that wants it, and no other. When nobody has received for a while, a task is started
+    that reads until somebody does. While one waits all the time, there is neither such a task nor a look for it.
     """
+
+    __slots__ = (
+        "_descriptor",
+        "_is_attended",
+        "_is_dozing",
+        "_is_received",
+        "_look",
+        "_receiver_reads",
+        "_token",
+    )
 
     def __init__(self, owner: Owner, stream: SocketStream, records: TLSRecords | None) -> None:
         super().__init__(owner, stream, records, trio.current_time)
         self._token = trio.lowlevel.current_trio_token()
         self._descriptor = stream.fileno()
-        self._attending: anyio.CancelScope | None = None  # the link's task waits for the socket
+        self._is_attended = False  # a task that does not receive waits for the socket
         self._receiver_reads = False  # the task that receives does
-        self._is_received = False  # somebody has received since the link's task last looked
-        self._is_dozing = False
-        self._is_stopped = False
+        self._is_received = False  # somebody has received since the last look
+        self._is_dozing = False  # no look is due as long as the task that receives waits
+        self._look: Timer | None = None
 
     def new_wakeup(self) -> Wakeup:
         """Return the cheapest signal on this event loop."""
@@ -43,57 +53,80 @@ class WaitingPump(SocketPump):
     def _call_soon(self, callback: Callable[[], None]) -> None:
         self._token.run_sync_soon(callback)
 
-    def stop(self) -> None:
-        """Read no more."""
-        self.wake_receiver()
-        self._is_stopped = True
-
-    def alarm(self) -> None:
-        """Something has changed for the task that attends."""
-        self._is_received = False
-        super().alarm()
-        if self._attending is not None:
-            self._attending.cancel()
+    def start(self, background: Background) -> None:
+        """Begin."""
+        super().start(background)
+        self._look_later()
 
     def resume(self) -> None:
         """There may be room again, or somebody who waits."""
-        super().resume()
-        if self._is_paused:
-            self.alarm()
+        self._look_later()
 
-    async def attend(self, deadline: float) -> None:
-        """Wait for an alarm; read, if nobody else does."""
-        if not self._owner.may_read():
-            self._is_paused = True
-            try:
-                await super().attend(deadline)
-            finally:
-                self._is_paused = False
-        elif self._is_received:
+    def expect(self) -> None:
+        """Something is awaited from the peer: read now, if nobody does."""
+        if self._background is not None and not self._receiver_reads:
             self._is_received = False
-            await super().attend(min(deadline, self.now() + _PATIENCE))
-        elif self._receiver_reads:
-            # It has waited all the time: wake up when it does no more.
-            self._is_dozing = True
-            await super().attend(deadline)
-            self._is_dozing = False
-        else:
-            self._attending = anyio.CancelScope(deadline=deadline)
-            with self._attending:
+            self._look_now()
+
+    async def attend(self) -> None:
+        """Read until somebody receives, or nothing is to be read."""
+        self._is_received = False
+        try:
+            while self._has_to_read:
+                self._is_attended = True
                 try:
                     await trio.lowlevel.wait_readable(self._descriptor)
+                except trio.ClosedResourceError:
+                    continue  # the stream is closed, or somebody else was meant
                 finally:
-                    self._attending = None
-                self._read()
-                if self._owner.inbox.size or self._owner.has_piece:
-                    self._arrived.set()
+                    self._is_attended = False
+                self._drain() if self._is_ending else self._read()
+        finally:
+            self._arrived.set()  # who receives may have left it to us
+            self._look_later()
+
+    @property
+    def _has_to_read(self) -> bool:
+        if self._is_closed or self._is_attended or self._receiver_reads or self._is_received:
+            return False
+        return self._is_ending or self._owner.may_read()
+
+    def _drain_later(self) -> None:
+        self.wake_receiver()
+        self._look_later()
+
+    def _look_later(self) -> None:
+        if self._background is not None and self._look is None and not self._is_attended and not self._is_closed:
+            # At a round time, so that one look is for many connections.
+            when = (self.now() // _PATIENCE + 2) * _PATIENCE
+            self._look = self._background.call_at(when, self._look_now)
+
+    def _look_now(self) -> None:
+        """Start a task that reads, if nobody has done so for a while."""
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        if self._receiver_reads:
+            self._is_dozing = True
+        elif self._is_received:
+            self._is_received = False
+            self._look_later()
+        elif self._has_to_read:
+            self._start(self.attend)
+
+    def _stop(self) -> None:
+        if self._is_attended or self._receiver_reads:
+            trio.lowlevel.notify_closing(self._descriptor)
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
 
     def next_arrival(self) -> Awaitable[None]:
         """Return what the task that receives is to await, at once, until something has changed for it."""
         if self._owner.outbox.is_flush_due:
             self.flush()
         self._is_received = True
-        if self._attending is not None or self._is_stopped:
+        if self._is_attended or self._is_ending or self._is_closed:
             return self._arrived.wait()
         return self._wait_and_read()
 
@@ -106,14 +139,15 @@ class WaitingPump(SocketPump):
         finally:
             self._receiver_reads = False
             if self._is_dozing:
+                self._is_dozing = False
                 self._is_received = True
-                super().alarm()
+                self._look_later()
         self._read()
 
     def wake_receiver(self) -> None:
-        """Let a task return that is in `wait_for_arrival`."""
+        """Let a task return that is in `next_arrival`."""
         super().wake_receiver()
-        if self._receiver_reads and not self._is_stopped:  # later the descriptor may be another's
+        if self._receiver_reads and not self._is_closed:  # later the descriptor may be another's
             trio.lowlevel.notify_closing(self._descriptor)
 
 

@@ -186,6 +186,10 @@ class SocketStream(AbstractSocketStream):
         self._waiting += 1
         try:
             await wait(self._socket)
+        except anyio.ClosedResourceError:
+            if self._closed:
+                raise
+            # On trio, to wake who waits for the socket to be readable wakes who waits to write as well.
         finally:
             self._waiting -= 1
 

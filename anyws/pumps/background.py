@@ -1,0 +1,203 @@
+"""What connections need beside the tasks of their handlers: tasks that are started when they are, and timers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import heapq
+import itertools
+import logging
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.lowlevel import current_token
+
+try:
+    from sniffio import current_async_library_cvar
+except ModuleNotFoundError:  # then AnyIO does not ask it
+    current_async_library_cvar = None  # type: ignore[assignment]
+
+__all__ = ["Background", "Timer", "open_background"]
+
+_logger = logging.getLogger("anyws")
+
+
+class Timer(Protocol):
+    """A call that is due at a time."""
+
+    def when(self) -> float:
+        """Return the time, on the clock of the event loop."""
+        ...
+
+    def cancel(self) -> None:
+        """Do not call."""
+
+
+class Background:
+    """Owns the tasks and timers of connections: of all those of a server, or of the one of a block.
+
+    The tasks are shielded from cancellation: each ends with its connection, and that is over before its owner is.
+
+    Args:
+        tasks: the group for the tasks.
+    """
+
+    def __init__(self, tasks: TaskGroup) -> None:
+        self._tasks = tasks
+        self._clock: _Clock | None = None
+        loop = current_token().native_token
+        self._timers: _LoopTimers | _Clock
+        if isinstance(loop, asyncio.AbstractEventLoop):
+            self._timers = _LoopTimers(loop)
+        else:
+            self._timers = self._clock = _Clock()
+            self.start_soon(self._clock.run)
+
+    def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Start a task; it must not raise."""
+        self._tasks.start_soon(_shielded, task, name="anyws.background")
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call at a time, in no task."""
+        return self._timers.call_at(when, callback)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call when the tasks that are running now have had their turn."""
+        self._timers.call_soon(callback)
+
+    def call_when_readable(self, descriptor: int, callback: Callable[[], None]) -> None:
+        """Call whenever a descriptor is readable; on asyncio only."""
+        assert isinstance(self._timers, _LoopTimers)
+        self._timers.call_when_readable(descriptor, callback)
+
+    def close(self) -> None:
+        """End: all connections are over."""
+        if self._clock is not None:
+            self._clock.stop()
+
+
+@asynccontextmanager
+async def open_background() -> AsyncGenerator[Background, None]:
+    """Own the tasks and timers of the connections of a block; what the block raises comes out as it is."""
+    error: BaseException | None = None
+    async with anyio.create_task_group() as tasks:
+        background = Background(tasks)
+        try:
+            yield background
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as exc:
+            error = exc
+        finally:
+            background.close()
+    if error is not None:
+        raise error
+
+
+async def _shielded(task: Callable[[], Awaitable[None]]) -> None:
+    with anyio.CancelScope(shield=True):
+        await task()
+
+
+class _LoopTimers:
+    """The timers of an event loop of asyncio."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._context = contextvars.copy_context()
+        if current_async_library_cvar is not None:
+            # AnyIO asks for the running task, or else for this. anyio.run() sets it, other programs do not.
+            self._context.run(current_async_library_cvar.set, "asyncio")
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        return self._loop.call_at(when, callback, context=self._context.copy())
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon(callback, context=self._context.copy())
+
+    def call_when_readable(self, descriptor: int, callback: Callable[[], None]) -> None:
+        self._context.copy().run(self._loop.add_reader, descriptor, callback)
+
+
+class _Clock:
+    """Timers for event loops that have none: one task sleeps until the first of them is due."""
+
+    def __init__(self) -> None:
+        self._timers: list[tuple[float, int, _ClockTimer]] = []  # a heap; with those that were cancelled
+        self._count = itertools.count()
+        self._cancelled = 0
+        self._sleep: anyio.CancelScope | None = None
+        self._wakes_at = -math.inf
+        self._is_stopped = False
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> _ClockTimer:
+        timer = _ClockTimer(self, when, callback)
+        heapq.heappush(self._timers, (when, next(self._count), timer))
+        if self._sleep is not None and when < self._wakes_at:
+            self._sleep.deadline = self._wakes_at = when
+        return timer
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.call_at(-math.inf, callback)
+
+    def cancelled(self) -> None:
+        """Take notice that a timer will not be called."""
+        self._cancelled += 1
+        if self._cancelled > len(self._timers) // 2:  # so that they never fill more than those that are due
+            self._timers = [entry for entry in self._timers if entry[2].callback is not None]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        if self._sleep is not None:
+            self._sleep.cancel()
+
+    async def run(self) -> None:
+        while True:
+            while self._next() <= anyio.current_time():
+                heapq.heappop(self._timers)[2].call()
+            if self._is_stopped:
+                return
+            self._wakes_at = self._next()
+            with anyio.CancelScope(deadline=self._wakes_at) as self._sleep:
+                await anyio.sleep_forever()
+            self._sleep = None
+
+    def _next(self) -> float:
+        """When the first timer is due."""
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+            self._cancelled -= 1
+        return self._timers[0][0] if self._timers else math.inf
+
+
+class _ClockTimer:
+    """One call that is due; ``callback`` is None once it was made or cancelled."""
+
+    __slots__ = ("_clock", "_when", "callback")
+
+    def __init__(self, clock: _Clock, when: float, callback: Callable[[], None]) -> None:
+        self._clock = clock
+        self._when = when
+        self.callback: Callable[[], None] | None = callback
+
+    def when(self) -> float:
+        return self._when
+
+    def call(self) -> None:
+        callback, self.callback = self.callback, None
+        if callback is not None:
+            try:
+                callback()
+            except Exception:
+                _logger.exception("internal error")
+
+    def cancel(self) -> None:
+        if self.callback is not None:
+            self.callback = None
+            self._clock.cancelled()
