@@ -23,10 +23,13 @@ __all__ = ["ConnectionLogger", "connection_logger"]
 class ConnectionLogger(_Adapter):
     """Puts the peer's address before each message, and as ``remote`` into each record."""
 
+    def __init__(self, logger: logging.Logger, address: object) -> None:
+        super().__init__(logger)
+        self._address = address
+
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Extend one message."""
-        assert self.extra is not None
-        remote = _shown(self.extra["remote"])
+        remote = _shown(self._address)
         return f"[{remote}] {msg}", {**kwargs, "extra": {"remote": remote, **kwargs.get("extra", {})}}
 
 
@@ -40,7 +43,7 @@ def connection_logger(name: str, stream: TypedAttributeProvider) -> ConnectionLo
     address = stream.remote_address if isinstance(stream, SocketStream) else None
     if address is None:
         address = stream.extra(SocketAttribute.remote_address, None)
-    return ConnectionLogger(_logger(name), {"remote": address})
+    return ConnectionLogger(_logger(name), address)
 
 
 _logger = functools.cache(logging.getLogger)

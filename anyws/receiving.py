@@ -21,6 +21,12 @@ class Receiver:
     into the inbox at the message's end is the rest only, and belongs to the stream of that message.
     """
 
+    __slots__ = (
+        "_is_receiving",
+        "_link",
+        "_stream",
+    )
+
     def __init__(self, link: Link) -> None:
         self._link = link
         self._is_receiving = False

@@ -55,6 +55,11 @@ class Sender:
     for room has sent nothing, and what has been handed over will be sent whole.
     """
 
+    __slots__ = (
+        "_link",
+        "_turn",
+    )
+
     def __init__(self, link: Link) -> None:
         self._link = link
         # Of the task that waits for room, or is within a fragmented message: others wait behind it, in order.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .closing import Close, CloseCode, check_close_code, parse_close, serialize_close
@@ -47,6 +47,8 @@ class State(enum.Enum):
     CLOSING = "closing"
     CLOSED = "closed"
 
+
+_NONE: Mapping[int, Opcode] = {}
 
 _OPEN, _CLOSED = State.OPEN, State.CLOSED  # To look up a member takes longer than to frame a message (Python 3.11).
 
@@ -84,6 +86,26 @@ class Connection:
         new_masking_key: gives a fresh, unpredictable masking key of 4 bytes (RFC 6455, 5.3 and 10.3).
     """
 
+    __slots__ = (
+        "_changed",
+        "_codecs",
+        "_frames",
+        "_hold_failure",
+        "_max_whole",
+        "_messages",
+        "_new_masking_key",
+        "_sending_opcode",
+        "close_received",
+        "close_sent",
+        "expects_frame",
+        "failure",
+        "has_more",
+        "inbox",
+        "outbox",
+        "role",
+        "state",
+    )
+
     def __init__(
         self,
         role: Role,
@@ -117,7 +139,7 @@ class Connection:
         self._codecs = codecs
         # The first bytes of such frames, if there is one codec; several need the general path.
         rsv = codecs[0].rsv if len(codecs) == 1 else 0
-        self._changed = {_FIN | rsv | opcode: opcode for opcode in (Opcode.TEXT, Opcode.BINARY)} if rsv else {}
+        self._changed = {_FIN | rsv | opcode: opcode for opcode in (Opcode.TEXT, Opcode.BINARY)} if rsv else _NONE
         self._hold_failure = hold_failure
         self.has_more: bool = False
         """Whether `receive_data` had enough before it had looked at all data: call it again, with ``b""``."""

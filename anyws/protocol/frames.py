@@ -82,6 +82,16 @@ class FrameDecoder:
         max_frame_size: the largest payload of one data frame, in bytes; None for no limit.
     """
 
+    __slots__ = (
+        "_buffer",
+        "_header",
+        "_masked",
+        "_max_frame_size",
+        "_offset",
+        "_position",
+        "_rsv",
+    )
+
     def __init__(self, *, masked: bool | None, rsv: int = 0, max_frame_size: int | None = None) -> None:
         self._masked = masked
         self._rsv = rsv

@@ -69,6 +69,17 @@ class MessageDecoder:
         codecs: the agreed extensions, in the order of the header.
     """
 
+    __slots__ = (
+        "_active",
+        "_codecs",
+        "_decoded",
+        "_fragments",
+        "_max_fragments",
+        "_max_message_size",
+        "_message",
+        "_size",
+    )
+
     def __init__(
         self, *, max_message_size: int | None, max_fragments: int | None, codecs: Sequence[Codec] = ()
     ) -> None:

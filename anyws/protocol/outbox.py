@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .speedups import FrameQueue
 
@@ -27,8 +27,8 @@ class Outbox(FrameQueue):
 
     def __init__(self, new_masking_key: Callable[[], bytes] | None) -> None:
         super().__init__(new_masking_key)
-        self._control: list[bytes] = []
-        self.pongs: list[bytes] = []
+        self._control: Sequence[bytes] = ()
+        self.pongs: Sequence[bytes] = ()
 
     def __bool__(self) -> bool:
         """Whether anything waits."""
@@ -36,32 +36,28 @@ class Outbox(FrameQueue):
 
     def put_control(self, frame: bytes) -> None:
         """Add a Ping, or a Pong that is sent on purpose."""
-        self._control.append(frame)
+        self._control = [*self._control, frame]
         self.size += len(frame)
 
     def put_pong(self, frame: bytes) -> None:
         """Add the answer to a Ping; of many, the newest are kept."""
-        self.pongs.append(frame)
-        del self.pongs[:-_MAX_PONGS]
+        self.pongs = [*self.pongs[1 - _MAX_PONGS :], frame]
 
     def take(self) -> list[bytes]:
         """Remove the control frames, and the oldest data frames; see `FrameQueue.take`."""
         if not self._control and not self.pongs:
             return super().take()
-        first, self._control = self._control, []
-        self.size -= sum(map(len, first))
-        first += self.pongs
-        self.pongs.clear()
-        return [b"".join(first), *super().take()]
+        self.size -= sum(map(len, self._control))
+        first = b"".join([*self._control, *self.pongs])
+        self._control = self.pongs = ()
+        return [first, *super().take()]
 
     def clear(self) -> None:
         """Drop all frames."""
-        self._control.clear()
-        self.pongs.clear()
+        self._control = self.pongs = ()
         super().clear()
 
     def keep_last(self) -> None:
         """Drop all frames but the newest one of the data lane."""
-        self._control.clear()
-        self.pongs.clear()
+        self._control = self.pongs = ()
         super().keep_last()

@@ -39,8 +39,8 @@ class SocketStream(AbstractSocketStream):
         self._socket = connected
         self._closed = False
         self._waiting = 0  # tasks that wait for the socket
-        self._receive_guard = anyio.ResourceGuard("reading from")
-        self._send_guard = anyio.ResourceGuard("writing to")
+        self._receive_guard: anyio.ResourceGuard | None = None  # until it is needed
+        self._send_guard: anyio.ResourceGuard | None = None
 
     def configure(self, *, no_delay: bool, keep_alive: bool, keep_alive_delay: float | None) -> None:
         """Set what TCP sockets know; does nothing on a unix socket.
@@ -61,6 +61,16 @@ class SocketStream(AbstractSocketStream):
     def _raw_socket(self) -> socket.socket:
         return self._socket
 
+    @property
+    def _receiving(self) -> anyio.ResourceGuard:
+        self._receive_guard = self._receive_guard or anyio.ResourceGuard("reading from")
+        return self._receive_guard
+
+    @property
+    def _sending(self) -> anyio.ResourceGuard:
+        self._send_guard = self._send_guard or anyio.ResourceGuard("writing to")
+        return self._send_guard
+
     def fileno(self) -> int:
         """Return the file descriptor; -1 once the stream is closed."""
         return self._socket.fileno()
@@ -74,7 +84,7 @@ class SocketStream(AbstractSocketStream):
             ClosedResourceError: the stream was closed.
         """
         await checkpoint_if_cancelled()
-        with self._receive_guard:
+        with self._receiving:
             waited = False
             while True:
                 try:
@@ -89,7 +99,7 @@ class SocketStream(AbstractSocketStream):
 
     async def wait_and_receive(self, max_bytes: int = 65536) -> bytes:
         """Wait, then receive: for who has seen that nothing has come. Returns and raises as `receive`."""
-        with self._receive_guard:
+        with self._receiving:
             while True:
                 await self._wait(anyio.wait_readable)
                 try:
@@ -144,7 +154,7 @@ class SocketStream(AbstractSocketStream):
             ClosedResourceError: the stream was closed.
         """
         await checkpoint_if_cancelled()
-        with self._send_guard:
+        with self._sending:
             waited = False
             rest = memoryview(item)
             while rest:
@@ -158,7 +168,7 @@ class SocketStream(AbstractSocketStream):
 
     async def send_eof(self) -> None:
         """End our side; the peer's side stays open."""
-        with self._send_guard:
+        with self._sending:
             self.send_eof_nowait()
         await checkpoint()
 
