@@ -27,7 +27,7 @@ from .protocol.closing import Close
 from .protocol.connection import Connection, Event, Pong, State
 from .protocol.outbox import Outbox
 from .protocol.speedups import MessageQueue
-from .pumps import Background, Pump, Timer, new_pump
+from .pumps import CLOSED, Background, Pump, Timer, new_pump
 from .transport.ending import LINGER
 from .wakeup import Wakeup
 
@@ -424,6 +424,7 @@ class Link:
         if self._over is not None:
             self._over.set()
         self._wake_users()
+        self._pump = CLOSED
         self.pings.abandon()
         self.logger.debug("closed (%s)", self.core.close_code)
 

@@ -60,6 +60,7 @@ ORDER = [
     "anyws.pumps.background",
     "anyws.pumps.pump",
     "anyws.pumps.streams",
+    "anyws.pumps.closed",
     "anyws.pumps.signals",
     "anyws.pumps.callbacks",
     "anyws.pumps.waiting",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import socket
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -402,3 +404,26 @@ async def test_two_tasks_close_and_one_is_cancelled() -> None:
                 await websocket.aclose()
         assert websocket.close_code == 1006
         assert await peer.rest() == b""
+
+
+async def test_connections_that_are_over_need_no_garbage_collector() -> None:
+    ended: list[weakref.ref[anyws.WebSocket]] = []
+
+    async def handler(websocket: anyws.WebSocket) -> None:
+        ended.append(weakref.ref(websocket))
+        await echo(websocket)
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with anyws.open_server(handler, "127.0.0.1", 0) as server:
+            async with anyws.connect(uri_of(server)) as websocket:
+                await websocket.send("text")
+                assert await websocket.receive() == "text"
+                ended.append(weakref.ref(websocket))
+            del websocket
+            await until(lambda: not server.connections)
+            await until(lambda: not any(each() for each in ended))
+        assert len(ended) == 2
+    finally:
+        gc.enable()

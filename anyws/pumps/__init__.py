@@ -12,10 +12,11 @@ from anyws.transport.tls import TLSRecords, TLSStream
 
 from .background import Background, Timer, open_background
 from .callbacks import CallbackPump
+from .closed import CLOSED
 from .pump import Owner, Pump
 from .streams import StreamPump
 
-__all__ = ["Background", "Owner", "Pump", "Timer", "new_pump", "open_background"]
+__all__ = ["CLOSED", "Background", "Owner", "Pump", "Timer", "new_pump", "open_background"]
 
 
 def new_pump(owner: Owner, stream: ByteStream) -> Pump:
