@@ -37,7 +37,7 @@ class WaitingPump(SocketPump):
     )
 
     def __init__(self, owner: Owner, stream: SocketStream, records: TLSRecords | None) -> None:
-        super().__init__(owner, stream, records, trio.current_time)
+        super().__init__(owner, stream, records, trio.lowlevel.current_clock().current_time)
         self._token = trio.lowlevel.current_trio_token()
         self._descriptor = stream.fileno()
         self._is_attended = False  # a task that does not receive waits for the socket
