@@ -127,29 +127,29 @@ class _Clock:
     """Timers for event loops that have none: one task sleeps until the first of them is due."""
 
     def __init__(self) -> None:
-        self._timers: list[tuple[float, int, _ClockTimer]] = []  # a heap; with those that were cancelled
+        self._entries: list[_Entry] = []  # a heap; with those that were cancelled
         self._count = itertools.count()
         self._cancelled = 0
         self._sleep: anyio.CancelScope | None = None
         self._wakes_at = -math.inf
         self._is_stopped = False
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> _ClockTimer:
-        timer = _ClockTimer(self, when, callback)
-        heapq.heappush(self._timers, (when, next(self._count), timer))
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        entry: _Entry = (when, next(self._count), [callback])
+        heapq.heappush(self._entries, entry)
         if self._sleep is not None and when < self._wakes_at:
             self._sleep.deadline = self._wakes_at = when
-        return timer
+        return _ClockTimer(self, entry)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.call_at(-math.inf, callback)
 
     def cancelled(self) -> None:
-        """Take notice that a timer will not be called."""
+        """Take notice that one of the entries was cancelled."""
         self._cancelled += 1
-        if self._cancelled > len(self._timers) // 2:  # so that they never fill more than those that are due
-            self._timers = [entry for entry in self._timers if entry[2].callback is not None]
-            heapq.heapify(self._timers)
+        if self._cancelled > len(self._entries) // 2:  # so that they are never more than those that are due
+            self._entries = [entry for entry in self._entries if entry[2]]
+            heapq.heapify(self._entries)
             self._cancelled = 0
 
     def stop(self) -> None:
@@ -160,7 +160,11 @@ class _Clock:
     async def run(self) -> None:
         while True:
             while self._next() <= anyio.current_time():
-                heapq.heappop(self._timers)[2].call()
+                callback = heapq.heappop(self._entries)[2].pop()
+                try:
+                    callback()
+                except Exception:
+                    _logger.exception("internal error")
             if self._is_stopped:
                 return
             self._wakes_at = self._next()
@@ -169,35 +173,30 @@ class _Clock:
             self._sleep = None
 
     def _next(self) -> float:
-        """When the first timer is due."""
-        while self._timers and self._timers[0][2].callback is None:
-            heapq.heappop(self._timers)
+        """When the first call is due."""
+        while self._entries and not self._entries[0][2]:
+            heapq.heappop(self._entries)
             self._cancelled -= 1
-        return self._timers[0][0] if self._timers else math.inf
+        return self._entries[0][0] if self._entries else math.inf
+
+
+# When, in which order, and the callback; it is gone once it was called or cancelled.
+_Entry = tuple[float, int, list[Callable[[], None]]]
 
 
 class _ClockTimer:
-    """One call that is due; ``callback`` is None once it was made or cancelled."""
+    """One call that is due."""
 
-    __slots__ = ("_clock", "_when", "callback")
+    __slots__ = ("_clock", "_entry")
 
-    def __init__(self, clock: _Clock, when: float, callback: Callable[[], None]) -> None:
+    def __init__(self, clock: _Clock, entry: _Entry) -> None:
         self._clock = clock
-        self._when = when
-        self.callback: Callable[[], None] | None = callback
+        self._entry = entry
 
     def when(self) -> float:
-        return self._when
-
-    def call(self) -> None:
-        callback, self.callback = self.callback, None
-        if callback is not None:
-            try:
-                callback()
-            except Exception:
-                _logger.exception("internal error")
+        return self._entry[0]
 
     def cancel(self) -> None:
-        if self.callback is not None:
-            self.callback = None
+        if self._entry[2]:
+            self._entry[2].clear()
             self._clock.cancelled()

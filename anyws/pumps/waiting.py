@@ -30,6 +30,7 @@ class WaitingPump(SocketPump):
         "_descriptor",
         "_is_attended",
         "_is_dozing",
+        "_is_look_due",
         "_is_received",
         "_look",
         "_receiver_reads",
@@ -45,6 +46,7 @@ class WaitingPump(SocketPump):
         self._is_received = False  # somebody has received since the last look
         self._is_dozing = False  # no look is due as long as the task that receives waits
         self._look: Timer | None = None
+        self._is_look_due = False
 
     def new_wakeup(self) -> Wakeup:
         """Return the cheapest signal on this event loop."""
@@ -96,16 +98,16 @@ class WaitingPump(SocketPump):
         self._look_later()
 
     def _look_later(self) -> None:
-        if self._background is not None and self._look is None and not self._is_attended and not self._is_closed:
-            # At a round time, so that one look is for many connections.
-            when = (self.now() // _PATIENCE + 2) * _PATIENCE
-            self._look = self._background.call_at(when, self._look_now)
+        if self._background is None or self._is_look_due or self._is_attended or self._is_closed:
+            return
+        self._is_look_due = True
+        # At a round time, so that one look is for many connections.
+        when = (self.now() // _PATIENCE + 2) * _PATIENCE
+        self._look = self._background.call_at(when, self._look_now)
 
     def _look_now(self) -> None:
         """Start a task that reads, if nobody has done so for a while."""
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
+        self._look_no_more()
         if self._receiver_reads:
             self._is_dozing = True
         elif self._is_received:
@@ -117,9 +119,12 @@ class WaitingPump(SocketPump):
     def _stop(self) -> None:
         if self._is_attended or self._receiver_reads:
             trio.lowlevel.notify_closing(self._descriptor)
+        self._look_no_more()
+
+    def _look_no_more(self) -> None:
+        self._is_look_due = False
         if self._look is not None:
             self._look.cancel()
-            self._look = None
 
     def next_arrival(self) -> Awaitable[None]:
         """Return what the task that receives is to await, at once, until something has changed for it."""
