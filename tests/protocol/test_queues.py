@@ -45,7 +45,7 @@ def everything(inbox: Any) -> list[str | bytes]:
 @both_queues
 def test_messages_come_out_in_order_and_their_memory_is_counted(queues: Any) -> None:
     inbox = new_inbox(queues)
-    messages = ["text", b"bytes", "", "\u20ac", "\U0001f600", b"", "\xe9"]
+    messages = ["text", b"bytes", "", "\u20ac", "\U0001f600", b"", "caf\xe9"]
     for message in messages:
         inbox.put(message)
     assert len(inbox) == len(messages)
