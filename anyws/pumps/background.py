@@ -160,9 +160,8 @@ class _Clock:
     async def run(self) -> None:
         while True:
             while self._next() <= anyio.current_time():
-                callback = heapq.heappop(self._entries)[2].pop()
                 try:
-                    callback()
+                    heapq.heappop(self._entries)[2].pop()()  # and nothing keeps what was called
                 except Exception:
                     _logger.exception("internal error")
             if self._is_stopped:
