@@ -21,7 +21,12 @@ __all__ = ["ConnectionLogger", "connection_logger"]
 
 
 class ConnectionLogger(_Adapter):
-    """Puts the peer's address before each message, and as ``remote`` into each record."""
+    """Puts the peer's address before each message, and as ``remote`` into each record.
+
+    Args:
+        logger: where to say it.
+        address: as a socket gives it, or as it is to be shown.
+    """
 
     def __init__(self, logger: logging.Logger, address: object) -> None:
         super().__init__(logger)

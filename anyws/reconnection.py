@@ -93,7 +93,7 @@ class _Reconnecting:
     def __init__(self, uri: WebSocketURI, options: ReconnectOptions) -> None:
         self._uri = uri
         self._options = options
-        self._logger = ConnectionLogger(logging.getLogger("anyws.client"), {"remote": uri.host_header})
+        self._logger = ConnectionLogger(logging.getLogger("anyws.client"), uri.host_header)
         self._failures = 0
         self._due = -float("inf")  # when to connect, on the clock of the event loop
         self._ended: float | None = None  # how long the connection lived whose block has come to its end
