@@ -72,6 +72,7 @@ class Link:
         "_over",
         "_pump",
         "_timer",
+        "_timer_due",
         "_wants_pieces",
         "core",
         "drained",
@@ -79,7 +80,6 @@ class Link:
         "input_ended",
         "is_discarding",
         "is_held_back",
-        "is_sender_waiting",
         "keepalive",
         "logger",
         "now",
@@ -104,10 +104,8 @@ class Link:
         self.inbox.limit, self.outbox.limit = options.receive_buffer, options.send_buffer
         self.pings: PendingPings = PendingPings()
         self._pump: Pump = new_pump(self, stream)
-        self.drained: Wakeup = self._pump.new_wakeup()
-        """Something has changed for the one task that waits for room to send."""
-        self.is_sender_waiting: bool = False
-        """Whether a task waits for room to send."""
+        self.drained: Wakeup | None = None
+        """What wakes the one task that waits for room to send, while one does."""
         self.receiver_waits: bool = False
         """Whether a task waits for a message: it has taken all before, and one larger than the inbox may come.
 
@@ -132,6 +130,7 @@ class Link:
         self.keepalive: Keepalive = Keepalive(options.ping_interval, options.ping_timeout, self.now())
         self._background: Background | None = None  # until it begins
         self._timer: Timer | None = None
+        self._timer_due = math.inf
         self._failing_since: float | None = None
         self._has_failed = False  # the violation was answered
         self._closing_since: float | None = None
@@ -145,6 +144,14 @@ class Link:
     def has_room(self) -> bool:
         """Whether a sender need not wait."""
         return self.outbox.size < self.outbox.limit
+
+    async def drain(self) -> None:
+        """Wait until something was written, or nothing will be; for one task at a time."""
+        self.drained = self._pump.new_wakeup()
+        try:
+            await self.drained.wait()
+        finally:
+            self.drained = None
 
     def flush(self) -> None:
         """Let the pump write what the core has queued; together with the answers to messages that wait to be taken."""
@@ -298,7 +305,8 @@ class Link:
         self._advance()
 
     def _wake_users(self) -> None:
-        self.drained.set()
+        if self.drained is not None:
+            self.drained.set()
         self._pump.wake_receiver()
 
     # -- for the pump --------------------------------------------------------------------------------------------------
@@ -504,11 +512,12 @@ class Link:
 
     def _watch_clock(self) -> None:
         deadline = self._deadline
-        if self._background is None or self._is_cut or (self._timer is not None and self._timer.when() <= deadline):
+        if self._background is None or self._is_cut or (self._timer is not None and self._timer_due <= deadline):
             return
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if deadline == math.inf else self._background.call_at(deadline, self._check_clock)
+        self._timer_due = deadline
 
     def _check_clock(self) -> None:
         self._timer = None

@@ -32,29 +32,30 @@ class PendingPings:
     __slots__ = ("_pending",)
 
     def __init__(self) -> None:
-        self._pending: list[PendingPing] = []
+        self._pending: tuple[PendingPing, ...] = ()
 
     def add(self, payload: bytes, sent_at: float) -> PendingPing:
         """Note a Ping that is being sent."""
         ping = PendingPing(payload, sent_at)
-        self._pending.append(ping)
+        self._pending = (*self._pending, ping)
         return ping
 
     def discard(self, ping: PendingPing) -> None:
         """Forget a Ping whose waiter has gone."""
-        if ping in self._pending:
-            self._pending.remove(ping)
+        self._pending = tuple(each for each in self._pending if each is not ping)
 
     def answered(self, payload: bytes, now: float) -> None:
         """Take a Pong: it answers the Ping of this payload and those before it. One that answers nothing is ignored."""
         payloads = [ping.payload for ping in self._pending]
         if payload in payloads:
-            for _ in range(payloads.index(payload) + 1):
-                ping = self._pending.pop(0)
+            count = payloads.index(payload) + 1
+            answered, self._pending = self._pending[:count], self._pending[count:]
+            for ping in answered:
                 ping.latency = now - ping.sent_at
                 ping.done.set()
 
     def abandon(self) -> None:
         """The connection has ended: wake whoever waits."""
-        while self._pending:
-            self._pending.pop(0).done.set()
+        abandoned, self._pending = self._pending, ()
+        for ping in abandoned:
+            ping.done.set()

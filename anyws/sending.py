@@ -127,15 +127,10 @@ class Sender:
 
     async def _room(self) -> None:
         """Wait until there is room, or nothing can be sent any more. The caller has the turn."""
-        link = self._link
-        link.check_sendable()
-        try:
-            while not link.has_room:
-                link.is_sender_waiting = True
-                await link.drained.wait()
-                link.check_sendable()
-        finally:
-            link.is_sender_waiting = False
+        self._link.check_sendable()
+        while not self._link.has_room:
+            await self._link.drain()
+            self._link.check_sendable()
 
     def _hand_over(self, message: str | bytes | PreparedMessage, compress: bool | None) -> None:
         self._link.check_sendable()

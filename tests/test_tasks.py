@@ -427,3 +427,15 @@ async def test_connections_that_are_over_need_no_garbage_collector() -> None:
         assert len(ended) == 2
     finally:
         gc.enable()
+
+
+async def test_a_time_limit_that_has_passed_when_it_begins(caplog: pytest.LogCaptureFixture) -> None:
+    async with (
+        anyws.open_server(echo, "127.0.0.1", 0, close_timeout=1e-9) as server,
+        meeting_at(server),
+    ):
+        [websocket] = server.connections
+        await websocket.send_eof()
+        await websocket.aclose()
+        assert websocket.close_code == 1006
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

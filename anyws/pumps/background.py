@@ -29,10 +29,6 @@ _logger = logging.getLogger("anyws")
 class Timer(Protocol):
     """A call that is due at a time."""
 
-    def when(self) -> float:
-        """Return the time, on the clock of the event loop."""
-        ...
-
     def cancel(self) -> None:
         """Do not call."""
 
@@ -191,9 +187,6 @@ class _ClockTimer:
     def __init__(self, clock: _Clock, entry: _Entry) -> None:
         self._clock = clock
         self._entry = entry
-
-    def when(self) -> float:
-        return self._entry[0]
 
     def cancel(self) -> None:
         if self._entry[2]:

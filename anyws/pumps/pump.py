@@ -33,10 +33,9 @@ class Owner(Protocol):
     core: Connection
     options: ConnectionOptions
     keepalive: Keepalive
-    drained: Wakeup
+    drained: Wakeup | None
     inbox: MessageQueue
     input_ended: bool
-    is_sender_waiting: bool
     outbox: Outbox
     reads_freely: bool
 
@@ -252,7 +251,7 @@ class SocketPump(Pump):
         except STREAM_ERRORS as exc:
             self._lose(exc)
         else:
-            if self._owner.is_sender_waiting:
+            if self._owner.drained is not None:
                 self._owner.drained.set()
 
     def flush_soon(self) -> None:

@@ -123,7 +123,8 @@ class StreamPump(Pump):
         while True:
             while data := owner.core.data_to_send():
                 self._is_writing = True
-                owner.drained.set()
+                if owner.drained is not None:
+                    owner.drained.set()
                 try:
                     await self._send(self._stream.send, data)
                 except STREAM_ERRORS as exc:

@@ -39,8 +39,8 @@ class SocketStream(AbstractSocketStream):
         self._socket = connected
         self._closed = False
         self._waiting = 0  # tasks that wait for the socket
-        self._receive_guard: anyio.ResourceGuard | None = None  # until it is needed
-        self._send_guard: anyio.ResourceGuard | None = None
+        self._is_receiving = False
+        self._is_sending = False
 
     def configure(self, *, no_delay: bool, keep_alive: bool, keep_alive_delay: float | None) -> None:
         """Set what TCP sockets know; does nothing on a unix socket.
@@ -61,16 +61,6 @@ class SocketStream(AbstractSocketStream):
     def _raw_socket(self) -> socket.socket:
         return self._socket
 
-    @property
-    def _receiving(self) -> anyio.ResourceGuard:
-        self._receive_guard = self._receive_guard or anyio.ResourceGuard("reading from")
-        return self._receive_guard
-
-    @property
-    def _sending(self) -> anyio.ResourceGuard:
-        self._send_guard = self._send_guard or anyio.ResourceGuard("writing to")
-        return self._send_guard
-
     def fileno(self) -> int:
         """Return the file descriptor; -1 once the stream is closed."""
         return self._socket.fileno()
@@ -84,28 +74,27 @@ class SocketStream(AbstractSocketStream):
             ClosedResourceError: the stream was closed.
         """
         await checkpoint_if_cancelled()
-        with self._receiving:
-            waited = False
-            while True:
-                try:
-                    data = self.receive_nowait(max_bytes)
-                    break
-                except anyio.WouldBlock:
-                    await self._wait(anyio.wait_readable)
-                    waited = True
-        if not waited:
-            await cancel_shielded_checkpoint()
+        self._check_receivable()
+        try:
+            data = self.receive_nowait(max_bytes)
+        except anyio.WouldBlock:
+            return await self.wait_and_receive(max_bytes)
+        await cancel_shielded_checkpoint()
         return data
 
     async def wait_and_receive(self, max_bytes: int = 65536) -> bytes:
         """Wait, then receive: for who has seen that nothing has come. Returns and raises as `receive`."""
-        with self._receiving:
+        self._check_receivable()
+        self._is_receiving = True
+        try:
             while True:
                 await self._wait(anyio.wait_readable)
                 try:
                     return self.receive_nowait(max_bytes)
                 except anyio.WouldBlock:
                     pass
+        finally:
+            self._is_receiving = False
 
     def receive_nowait(self, max_bytes: int) -> bytes:
         """Return what has come, without waiting; raise as `receive`.
@@ -154,22 +143,23 @@ class SocketStream(AbstractSocketStream):
             ClosedResourceError: the stream was closed.
         """
         await checkpoint_if_cancelled()
-        with self._sending:
-            waited = False
-            rest = memoryview(item)
-            while rest:
-                written = self.send_nowait([rest])
-                if not written:
-                    await self._wait(anyio.wait_writable)
-                    waited = True
-                rest = rest[written:]
-        if not waited:
+        self._check_sendable()
+        rest = memoryview(item)[self.send_nowait([item]) :]
+        if not rest:
             await cancel_shielded_checkpoint()
+            return
+        self._is_sending = True
+        try:
+            while rest:
+                await self._wait(anyio.wait_writable)
+                rest = rest[self.send_nowait([rest]) :]
+        finally:
+            self._is_sending = False
 
     async def send_eof(self) -> None:
         """End our side; the peer's side stays open."""
-        with self._sending:
-            self.send_eof_nowait()
+        self._check_sendable()
+        self.send_eof_nowait()
         await checkpoint()
 
     def send_eof_nowait(self) -> None:
@@ -191,6 +181,14 @@ class SocketStream(AbstractSocketStream):
         """Close both sides at once."""
         self.close()
         await checkpoint()
+
+    def _check_receivable(self) -> None:
+        if self._is_receiving:
+            raise anyio.BusyResourceError("reading from")
+
+    def _check_sendable(self) -> None:
+        if self._is_sending:
+            raise anyio.BusyResourceError("writing to")
 
     async def _wait(self, wait: Callable[[socket.socket], Awaitable[None]]) -> None:
         self._waiting += 1
