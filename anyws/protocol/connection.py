@@ -145,13 +145,13 @@ class Connection:
         """Whether `receive_data` had enough before it had looked at all data: call it again, with ``b""``."""
         self._new_masking_key = new_masking_key if masking and role is Role.CLIENT else None
         self._sending_opcode: Opcode | None = None  # of the fragmented message that is being sent
+        # What waits to be sent. Whoever shares the queues puts plain messages into it directly, as long as it is open.
         self.outbox: Outbox = Outbox(self._new_masking_key)
-        """What waits to be sent. Plain messages may be put here directly, while it is open."""
         self.outbox.is_plain = not codecs
+        # Whether a frame begins with what comes next: then plain ones may be put into the inbox directly. `receive_data`
+        # gives messages as events, and does not look at the inbox.
         self.expects_frame: bool = True
-        """Whether a frame begins with what comes next. Plain messages may then be put into the inbox directly."""
         self.inbox: MessageQueue = MessageQueue(their_frames_masked, self._max_whole)
-        """For who wants to take them from there. `receive_data` gives messages as events, and does not look at it."""
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
