@@ -119,7 +119,7 @@ class Connection:
         hold_failure: bool = False,
         new_masking_key: Callable[[], bytes] = new_random_key,
     ) -> None:
-        self.role = role
+        self.role: Role = role
         self.state: State = State.OPEN
         self.close_sent: Close | None = None
         self.close_received: Close | None = None
@@ -148,8 +148,8 @@ class Connection:
         # What waits to be sent. Whoever shares the queues puts plain messages into it directly, as long as it is open.
         self.outbox: Outbox = Outbox(self._new_masking_key)
         self.outbox.is_plain = not codecs
-        # Whether a frame begins with what comes next: then plain ones may be put into the inbox directly. `receive_data`
-        # gives messages as events, and does not look at the inbox.
+        # Whether a frame begins with what comes next: then plain ones may be put into the inbox directly. What
+        # `receive_data` takes comes out as events, and does not go there.
         self.expects_frame: bool = True
         self.inbox: MessageQueue = MessageQueue(their_frames_masked, self._max_whole)
 

@@ -25,6 +25,8 @@ class Outbox(FrameQueue):
 
     __slots__ = ("_control", "pongs")
 
+    size: int
+
     def __init__(self, new_masking_key: Callable[[], bytes] | None) -> None:
         super().__init__(new_masking_key)
         self._control: Sequence[bytes] = ()
