@@ -82,17 +82,25 @@ payload_extend(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 }
 
 static PyObject *
-payload_tail(PyObject *self, PyObject *argument)
+payload_tail(PyObject *self, PyObject *const *arguments, Py_ssize_t number)
 {
     Payload *payload = (Payload *)self;
-    Py_ssize_t count = PyNumber_AsSsize_t(argument, PyExc_OverflowError);
+    Py_ssize_t count, ahead;
     int failed;
 
+    if (check_count("tail", number, 2) < 0) {
+        return NULL;
+    }
+    count = PyNumber_AsSsize_t(arguments[0], PyExc_OverflowError);
+    ahead = PyNumber_AsSsize_t(arguments[1], PyExc_OverflowError);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
     if (count < 0) {
-        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "room for %zd bytes", count);
+        return PyErr_Format(PyExc_ValueError, "room for %zd bytes", count);
     }
     Py_BEGIN_CRITICAL_SECTION(self);
-    failed = payload_reserve(payload, count, 0);
+    failed = payload_reserve(payload, count, ahead);
     if (!failed) {
         payload->room = count;
     }
@@ -200,8 +208,8 @@ payload_dealloc(PyObject *self)
 static PyMethodDef payload_methods[] = {
     {"extend", (PyCFunction)(void (*)(void))payload_extend, METH_FASTCALL,
      "extend(data, start, stop, masking_key, ahead, /)\n--\n\nAdd data[start:stop], unmasked."},
-    {"tail", payload_tail, METH_O,
-     "tail(count, /)\n--\n\nReturn so much room behind what there is, to be filled and released."},
+    {"tail", (PyCFunction)(void (*)(void))payload_tail, METH_FASTCALL,
+     "tail(count, ahead, /)\n--\n\nReturn so much room behind what there is, to be filled and released."},
     {"commit", (PyCFunction)(void (*)(void))payload_commit, METH_FASTCALL,
      "commit(count, masking_key, /)\n--\n\nAdd so many bytes of that room, unmasked."},
     {"take", payload_take, METH_NOARGS, "take()\n--\n\nReturn what has been added since the last time."},

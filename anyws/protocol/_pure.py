@@ -223,8 +223,13 @@ class Payload:
         if masking_key:
             _mask_in_place(self._data, size, masking_key)
 
-    def tail(self, count: int, /) -> memoryview:
-        """Return so much room behind what there is, to be filled and released before anything else is done."""
+    def tail(self, count: int, ahead: int, /) -> memoryview:
+        """Return room behind what there is, to be filled and released before anything else is done.
+
+        Args:
+            count: how much, in bytes.
+            ahead: as of `extend`.
+        """
         self._room = count
         self._data += bytes(count)
         return memoryview(self._data)[len(self._data) - count :]

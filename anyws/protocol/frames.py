@@ -216,7 +216,11 @@ class FrameDecoder:
         if header is None or self._buffer or gathered < self._offset:
             return None
         missing = header.length - self._offset
-        return into.tail(min(missing, _AHEAD * gathered, _MAX_TAIL)) if min(missing, gathered) >= _LARGE else None
+        if min(missing, gathered) < _LARGE:
+            return None
+        room = min(missing, _AHEAD * gathered)
+        count = min(room, _MAX_TAIL)
+        return into.tail(count, room - count)
 
     def commit(self, into: Payload, count: int) -> FramePart:
         """Take so many bytes, that were put into the room that `tail` has given."""
