@@ -287,6 +287,15 @@ def test_what_it_is_told_is_collected_with_it(queues: Any) -> None:
 
 # -- the two twins -----------------------------------------------------------------------------------------------------
 
+
+def done(queue: Any, name: str, *arguments: Any) -> Any:
+    """Do something to a queue, and return what comes of it."""
+    if name == "set":
+        setattr(queue, *arguments)
+        return None
+    return getattr(queue, name)(*arguments)
+
+
 SIZES = st.sampled_from([LARGE - 1, LARGE, BATCH])
 MESSAGES = st.text(max_size=5) | st.binary(max_size=5) | SIZES.map(bytes) | SIZES.map("a".__mul__)
 OPERATIONS = st.lists(
@@ -305,21 +314,19 @@ OPERATIONS = st.lists(
 @given(operations=OPERATIONS, masked=st.booleans())
 def test_both_queues_of_frames_do_the_same(operations: list[tuple[Any, ...]], masked: bool) -> None:
     pair = [new_frames(queues, (lambda: KEY) if masked else None) for queues in (_queues, COMPILED)]
-    for name, *arguments in operations:
-        found = []
-        for queue in pair:
-            if name == "set":
-                setattr(queue, *arguments)
-                result: Any = None
-            else:
-                result = getattr(queue, name)(*arguments)
-            found.append((result, queue.size, queue.turns, queue.is_flush_due))
-        assert found[0] == found[1]
+    for operation in operations:
+        pure, compiled = ((done(queue, *operation), queue.size, queue.turns, queue.is_flush_due) for queue in pair)
+        assert pure == compiled
+
+
+def framed(messages: list[str | bytes]) -> bytes:
+    """Return frames, one for each message."""
+    return b"".join(PURE.build_frame(0x81 + isinstance(message, bytes), message, b"") for message in messages)
 
 
 INCOMING = st.lists(
     st.tuples(st.just("put"), st.text(max_size=5) | st.binary(max_size=5))
-    | st.tuples(st.just("put_frames"), st.lists(st.text(max_size=3) | st.binary(max_size=3), max_size=5))
+    | st.tuples(st.just("put_frames"), st.lists(st.text(max_size=3) | st.binary(max_size=3), max_size=5).map(framed))
     | st.tuples(st.sampled_from(["take_now", "take_now", "clear"]))
     | st.tuples(st.just("set"), st.just("is_reserved"), st.booleans())
     | st.tuples(st.just("set"), st.just("turns"), st.integers(0, 20))
@@ -333,18 +340,8 @@ INCOMING = st.lists(
 @given(operations=INCOMING)
 def test_both_queues_of_messages_do_the_same(operations: list[tuple[Any, ...]]) -> None:
     pair = [new_inbox(queues) for queues in (_queues, COMPILED)]
-    for name, *arguments in operations:
-        if name == "put_frames":
-            [messages] = arguments
-            arguments[0] = b"".join(PURE.build_frame(0x81 + isinstance(each, bytes), each, b"") for each in messages)
-        found = []
-        for queue in pair:
-            if name == "set":
-                setattr(queue, *arguments)
-                result: Any = None
-            else:
-                result = getattr(queue, name)(*arguments)
-            found.append((result, len(queue), queue.turns))
-        assert found[0] == found[1]
+    for operation in operations:
+        pure, compiled = ((done(queue, *operation), len(queue), queue.turns) for queue in pair)
+        assert pure == compiled
         # A text of one character may share the UTF-8 that CPython has of it.
         assert abs(pair[0].size - pair[1].size) <= 3 * len(pair[0])
