@@ -3,8 +3,7 @@
 #ifndef ANYWS_SIGNAL_H
 #define ANYWS_SIGNAL_H
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "_frames.h"
 
 #include <structmember.h>
 
@@ -68,16 +67,27 @@ signal_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
+/* Take what goes on with the task that waits; return 0 if none does. */
+static int
+signal_take(Signal *signal, PyObject **callback, PyObject **context)
+{
+    Py_BEGIN_CRITICAL_SECTION(signal);
+    *callback = signal->callback;
+    *context = signal->context;
+    signal->callback = signal->context = NULL;
+    Py_END_CRITICAL_SECTION();
+    return *callback != NULL;
+}
+
 /* Let the event loop go on with the task that waits, if one does; return -1 if that failed. */
 static int
 signal_call_soon(Signal *signal)
 {
-    PyObject *callback = signal->callback, *context = signal->context, *call_soon, *keywords, *arguments, *handle = NULL;
+    PyObject *callback, *context, *call_soon, *keywords, *arguments, *handle = NULL;
 
-    if (callback == NULL) {
+    if (!signal_take(signal, &callback, &context)) {
         return 0;
     }
-    signal->callback = signal->context = NULL;
     call_soon = PyObject_GetAttrString(signal->loop, "call_soon");
     arguments = PyTuple_Pack(2, callback, signal);
     keywords = Py_BuildValue("{sO}", "context", context);
@@ -107,13 +117,12 @@ static PyObject *
 signal_set_now(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     Signal *signal = (Signal *)self;
-    PyObject *callback = signal->callback, *context = signal->context, *result = NULL;
+    PyObject *callback, *context, *result = NULL;
 
     signal->is_set = 1;
-    if (callback == NULL) {
+    if (!signal_take(signal, &callback, &context)) {
         Py_RETURN_NONE;
     }
-    signal->callback = signal->context = NULL;
     if (PyContext_Enter(context) == 0) {
         result = PyObject_CallOneArg(callback, self);
         if (PyContext_Exit(context) < 0) {
@@ -176,13 +185,19 @@ static PyObject *
 signal_add_done_callback(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     Signal *signal = (Signal *)self;
+    PyObject *callback, *context;
 
     if (count != 1 || names == NULL || PyTuple_GET_SIZE(names) != 1 || !PyContext_CheckExact(arguments[1])) {
         PyErr_SetString(PyExc_TypeError, "add_done_callback() takes a callback, and its context by name");
         return NULL;
     }
-    Py_XSETREF(signal->callback, Py_NewRef(arguments[0]));
-    Py_XSETREF(signal->context, Py_NewRef(arguments[1]));
+    signal_take(signal, &callback, &context);
+    Py_BEGIN_CRITICAL_SECTION(self);
+    signal->callback = Py_NewRef(arguments[0]);
+    signal->context = Py_NewRef(arguments[1]);
+    Py_END_CRITICAL_SECTION();
+    Py_XDECREF(callback);
+    Py_XDECREF(context);
     Py_RETURN_NONE;
 }
 
@@ -212,7 +227,7 @@ signal_cancel(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
     static char *names[] = {"msg", NULL};
     Signal *signal = (Signal *)self;
-    PyObject *message = Py_None, *error;
+    PyObject *message = Py_None, *error, *before;
 
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|O:cancel", names, &message)) {
         return NULL;
@@ -224,7 +239,11 @@ signal_cancel(PyObject *self, PyObject *arguments, PyObject *keywords)
     if (error == NULL) {
         return NULL;
     }
-    Py_XSETREF(signal->cancelled_by, error);
+    Py_BEGIN_CRITICAL_SECTION(self);
+    before = signal->cancelled_by;
+    signal->cancelled_by = error;
+    Py_END_CRITICAL_SECTION();
+    Py_XDECREF(before);
     if (signal_call_soon(signal) < 0) {
         return NULL;
     }
@@ -235,12 +254,15 @@ static PyObject *
 signal_result(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     Signal *signal = (Signal *)self;
-    PyObject *error = signal->cancelled_by;
+    PyObject *error;
 
+    Py_BEGIN_CRITICAL_SECTION(self);
+    error = signal->cancelled_by;
+    signal->cancelled_by = NULL;
+    Py_END_CRITICAL_SECTION();
     if (error == NULL) {
         Py_RETURN_NONE;
     }
-    signal->cancelled_by = NULL;
     PyErr_SetObject((PyObject *)Py_TYPE(error), error);
     Py_DECREF(error);
     return NULL;
