@@ -14,7 +14,7 @@ from anyio.abc import ByteStream
 
 from .admission import Entry
 from .checking import build_options, with_signature_of
-from .deadlines import deadline
+from .deadlines import deadline, took_too_long
 from .link import Link
 from .logs import ConnectionLogger, connection_logger
 from .options import AcceptKeywords, AcceptOptions, RequestHook
@@ -93,7 +93,7 @@ async def open_link(
                 await _send(stream, handshake, answer)
         if waiting.cancelled_caught:
             if not entry.is_interrupted or entry.refusal is None:
-                raise _took_too_long(options)
+                raise took_too_long("the opening handshake", options.open_timeout)
             if handshake is None:
                 raise HandshakeError("turned away during the TLS handshake", response=entry.refusal)
             answer = _refused(handshake, entry.refusal)
@@ -103,7 +103,7 @@ async def open_link(
             with anyio.CancelScope(deadline=waiting.deadline) as refusing:
                 await _refuse(stream, handshake, answer)
             if refusing.cancelled_caught:
-                raise _took_too_long(options)
+                raise took_too_long("the opening handshake", options.open_timeout)
             raise answer
     except BaseException:
         answer = None  # which may be the exception: it has this frame in its traceback
@@ -167,10 +167,6 @@ async def _find_answer(
 
 def _refused(handshake: ServerHandshake, response: Response) -> HandshakeRefused:
     return HandshakeRefused(f"answered {response.status}", response=response, request=handshake.request)
-
-
-def _took_too_long(options: AcceptOptions) -> TimeoutError:
-    return TimeoutError(f"the opening handshake took more than {options.open_timeout:g} s")
 
 
 async def _refuse(stream: ByteStream, handshake: ServerHandshake, refused: HandshakeRefused) -> None:

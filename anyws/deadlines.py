@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import anyio
 
-__all__ = ["deadline"]
+__all__ = ["deadline", "took_too_long"]
 
 
 @contextmanager
@@ -24,4 +24,9 @@ def deadline(seconds: float | None, what: str) -> Generator[anyio.CancelScope, N
     with anyio.move_on_after(seconds) as scope:
         yield scope
     if scope.cancelled_caught:
-        raise TimeoutError(f"{what} took more than {seconds:g} s")
+        raise took_too_long(what, seconds)
+
+
+def took_too_long(what: str, seconds: float | None) -> TimeoutError:
+    """Return the exception that says that a limit was passed."""
+    return TimeoutError(f"{what} took more than {seconds:g} s")

@@ -10,6 +10,7 @@ import anyio
 
 from .authorization import authorization, current_credentials
 from .cookies import cookie_header
+from .deadlines import took_too_long
 from .options import ClientOptions
 from .protocol.credentials import basic_credentials
 from .protocol.errors import HandshakeRefused, RedirectError, WebSocketError
@@ -55,7 +56,7 @@ async def open_within(
                         return await attempt(uri, options, turn)
                 except HandshakeRefused as exc:
                     uri, options = redirects.follow(exc, options)
-        raise TimeoutError(f"{_what_takes_time(*first)} took more than {limit:g} s")
+        raise took_too_long(_what_takes_time(*first), limit)
     except RedirectError:  # which has the chain in its message
         raise
     except (OSError, WebSocketError) as exc:

@@ -67,6 +67,16 @@ check_count(const char *name, Py_ssize_t count, Py_ssize_t expected)
 }
 
 static int
+check_no_keywords(const char *name, PyObject *keywords)
+{
+    if (keywords != NULL && PyDict_GET_SIZE(keywords) > 0) {
+        PyErr_Format(PyExc_TypeError, "%s() takes no keyword arguments", name);
+        return -1;
+    }
+    return 0;
+}
+
+static int
 check_bytes(PyObject *object)
 {
     if (!PyBytes_Check(object)) {

@@ -243,11 +243,13 @@ class Payload:
         """
         if not 0 <= count <= self._room:
             raise ValueError(f"{count} is not within the {self._room} bytes of room")
+        if masking_key:
+            _check_key(masking_key)
         start = len(self._data) - self._room
         del self._data[start + count :]
         self._room = 0
         if masking_key:
-            self._data[start:] = apply_mask(self._data[start:], masking_key)
+            _mask_in_place(self._data, start, masking_key)
 
     def take(self) -> bytes:
         """Return what has been added since the last time."""

@@ -88,11 +88,8 @@ message_queue_init(PyObject *self, PyObject *arguments, PyObject *keywords)
     MessageQueue *queue = (MessageQueue *)self;
     PyObject *masked;
 
-    if (keywords != NULL && PyDict_GET_SIZE(keywords) > 0) {
-        PyErr_SetString(PyExc_TypeError, "MessageQueue() takes no keyword arguments");
-        return -1;
-    }
-    if (!PyArg_ParseTuple(arguments, "On:MessageQueue", &masked, &queue->max_size)) {
+    if (check_no_keywords("MessageQueue", keywords) < 0 ||
+        !PyArg_ParseTuple(arguments, "On:MessageQueue", &masked, &queue->max_size)) {
         return -1;
     }
     queue->masked = read_masked(masked);
@@ -267,11 +264,8 @@ frame_queue_init(PyObject *self, PyObject *arguments, PyObject *keywords)
     FrameQueue *queue = (FrameQueue *)self;
     PyObject *new_masking_key;
 
-    if (keywords != NULL && PyDict_GET_SIZE(keywords) > 0) {
-        PyErr_SetString(PyExc_TypeError, "FrameQueue() takes no keyword arguments");
-        return -1;
-    }
-    if (!PyArg_ParseTuple(arguments, "O:FrameQueue", &new_masking_key)) {
+    if (check_no_keywords("FrameQueue", keywords) < 0 ||
+        !PyArg_ParseTuple(arguments, "O:FrameQueue", &new_masking_key)) {
         return -1;
     }
     Py_XSETREF(queue->new_masking_key, Py_NewRef(new_masking_key));

@@ -20,11 +20,7 @@ signal_init(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
     PyObject *loop;
 
-    if (keywords != NULL && PyDict_GET_SIZE(keywords) > 0) {
-        PyErr_SetString(PyExc_TypeError, "Signal() takes no keyword arguments");
-        return -1;
-    }
-    if (!PyArg_ParseTuple(arguments, "O:Signal", &loop)) {
+    if (check_no_keywords("Signal", keywords) < 0 || !PyArg_ParseTuple(arguments, "O:Signal", &loop)) {
         return -1;
     }
     Py_XSETREF(((Signal *)self)->loop, Py_NewRef(loop));

@@ -93,7 +93,6 @@ class Connection:
         "_hold_failure",
         "_max_whole",
         "_messages",
-        "_new_masking_key",
         "_sending_opcode",
         "close_received",
         "close_sent",
@@ -143,10 +142,9 @@ class Connection:
         self._hold_failure = hold_failure
         self.has_more: bool = False
         """Whether `receive_data` had enough before it had looked at all data: call it again, with ``b""``."""
-        self._new_masking_key = new_masking_key if masking and role is Role.CLIENT else None
         self._sending_opcode: Opcode | None = None  # of the fragmented message that is being sent
         # What waits to be sent. Whoever shares the queues puts plain messages into it directly, as long as it is open.
-        self.outbox: Outbox = Outbox(self._new_masking_key)
+        self.outbox: Outbox = Outbox(new_masking_key if masking and role is Role.CLIENT else None)
         self.outbox.is_plain = not codecs
         # Whether a frame begins with what comes next: then plain ones may be put into the inbox directly. What
         # `receive_data` takes comes out as events, and does not go there.
@@ -227,7 +225,7 @@ class Connection:
             self.failure = exc
             if not self._hold_failure:
                 self.fail()
-        self.expects_frame = frames.is_between and not messages.in_message and self._is_processing
+        self._expect()
         return events
 
     def get_buffer(self) -> memoryview | None:
@@ -244,8 +242,11 @@ class Connection:
         payload = self._messages.payload
         assert payload is not None
         self._receive_part(self._frames.commit(payload, count), events)
-        self.expects_frame = self._frames.is_between and not self._messages.in_message
+        self._expect()
         return events
+
+    def _expect(self) -> None:
+        self.expects_frame = self._frames.is_between and not self._messages.in_message and self._is_processing
 
     def _take_changed(self, left: int, events: list[Event]) -> int:
         """Take the messages that stand one after another, each in one whole frame that the codec has changed."""
@@ -464,7 +465,8 @@ class Connection:
 
     def _frame(self, first: int, payload: str | bytes) -> bytes:
         """Return a frame that begins with this byte."""
-        return build_frame(first, payload, b"" if self._new_masking_key is None else self._new_masking_key())
+        new_masking_key = self.outbox.new_masking_key
+        return build_frame(first, payload, b"" if new_masking_key is None else new_masking_key())
 
     def _queue_control(self, opcode: Opcode, payload: bytes) -> None:
         if len(payload) > 125:

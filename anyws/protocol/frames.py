@@ -187,8 +187,7 @@ class FrameDecoder:
         count = min(missing, len(self._buffer) - self._position)
         if count == 0:
             return None
-        turn = self._offset & 3
-        key = header.masking_key[turn:] + header.masking_key[:turn]
+        key = self._turned_key(header)
         start, stop = self._position, self._position + count
         if into is None:
             payload = self._buffer[start:stop]
@@ -200,11 +199,7 @@ class FrameDecoder:
             ahead = 0 if is_taken_as_it_comes else min(missing - count, _AHEAD * (gathered + count))
             into.extend(self._buffer, start, stop, key, ahead)
         self._advance_to(stop)
-        self._offset += count
-        last = count == missing
-        if last:
-            self._header = None
-        return FramePart(header, payload, False, last)
+        return self._next(header, payload, count)
 
     def tail(self, into: Payload) -> memoryview | None:
         """Return room for more of a large payload, to be filled and released; None if that is not what comes next.
@@ -226,13 +221,21 @@ class FrameDecoder:
         """Take so many bytes, that were put into the room that `tail` has given."""
         header = self._header
         assert header is not None
+        into.commit(count, self._turned_key(header))
+        return self._next(header, b"", count)
+
+    def _turned_key(self, header: FrameHeader) -> bytes:
+        """The masking key, turned so that it begins with the byte for what comes next; empty if there is none."""
         turn = self._offset & 3
-        into.commit(count, header.masking_key[turn:] + header.masking_key[:turn])
+        return header.masking_key[turn:] + header.masking_key[:turn]
+
+    def _next(self, header: FrameHeader, payload: bytes, count: int) -> FramePart:
+        """Return the part of the frame that so many bytes are, behind its first part."""
         self._offset += count
         last = self._offset == header.length
         if last:
             self._header = None
-        return FramePart(header, b"", False, last)
+        return FramePart(header, payload, False, last)
 
     def _first_part(self) -> FramePart | None:
         header = self._read_header()
