@@ -50,20 +50,19 @@ def get_address(socket: object) -> SocketAddresses:
     """
     if isinstance(socket, type):
         raise TypeError(f"a network socket was expected, not {type(socket).__name__}")
-    if (
-        isinstance(socket, TypedAttributeProvider)
-        and (raw := socket.extra(SocketAttribute.raw_socket, None)) is not None
-    ):
-        return _of_raw_socket(raw)
+    if isinstance(socket, TypedAttributeProvider):
+        found = SocketAddresses(
+            _address(_ask(lambda: socket.extra(SocketAttribute.local_address, None))),
+            _address(_ask(lambda: socket.extra(SocketAttribute.remote_address, None))),
+        )
+        if found.local is not None or found.remote is not None:
+            return found
     # AnyIO's TLSListener, trio's SSLStream and SSLListener
     for wrapped in ("listener", "transport_stream", "transport_listener"):
         if (inner := getattr(socket, wrapped, None)) is not None:
             return get_address(inner)
     if isinstance(socket, TypedAttributeProvider):
-        return SocketAddresses(
-            _address(socket.extra(SocketAttribute.local_address, None)),
-            _address(socket.extra(SocketAttribute.remote_address, None)),
-        )
+        return SocketAddresses(None, None)
     if callable(get_extra_info := getattr(socket, "get_extra_info", None)):  # asyncio's transports and writers
         return SocketAddresses(_address(get_extra_info("sockname")), _address(get_extra_info("peername")))
     if hasattr(socket, "getsockname"):

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 
 import anyio
 
+from .cancelling import refusing_stray_cancellation
+
 __all__ = ["beside"]
 
 
@@ -14,33 +16,34 @@ __all__ = ["beside"]
 async def beside(task: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, None]:
     """Run a task as long as the block: when the block ends, the task is cancelled.
 
-    An exception of the block comes out as it is. An `Exception` of the task cancels the block and comes out as it is.
-    Only if both raise there is a group.
+    An exception of the block propagates unchanged, even if the block is cancelled too. An `Exception` of the task
+    cancels the block and propagates unchanged. Only if both raise there is a group.
     """
     failure: Exception | None = None
     error: BaseException | None = None
-    ended = False
-    async with anyio.create_task_group() as tasks:
+    scope = anyio.CancelScope()  # of the task alone: what cancels the block besides is nothing of ours
+    try:
+        async with anyio.create_task_group() as tasks:
 
-        async def run() -> None:
-            nonlocal failure, ended
+            async def run() -> None:
+                nonlocal failure
+                with scope:
+                    try:
+                        with refusing_stray_cancellation("a hook"):
+                            await task()
+                    except Exception as exc:
+                        failure = exc
+                        tasks.cancel_scope.cancel()
+
+            tasks.start_soon(run)
             try:
-                await task()
-            except Exception as exc:
-                failure = exc
-                tasks.cancel_scope.cancel()
-            ended = True
-
-        tasks.start_soon(run)
-        try:
-            yield
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as exc:
-            error = exc
-        if not ended:
-            tasks.cancel_scope.cancel()
-    if failure is not None and error is not None:
+                yield
+            except BaseException as exc:
+                error = exc
+            scope.cancel()
+    except anyio.get_cancelled_exc_class() as exc:  # of the block, by the task, or from outside
+        error = error or exc
+    if failure is not None and isinstance(error, Exception):
         raise BaseExceptionGroup("both a block and the task beside it failed", [error, failure])
     if failure is not None:
         raise failure

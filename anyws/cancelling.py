@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import anyio
 
-__all__ = ["is_cancelled_from_outside", "refusing_stray_cancellation"]
+__all__ = ["is_cancelled_from_outside", "is_stray", "refusing_stray_cancellation"]
 
 
 def is_cancelled_from_outside() -> bool:
@@ -26,6 +26,11 @@ def is_cancelled_from_outside() -> bool:
     except RuntimeError:  # trio
         return False
     return task is not None and task.cancelling() > 0
+
+
+def is_stray(exc: BaseException) -> bool:
+    """Whether an exception is a `CancelledError` that nobody aimed at the running task."""
+    return isinstance(exc, anyio.get_cancelled_exc_class()) and not is_cancelled_from_outside()
 
 
 @contextmanager

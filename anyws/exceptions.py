@@ -24,16 +24,21 @@ class ConnectionClosed(WebSocketError):
     Attributes:
         received: the Close of the peer: ``code`` (1005 when it had none) and ``reason``; None if none came.
         sent: our own Close, as it was queued; None if none was.
-        detail: why we gave the connection up, such as a timeout; empty otherwise.
+        detail: why we aborted the connection, for example a timeout; empty otherwise.
+        undelivered: the number of bytes of messages that were accepted and that the peer has not taken, as far as we
+            know: what was still in our buffers and, on Linux and macOS, in the kernel's. 0 if the peer's Close has
+            come: it wanted no more.
     """
 
-    def __init__(self, *, received: Close | None, sent: Close | None, detail: str = "") -> None:
+    def __init__(self, *, received: Close | None, sent: Close | None, detail: str = "", undelivered: int = 0) -> None:
         theirs = "no Close received" if received is None else f"received {received}"
         ours = "no Close sent" if sent is None else f"sent {sent}"
-        super().__init__("; ".join(filter(None, (detail, theirs, ours))))
+        lost = f"{undelivered} bytes of messages were not delivered" if undelivered else ""
+        super().__init__("; ".join(filter(None, (detail, lost, theirs, ours))))
         self.received = received
         self.sent = sent
         self.detail: str = detail
+        self.undelivered: int = undelivered
 
     @property
     def code(self) -> int:

@@ -1,11 +1,44 @@
-"""Is the peer alive? Any byte that comes says so; a silent one is asked by a Ping, and given up without an answer."""
+"""Decides whether the peer is alive. This module does no I/O and reads no clock.
+
+How this works. Every byte that arrives is a sign of life. A peer that stays silent is sent a Ping, and has a limited
+time to answer. Two cases need more care:
+
+* What we send is on its way for a long time, over a slow line: our Ping waits behind it, so no Pong can come. Then each
+  byte that the peer takes is a sign of life. It counts only if much already waited at the check before: a frozen
+  program whose kernel still acknowledges small messages is not alive.
+* We do not read, because the application does not receive: whatever the peer sends waits unread. Such a peer is not
+  dropped, unless it does not take what we send either, and then after three times as long.
+
+Before a peer is dropped, the verdict is LOOK once: a sign of life may wait unread, for example after the event loop was
+busy for a long time.
+"""
 
 from __future__ import annotations
 
 import enum
 import math
+from typing import NamedTuple
 
-__all__ = ["Keepalive", "Verdict"]
+__all__ = ["CONTROL_FRAMES_SIZE", "Keepalive", "Output", "Verdict"]
+
+
+class Output(NamedTuple):
+    """How far our bytes have got.
+
+    Attributes:
+        taken: the number of bytes that the peer has taken, over the life of the connection.
+        waiting: the number of bytes that it has yet to take.
+    """
+
+    taken: int
+    waiting: int
+
+
+CONTROL_FRAMES_SIZE = 128
+"""The size of a Ping and a Close, with TLS around them, in bytes: so little that waits need not be a message."""
+
+# A peer that we do not listen to has so many times as long.
+_DEAF_ROUNDS = 3
 
 
 class Verdict(enum.Enum):
@@ -14,57 +47,73 @@ class Verdict(enum.Enum):
     WAIT = enum.auto()
     PING = enum.auto()
     PONG = enum.auto()
-    GIVE_UP = enum.auto()
+    LOOK = enum.auto()
+    DROP = enum.auto()
 
 
 class Keepalive:
-    """The clock of a peer's silence, without I/O. Times are in seconds of the event loop's clock.
+    """The clock of a peer's silence. Times are in seconds of the event loop's clock.
 
     Args:
-        interval: how long the peer may be silent before it gets a Ping; None: for ever.
-        timeout: how long it may stay silent after that; None: for ever.
-        now: the time.
+        interval: how long the peer may be silent before it is sent a Ping; None: forever.
+        timeout: how long it may stay silent after that; None: forever.
+        now: the current time.
     """
 
-    __slots__ = ("_asked", "_interval", "_timeout", "heard")
+    __slots__ = ("_asked", "_deaf_rounds", "_has_looked", "_interval", "_output", "_timeout", "heard")
 
     def __init__(self, interval: float | None, timeout: float | None, now: float) -> None:
         self._interval = math.inf if interval is None else interval
-        self._timeout = timeout
-        self._asked: tuple[float, float] | None = None  # what `heard` was at the Ping, and when that was
+        self._timeout = math.inf if timeout is None else timeout
+        self._asked: tuple[float, float] | None = None  # the value of `heard` at the Ping, and the time of the Ping
+        self._has_looked = False
+        self._deaf_rounds = 0  # in which the peer has taken nothing
+        self._output = Output(0, 0)  # at the last check
         self.heard: float = now
-        """When the last byte came; whoever gets one sets it."""
+        """When the last byte arrived; set by whoever reads it."""
 
     @property
     def deadline(self) -> float:
         """When to call `check` next."""
-        if self._asked is None:
-            return self.heard + self._interval
-        assert self._timeout is not None
-        return self._asked[1] + self._timeout
+        return self.heard + self._interval if self._asked is None else self._asked[1] + self._timeout
 
-    def check(self, now: float, *, deaf: bool) -> Verdict:
-        """Say what to do now.
+    def check(self, now: float, *, deaf: bool, output: Output) -> Verdict:
+        """Return what to do now.
 
         Args:
-            now: the time.
-            deaf: whether nothing is read at present. The peer's sign of life may be among it; and its Pings are not
-                answered, so a Pong that it did not ask for tells it that we live (RFC 6455, 5.5.3).
+            now: the current time.
+            deaf: whether nothing is read at present. The peer's Pings are not answered then, so an unsolicited Pong
+                tells it that we are alive (RFC 6455, section 5.5.3).
+            output: how far our bytes have got.
         """
-        if deaf:
-            if now < self.deadline:
-                return Verdict.WAIT
-            self._asked = None
-            self.heard = now
-            return Verdict.PONG
+        if self._output.waiting > CONTROL_FRAMES_SIZE and output.taken > self._output.taken:
+            self._is_alive(now)
+        self._output = output
         if self._asked is not None and self.heard > self._asked[0]:
-            self._asked = None
+            self._is_alive(self.heard)
         if now < self.deadline:
             return Verdict.WAIT
-        if self._asked is not None:
-            return Verdict.GIVE_UP
-        if self._timeout is None:
+        if deaf and not output.waiting:
+            self._is_alive(now)
+            return Verdict.PONG
+        if self._asked is None:
+            if self._timeout == math.inf:
+                self.heard = now
+            else:
+                self._asked = (self.heard, now)
+            return Verdict.WAIT if deaf else Verdict.PING
+        if deaf and self._deaf_rounds < _DEAF_ROUNDS - 1:
+            self._deaf_rounds += 1
+            self._asked = None
             self.heard = now
-        else:
-            self._asked = (self.heard, now)
-        return Verdict.PING
+            return Verdict.WAIT
+        if not self._has_looked:
+            self._has_looked = True
+            return Verdict.LOOK
+        return Verdict.DROP
+
+    def _is_alive(self, at: float) -> None:
+        self._asked = None
+        self._has_looked = False
+        self._deaf_rounds = 0
+        self.heard = at

@@ -1,34 +1,37 @@
-"""The running connection: the protocol core, what waits to be received, and the clock.
+"""The running connection: the protocol core, the received messages, and the clock.
 
-How this works. A pump moves the bytes: it feeds the link with what comes, and writes what the core has queued. Senders
-and receivers change the core and the inbox directly, and tell the pump. The link itself never waits, so it needs no
-task: whatever changes, and a timer, calls it, and it does what is then due. It sends Pings to a silent peer, answers a
-violation, ends the stream, and cuts a close that takes too long. Nothing here ever raises into a task group.
+How this works. A pump moves the bytes: it feeds the link with what arrives, and writes what the core has queued.
+Senders and receivers change the core and the inbox directly, and tell the pump. The link itself never waits, so it
+needs no task: whatever changes, and a timer, calls it. `Life` says what is due then, and the link carries it out.
+Nothing here ever raises into a task group.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import anyio
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, SocketAttribute
 from anyio.lowlevel import checkpoint
 
 from .exceptions import ConnectionBroken, ConnectionClosed, ConnectionClosedLocally, ConnectionEnded, is_clean
-from .keepalive import Keepalive, Verdict
+from .keepalive import CONTROL_FRAMES_SIZE, Keepalive, Verdict
+from .life import CLOSE_IN_PROGRESS, READING, Due, Event, Life, Phase
 from .logs import ConnectionLogger
 from .options import ConnectionOptions
 from .pings import PendingPings
 from .protocol.closing import Close
-from .protocol.connection import Connection, Event, Pong, State
+from .protocol.connection import Connection, Event as Received, Pong, State
 from .protocol.outbox import Outbox
 from .protocol.speedups import MessageQueue
 from .pumps import CLOSED, Background, Pump, Timer, new_pump
-from .transport.ending import LINGER
+from .transport.stream import SocketStream
+from .transport.tls import TLSStream
 from .wakeup import Wakeup
 
 __all__ = ["MESSAGES_PER_TURN", "Link"]
@@ -38,12 +41,19 @@ C = TypeVar("C", bound=ConnectionClosed)
 MESSAGES_PER_TURN = 64
 """How many messages a task may receive, or send, before others have their turn, and cancellation is looked at."""
 
-# A Close that is written in passing, when a block is cancelled, may take no longer than this. Seconds.
-_PARTING_TIME = 0.05
-# How long messages that came before a violation may take to be answered, before the violation is. Seconds.
-_FAILURE_GRACE = 0.5
+# How long a cancelled block may take to write its Close, in seconds.
+_CANCELLED_CLOSE_TIME = 0.05
+# How often all tasks have their turn before a silent peer is dropped: what waits in a stream needs a few to arrive.
+_LOOK_TURNS = 8
 
 _MESSAGE = (str, bytes)
+_NONE: Mapping[Any, Callable[[], Any]] = {}
+_ADDRESSES = (
+    SocketAttribute.local_address,
+    SocketAttribute.local_port,
+    SocketAttribute.remote_address,
+    SocketAttribute.remote_port,
+)
 _CLOSED = State.CLOSED  # To look up a member takes as long as ten lines here (Python 3.11).
 
 
@@ -59,25 +69,21 @@ class Link:
 
     __slots__ = (
         "_background",
-        "_closing_since",
         "_detail",
         "_error",
-        "_failing_since",
-        "_has_failed",
         "_has_said_end",
-        "_is_cut",
-        "_is_ending",
-        "_is_over",
-        "_lingers_until",
+        "_is_looking",
+        "_life",
         "_over",
         "_pump",
         "_timer",
         "_timer_due",
+        "_undelivered",
         "_wants_pieces",
+        "addresses",
         "core",
         "drained",
         "inbox",
-        "input_ended",
         "is_discarding",
         "is_held_back",
         "keepalive",
@@ -98,6 +104,8 @@ class Link:
         self.core: Connection = core
         self.options: ConnectionOptions = options
         self.logger: ConnectionLogger = logger
+        self.addresses: Mapping[Any, Callable[[], Any]] = _addresses(stream)
+        """Typed attributes that the stream may not know any more when the connection has ended."""
         self.inbox: MessageQueue = core.inbox
         """Received messages that nobody has taken yet."""
         self.outbox: Outbox = core.outbox
@@ -115,27 +123,21 @@ class Link:
         """Whether `resume_reading` is to be called when a message has been taken."""
         self.reads_freely: bool = True
         """Whether there is no need to ask `may_read`."""
-        self.input_ended: bool = False
-        """Nothing more is to be read: the peer has ended, or it is on us to end."""
         self._wants_pieces = False  # that task takes a message piece by piece, while it is still coming in
         self._has_said_end = False  # that we would send no more
         self.is_discarding: bool = False
         """Whether messages that come are dropped: nobody wants them any more."""
-        self._detail = ""  # why the connection broke, where neither the network nor the core says so
+        self._detail = ""  # why the connection was lost, where neither the network nor the core says so
         self._error: BaseException | None = None  # the network's error
-        self._is_cut = False
-        self._is_over = False  # the stream is closed
+        self._undelivered: int | None = 0  # bytes of messages that the peer has not taken; None once that was told
+        self._life = Life(options.close_timeout)
         self._over: anyio.Event | None = None
         self.now: Callable[[], float] = self._pump.now
         self.keepalive: Keepalive = Keepalive(options.ping_interval, options.ping_timeout, self.now())
         self._background: Background | None = None  # until it begins
         self._timer: Timer | None = None
         self._timer_due = math.inf
-        self._failing_since: float | None = None
-        self._has_failed = False  # the violation was answered
-        self._closing_since: float | None = None
-        self._is_ending = False  # nothing more is to be read, and nothing more to be sent but what is queued
-        self._lingers_until: float | None = None
+        self._is_looking = False  # whether a deadline has passed, and what may wait unread is read first
         self.inbox.turns = self.outbox.turns = MESSAGES_PER_TURN
 
     # -- for senders and receivers -------------------------------------------------------------------------------------
@@ -187,7 +189,7 @@ class Link:
     def resume_reading(self) -> None:
         """There is room again, or a task waits."""
         if self.core.is_failing:
-            self._advance_soon()  # whoever takes a message is yet to answer it
+            self._advance_soon()  # whoever received a message has yet to answer it
         elif self.core.has_more and self._has_space:
             self.feed(b"")
             self._pump.wake_receiver()
@@ -207,15 +209,13 @@ class Link:
         """
         if not isinstance(reason, str):
             raise TypeError(f"a close reason is a str, not {type(reason).__name__}")
-        self.core.fail()  # A violation that waits to be answered decides what the Close says.
-        if self.core.state is State.OPEN and self._error is None:
+        if self.core.state is State.OPEN and not self.core.is_failing and self._error is None:
             self.core.send_close(code, reason)
             self.logger.debug("sent Close %s", self.core.close_sent)
         self._has_said_end = True
         if discard:
             self.discard()
-        if not self._is_ending:
-            self._close_has_begun()
+        self._happened(Event.CLOSE)
 
     def discard(self) -> None:
         """Drop the messages that have come or still come: nobody wants them."""
@@ -240,34 +240,44 @@ class Link:
             raise self._closed(ConnectionEnded if is_clean(self.core.close_received) else ConnectionBroken)
         return ping.latency
 
-    async def part(self, code: int) -> None:
+    async def close_cancelled(self, code: int) -> None:
         """Write a Close if that needs no waiting, and close the stream at once."""
-        if not self._is_over and not self._pump.is_writing:
-            self.core.fail()
-            if self.core.state is State.OPEN:
-                self.core.send_close(code)
-            with anyio.move_on_after(_PARTING_TIME, shield=True):
-                await self._pump.write_all()
-        self.cut()
+        try:
+            if not self.is_over and not self._pump.is_writing:
+                self.core.fail()
+                if self.core.state is State.OPEN:
+                    self.core.send_close(code)
+                with anyio.move_on_after(_CANCELLED_CLOSE_TIME, shield=True):
+                    await self._pump.write_all()
+        finally:
+            self.abort()
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Close the stream at once."""
-        self._is_cut = True
-        if self._background is not None:
-            self._pump.close()
+        self._note_undelivered()
+        self._happened(Event.ABORT)
 
     @property
     def is_over(self) -> bool:
         """Whether the stream is closed."""
-        return self._is_over
+        return self._life.phase is Phase.OVER
 
     async def wait_over(self) -> None:
         """Wait until the stream is closed."""
-        if not self._is_over:
+        if not self.is_over:
             await self._pump.attend()
-        if not self._is_over:
+        if not self.is_over:
             self._over = self._over or anyio.Event()
             await self._over.wait()
+
+    def check_delivered(self) -> None:
+        """Raise, once, if messages were accepted that the peer has not taken.
+
+        Raises:
+            ConnectionBroken: some were not delivered.
+        """
+        if self._undelivered:
+            raise self._closed(ConnectionBroken)
 
     def check_sendable(self) -> None:
         """Raise unless something can be sent.
@@ -289,20 +299,25 @@ class Link:
         return self._closed(ConnectionBroken)
 
     def _closed(self, exception: type[C]) -> C:
-        closed = exception(received=self.core.close_received, sent=self.core.close_sent, detail=self._detail)
+        undelivered = self._undelivered or 0
+        if undelivered:
+            self._undelivered = None
+        closed = exception(
+            received=self.core.close_received,
+            sent=self.core.close_sent,
+            detail=self._detail,
+            undelivered=undelivered,
+        )
         closed.__cause__ = self.core.failure or self._error
         return closed
 
-    def _close_has_begun(self) -> None:
-        """Start the clock of the close; let everybody see what has changed."""
-        if self._is_over:
-            return
-        if self._closing_since is None:
-            self._closing_since = self.now()
-        self._pump.flush()
-        self._pump.resume()
-        self._wake_users()
-        self._advance()
+    def _note_undelivered(self, in_kernel: int = 0) -> None:
+        """Remember how many bytes of messages the peer has not taken, unless its Close says that it wants no more."""
+        core = self.core
+        if core.close_received is None and self._undelivered is not None:
+            held = self.outbox.data_size + self._pump.unsent - core.close_size
+            unacknowledged = in_kernel if in_kernel > CONTROL_FRAMES_SIZE else 0
+            self._undelivered = max(self._undelivered, held + unacknowledged, 0)
 
     def _wake_users(self) -> None:
         if self.drained is not None:
@@ -310,6 +325,11 @@ class Link:
         self._pump.wake_receiver()
 
     # -- for the pump --------------------------------------------------------------------------------------------------
+
+    @property
+    def input_ended(self) -> bool:
+        """Whether nothing more is to be read: the peer has ended its side, or it is up to us to end."""
+        return self._life.phase not in READING
 
     def may_read(self) -> bool:
         """Say whether to read on; if not, the pump is told when that may have changed."""
@@ -345,21 +365,16 @@ class Link:
 
     def _feed_rest(self, data: bytes, start: int) -> None:
         """Take what is not just whole, plain messages, or more than there is room for."""
-        try:
-            self._receive(data, start)
-            while self.core.has_more and self._has_space:
-                self._receive(b"", 0)
-        except Exception as exc:  # of an extension
-            self.crash(exc)
+        self._receive(data, start)
+        while self.core.has_more and self._has_space:
+            self._receive(b"", 0)
         if self.core.has_data_to_send:
             self._pump.flush()
         if self.core.state is State.CLOSED:
-            if self.core.is_server_done:
-                self.input_ended = True
-            self._close_has_begun()
+            self._happened(Event.HANDSHAKE_DONE if self.core.is_server_done else Event.CLOSE)
         elif self.core.failure is not None:
             self.is_held_back = True
-            self._advance()
+            self._happened(Event.VIOLATION)
         elif self.core.has_more:
             self.is_held_back = True
 
@@ -367,7 +382,7 @@ class Link:
         room = self.inbox.limit - self.inbox.size
         self._take(self.core.receive_data(data, start=start, enough=room))
 
-    def _take(self, events: Sequence[Event]) -> None:
+    def _take(self, events: Sequence[Received]) -> None:
         for event in events:
             if isinstance(event, _MESSAGE):
                 if not self.is_discarding:
@@ -385,53 +400,55 @@ class Link:
         self.reads_freely = self.core.expects_frame and self.inbox.size < self.inbox.limit
 
     def feed_eof(self) -> None:
-        """Take notice that the peer has ended its side."""
-        self.input_ended = True
+        """The peer has ended its side."""
         self.reads_freely = False
-        self._advance()
+        self._happened(Event.INPUT_ENDED)
 
-    def lose(self, error: BaseException, *, input_too: bool) -> None:
-        """Take notice that the connection is lost.
+    def connection_lost(self, error: BaseException, *, input_too: bool) -> None:
+        """The connection is lost.
 
-        What the peer has sent before may still be read, its Close above all, if only writing has failed.
+        If only writing has failed, what the peer has sent before can still be read, above all its Close.
         """
-        if self._is_over:
-            return
         self._error = self._error or error
+        self._note_undelivered()
         self.outbox.is_open = False
         if input_too:
             self.feed_eof()
         else:
-            self._close_has_begun()
+            self._happened(Event.OUTPUT_LOST)
 
     def written(self) -> None:
-        """Take notice that all is written that waited for the peer."""
+        """All is written that waited for the peer."""
+        if self._life.phase in CLOSE_IN_PROGRESS:
+            self._observe()
         self._advance()
 
-    def crash(self, exc: Exception) -> None:
-        """Cut the connection: something went wrong that cannot."""
+    def fail_internally(self, exc: BaseException) -> None:
+        """Abort the connection because of an error that should be impossible; no message is skipped or cut short."""
         self._detail = self._detail or "internal error"
-        self.logger.error("internal error; the connection is cut", exc_info=exc)
-        self.cut()
+        self._error = self._error or exc
+        self.abort()
+        self.logger.error("internal error; the connection is aborted", exc_info=exc)
 
-    def give_up(self, why: str) -> None:
-        """Cut the connection, and say why."""
+    def drop(self, why: str) -> None:
+        """Abort the connection, and say why."""
         self._detail = self._detail or why
-        self.logger.info("%s; the connection is cut", why)
-        self.cut()
+        self._note_undelivered(self._pump.output().waiting - self.outbox.size - self._pump.unsent)
+        self.abort()
+        self.logger.info("%s; the connection is aborted", why)
 
     def closed(self, error: Exception | None = None) -> None:
-        """Take notice that the stream is closed, as far as it could be: the connection is over."""
+        """The stream is closed, as far as possible: the connection is over."""
         if error is not None:
             self.logger.error("the stream could not be closed", exc_info=error)
-        self._is_over = True
+        self._note_undelivered()
         self.core.receive_eof()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._happened(Event.STREAM_CLOSED)
         if self._over is not None:
             self._over.set()
-        self._wake_users()
         self._pump = CLOSED
         self.pings.abandon()
         self.logger.debug("closed (%s)", self.core.close_code)
@@ -448,71 +465,98 @@ class Link:
         try:
             self._pump.start(background)
         except Exception as exc:
-            self.crash(exc)
-        if self._is_cut:
+            self.fail_internally(exc)
+        if self._life.phase is Phase.ABORTING:
             self._pump.close()
         self._advance()
 
+    def _happened(self, event: Event) -> None:
+        """Tell the life of the connection, and do what is due."""
+        self._carry_out(self._life.happened(event, self.now()))
+
+    def _carry_out(self, dues: Sequence[Due]) -> None:
+        for due in dues:
+            _CARRY_OUT[due](self)
+        self._advance()
+
     def _advance(self) -> None:
-        """Do what is due."""
-        if self._background is None or self._is_cut:
+        """Report what has become true, and watch the clock."""
+        if self._background is None:
             return
-        if self.core.failure is not None and not self._has_failed:
-            self._fail_when_due()
-        if self.input_ended and not self._is_cut:
-            self._end_when_due()
+        phase = self._life.phase
+        if phase is Phase.FAILING:
+            self._answer_when_due()
+        elif phase is Phase.ENDING and self._pump.has_written:
+            self._happened(Event.WRITTEN if self.core.close_received is None else Event.FINISHED)
         self._watch_clock()
 
     def _advance_soon(self) -> None:
         if self._background is not None:
             self._background.call_soon(self._advance)
 
-    def _fail_when_due(self) -> None:
-        """Answer a violation, once the messages before it have been taken and answered and the next is asked for."""
-        if self._failing_since is None:
-            self._failing_since = self.now()
-        if self.core.is_failing and self.now() < self._failing_since + _FAILURE_GRACE:
-            if self.core.has_data_to_send:
-                self._pump.flush()
-            if self.inbox or not self.receiver_waits or not self._pump.has_written:
-                self.is_held_back = True
-                return
-        if self._has_failed:  # in writing
+    def _answer_when_due(self) -> None:
+        """Answer a violation once the messages before it were received and answered, and the next is asked for."""
+        if self.core.has_data_to_send:
+            self._pump.flush()
+        if self._life.phase is not Phase.FAILING:  # writing failed
             return
-        self._has_failed = True
+        if self.inbox or not self.receiver_waits or not self._pump.has_written:
+            self.is_held_back = True
+        else:
+            self._happened(Event.ANSWERED)
+
+    def _fail(self) -> None:
         self.logger.info("the peer broke a rule: %s", self.core.failure)
         self.core.fail()
         if self.core.is_server_done:
-            self.input_ended = True
-        self._close_has_begun()
+            self._life.happened(Event.HANDSHAKE_DONE, self.now())  # what is due then follows here anyway
 
-    def _end_when_due(self) -> None:
-        """Write the rest, and then end the stream; in ``close_timeout`` at most, from the beginning of the close."""
-        if not self._is_ending:
-            self._is_ending = True
-            if self.core.state is not State.CLOSED or self._closing_since is None:
-                self.core.receive_eof()
-                self._close_has_begun()  # and it comes back
-                return
-        if self._lingers_until is None and self._pump.has_written:
-            # Once the peer's Close has come, nothing follows that a reset could destroy.
-            self._lingers_until = math.inf if self.core.close_received is None else self.now() + LINGER
-            self._pump.end()
+    def _end_input(self) -> None:
+        self._note_undelivered()
+        self.core.receive_eof()
+
+    def _notify(self) -> None:
+        self._pump.flush()
+        self._pump.resume()
+        self._wake_users()
+
+    def _observe(self) -> None:
+        self._life.observe(self.now(), self._pump.output())
+
+    def _end_output(self) -> None:
+        self._pump.end()
+
+    def _close_stream(self) -> None:
+        if self._background is not None:
+            self._pump.close()
+
+    def _report_timeout(self) -> None:
+        why = f"the close took more than {self.options.close_timeout:g} s"
+        self._detail = self._detail or why
+        self._note_undelivered(self._pump.output().waiting - self.outbox.size - self._pump.unsent)
+        self.logger.info("%s; the connection is aborted", why)
+
+    def _look(self) -> None:
+        """Read what waits, and then look at the clock again."""
+        assert self._background is not None
+        self._is_looking = True
+        self._pump.look()
+        self._background.start_soon(self._look_again)
+
+    async def _look_again(self) -> None:
+        for _ in range(_LOOK_TURNS):
+            await checkpoint()
+        self._is_looking = False
+        self._check_clock()
 
     @property
     def _deadline(self) -> float:
         """When to look at the clock."""
-        if self._closing_since is not None:
-            timeout = self.options.close_timeout
-            deadline = math.inf if timeout is None else self._closing_since + timeout
-            return deadline if self._lingers_until is None else min(deadline, self._lingers_until)
-        if self._failing_since is not None:
-            return self._failing_since + _FAILURE_GRACE
-        return self.keepalive.deadline
+        return self.keepalive.deadline if self._life.phase is Phase.OPEN else self._life.deadline
 
     def _watch_clock(self) -> None:
         deadline = self._deadline
-        if self._background is None or self._is_cut or (self._timer is not None and self._timer_due <= deadline):
+        if self._background is None or self._is_looking or (self._timer is not None and self._timer_due <= deadline):
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -521,26 +565,51 @@ class Link:
 
     def _check_clock(self) -> None:
         self._timer = None
-        now = self.now()
-        if now >= self._deadline:
-            if self._lingers_until is not None and now >= self._lingers_until:
-                self.cut()
-            elif self._closing_since is not None:
-                self.give_up(f"the close took more than {self.options.close_timeout:g} s")
-            elif self._failing_since is not None:
-                self._advance()
-            else:
-                self._check_silence(now)
+        if self._is_looking or self.is_over:
+            return
+        try:
+            now = self.now()
+            if now >= self._deadline:
+                if self._life.phase is Phase.OPEN:
+                    self._check_silence(now)
+                else:
+                    self._carry_out(self._life.check(now, self._pump.output()))
+        except Exception as exc:
+            self.fail_internally(exc)
         self._watch_clock()
 
     def _check_silence(self, now: float) -> None:
-        verdict = self.keepalive.check(now, deaf=not self.may_read())
+        verdict = self.keepalive.check(now, deaf=not self.may_read(), output=self._pump.output())
         if verdict is Verdict.PING and self.core.state is State.OPEN:
             self.core.send_ping(os.urandom(4))
             self.flush()
         elif verdict is Verdict.PONG and self.core.state is State.OPEN and not self.core.has_data_to_send:
             self.core.send_pong()
             self.flush()
-        elif verdict is Verdict.GIVE_UP:
+        elif verdict is Verdict.LOOK:
+            self._look()
+        elif verdict is Verdict.DROP:
             interval, timeout = self.options.ping_interval or 0, self.options.ping_timeout or 0
-            self.give_up(f"the peer was silent for {interval + timeout:g} s")
+            self.drop(f"the peer was silent for {interval + timeout:g} s")
+
+
+def _addresses(stream: ByteStream) -> Mapping[Any, Callable[[], Any]]:
+    """Return the addresses that a stream has now; ours remembers its own."""
+    if isinstance(stream, SocketStream) or (
+        isinstance(stream, TLSStream) and isinstance(stream.transport_stream, SocketStream)
+    ):
+        return _NONE
+    found = {name: stream.extra(name, None) for name in _ADDRESSES}
+    return {name: functools.partial(found.__getitem__, name) for name in found if found[name] is not None}
+
+
+_CARRY_OUT: dict[Due, Callable[[Link], None]] = {
+    Due.FAIL: Link._fail,
+    Due.END_INPUT: Link._end_input,
+    Due.NOTIFY: Link._notify,
+    Due.OBSERVE: Link._observe,
+    Due.END_OUTPUT: Link._end_output,
+    Due.LOOK: Link._look,
+    Due.REPORT_TIMEOUT: Link._report_timeout,
+    Due.CLOSE_STREAM: Link._close_stream,
+}

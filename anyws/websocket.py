@@ -11,6 +11,8 @@ import anyio
 from anyio.abc import ObjectStream
 from anyio.lowlevel import checkpoint
 
+from .cancelling import is_cancelled_from_outside, is_stray
+from .exceptions import ConnectionClosed
 from .link import Link
 from .protocol.closing import CloseCode
 from .protocol.http11 import Request, Response
@@ -61,8 +63,8 @@ class WebSocket(ObjectStream[str | bytes]):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """The typed attributes of the stream below."""
-        return self._link.stream.extra_attributes
+        """The typed attributes of the stream below; the addresses stay known when the connection has ended."""
+        return {**self._link.stream.extra_attributes, **self._link.addresses}
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
@@ -150,25 +152,30 @@ class WebSocket(ObjectStream[str | bytes]):
         self._link.begin_close(CloseCode.NORMAL_CLOSURE, "", discard=False)
 
     async def aclose(self, code: int | None = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Close: send what was handed over and a Close, wait for the peer's Close, end TLS and TCP.
+        """Close: write what was accepted and a Close, wait for the peer's Close, end TLS and TCP.
 
-        Takes at most ``close_timeout``; then the connection is cut. Messages that have not been received are dropped.
-        When cancelled, the connection is cut at once. Does nothing but wait if a close was begun before.
+        Messages are delivered as long as the peer takes any bytes of them. Once ``close_timeout`` passes without
+        progress, the connection is aborted; the peer has as long to answer after the last byte was written. Messages
+        that have not been received are dropped. When cancelled, the connection is aborted at once. Only waits if a
+        close was begun before.
 
         Args:
             code: the close code: 1000 to 1003, 1007 to 1014, 3000 to 4999; None for a Close without one.
             reason: cut at 123 bytes of UTF-8.
 
         Raises:
-            TypeError: the code is no `int`, or the reason no `str`.
+            ConnectionBroken: messages were accepted that the peer has not taken; see `ConnectionClosed.undelivered`.
+                Raised once for each connection.
+            TypeError: the code is not an `int`, or the reason not a `str`.
             ValueError: the code cannot be sent.
         """
         self._link.begin_close(code, reason, discard=True)
         try:
             await self.wait_closed()
         except BaseException:
-            self._link.cut()
+            self._link.abort()
             raise
+        self._link.check_delivered()
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended, TCP included; whoever closes it."""
@@ -265,8 +272,8 @@ def link_of(websocket: WebSocket) -> Link:
 class Running:
     """Runs a connection as long as a block, and then closes it: ``async with Running(...) as websocket``.
 
-    A block that ends closes with 1000; one that raises closes with 1011, and the exception comes out bare; one that is
-    cancelled writes a Close 1001 if that needs no waiting, and cuts.
+    A block that ends closes with 1000. One that raises closes with 1011, and its exception propagates unchanged, even
+    if the close is cancelled. One that is cancelled writes a Close 1001 if that needs no waiting, and aborts.
 
     Args:
         websocket: the connection.
@@ -293,14 +300,26 @@ class Running:
         try:
             if exc is None:
                 await self._websocket.aclose()
-            elif isinstance(exc, Exception):
-                await self._websocket.aclose(CloseCode.INTERNAL_ERROR)
-            else:
-                await self._link.part(CloseCode.GOING_AWAY)
+            elif isinstance(exc, Exception) or is_stray(exc):
+                await self._close_for(exc)
+            else:  # cancelled, or KeyboardInterrupt and the like
+                await self._link.close_cancelled(CloseCode.GOING_AWAY)
         finally:
             if not self._link.is_over:
                 with anyio.CancelScope(shield=True):
                     await self._link.wait_over()
+
+    async def _close_for(self, exc: BaseException) -> None:
+        """Close because the block raised; nothing takes the place of its exception."""
+        try:
+            if is_cancelled_from_outside():  # and the exception comes from a ``finally``
+                await self._link.close_cancelled(CloseCode.INTERNAL_ERROR)
+            else:
+                await self._websocket.aclose(CloseCode.INTERNAL_ERROR)
+        except ConnectionClosed as closed:
+            self._link.logger.warning("%d bytes of messages were not delivered", closed.undelivered)
+        except anyio.get_cancelled_exc_class():
+            self._link.logger.debug("the close was cancelled, and the connection aborted")
 
 
 @asynccontextmanager

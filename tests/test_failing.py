@@ -170,9 +170,12 @@ async def test_a_close_to_a_peer_that_does_not_read_is_cut(ours: Side, meeting: 
         peer.stop_reading()
         await websocket.send("x" * 100_000)
         begun = anyio.current_time()
-        await websocket.aclose()
+        with pytest.raises(anyws.ConnectionBroken) as raised:
+            await websocket.aclose()
         assert anyio.current_time() - begun == pytest.approx(3)
         assert peer.stream.is_closed
+        assert raised.value.undelivered >= 100_000
+        await websocket.aclose()  # raised once
 
 
 @on_mock_clock

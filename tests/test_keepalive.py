@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 import anyws
 
@@ -152,3 +154,31 @@ async def test_small_numbers_on_every_event_loop(ours: Side, meeting: Meeting) -
         assert (await peer.frame()).opcode == PING
         await websocket.wait_closed()
         assert websocket.close_code == 1006
+
+
+@memory_only
+@on_mock_clock
+async def test_a_peer_that_neither_sends_nor_takes_is_dropped_though_nobody_receives(
+    ours: Side, meeting: Meeting
+) -> None:
+    """Both directions are full, so there is neither a Pong to come nor a Ping to write."""
+    async with meeting(ours, receive_buffer=1000, ping_interval=2, ping_timeout=1) as (websocket, peer):
+        peer.stop_reading()
+        for _ in range(20):
+            peer.send(BINARY, bytes(500))
+        begun = anyio.current_time()
+        with pytest.raises(anyws.ConnectionBroken, match="silent for 3 s"):
+            while True:
+                await websocket.send(bytes(10_000))
+        assert anyio.current_time() - begun == pytest.approx(9, abs=1)
+
+
+async def test_what_came_while_the_event_loop_was_busy_counts(ours: Side, meeting: Meeting) -> None:
+    async with meeting(ours, ping_interval=0.02, ping_timeout=0.02) as (websocket, peer):
+        for _ in range(5):
+            frame = await peer.frame()
+            assert frame.opcode == PING
+            peer.send(PONG, frame.payload)
+            time.sleep(0.1)  # noqa: ASYNC251 - nothing runs meanwhile, the clock does
+            await checkpoint()
+        assert websocket.close_code is None

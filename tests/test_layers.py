@@ -49,6 +49,7 @@ ORDER = [
     "anyws.transport.turns",
     "anyws.transport.connecting",
     "anyws.transport.arrivals",
+    "anyws.transport.resets",
     "anyws.transport.listening",
     "anyws.transport.tls",
     "anyws.transport.ending",
@@ -66,6 +67,7 @@ ORDER = [
     "anyws.pumps.callbacks",
     "anyws.pumps.waiting",
     "anyws.pumps",
+    "anyws.life",
     "anyws.link",
     "anyws.sending",
     "anyws.receiving",
@@ -258,6 +260,6 @@ def test_only_the_pumps_and_cancelling_know_an_event_loop() -> None:
             for found in IMPORTS
             if found.target.partition(".")[0] in {"asyncio", "trio"}
             and not is_within(found.module, "anyws.pumps")
-            and found.module != "anyws.cancelling"
+            and found.module not in ("anyws.cancelling", "anyws.transport.resets")
         ]
     )

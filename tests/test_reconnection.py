@@ -41,7 +41,7 @@ class Endings:
         if isinstance(ending, int):
             await websocket.aclose(ending)
         elif ending == "cut":
-            websocket._link.cut()
+            websocket._link.abort()
         await websocket.wait_closed()
         self.closed.append(websocket.close_code)
 

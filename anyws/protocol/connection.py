@@ -96,6 +96,7 @@ class Connection:
         "_sending_opcode",
         "close_received",
         "close_sent",
+        "close_size",
         "expects_frame",
         "failure",
         "has_more",
@@ -122,6 +123,8 @@ class Connection:
         self.state: State = State.OPEN
         self.close_sent: Close | None = None
         self.close_received: Close | None = None
+        self.close_size: int = 0
+        """The size of the frame of our Close, in bytes; 0 before it is queued."""
         self.failure: RemoteProtocolError | None = None
         """Why we failed the connection (RFC 6455, 7.1.7), if we did."""
         their_frames_masked = None if accept_unmasked and role is Role.SERVER else role is Role.SERVER
@@ -477,4 +480,6 @@ class Connection:
     def _queue_close(self, close: Close) -> None:
         payload = serialize_close(close)
         self.close_sent = parse_close(payload)
+        before = self.outbox.size
         self.outbox.put_frame(_FIN | Opcode.CLOSE, payload)
+        self.close_size = self.outbox.size - before

@@ -36,6 +36,11 @@ class Outbox(FrameQueue):
         """Whether anything waits."""
         return self.size > 0 or bool(self.pongs)
 
+    @property
+    def data_size(self) -> int:
+        """The number of bytes that wait in the data lane: messages, and the Close behind them."""
+        return self.size - sum(map(len, self._control))
+
     def put_control(self, frame: bytes) -> None:
         """Add a Ping, or a Pong that is sent on purpose."""
         self._control = [*self._control, frame]

@@ -78,18 +78,19 @@ class Background:
 
 @asynccontextmanager
 async def open_background() -> AsyncGenerator[Background, None]:
-    """Own the tasks and timers of the connections of a block; what the block raises comes out as it is."""
+    """Own the tasks and timers of the connections of a block; what the block raises propagates unchanged."""
     error: BaseException | None = None
-    async with anyio.create_task_group() as tasks:
-        background = Background(tasks)
-        try:
-            yield background
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as exc:
-            error = exc
-        finally:
-            background.close()
+    try:
+        async with anyio.create_task_group() as tasks:
+            background = Background(tasks)
+            try:
+                yield background
+            except BaseException as exc:
+                error = exc
+            finally:
+                background.close()
+    except anyio.get_cancelled_exc_class() as exc:
+        error = error or exc
     if error is not None:
         raise error
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from anyws.transport.resets import ResetWatch, watch_resets
 from anyws.transport.stream import SocketStream
 from anyws.transport.tls import TLSRecords
 
@@ -22,7 +23,9 @@ class CallbackPump(SocketPump):
     __slots__ = (
         "_descriptor",
         "_is_registered",
+        "_is_reset",
         "_loop",
+        "_resets",
     )
 
     def __init__(
@@ -35,6 +38,8 @@ class CallbackPump(SocketPump):
         self._arrived: Signal = self.new_wakeup()
         self._descriptor = stream.fileno()  # a selector that does not know a socket yet spells it out: two system calls
         self._is_registered = False
+        self._is_reset = False
+        self._resets: ResetWatch | None = None
 
     @staticmethod
     def is_possible(loop: asyncio.AbstractEventLoop) -> bool:
@@ -52,6 +57,10 @@ class CallbackPump(SocketPump):
     def start(self, background: Background) -> None:
         """Begin."""
         super().start(background)
+        if not self._is_closed:
+            self._resets = watch_resets(self._loop)
+            if self._resets is not None:
+                self._resets.add(self._descriptor, self._on_reset)
         self.resume()
 
     def resume(self) -> None:
@@ -63,7 +72,8 @@ class CallbackPump(SocketPump):
     def _register(self) -> None:
         assert self._background is not None
         self._is_registered = True
-        self._background.call_when_readable(self._descriptor, self._on_readable)
+        callback = self._on_readable_after_reset if self._is_reset else self._on_readable
+        self._background.call_when_readable(self._descriptor, callback)
 
     def _on_readable(self) -> None:
         if self._owner.reads_freely or self._owner.may_read():
@@ -74,6 +84,26 @@ class CallbackPump(SocketPump):
             self._drain()
         else:
             self._stop()
+
+    def _on_reset(self) -> None:
+        self._is_reset = True
+        self._register_anew()
+
+    def _on_readable_after_reset(self) -> None:
+        """Read, and register anew: the event loop calls only once for each registration."""
+        self._on_readable()
+        self._register_anew()
+
+    def _register_anew(self) -> None:
+        if self._is_registered:
+            self._stop()
+            self._register()
+
+    def close(self) -> None:
+        """Close the stream at once."""
+        if self._resets is not None and not self._is_closed:
+            self._resets.remove(self._descriptor)
+        super().close()
 
     def _drain_later(self) -> None:
         if not self._is_registered:

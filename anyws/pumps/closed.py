@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from anyws.keepalive import Output
+
 from .pump import Pump
 
 __all__ = ["CLOSED"]
@@ -14,6 +16,14 @@ class _ClosedPump(Pump):
 
     def __init__(self) -> None:
         self._is_writing = False
+        self.unsent = 0
+
+    def output(self) -> Output:
+        """Nothing waits."""
+        return Output(0, 0)
+
+    def look(self) -> None:
+        """Nothing is read."""
 
     def flush(self) -> None:
         """Write nothing."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import anyio
 
-from anyws.keepalive import Keepalive
+from anyws.keepalive import Keepalive, Output
 from anyws.options import ConnectionOptions
 from anyws.protocol.connection import Connection
 from anyws.protocol.outbox import Outbox
 from anyws.protocol.speedups import MessageQueue
 from anyws.transport.ending import STREAM_ERRORS
-from anyws.transport.stream import SocketStream
+from anyws.transport.stream import SocketStream, unacknowledged
 from anyws.transport.tls import TLSRecords
 from anyws.wakeup import Wakeup
 
@@ -24,7 +25,7 @@ from .background import Background
 __all__ = ["READ_SIZE", "Owner", "Pump", "SocketPump"]
 
 READ_SIZE = 122880  # a message of 64 KiB in one go; from 128 KiB on the allocator maps fresh pages for every read
-_WRITE_SIZE = 65536  # of which each part must go out within ``write_timeout``
+_WRITE_SIZE = 65536  # when so much waits, it is written at once
 
 
 class Owner(Protocol):
@@ -35,9 +36,13 @@ class Owner(Protocol):
     keepalive: Keepalive
     drained: Wakeup | None
     inbox: MessageQueue
-    input_ended: bool
     outbox: Outbox
     reads_freely: bool
+
+    @property
+    def input_ended(self) -> bool:
+        """Whether nothing more is to be read."""
+        ...
 
     @property
     def has_piece(self) -> bool:
@@ -55,25 +60,25 @@ class Owner(Protocol):
         """Take bytes from the peer that were read into what its core has given for that."""
 
     def feed_eof(self) -> None:
-        """Take notice that the peer has ended its side."""
+        """The peer has ended its side."""
 
-    def lose(self, error: BaseException, *, input_too: bool) -> None:
-        """Take notice that the connection is lost."""
+    def connection_lost(self, error: BaseException, *, input_too: bool) -> None:
+        """The connection is lost."""
 
     def written(self) -> None:
-        """Take notice that all is written that waited for the peer."""
+        """All is written that waited for the peer."""
 
-    def give_up(self, why: str) -> None:
-        """Cut the connection."""
+    def drop(self, why: str) -> None:
+        """Abort the connection, and say why."""
 
-    def crash(self, exc: Exception) -> None:
-        """Cut the connection: something went wrong that cannot."""
+    def fail_internally(self, exc: BaseException) -> None:
+        """Abort the connection because of an error that should be impossible."""
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Close the stream; also once both sides have ended."""
 
     def closed(self, error: Exception | None = None) -> None:
-        """Take notice that the stream is closed, as far as it could be."""
+        """The stream is closed, as far as possible."""
 
 
 class Pump(ABC):
@@ -84,8 +89,10 @@ class Pump(ABC):
         "_background",
         "_is_writing",
         "_owner",
+        "_sent",
         "_written",
         "now",
+        "unsent",
     )
 
     def __init__(self, owner: Owner, now: Callable[[], float] = anyio.current_time) -> None:
@@ -94,6 +101,9 @@ class Pump(ABC):
         self._background: Background | None = None  # until it begins
         self._written: Wakeup | None = None
         self._is_writing = False
+        self._sent = 0  # bytes that the stream has accepted
+        self.unsent: int = 0
+        """The number of bytes that were taken from the outbox, and that the stream has not accepted."""
         self.now: Callable[[], float] = now
         """The time of the event loop, in seconds."""
 
@@ -110,6 +120,15 @@ class Pump(ABC):
     def has_written(self) -> bool:
         """Whether all is written that the core has queued, or cannot be."""
         return not self._is_writing
+
+    @abstractmethod
+    def output(self) -> Output:
+        """Return how far our bytes have got."""
+
+    def _output_through(self, raw_socket: socket.socket | None) -> Output:
+        """Count what the kernel has yet to deliver as waiting, where it says so."""
+        queued = 0 if raw_socket is None else unacknowledged(raw_socket)
+        return Output(self._sent - queued, self._owner.outbox.size + self.unsent + queued)
 
     def start(self, background: Background) -> None:
         """Begin; what needs a task or a timer has it there."""
@@ -146,6 +165,10 @@ class Pump(ABC):
         """Something is awaited from the peer, though nobody may receive."""
         self.resume()
 
+    def look(self) -> None:
+        """Read what has come, if it may be read and nobody does."""
+        self.expect()
+
     async def attend(self) -> None:
         """Something is awaited by a task that may as well read, if nobody else does; return at any time."""
         self.expect()
@@ -159,32 +182,31 @@ class Pump(ABC):
         self._arrived.set()
 
     def _start(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Start a task; what goes wrong in it is the end of this connection, and of nothing else."""
+        """Start a task; an error in it ends this connection, and nothing else."""
         assert self._background is not None
+        self._background.start_soon(functools.partial(self._guard, task))
 
-        async def run() -> None:
-            try:
-                await task()
-            except Exception as exc:
-                self._owner.crash(exc)
-
-        self._background.start_soon(run)
+    async def _guard(self, task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        except Exception as exc:
+            self._owner.fail_internally(exc)
 
     def _has_written(self) -> None:
         if self._written is not None:
             self._written.set()
         self._owner.written()
 
-    async def _send(self, send: Callable[[Any], Awaitable[None]], data: bytes | memoryview) -> None:
+    async def _within_write_timeout(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the peer to take more bytes, for ``write_timeout`` at most."""
         timeout = self._owner.options.write_timeout
         if timeout is None:
-            await send(data)
+            await write()
             return
-        for start in range(0, len(data), _WRITE_SIZE):  # a large message may well take longer than a part of it
-            with anyio.move_on_after(timeout) as scope:
-                await send(data[start : start + _WRITE_SIZE])
-            if scope.cancelled_caught:
-                self._owner.give_up(f"the peer took no data for {timeout:g} s")
+        with anyio.move_on_after(timeout) as scope:
+            await write()
+        if scope.cancelled_caught:
+            self._owner.drop(f"the peer took no data for {timeout:g} s")
 
 
 class SocketPump(Pump):
@@ -242,14 +264,19 @@ class SocketPump(Pump):
                     buffers = records.encrypt(buffers) if buffers else records.answers()
                 if not buffers:
                     break
+                self.unsent = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
                 written = self._stream.send_nowait(buffers)
-                if written < (len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))):
+                self._sent += written
+                self.unsent -= written
+                if self.unsent:
                     self._write_later(_without(buffers, written))
                     break
                 if not outbox.size and not outbox.pongs:
                     break
         except STREAM_ERRORS as exc:
-            self._lose(exc)
+            self._output_lost(exc)
+        except Exception as exc:  # MemoryError, for example: what was taken from the outbox is lost
+            self._owner.fail_internally(exc)
         else:
             if self._owner.drained is not None:
                 self._owner.drained.set()
@@ -282,7 +309,7 @@ class SocketPump(Pump):
             self._has_peer_ended = True
         self._is_ending = True
         if self._has_peer_ended:
-            self._owner.cut()
+            self._owner.abort()
         else:
             self._drain_later()
 
@@ -297,7 +324,7 @@ class SocketPump(Pump):
         except anyio.WouldBlock:
             pass
         except (anyio.EndOfStream, *STREAM_ERRORS):
-            self._owner.cut()
+            self._owner.abort()
 
     def close(self) -> None:
         """Close the stream at once."""
@@ -324,11 +351,17 @@ class SocketPump(Pump):
 
     async def _write(self, rest: list[memoryview]) -> None:
         try:
-            for buffer in rest:
-                await self._send(self._stream.send, buffer)
+            for view in rest:
+                buffer = view
+                while buffer and not self._is_lost:
+                    await self._within_write_timeout(self._stream.wait_writable)
+                    written = 0 if self._is_closed else self._stream.send_nowait([buffer])
+                    self._sent += written
+                    self.unsent -= written
+                    buffer = buffer[written:]
         except STREAM_ERRORS as exc:
             self._is_writing = False
-            self._lose(exc)
+            self._output_lost(exc)
         else:
             self._is_writing = False
             self.flush()
@@ -337,37 +370,54 @@ class SocketPump(Pump):
             if self._is_tls_ended and not self._is_ending:
                 self.end()
 
-    def _lose(self, exc: BaseException) -> None:
+    def _output_lost(self, exc: BaseException) -> None:
         self._is_lost = True
-        self._owner.lose(exc, input_too=False)
+        self._owner.connection_lost(exc, input_too=False)
+
+    def output(self) -> Output:
+        """Return how far our bytes have got."""
+        return self._output_through(None if self._is_closed else self._stream.raw_socket)
+
+    def look(self) -> None:
+        """Read what has come, if it may be read."""
+        if not self._is_closed and self._background is not None:
+            if self._is_ending:
+                self._drain()
+            elif self._owner.may_read():
+                self._read()
+                self.wake_receiver()
 
     def _read(self) -> None:
-        """Read once, without waiting."""
+        """Read once, without waiting. What cannot be taken in, for example for lack of memory, ends the connection."""
         owner = self._owner
-        if not owner.reads_freely and self._records is None and (buffer := owner.core.get_buffer()) is not None:
-            self._read_into(buffer)
-            return
         try:
-            data = self._stream.receive_nowait(READ_SIZE)
-            if self._records is not None:
-                data = self._records.decrypt(data)
+            if not owner.reads_freely and self._records is None and (buffer := owner.core.get_buffer()) is not None:
+                self._read_into(buffer)
+            else:
+                self._read_and_feed()
         except anyio.WouldBlock:
             pass
         except anyio.EndOfStream:
             self._has_peer_ended = True
             if self._records is None:
-                self._owner.feed_eof()
+                owner.feed_eof()
             else:
                 self._records.decrypt_eof()
                 self._look_for_end(self._records)
         except STREAM_ERRORS as exc:
-            self._owner.lose(exc, input_too=True)
-        else:
+            owner.connection_lost(exc, input_too=True)
+        except Exception as exc:
+            owner.fail_internally(exc)
+
+    def _read_and_feed(self) -> None:
+        data = self._stream.receive_nowait(READ_SIZE)
+        if self._records is None:
             self._owner.feed(data)
-            if self._records is not None:
-                self._look_for_end(self._records)
-                if self._records.has_data_to_send:
-                    self.flush()
+            return
+        self._owner.feed(self._records.decrypt(data))
+        self._look_for_end(self._records)
+        if self._records.has_data_to_send:
+            self.flush()
 
     def _read_into(self, buffer: memoryview) -> None:
         """Read a part of a large message to where it stays."""
@@ -375,20 +425,15 @@ class SocketPump(Pump):
         try:
             with buffer:
                 count = self._stream.receive_into_nowait(buffer)
-        except anyio.WouldBlock:
-            pass
-        except anyio.EndOfStream:
-            self._owner.feed_eof()
-        except STREAM_ERRORS as exc:
-            self._owner.lose(exc, input_too=True)
-        self._owner.feed_buffer(count)
+        finally:
+            self._owner.feed_buffer(count)
 
     def _look_for_end(self, records: TLSRecords) -> None:
-        """Take notice of the end of TLS, which may come together with the last data."""
+        """See whether TLS has ended, which may come together with the last data."""
         if isinstance(records.end, anyio.EndOfStream):
             self._owner.feed_eof()
         elif records.end is not None:
-            self._owner.lose(records.end, input_too=True)
+            self._owner.connection_lost(records.end, input_too=True)
 
 
 def _without(buffers: Sequence[bytes], written: int) -> list[memoryview]:

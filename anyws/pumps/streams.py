@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import anyio
-from anyio.abc import ByteStream, TaskGroup
+import functools
 
+import anyio
+from anyio.abc import ByteStream, SocketAttribute, TaskGroup
+
+from anyws.keepalive import Output
 from anyws.transport.ending import STREAM_ERRORS, cut_stream, end_stream
 from anyws.wakeup import Wakeup
 
@@ -12,6 +15,8 @@ from .background import Background
 from .pump import READ_SIZE, Owner, Pump
 
 __all__ = ["StreamPump"]
+
+_WRITE_SIZE = 65536
 
 
 class StreamPump(Pump):
@@ -25,6 +30,7 @@ class StreamPump(Pump):
         "_is_closed",
         "_is_lost",
         "_is_paused",
+        "_raw_socket",
         "_resumed",
         "_stream",
         "_tasks",
@@ -40,6 +46,7 @@ class StreamPump(Pump):
         self._is_lost = False
         self._is_closed = False
         self._tasks: TaskGroup | None = None
+        self._raw_socket = stream.extra(SocketAttribute.raw_socket, None)
 
     @property
     def has_written(self) -> bool:
@@ -65,7 +72,7 @@ class StreamPump(Pump):
     def end(self) -> None:
         """End our side, and cut when the peer has ended its side; the task that reads has ended, or does at once."""
         assert self._tasks is not None
-        self._tasks.start_soon(self._end)
+        self._tasks.start_soon(self._guard, self._end)
 
     def close(self) -> None:
         """Close the stream once the tasks have ended."""
@@ -74,15 +81,12 @@ class StreamPump(Pump):
             self._tasks.cancel_scope.cancel()
 
     async def _run(self) -> None:
-        try:
-            async with anyio.create_task_group() as self._tasks:
-                self._tasks.start_soon(self._read)
-                self._tasks.start_soon(self._write)
-                if self._is_closed:
-                    self.close()
-                self._owner.written()
-        except Exception as exc:
-            self._owner.crash(exc)
+        async with anyio.create_task_group() as self._tasks:
+            self._tasks.start_soon(self._guard, self._read)
+            self._tasks.start_soon(self._guard, self._write)
+            if self._is_closed:
+                self.close()
+            self._owner.written()
         error = None
         try:
             await cut_stream(self._stream)
@@ -103,7 +107,7 @@ class StreamPump(Pump):
             except anyio.EndOfStream:
                 owner.feed_eof()
             except STREAM_ERRORS as exc:
-                owner.lose(exc, input_too=True)
+                owner.connection_lost(exc, input_too=True)
             else:
                 owner.feed(data)
                 if owner.inbox.size or owner.has_piece:
@@ -126,16 +130,29 @@ class StreamPump(Pump):
                 if owner.drained is not None:
                     owner.drained.set()
                 try:
-                    await self._send(self._stream.send, data)
+                    await self._send(data)
                 except STREAM_ERRORS as exc:
                     self._is_lost = True
-                    owner.lose(exc, input_too=False)
+                    owner.connection_lost(exc, input_too=False)
                     self._has_written()
                     return
                 self._is_writing = False
             self._has_written()
             await self._to_write.wait()
 
+    async def _send(self, data: bytes) -> None:
+        """Write in parts: the peer shows by each of them that it is alive."""
+        self.unsent = len(data)
+        for start in range(0, len(data), _WRITE_SIZE):
+            part = data[start : start + _WRITE_SIZE]
+            await self._within_write_timeout(functools.partial(self._stream.send, part))
+            self._sent += len(part)
+            self.unsent -= len(part)
+
+    def output(self) -> Output:
+        """Return how far our bytes have got."""
+        return self._output_through(self._raw_socket)
+
     async def _end(self) -> None:
         await end_stream(self._stream)
-        self._owner.cut()
+        self._owner.abort()

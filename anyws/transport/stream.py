@@ -6,15 +6,21 @@ rest on it. This one reads when it is asked to, and the kernel's window does the
 
 from __future__ import annotations
 
+import functools
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
-from anyio.abc import ByteStream, SocketStream as AbstractSocketStream
+from anyio.abc import ByteStream, SocketAttribute, SocketStream as AbstractSocketStream
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
-__all__ = ["SocketStream", "receive_at_once", "send_at_once", "send_small_segments"]
+if sys.platform != "win32":
+    import fcntl
+    import termios
+
+__all__ = ["SocketStream", "receive_at_once", "send_at_once", "send_small_segments", "unacknowledged"]
 
 _GATHERS = hasattr(socket.socket, "sendmsg")  # not on Windows
 _MAX_BUFFERS = 1024  # of one sendmsg(), on Linux
@@ -24,10 +30,11 @@ class SocketStream(AbstractSocketStream):
     """A connected socket as a byte stream. It owns the socket.
 
     A cancelled `receive` loses nothing. A cancelled `send` may have sent a part: the stream is then of no more use.
+    Both addresses stay known when the connection has ended.
 
     Args:
         connected: the socket.
-        remote_address: the address of the peer, where it is known.
+        remote_address: the address of the peer; None to ask the socket.
         is_prepared: whether the socket sends small segments at once, or knows no others.
     """
 
@@ -35,8 +42,9 @@ class SocketStream(AbstractSocketStream):
         connected.setblocking(False)
         if not is_prepared:
             send_small_segments(connected)
-        self.remote_address = remote_address
         self._socket = connected
+        self.local_address: Any = _ask(connected.getsockname)
+        self.remote_address: Any = _ask(connected.getpeername) if remote_address is None else remote_address
         self._closed = False
         self._waiting = 0  # tasks that wait for the socket
         self._is_receiving = False
@@ -59,6 +67,28 @@ class SocketStream(AbstractSocketStream):
 
     @property
     def _raw_socket(self) -> socket.socket:
+        return self._socket
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """Those of `anyio.abc.SocketAttribute`."""
+        attributes: dict[Any, Callable[[], Any]] = {
+            SocketAttribute.family: lambda: self._socket.family,
+            SocketAttribute.raw_socket: lambda: self._socket,
+        }
+        for address, whole, port in (
+            (self.local_address, SocketAttribute.local_address, SocketAttribute.local_port),
+            (self.remote_address, SocketAttribute.remote_address, SocketAttribute.remote_port),
+        ):
+            if address is not None:
+                attributes[whole] = functools.partial(_without_scope, address)
+                if isinstance(address, tuple):
+                    attributes[port] = functools.partial(int, address[1])
+        return attributes
+
+    @property
+    def raw_socket(self) -> socket.socket:
+        """The socket."""
         return self._socket
 
     def fileno(self) -> int:
@@ -156,6 +186,14 @@ class SocketStream(AbstractSocketStream):
         finally:
             self._is_sending = False
 
+    async def wait_writable(self) -> None:
+        """Wait until the peer may take more bytes.
+
+        Raises:
+            ClosedResourceError: the stream was closed.
+        """
+        await self._wait(anyio.wait_writable)
+
     async def send_eof(self) -> None:
         """End our side; the peer's side stays open."""
         self._check_sendable()
@@ -205,6 +243,21 @@ class SocketStream(AbstractSocketStream):
         return anyio.ClosedResourceError() if self._closed else anyio.BrokenResourceError(str(exc))
 
 
+def _ask(question: Callable[[], Any]) -> Any:
+    try:
+        return question()
+    except OSError:  # not connected any more
+        return None
+
+
+def _without_scope(address: Any) -> Any:
+    """Return an address as AnyIO does: one of IPv6 as host and port, with the scope in the host."""
+    if not isinstance(address, tuple) or len(address) != 4:
+        return address
+    host, port, _, scope = address
+    return (f"{host.partition('%')[0]}%{scope}" if scope else host), port
+
+
 def send_small_segments(any_socket: socket.socket) -> bool:
     """Let a socket of TCP send small segments at once; say whether it is one.
 
@@ -214,6 +267,14 @@ def send_small_segments(any_socket: socket.socket) -> bool:
         return False
     any_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
     return True
+
+
+def unacknowledged(raw_socket: socket.socket) -> int:
+    """Return how many bytes the kernel has accepted and the peer has not acknowledged; 0 where it does not say."""
+    try:
+        return int.from_bytes(fcntl.ioctl(raw_socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (NameError, OSError, ValueError):  # Windows; a socket that is closed
+        return 0
 
 
 async def send_at_once(stream: ByteStream, data: bytes) -> None:
