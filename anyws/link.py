@@ -13,7 +13,7 @@ import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
@@ -276,7 +276,7 @@ class Link:
         Raises:
             ConnectionBroken: some were not delivered.
         """
-        if self._undelivered:
+        if self._undelivered and self.core.close_received is None:
             raise self._closed(ConnectionBroken)
 
     def check_sendable(self) -> None:
@@ -299,7 +299,7 @@ class Link:
         return self._closed(ConnectionBroken)
 
     def _closed(self, exception: type[C]) -> C:
-        undelivered = self._undelivered or 0
+        undelivered = (self._undelivered or 0) if self.core.close_received is None else 0
         if undelivered:
             self._undelivered = None
         closed = exception(
@@ -315,7 +315,7 @@ class Link:
         """Remember how many bytes of messages the peer has not taken, unless its Close says that it wants no more."""
         core = self.core
         if core.close_received is None and self._undelivered is not None:
-            held = self.outbox.data_size + self._pump.unsent - core.close_size
+            held = self.outbox.data_size + max(0, self._pump.unsent - self.outbox.control_taken) - core.close_size
             unacknowledged = in_kernel if in_kernel > CONTROL_FRAMES_SIZE else 0
             self._undelivered = max(self._undelivered, held + unacknowledged, 0)
 
@@ -476,7 +476,7 @@ class Link:
 
     def _carry_out(self, dues: Sequence[Due]) -> None:
         for due in dues:
-            _CARRY_OUT[due](self)
+            self._carry_out_one[due](self)
         self._advance()
 
     def _advance(self) -> None:
@@ -507,6 +507,7 @@ class Link:
 
     def _fail(self) -> None:
         self.logger.info("the peer broke a rule: %s", self.core.failure)
+        self._note_undelivered()
         self.core.fail()
         if self.core.is_server_done:
             self._life.happened(Event.HANDSHAKE_DONE, self.now())  # what is due then follows here anyway
@@ -592,6 +593,17 @@ class Link:
             interval, timeout = self.options.ping_interval or 0, self.options.ping_timeout or 0
             self.drop(f"the peer was silent for {interval + timeout:g} s")
 
+    _carry_out_one: ClassVar[dict[Due, Callable[[Link], None]]] = {
+        Due.FAIL: _fail,
+        Due.END_INPUT: _end_input,
+        Due.NOTIFY: _notify,
+        Due.OBSERVE: _observe,
+        Due.END_OUTPUT: _end_output,
+        Due.LOOK: _look,
+        Due.REPORT_TIMEOUT: _report_timeout,
+        Due.CLOSE_STREAM: _close_stream,
+    }
+
 
 def _addresses(stream: ByteStream) -> Mapping[Any, Callable[[], Any]]:
     """Return the addresses that a stream has now; ours remembers its own."""
@@ -601,15 +613,3 @@ def _addresses(stream: ByteStream) -> Mapping[Any, Callable[[], Any]]:
         return _NONE
     found = {name: stream.extra(name, None) for name in _ADDRESSES}
     return {name: functools.partial(found.__getitem__, name) for name in found if found[name] is not None}
-
-
-_CARRY_OUT: dict[Due, Callable[[Link], None]] = {
-    Due.FAIL: Link._fail,
-    Due.END_INPUT: Link._end_input,
-    Due.NOTIFY: Link._notify,
-    Due.OBSERVE: Link._observe,
-    Due.END_OUTPUT: Link._end_output,
-    Due.LOOK: Link._look,
-    Due.REPORT_TIMEOUT: Link._report_timeout,
-    Due.CLOSE_STREAM: Link._close_stream,
-}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import pytest
 
 from anyws.keepalive import Output
 from anyws.life import CLOSE_IN_PROGRESS, DEADLINES, READING, TRANSITIONS, Due, Event, Life, Phase
+from docs.tables import with_table
 
+ROOT = Path(__file__).parent.parent
 NOTHING = Output(0, 0)
 # How to get into each phase from an open connection.
 PATHS = {
@@ -152,3 +155,8 @@ def test_without_a_close_timeout_a_close_waits_forever() -> None:
         life = life_in(phase, close_timeout=None)
         life.observe(100, Output(0, 1000))
         assert life.deadline == math.inf
+
+
+def test_the_documentation_has_the_table() -> None:
+    page = (ROOT / "docs" / "design.md").read_text()
+    assert with_table(page) == page, "run: python docs/tables.py"

@@ -272,14 +272,15 @@ class Connection:
         return self.failure is not None and self.state is not State.CLOSED
 
     def fail(self) -> None:
-        """Answer the violation that was found: drop what is queued, queue a Close; the connection is CLOSED."""
+        """Answer the violation that was found: drop what is queued and queue a Close; the connection is CLOSED.
+
+        If our Close is queued, nothing is dropped: it says all that is to be said.
+        """
         if self.failure is None or self.state is State.CLOSED:
             return
         if self.state is State.OPEN:
             self.outbox.clear()
             self._queue_close(Close(self.failure.close_code, self.failure.reason))
-        else:
-            self.outbox.keep_last()  # our Close, if it has not been taken
         self._end(State.CLOSED)
 
     def receive_eof(self) -> None:

@@ -21,9 +21,10 @@ class Outbox(FrameQueue):
 
     Attributes:
         pongs: the automatic ones that wait.
+        control_taken: how many bytes of control frames were in what `take` has returned last.
     """
 
-    __slots__ = ("_control", "pongs")
+    __slots__ = ("_control", "control_taken", "pongs")
 
     size: int
 
@@ -31,6 +32,7 @@ class Outbox(FrameQueue):
         super().__init__(new_masking_key)
         self._control: Sequence[bytes] = ()
         self.pongs: Sequence[bytes] = ()
+        self.control_taken: int = 0
 
     def __bool__(self) -> bool:
         """Whether anything waits."""
@@ -53,10 +55,12 @@ class Outbox(FrameQueue):
     def take(self) -> list[bytes]:
         """Remove the control frames, and the oldest data frames; see `FrameQueue.take`."""
         if not self._control and not self.pongs:
+            self.control_taken = 0
             return super().take()
         self.size -= sum(map(len, self._control))
         first = b"".join([*self._control, *self.pongs])
         self._control = self.pongs = ()
+        self.control_taken = len(first)
         return [first, *super().take()]
 
     def clear(self) -> None:

@@ -175,13 +175,15 @@ def test_7_1_7_after_a_failure_nothing_more_is_processed(role: Role, chunked: Ch
 
 
 @both_roles
-def test_7_1_7_a_failure_after_our_close_sends_no_second_one(role: Role) -> None:
+def test_7_1_7_a_failure_after_our_close_sends_no_second_one_and_drops_nothing(role: Role) -> None:
     connection = Connection(role)
-    connection.send_message("dropped")
+    connection.send_message("accepted")
     connection.send_close(1000)
     assert connection.receive_data(frame(role, 0x83)) == []
     assert (connection.state, connection.close_sent) == (State.CLOSED, Close(1000))
-    assert close_code(sent(connection)) == 1000
+    accepted, *rest = sent(connection)
+    assert accepted == (0x81, b"accepted")
+    assert close_code(rest) == 1000
 
 
 # -- TCP and TLS -------------------------------------------------------------------------------------------------------
