@@ -193,7 +193,8 @@ class FrameQueue:
         self.is_flush_due = False
         if self.size <= _BATCH and not self._large:
             taken = [b"".join(self._frames)] if self._frames else []  # if there is no memory, nothing is taken
-            self._frames, self.size = [], 0
+            self.size -= len(taken[0]) if taken else 0
+            self._frames = []
             return taken
         buffers: list[bytes] = []
         small: list[bytes] = []

@@ -43,8 +43,9 @@ class Outbox(FrameQueue):
 
     def put_control(self, frame: bytes) -> None:
         """Add a Ping, or a Pong that is sent on purpose."""
+        size = self.size + len(frame)
         self._control = [*self._control, frame]
-        self.size += len(frame)
+        self.size = size
 
     def put_pong(self, frame: bytes) -> None:
         """Add the answer to a Ping; of many, the newest are kept."""
@@ -54,10 +55,12 @@ class Outbox(FrameQueue):
         """Remove the control frames, and the oldest data frames; see `FrameQueue.take`."""
         if not self._control and not self.pongs:
             return super().take()
-        self.size -= sum(map(len, self._control))
-        first = b"".join([*self._control, *self.pongs])
+        first, size = b"".join([*self._control, *self.pongs]), sum(map(len, self._control))
+        buffers = super().take()  # if there is no memory, nothing is taken
+        buffers.insert(0, first)
         self._control = self.pongs = ()
-        return [first, *super().take()]
+        self.size -= size
+        return buffers
 
     def clear(self) -> None:
         """Drop all frames."""

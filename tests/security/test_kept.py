@@ -47,7 +47,7 @@ both_sides = pytest.mark.parametrize("headers_from", [to_a_server, to_a_client])
 def check(headers: Headers, names: list[str]) -> None:
     assert [name for name in names if name.lower() in headers] == names
     assert "upgrade-insecure-requests" not in headers
-    found = [name for name, _ in headers.multi_items()] + list(headers)
+    found = {name for name, _ in headers.multi_items()} | set(headers)
     assert [name for name in found if name.lower() in map(str.lower, names) and is_interned(name)] == []
 
 
