@@ -49,7 +49,9 @@ static void
 copy(char *to, const char *from, Py_ssize_t length, const unsigned char *key)
 {
     if (key == NULL) {
-        memcpy(to, from, length);
+        if (length > 0) { /* an empty buffer may have no address */
+            memcpy(to, from, length);
+        }
     }
     else {
         copy_masked((unsigned char *)to, (const unsigned char *)from, length, key);
@@ -94,7 +96,7 @@ read_key(PyObject *object, const unsigned char **key)
         return -1;
     }
     if (PyBytes_GET_SIZE(object) != 0 && PyBytes_GET_SIZE(object) != KEY_LENGTH) {
-        PyErr_Format(PyExc_ValueError, "masking key of %zd bytes, expected 4 (5.3)", PyBytes_GET_SIZE(object));
+        PyErr_Format(PyExc_ValueError, "masking key of %zd bytes, expected 4 (RFC 6455, section 5.3)", PyBytes_GET_SIZE(object));
         return -1;
     }
     *key = PyBytes_GET_SIZE(object) == 0 ? NULL : (const unsigned char *)PyBytes_AS_STRING(object);
@@ -196,8 +198,9 @@ memory_of(PyObject *message)
 /* Where messages go: a function that adds one, without taking the reference, or returns -1. */
 typedef int (*Append)(void *messages, PyObject *message);
 
-/* Append the messages, and move the position behind them; return -1 if there is no memory. */
-static int
+/* Append the messages, and move the position behind them. Stop at the first one that cannot be taken, for whatever
+ * reason, also for want of memory: the decoder of frames then raises the error, or takes the message after all. */
+static void
 append_messages(PyObject *data, Py_ssize_t *position, int masked, Py_ssize_t max_size, Py_ssize_t *enough,
                 Append append, void *messages)
 {
@@ -206,25 +209,18 @@ append_messages(PyObject *data, Py_ssize_t *position, int masked, Py_ssize_t max
 
     while (read_frame(bytes + *position, PyBytes_GET_SIZE(data) - *position, masked, max_size, &frame)) {
         PyObject *message = frame.opcode == TEXT ? new_text(&frame) : new_binary(&frame);
-        if (message == NULL) {
-            if (!PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
-                return -1;
-            }
+        if (message == NULL || append(messages, message) < 0) {
+            Py_XDECREF(message);
             PyErr_Clear();
-            return 0;
-        }
-        int failed = append(messages, message);
-        *enough -= memory_of(message);
-        Py_DECREF(message);
-        if (failed) {
-            return -1;
+            return;
         }
         *position += frame.size;
+        *enough -= memory_of(message);
+        Py_DECREF(message);
         if (*enough <= 0) {
-            return 0;
+            return;
         }
     }
-    return 0;
 }
 
 /* -- writing frames (5.2) ------------------------------------------------------------------------------------------ */

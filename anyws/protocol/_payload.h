@@ -7,11 +7,40 @@
 
 typedef struct {
     PyObject_HEAD
-    PyObject *data; /* bytes that nobody else has; NULL: none yet */
-    Py_ssize_t size; /* how much of them has been filled */
-    Py_ssize_t room; /* how much more is lent to be filled */
+    PyObject *data;   /* bytes that nobody else has; NULL: none yet */
+    Py_ssize_t size;  /* how much of them has been filled */
+    Py_ssize_t room;  /* how much more is lent to be filled */
     Py_ssize_t views; /* how many look at that */
+    char is_lost;     /* whether there was no memory to move the data to: what would come out is not whole */
 } Payload;
+
+/* Check that the data may change, and is whole; forget the room that was lent. */
+static int
+payload_begin_change(Payload *self)
+{
+    if (self->views > 0) {
+        PyErr_SetString(PyExc_BufferError, "the room at the end has not been released");
+        return -1;
+    }
+    if (self->is_lost) {
+        PyErr_SetString(PyExc_MemoryError, "a part of the payload was lost when memory ran out");
+        return -1;
+    }
+    self->room = 0;
+    return 0;
+}
+
+/* Change the size of the bytes; if there is no memory, they are lost. */
+static int
+payload_resize(Payload *self, PyObject **data, Py_ssize_t size)
+{
+    if (_PyBytes_Resize(data, size) < 0) {
+        self->is_lost = 1;
+        self->size = 0;
+        return -1;
+    }
+    return 0;
+}
 
 /* Make room for `length` more bytes, of which `ahead` more will follow. */
 static int
@@ -19,8 +48,7 @@ payload_reserve(Payload *self, Py_ssize_t length, Py_ssize_t ahead)
 {
     Py_ssize_t room = self->data == NULL ? 0 : PyBytes_GET_SIZE(self->data);
 
-    if (self->views > 0) {
-        PyErr_SetString(PyExc_BufferError, "the room at the end has not been released");
+    if (payload_begin_change(self) < 0) {
         return -1;
     }
     if (length <= room - self->size) {
@@ -34,17 +62,11 @@ payload_reserve(Payload *self, Py_ssize_t length, Py_ssize_t ahead)
         return -1;
     }
     room = self->size + length + ahead;
-    if (self->data == NULL) {
-        self->data = PyBytes_FromStringAndSize(NULL, room);
+    if (self->data != NULL) {
+        return payload_resize(self, &self->data, room);
     }
-    else {
-        _PyBytes_Resize(&self->data, room);
-    }
-    if (self->data == NULL) {
-        self->size = 0; /* what was there is lost */
-        return -1;
-    }
-    return 0;
+    self->data = PyBytes_FromStringAndSize(NULL, room);
+    return self->data == NULL ? -1 : 0;
 }
 
 static PyObject *
@@ -113,25 +135,51 @@ payload_get_buffer(PyObject *self, Py_buffer *view, int flags)
 {
     Payload *payload = (Payload *)self;
     static char nothing;
-    char *start = payload->data == NULL ? &nothing : PyBytes_AS_STRING(payload->data) + payload->size;
-    int failed = PyBuffer_FillInfo(view, self, start, payload->room, 0, flags);
+    int failed;
 
+    Py_BEGIN_CRITICAL_SECTION(self);
+    char *start = payload->data == NULL ? &nothing : PyBytes_AS_STRING(payload->data) + payload->size;
+    failed = PyBuffer_FillInfo(view, self, start, payload->room, 0, flags);
     payload->views += !failed;
+    Py_END_CRITICAL_SECTION();
     return failed;
 }
 
 static void
 payload_release_buffer(PyObject *self, Py_buffer *Py_UNUSED(view))
 {
+    Py_BEGIN_CRITICAL_SECTION(self);
     ((Payload *)self)->views--;
+    Py_END_CRITICAL_SECTION();
+}
+
+/* Add so many bytes of the room that was lent. */
+static int
+payload_fill(Payload *self, Py_ssize_t filled, const unsigned char *key)
+{
+    Py_ssize_t room = self->room;
+
+    if (filled < 0 || filled > room) {
+        PyErr_Format(PyExc_ValueError, "%zd is not within the %zd bytes of room", filled, room);
+        return -1;
+    }
+    if (payload_begin_change(self) < 0) {
+        return -1;
+    }
+    if (key != NULL && filled > 0) {
+        unsigned char *start = (unsigned char *)PyBytes_AS_STRING(self->data) + self->size;
+        copy_masked(start, start, filled, key);
+    }
+    self->size += filled;
+    return 0;
 }
 
 static PyObject *
 payload_commit(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 {
-    Payload *payload = (Payload *)self;
     const unsigned char *key;
     Py_ssize_t filled;
+    int failed;
 
     if (check_count("commit", count, 2) < 0 || read_key(arguments[1], &key) < 0) {
         return NULL;
@@ -140,21 +188,12 @@ payload_commit(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
     if (filled == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    if (filled < 0 || filled > payload->room) {
-        return PyErr_Format(PyExc_ValueError, "%zd is not within the %zd bytes of room", filled, payload->room);
-    }
-    if (payload->views > 0) {
-        PyErr_SetString(PyExc_BufferError, "the room at the end has not been released");
+    Py_BEGIN_CRITICAL_SECTION(self);
+    failed = payload_fill((Payload *)self, filled, key);
+    Py_END_CRITICAL_SECTION();
+    if (failed) {
         return NULL;
     }
-    Py_BEGIN_CRITICAL_SECTION(self);
-    if (key != NULL && filled > 0) {
-        unsigned char *start = (unsigned char *)PyBytes_AS_STRING(payload->data) + payload->size;
-        copy_masked(start, start, filled, key);
-    }
-    payload->size += filled;
-    payload->room = 0;
-    Py_END_CRITICAL_SECTION();
     Py_RETURN_NONE;
 }
 
@@ -162,26 +201,21 @@ static PyObject *
 payload_take(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     Payload *payload = (Payload *)self;
-    PyObject *taken;
-    Py_ssize_t size;
+    PyObject *taken = NULL;
+    int failed;
 
-    if (payload->views > 0) {
-        PyErr_SetString(PyExc_BufferError, "the room at the end has not been released");
-        return NULL;
-    }
     Py_BEGIN_CRITICAL_SECTION(self);
-    taken = payload->data;
-    size = payload->size;
-    payload->data = NULL;
-    payload->size = payload->room = 0;
+    failed = payload_begin_change(payload);
+    if (!failed) {
+        taken = payload->data;
+        payload->data = NULL;
+        if (taken != NULL && PyBytes_GET_SIZE(taken) != payload->size) {
+            failed = payload_resize(payload, &taken, payload->size);
+        }
+        payload->size = 0;
+    }
     Py_END_CRITICAL_SECTION();
-    if (taken == NULL) {
-        return PyBytes_FromStringAndSize(NULL, 0);
-    }
-    if (PyBytes_GET_SIZE(taken) != size) {
-        _PyBytes_Resize(&taken, size); /* NULL if it fails */
-    }
-    return taken;
+    return failed || taken != NULL ? taken : PyBytes_FromStringAndSize(NULL, 0);
 }
 
 static Py_ssize_t

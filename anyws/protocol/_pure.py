@@ -58,7 +58,7 @@ def _check_bytes(data: bytes) -> None:
 def _check_key(key: bytes) -> None:
     _check_bytes(key)
     if len(key) != 4:
-        raise ValueError(f"masking key of {len(key)} bytes, expected 4 (5.3)")
+        raise ValueError(f"masking key of {len(key)} bytes, expected 4 (RFC 6455, section 5.3)")
 
 
 def _bytes_of(data: Buffer) -> bytes:
@@ -87,8 +87,8 @@ def take_messages(
     """Append the messages that stand one after another, each in one whole and plain frame.
 
     It stops at the first frame that is anything else: a control frame, a fragment, one with a reserved bit, longer than
-    ``max_size``, not whole, or not valid. Those are the business of `FrameDecoder`, which knows all rules and errors.
-    It stops as well behind the message with which the messages fill ``enough``.
+    ``max_size``, not whole, not valid, or one for which there is no memory. Those are the business of `FrameDecoder`,
+    which knows all rules and errors. It stops as well behind the message with which the messages fill ``enough``.
 
     Args:
         data: bytes from the peer.
@@ -113,14 +113,14 @@ def take_messages(
         if place is None:
             break
         start, stop, has_key = place
-        payload: bytes | bytearray = data[start:stop]
-        if has_key:
-            payload = _masked(payload, data[start - 4 : start])
         try:
+            payload: bytes | bytearray = data[start:stop]
+            if has_key:
+                payload = _masked(payload, data[start - 4 : start])
             message = payload.decode() if first == _TEXT else bytes(payload)
-        except UnicodeDecodeError:
+            messages.append(message)
+        except (UnicodeDecodeError, MemoryError):
             break
-        messages.append(message)
         position = stop
         enough -= sys.getsizeof(message)
         if enough <= 0:
@@ -218,6 +218,7 @@ class Payload:
             raise ValueError(f"{start} to {stop} is not within the data")
         if masking_key:
             _check_key(masking_key)
+        self._forget_room()
         size = len(self._data)
         self._data += memoryview(data)[start:stop]
         if masking_key:
@@ -230,8 +231,9 @@ class Payload:
             count: how much, in bytes.
             ahead: as of `extend`.
         """
-        self._room = count
+        self._forget_room()
         self._data += bytes(count)
+        self._room = count
         return memoryview(self._data)[len(self._data) - count :]
 
     def commit(self, count: int, masking_key: bytes, /) -> None:
@@ -252,7 +254,18 @@ class Payload:
             _mask_in_place(self._data, start, masking_key)
 
     def take(self) -> bytes:
-        """Return what has been added since the last time."""
+        """Return what has been added since the last time.
+
+        Raises:
+            MemoryError: also when a part was lost before, because there was no memory for more.
+        """
+        self._forget_room()
         data = bytes(self._data)
         self._data = bytearray()
         return data
+
+    def _forget_room(self) -> None:
+        """Drop the room that `tail` has given: what is in it was never committed."""
+        if self._room:
+            del self._data[len(self) :]
+            self._room = 0

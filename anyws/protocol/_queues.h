@@ -40,7 +40,7 @@ queue_push(Queue *queue, PyObject *object)
     return 0;
 }
 
-/* Remove the oldest object, of which there is one, and give its reference. */
+/* Remove the oldest object, of which there is one, and give its reference. No other code of Python runs meanwhile. */
 static PyObject *
 queue_pop(Queue *queue)
 {
@@ -57,19 +57,17 @@ queue_pop(Queue *queue)
     return object;
 }
 
+/* Drop all objects. The queue is empty before the first of them goes, for that may run any code, which may come back. */
 static void
 queue_clear(Queue *queue)
 {
-    while (queue->count > 0) {
-        Py_DECREF(queue_pop(queue));
-    }
-}
+    Queue dropped = *queue;
 
-static void
-queue_free(Queue *queue)
-{
-    queue_clear(queue);
-    PyMem_Free(queue->items);
+    *queue = (Queue){NULL, 0, 0, 0};
+    for (Py_ssize_t i = 0; i < dropped.count; i++) {
+        Py_DECREF(dropped.items[dropped.head + i]);
+    }
+    PyMem_Free(dropped.items);
 }
 
 /* -- MessageQueue -------------------------------------------------------------------------------------------------- */
@@ -82,19 +80,25 @@ typedef struct {
     char is_reserved;
 } MessageQueue;
 
-static int
-message_queue_init(PyObject *self, PyObject *arguments, PyObject *keywords)
+/* Not `tp_init`, which may be left out, or called again. */
+static PyObject *
+message_queue_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
-    MessageQueue *queue = (MessageQueue *)self;
+    MessageQueue *queue;
     PyObject *masked;
+    Py_ssize_t max_size;
 
     if (check_no_keywords("MessageQueue", keywords) < 0 ||
-        !PyArg_ParseTuple(arguments, "On:MessageQueue", &masked, &queue->max_size)) {
-        return -1;
+        !PyArg_ParseTuple(arguments, "On:MessageQueue", &masked, &max_size)) {
+        return NULL;
     }
-    queue->masked = read_masked(masked);
-    queue->limit = PY_SSIZE_T_MAX;
-    return 0;
+    queue = (MessageQueue *)type->tp_alloc(type, 0);
+    if (queue != NULL) {
+        queue->masked = read_masked(masked);
+        queue->max_size = max_size;
+        queue->limit = PY_SSIZE_T_MAX;
+    }
+    return (PyObject *)queue;
 }
 
 static void
@@ -102,7 +106,7 @@ message_queue_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
 
-    queue_free(&((MessageQueue *)self)->messages);
+    queue_clear(&((MessageQueue *)self)->messages);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -138,43 +142,43 @@ static PyObject *
 message_queue_put_frames(PyObject *self, PyObject *data)
 {
     MessageQueue *queue = (MessageQueue *)self;
-    Py_ssize_t position = 0, room;
-    int failed = 0;
+    Py_ssize_t position = 0, room, left;
 
     if (check_bytes(data) < 0) {
         return NULL;
     }
     Py_BEGIN_CRITICAL_SECTION(self);
-    room = queue->limit - queue->size;
+    room = left = queue->limit - queue->size;
     if (room > 0) {
-        failed = append_messages(data, &position, queue->masked, queue->max_size, &room, append_to_queue,
-                                 &queue->messages);
-        queue->size = queue->limit - room;
+        append_messages(data, &position, queue->masked, queue->max_size, &left, append_to_queue, &queue->messages);
+        queue->size += room - left;
     }
     Py_END_CRITICAL_SECTION();
-    return failed ? NULL : PyLong_FromSsize_t(position);
+    return PyLong_FromSsize_t(position);
 }
 
 /* Remove the oldest message, or return NULL without an error. */
 static PyObject *
 message_queue_pop(MessageQueue *queue)
 {
-    PyObject *message = NULL;
+    PyObject *message;
 
-    Py_BEGIN_CRITICAL_SECTION(queue);
-    if (queue->messages.count > 0) {
-        message = queue_pop(&queue->messages);
-        queue->size -= memory_of(message);
+    if (queue->messages.count == 0) {
+        return NULL;
     }
-    Py_END_CRITICAL_SECTION();
+    message = queue_pop(&queue->messages);
+    queue->size -= memory_of(message);
     return message;
 }
 
 static PyObject *
 message_queue_take(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *message = message_queue_pop((MessageQueue *)self);
+    PyObject *message;
 
+    Py_BEGIN_CRITICAL_SECTION(self);
+    message = message_queue_pop((MessageQueue *)self);
+    Py_END_CRITICAL_SECTION();
     if (message == NULL) {
         PyErr_SetString(PyExc_IndexError, "take from an empty queue");
     }
@@ -185,13 +189,14 @@ static PyObject *
 message_queue_take_now(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     MessageQueue *queue = (MessageQueue *)self;
-    PyObject *message = queue->turns > 0 && !queue->is_reserved ? message_queue_pop(queue) : NULL;
+    PyObject *message = NULL;
 
-    if (message == NULL) {
-        Py_RETURN_NONE;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    if (queue->turns > 0 && !queue->is_reserved && (message = message_queue_pop(queue)) != NULL) {
+        queue->turns--;
     }
-    queue->turns--;
-    return message;
+    Py_END_CRITICAL_SECTION();
+    return message == NULL ? Py_NewRef(Py_None) : message;
 }
 
 static PyObject *
@@ -200,8 +205,8 @@ message_queue_clear(PyObject *self, PyObject *Py_UNUSED(ignored))
     MessageQueue *queue = (MessageQueue *)self;
 
     Py_BEGIN_CRITICAL_SECTION(self);
-    queue_clear(&queue->messages);
     queue->size = 0;
+    queue_clear(&queue->messages);
     Py_END_CRITICAL_SECTION();
     Py_RETURN_NONE;
 }
@@ -209,7 +214,12 @@ message_queue_clear(PyObject *self, PyObject *Py_UNUSED(ignored))
 static Py_ssize_t
 message_queue_length(PyObject *self)
 {
-    return ((MessageQueue *)self)->messages.count;
+    Py_ssize_t count;
+
+    Py_BEGIN_CRITICAL_SECTION(self);
+    count = ((MessageQueue *)self)->messages.count;
+    Py_END_CRITICAL_SECTION();
+    return count;
 }
 
 static PyMethodDef message_queue_methods[] = {
@@ -232,8 +242,7 @@ static PyMemberDef message_queue_members[] = {
 
 static PyType_Slot message_queue_slots[] = {
     {Py_tp_doc, "Received messages that nobody has taken yet; see the pure twin."},
-    {Py_tp_new, PyType_GenericNew},
-    {Py_tp_init, message_queue_init},
+    {Py_tp_new, message_queue_new},
     {Py_tp_dealloc, message_queue_dealloc},
     {Py_tp_methods, message_queue_methods},
     {Py_tp_members, message_queue_members},
@@ -252,8 +261,8 @@ static PyType_Spec message_queue_spec = {
 
 typedef struct {
     PyObject_HEAD
-    Queue frames; /* bytes; or a tuple of the header and the payload of a large frame */
-    PyObject *new_masking_key;
+    Queue frames; /* bytes; or a tuple of the header and the payload of a large frame; of no subclass */
+    PyObject *new_masking_key; /* NULL before `__init__`, and once the garbage collector has taken it */
     Py_ssize_t limit, size, turns;
     char is_open, is_reserved, is_plain, is_flush_due;
 } FrameQueue;
@@ -268,9 +277,14 @@ frame_queue_init(PyObject *self, PyObject *arguments, PyObject *keywords)
         !PyArg_ParseTuple(arguments, "O:FrameQueue", &new_masking_key)) {
         return -1;
     }
-    Py_XSETREF(queue->new_masking_key, Py_NewRef(new_masking_key));
+    Py_BEGIN_CRITICAL_SECTION(self);
+    queue_clear(&queue->frames);
+    queue->size = queue->turns = 0;
     queue->limit = PY_SSIZE_T_MAX;
     queue->is_open = queue->is_plain = 1;
+    queue->is_reserved = queue->is_flush_due = 0;
+    Py_XSETREF(queue->new_masking_key, Py_NewRef(new_masking_key));
+    Py_END_CRITICAL_SECTION();
     return 0;
 }
 
@@ -295,10 +309,12 @@ frame_queue_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
 
     PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, frame_queue_dealloc)
     frame_queue_forget(self);
-    queue_free(&((FrameQueue *)self)->frames);
+    queue_clear(&((FrameQueue *)self)->frames);
     type->tp_free(self);
     Py_DECREF(type);
+    Py_TRASHCAN_END
 }
 
 static Py_ssize_t
@@ -310,7 +326,7 @@ length_of(PyObject *frame)
     return PyBytes_GET_SIZE(PyTuple_GET_ITEM(frame, 0)) + PyBytes_GET_SIZE(PyTuple_GET_ITEM(frame, 1));
 }
 
-/* Add a frame and give its reference up; return -1 if there is none, or no memory. */
+/* Add a frame, of no subclass, and give its reference up; return -1 if there is none, or no memory. */
 static int
 frame_queue_add(FrameQueue *queue, PyObject *frame)
 {
@@ -342,39 +358,48 @@ new_large_frame(int first, PyObject *payload)
     return frame;
 }
 
+/* Return the masked frame of a payload. */
+static PyObject *
+masked_frame_of(int first, PyObject *payload, PyObject *masking_key)
+{
+    const unsigned char *key;
+
+    return read_key(masking_key, &key) < 0 ? NULL : frame_of(first, payload, key);
+}
+
 /* Frame a payload and add it; return -1 and set an error if that is not possible. */
 static int
 frame_queue_frame(FrameQueue *queue, int first, PyObject *payload)
 {
-    PyObject *frame;
+    PyObject *frame, *new_masking_key;
 
-    if (queue->new_masking_key != Py_None) {
-        const unsigned char *key;
-        PyObject *masking_key = PyObject_CallNoArgs(queue->new_masking_key);
-        if (masking_key == NULL || read_key(masking_key, &key) < 0) {
-            Py_XDECREF(masking_key);
-            return -1;
-        }
-        frame = frame_of(first, payload, key);
-        Py_DECREF(masking_key);
+    Py_BEGIN_CRITICAL_SECTION(queue);
+    new_masking_key = Py_XNewRef(queue->new_masking_key); /* it may change while it is called */
+    Py_END_CRITICAL_SECTION();
+    if (new_masking_key == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "FrameQueue.__init__() has not been called");
+        return -1;
+    }
+    if (new_masking_key != Py_None) {
+        PyObject *masking_key = PyObject_CallNoArgs(new_masking_key);
+        frame = masking_key == NULL ? NULL : masked_frame_of(first, payload, masking_key);
+        Py_XDECREF(masking_key);
     }
     else if (PyUnicode_Check(payload)) {
         frame = frame_of(first, payload, NULL);
     }
     else {
         Py_ssize_t length = PyObject_Size(payload);
-        if (length < 0) {
-            return -1;
-        }
-        frame = length < LARGE ? frame_of(first, payload, NULL) : new_large_frame(first, payload);
+        frame = length < 0 ? NULL : length < LARGE ? frame_of(first, payload, NULL) : new_large_frame(first, payload);
     }
+    Py_DECREF(new_masking_key);
     return frame_queue_add(queue, frame);
 }
 
 static PyObject *
 frame_queue_put(PyObject *self, PyObject *frame)
 {
-    if (check_bytes(frame) < 0 || frame_queue_add((FrameQueue *)self, Py_NewRef(frame)) < 0) {
+    if (check_bytes(frame) < 0 || frame_queue_add((FrameQueue *)self, PyBytes_FromObject(frame)) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -432,7 +457,7 @@ frame_queue_put_prepared(PyObject *self, PyObject *frame)
     if (!frame_queue_has_room(queue) || queue->new_masking_key != Py_None) {
         Py_RETURN_FALSE;
     }
-    if (frame_queue_add(queue, Py_NewRef(frame)) < 0) {
+    if (frame_queue_add(queue, PyBytes_FromObject(frame)) < 0) {
         return NULL;
     }
     Py_RETURN_TRUE;
@@ -572,7 +597,7 @@ static PyMemberDef frame_queue_members[] = {
     {"is_reserved", T_BOOL, offsetof(FrameQueue, is_reserved), 0, NULL},
     {"is_plain", T_BOOL, offsetof(FrameQueue, is_plain), 0, NULL},
     {"is_flush_due", T_BOOL, offsetof(FrameQueue, is_flush_due), 0, NULL},
-    {"new_masking_key", T_OBJECT, offsetof(FrameQueue, new_masking_key), READONLY, NULL},
+    {"new_masking_key", T_OBJECT_EX, offsetof(FrameQueue, new_masking_key), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

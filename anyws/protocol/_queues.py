@@ -192,11 +192,13 @@ class FrameQueue:
         """
         self.is_flush_due = False
         if self.size <= _BATCH and not self._large:
-            frames, self._frames, self.size = self._frames, [], 0
-            return [b"".join(frames)] if frames else []
+            taken = [b"".join(self._frames)] if self._frames else []  # if there is no memory, nothing is taken
+            self.size -= len(taken[0]) if taken else 0
+            self._frames = []
+            return taken
         buffers: list[bytes] = []
         small: list[bytes] = []
-        count = size = 0
+        count = size = large = 0
         for frame in self._frames:
             if type(frame) is bytes:
                 if size and size + len(frame) > _BATCH:
@@ -207,15 +209,16 @@ class FrameQueue:
                 header, payload = frame
                 if size and size + len(header) + len(payload) > _BATCH:
                     break
-                self._large -= 1
+                large += 1
                 buffers += [b"".join([*small, header]), payload]
                 small.clear()
                 size += len(header) + len(payload)
             count += 1
-        del self._frames[:count]
-        self.size -= size
         if small:
             buffers.append(b"".join(small))
+        del self._frames[:count]
+        self.size -= size
+        self._large -= large
         return buffers
 
     def clear(self) -> None:

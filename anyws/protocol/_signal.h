@@ -9,22 +9,49 @@
 
 typedef struct {
     PyObject_HEAD
-    PyObject *loop;
-    PyObject *callback, *context; /* go on with the task that waits; NULL: none does */
+    PyObject *loop;               /* NULL once the garbage collector has taken it */
+    PyObject *callback, *context; /* go on with the task that waits; both NULL: none does */
     PyObject *cancelled_by;       /* a CancelledError that the task is to get, or NULL */
     char is_set, is_blocking;
 } Signal;
 
-static int
-signal_init(PyObject *self, PyObject *arguments, PyObject *keywords)
-{
-    PyObject *loop;
+/* What the module keeps, for each interpreter. */
+typedef struct {
+    PyObject *cancelled_error; /* asyncio's; NULL until there is a signal */
+} State;
 
-    if (check_no_keywords("Signal", keywords) < 0 || !PyArg_ParseTuple(arguments, "O:Signal", &loop)) {
-        return -1;
+/* Look CancelledError up, once: when a task is cancelled there may be no memory to import anything. */
+static int
+find_cancelled_error(State *state)
+{
+    PyObject *asyncio;
+
+    if (state->cancelled_error != NULL) {
+        return 0;
     }
-    Py_XSETREF(((Signal *)self)->loop, Py_NewRef(loop));
-    return 0;
+    asyncio = PyImport_ImportModule("asyncio");
+    if (asyncio != NULL) {
+        Py_XSETREF(state->cancelled_error, PyObject_GetAttrString(asyncio, "CancelledError"));
+        Py_DECREF(asyncio);
+    }
+    return state->cancelled_error == NULL ? -1 : 0;
+}
+
+/* Not `tp_init`, which may be left out, or called again. */
+static PyObject *
+signal_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+{
+    PyObject *loop, *self;
+
+    if (check_no_keywords("Signal", keywords) < 0 || !PyArg_ParseTuple(arguments, "O:Signal", &loop) ||
+        find_cancelled_error(PyType_GetModuleState(type)) < 0) {
+        return NULL;
+    }
+    self = type->tp_alloc(type, 0);
+    if (self != NULL) {
+        ((Signal *)self)->loop = Py_NewRef(loop);
+    }
+    return self;
 }
 
 static int
@@ -40,29 +67,6 @@ signal_traverse(PyObject *self, visitproc visit, void *arg)
     return 0;
 }
 
-static int
-signal_forget(PyObject *self)
-{
-    Signal *signal = (Signal *)self;
-
-    Py_CLEAR(signal->loop);
-    Py_CLEAR(signal->callback);
-    Py_CLEAR(signal->context);
-    Py_CLEAR(signal->cancelled_by);
-    return 0;
-}
-
-static void
-signal_dealloc(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-
-    PyObject_GC_UnTrack(self);
-    signal_forget(self);
-    type->tp_free(self);
-    Py_DECREF(type);
-}
-
 /* Take what goes on with the task that waits; return 0 if none does. */
 static int
 signal_take(Signal *signal, PyObject **callback, PyObject **context)
@@ -75,28 +79,101 @@ signal_take(Signal *signal, PyObject **callback, PyObject **context)
     return *callback != NULL;
 }
 
-/* Let the event loop go on with the task that waits, if one does; return -1 if that failed. */
+/* Give that back, because the task could not go on; unless another has begun to wait. */
+static void
+signal_put_back(Signal *signal, PyObject *callback, PyObject *context)
+{
+    int has_waiter;
+
+    Py_BEGIN_CRITICAL_SECTION(signal);
+    has_waiter = signal->callback != NULL;
+    if (!has_waiter) {
+        signal->callback = callback;
+        signal->context = context;
+    }
+    Py_END_CRITICAL_SECTION();
+    if (has_waiter) {
+        Py_DECREF(callback);
+        Py_DECREF(context);
+    }
+}
+
+static int
+signal_forget(PyObject *self)
+{
+    Signal *signal = (Signal *)self;
+    PyObject *callback, *context;
+
+    if (signal_take(signal, &callback, &context)) {
+        Py_DECREF(callback);
+        Py_DECREF(context);
+    }
+    Py_CLEAR(signal->loop);
+    Py_CLEAR(signal->cancelled_by);
+    return 0;
+}
+
+static void
+signal_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, signal_dealloc)
+    signal_forget(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+    Py_TRASHCAN_END
+}
+
+/* Return a new reference to the event loop. */
+static PyObject *
+signal_loop(Signal *signal)
+{
+    if (signal->loop == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the signal has been garbage-collected");
+    }
+    return Py_XNewRef(signal->loop);
+}
+
+/* Call `loop.call_soon(callback, signal, context=context)`. */
+static int
+call_soon(Signal *signal, PyObject *callback, PyObject *context)
+{
+    PyObject *loop = signal_loop(signal), *name, *keywords, *handle = NULL;
+
+    if (loop == NULL) {
+        return -1;
+    }
+    name = PyUnicode_FromString("call_soon");
+    keywords = name == NULL ? NULL : Py_BuildValue("(s)", "context");
+    if (keywords != NULL) {
+        PyObject *arguments[] = {loop, callback, (PyObject *)signal, context};
+        handle = PyObject_VectorcallMethod(name, arguments, 3, keywords);
+    }
+    Py_XDECREF(keywords);
+    Py_XDECREF(name);
+    Py_DECREF(loop);
+    Py_XDECREF(handle);
+    return handle == NULL ? -1 : 0;
+}
+
+/* Let the event loop go on with the task that waits; return 0 if none does, and -1 if that failed: it still waits. */
 static int
 signal_call_soon(Signal *signal)
 {
-    PyObject *callback, *context, *call_soon, *keywords, *arguments, *handle = NULL;
+    PyObject *callback, *context;
 
     if (!signal_take(signal, &callback, &context)) {
         return 0;
     }
-    call_soon = PyObject_GetAttrString(signal->loop, "call_soon");
-    arguments = PyTuple_Pack(2, callback, signal);
-    keywords = Py_BuildValue("{sO}", "context", context);
-    if (call_soon != NULL && arguments != NULL && keywords != NULL) {
-        handle = PyObject_Call(call_soon, arguments, keywords);
+    if (call_soon(signal, callback, context) < 0) {
+        signal_put_back(signal, callback, context);
+        return -1;
     }
-    Py_XDECREF(call_soon);
-    Py_XDECREF(arguments);
-    Py_XDECREF(keywords);
     Py_DECREF(callback);
     Py_DECREF(context);
-    Py_XDECREF(handle);
-    return handle == NULL ? -1 : 0;
+    return 1;
 }
 
 static PyObject *
@@ -113,21 +190,27 @@ static PyObject *
 signal_set_now(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     Signal *signal = (Signal *)self;
-    PyObject *callback, *context, *result = NULL;
+    PyObject *callback, *context, *result;
 
     signal->is_set = 1;
     if (!signal_take(signal, &callback, &context)) {
         Py_RETURN_NONE;
     }
-    if (PyContext_Enter(context) == 0) {
-        result = PyObject_CallOneArg(callback, self);
-        if (PyContext_Exit(context) < 0) {
-            Py_CLEAR(result);
-        }
+    if (PyContext_Enter(context) < 0) {
+        signal_put_back(signal, callback, context);
+        return NULL;
+    }
+    result = PyObject_CallOneArg(callback, self);
+    if (PyContext_Exit(context) < 0) {
+        Py_CLEAR(result);
     }
     Py_DECREF(callback);
     Py_DECREF(context);
-    return result;
+    if (result == NULL) {
+        return NULL;
+    }
+    Py_DECREF(result);
+    Py_RETURN_NONE;
 }
 
 static PyObject *
@@ -174,7 +257,7 @@ signal_next(PyObject *self)
 static PyObject *
 signal_get_loop(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return Py_NewRef(((Signal *)self)->loop);
+    return signal_loop((Signal *)self);
 }
 
 static PyObject *
@@ -187,8 +270,9 @@ signal_add_done_callback(PyObject *self, PyObject *const *arguments, Py_ssize_t 
         PyErr_SetString(PyExc_TypeError, "add_done_callback() takes a callback, and its context by name");
         return NULL;
     }
-    signal_take(signal, &callback, &context);
     Py_BEGIN_CRITICAL_SECTION(self);
+    callback = signal->callback;
+    context = signal->context;
     signal->callback = Py_NewRef(arguments[0]);
     signal->context = Py_NewRef(arguments[1]);
     Py_END_CRITICAL_SECTION();
@@ -203,27 +287,14 @@ signal_done(PyObject *self, PyObject *Py_UNUSED(ignored))
     return PyBool_FromLong(((Signal *)self)->callback == NULL);
 }
 
-/* Return a new CancelledError. */
-static PyObject *
-new_cancelled_error(PyObject *message)
-{
-    PyObject *asyncio = PyImport_ImportModule("asyncio"), *type, *error = NULL;
-
-    type = asyncio == NULL ? NULL : PyObject_GetAttrString(asyncio, "CancelledError");
-    if (type != NULL) {
-        error = message == Py_None ? PyObject_CallNoArgs(type) : PyObject_CallOneArg(type, message);
-    }
-    Py_XDECREF(asyncio);
-    Py_XDECREF(type);
-    return error;
-}
-
 static PyObject *
 signal_cancel(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
     static char *names[] = {"msg", NULL};
     Signal *signal = (Signal *)self;
+    State *state = PyType_GetModuleState(Py_TYPE(self));
     PyObject *message = Py_None, *error, *before;
+    int called;
 
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|O:cancel", names, &message)) {
         return NULL;
@@ -231,18 +302,24 @@ signal_cancel(PyObject *self, PyObject *arguments, PyObject *keywords)
     if (signal->callback == NULL) {
         Py_RETURN_FALSE;
     }
-    error = new_cancelled_error(message);
+    if (find_cancelled_error(state) < 0) {
+        return NULL;
+    }
+    error = message == Py_None ? PyObject_CallNoArgs(state->cancelled_error)
+                               : PyObject_CallOneArg(state->cancelled_error, message);
     if (error == NULL) {
         return NULL;
+    }
+    called = signal_call_soon(signal);
+    if (called <= 0) {
+        Py_DECREF(error);
+        return called < 0 ? NULL : Py_NewRef(Py_False);
     }
     Py_BEGIN_CRITICAL_SECTION(self);
     before = signal->cancelled_by;
     signal->cancelled_by = error;
     Py_END_CRITICAL_SECTION();
     Py_XDECREF(before);
-    if (signal_call_soon(signal) < 0) {
-        return NULL;
-    }
     Py_RETURN_TRUE;
 }
 
@@ -285,8 +362,7 @@ static PyMemberDef signal_members[] = {
 
 static PyType_Slot signal_slots[] = {
     {Py_tp_doc, "What a task of asyncio waits for; see the pure twin."},
-    {Py_tp_new, PyType_GenericNew},
-    {Py_tp_init, signal_init},
+    {Py_tp_new, signal_new},
     {Py_tp_dealloc, signal_dealloc},
     {Py_tp_traverse, signal_traverse},
     {Py_tp_clear, signal_forget},

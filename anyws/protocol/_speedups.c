@@ -2,7 +2,8 @@
  * the queues, and what a task waits for.
  *
  * The rule of these files: they do what the pure twins do, with the same arguments and results, and decide nothing that
- * is not decided there. There is no state but in the objects, so each interpreter can have its own GIL, or none.
+ * is not decided there. State is in the objects, and in the module of each interpreter, which can so have its own GIL,
+ * or none.
  */
 
 #include "_frames.h"
@@ -23,7 +24,7 @@ apply_mask(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t c
         return NULL;
     }
     if (key == NULL) {
-        return PyErr_Format(PyExc_ValueError, "masking key of 0 bytes, expected 4 (5.3)");
+        return PyErr_Format(PyExc_ValueError, "masking key of 0 bytes, expected 4 (RFC 6455, section 5.3)");
     }
     if (PyObject_GetBuffer(arguments[0], &data, PyBUF_SIMPLE) < 0) {
         return NULL;
@@ -64,9 +65,7 @@ take_messages(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_
     if (!PyList_Check(arguments[5])) {
         return PyErr_Format(PyExc_TypeError, "messages are a list, not %.100s", Py_TYPE(arguments[5])->tp_name);
     }
-    if (append_messages(arguments[0], &position, masked, max_size, &enough, append_to_list, arguments[5]) < 0) {
-        return NULL;
-    }
+    append_messages(arguments[0], &position, masked, max_size, &enough, append_to_list, arguments[5]);
     return Py_BuildValue("nn", position, enough);
 }
 
@@ -99,6 +98,26 @@ add_types(PyObject *module)
     return failed;
 }
 
+static int
+visit_state(PyObject *module, visitproc visit, void *arg)
+{
+    Py_VISIT(((State *)PyModule_GetState(module))->cancelled_error);
+    return 0;
+}
+
+static int
+clear_state(PyObject *module)
+{
+    Py_CLEAR(((State *)PyModule_GetState(module))->cancelled_error);
+    return 0;
+}
+
+static void
+free_state(void *module)
+{
+    clear_state(module);
+}
+
 static PyMethodDef functions[] = {
     {"apply_mask", (PyCFunction)(void (*)(void))apply_mask, METH_FASTCALL,
      "apply_mask(data, key, /)\n--\n\nXOR the data with the masking key (RFC 6455, 5.3)."},
@@ -124,6 +143,10 @@ static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_speedups",
     .m_doc = "The inner loops over bytes, compiled.",
+    .m_size = sizeof(State),
+    .m_traverse = visit_state,
+    .m_clear = clear_state,
+    .m_free = free_state,
     .m_methods = functions,
     .m_slots = slots,
 };

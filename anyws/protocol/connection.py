@@ -7,6 +7,7 @@ a Ping queues a Pong, a Close queues its echo, a violation queues a Close with i
     OPEN     -- a Close comes (its echo is queued) ----> CLOSED
     CLOSING  -- a Close comes -------------------------> CLOSED
     any      -- a violation, or the end of the stream -> CLOSED (a violation that is held: at `Connection.fail`)
+    any      -- an exception, also for want of memory -> CLOSED (unless nothing was changed before it)
 
 Pings and Pongs overtake queued data; a Close goes behind the data that was accepted before it, except that a connection
 which fails drops that data.
@@ -50,7 +51,8 @@ class State(enum.Enum):
 
 _NONE: Mapping[int, Opcode] = {}
 
-_OPEN, _CLOSED = State.OPEN, State.CLOSED  # To look up a member takes longer than to frame a message (Python 3.11).
+# To look up a member takes longer than to frame a message, and takes memory (Python 3.11).
+_OPEN, _CLOSING, _CLOSED = State.OPEN, State.CLOSING, State.CLOSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +203,26 @@ class Connection:
             start: how many of them have been taken before.
             enough: stop once the messages fill so much memory, in bytes: a little data may hold much that is
                 compressed. The rest of the data is kept, see `has_more`. None for all at once.
+
+        Raises:
+            Exception: what a codec has raised, or `MemoryError`. The connection is then CLOSED.
         """
         events: list[Event] = []
         self.has_more = False
         if not self._is_processing:  # What comes after the end is not even kept.
             return events
-        left = sys.maxsize if enough is None else enough
+        try:
+            self._frames.feed(data, start)
+            self._process(sys.maxsize if enough is None else enough, events)
+            self._expect()
+        except BaseException:
+            self._end(_CLOSED)
+            raise
+        return events
+
+    def _process(self, left: int, events: list[Event]) -> None:
+        """Take what has been fed, until the messages fill so much memory; a violation ends it."""
         frames, messages = self._frames, self._messages
-        frames.feed(data, start)
         try:
             while self.state is not _CLOSED:
                 if left > 0 and not messages.in_message:  # Most messages are one whole, plain frame each.
@@ -228,8 +242,6 @@ class Connection:
             self.failure = exc
             if not self._hold_failure:
                 self.fail()
-        self._expect()
-        return events
 
     def get_buffer(self) -> memoryview | None:
         """Return room to read into, instead of `receive_data`: in the middle of a large binary message; else None.
@@ -237,15 +249,25 @@ class Connection:
         What is read then need not be copied. Fill a part of it at its beginning, release it, and call `buffer_updated`.
         """
         payload = self._messages.payload
-        return None if payload is None or not self._is_processing else self._frames.tail(payload)
+        if payload is None or not self._is_processing:
+            return None
+        try:
+            return self._frames.tail(payload)
+        except BaseException:
+            self._end(_CLOSED)
+            raise
 
     def buffer_updated(self, count: int) -> list[Event]:
         """Take so many bytes, that were read into what `get_buffer` has given; return what they bring."""
         events: list[Event] = []
         payload = self._messages.payload
         assert payload is not None
-        self._receive_part(self._frames.commit(payload, count), events)
-        self._expect()
+        try:
+            self._receive_part(self._frames.commit(payload, count), events)
+            self._expect()
+        except BaseException:
+            self._end(_CLOSED)
+            raise
         return events
 
     def _expect(self) -> None:
@@ -337,16 +359,18 @@ class Connection:
         Raises:
             LocalProtocolError: a Close was queued or received, or a fragmented message is being sent.
             ValueError: the text is not UTF-8, the opcode is of no message, or the fragment size is not positive.
+            Exception: what a codec has raised, or `MemoryError`. If the peer could not read what follows, for a part of
+                the message was queued or compressed, the connection is CLOSED.
         """
         if self.state is not _OPEN or self._sending_opcode is not None:
             self._check_between_messages()
         if opcode is None and fragment_size is None:
-            first = _FIN | (Opcode.TEXT if isinstance(message, str) else Opcode.BINARY)
+            opcode = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
             if self._codecs:
                 payload = message.encode() if isinstance(message, str) else message
-                message, rsv = self._encode(payload, first=True, fin=True, compress=compress)
-                first |= rsv
-            self.outbox.put_frame(first, message)
+                self._put_encoded(opcode, payload, first=True, fin=True, compress=compress)
+            else:
+                self.outbox.put_frame(_FIN | opcode, message)
             return
         if opcode is None:
             opcode = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
@@ -360,12 +384,7 @@ class Connection:
             payload = message
             if opcode == Opcode.TEXT:
                 str(payload, "utf-8")
-        payload, rsv = self._encode(payload, first=True, fin=True, compress=compress)
-        size = fragment_size or len(payload) or 1
-        for start in range(0, len(payload) or 1, size):
-            fin = _FIN if start + size >= len(payload) else 0
-            self.outbox.put_frame(fin | rsv | opcode, payload[start : start + size])
-            opcode, rsv = Opcode.CONTINUATION, 0
+        self._put_encoded(opcode, payload, first=True, fin=True, compress=compress, fragment_size=fragment_size)
 
     def send_prepared(self, frame: bytes) -> None:
         """Queue a whole message that `serialize_frame` has framed, without a mask: for servers.
@@ -390,6 +409,7 @@ class Connection:
         Raises:
             LocalProtocolError: a Close was queued or received.
             TypeError: the data is not of the message's type.
+            Exception: as of `send_message`.
         """
         self._check_open()
         opcode = Opcode.TEXT if isinstance(data, str) else Opcode.BINARY
@@ -397,8 +417,8 @@ class Connection:
             raise TypeError(f"a fragment of a {self._sending_opcode.name} message cannot be {type(data).__name__}")
         first = self._sending_opcode is None
         payload = data.encode() if isinstance(data, str) else data
-        payload, rsv = self._encode(payload, first=first, fin=fin, compress=compress)
-        self.outbox.put_frame((_FIN if fin else 0) | (rsv | opcode if first else Opcode.CONTINUATION), payload)
+        begins = opcode if first else Opcode.CONTINUATION
+        self._put_encoded(begins, payload, first=first, fin=fin, compress=compress)
         self._sending_opcode = None if fin else opcode
         self.outbox.is_open = fin
 
@@ -427,7 +447,7 @@ class Connection:
             raise ValueError("a Close without a code cannot have a reason (5.5.1)")
         self._check_open()
         self._queue_close(Close(CloseCode.NO_STATUS_RECEIVED if code is None else code, reason))
-        self._end(State.CLOSING)
+        self._end(_CLOSING)
 
     def data_to_send(self) -> bytes:
         """Take the next bytes to write: 64 KiB of whole frames at most, or one larger frame; empty if none waits."""
@@ -448,7 +468,7 @@ class Connection:
     def _end(self, state: State) -> None:
         self.state = state
         self.outbox.is_open = False
-        self.expects_frame = self.expects_frame and state is not State.CLOSED
+        self.expects_frame = self.expects_frame and state is not _CLOSED
 
     def _check_open(self) -> None:
         if self.state is not State.OPEN:
@@ -459,13 +479,36 @@ class Connection:
         if self._sending_opcode is not None:
             raise LocalProtocolError("a fragmented message is being sent (5.4)")
 
-    def _encode(self, payload: bytes, *, first: bool, fin: bool, compress: bool | None) -> tuple[bytes, int]:
-        """Let the extensions change a message or a fragment; return it with the reserved bits that say so."""
-        rsv = 0
-        for codec in self._codecs:
-            payload, changed = codec.encode(payload, first=first, fin=fin, compress=compress)
-            rsv |= codec.rsv if changed else 0
-        return payload, rsv
+    def _put_encoded(
+        self,
+        opcode: Opcode,
+        payload: bytes,
+        *,
+        first: bool,
+        fin: bool,
+        compress: bool | None,
+        fragment_size: int | None = None,
+    ) -> None:
+        """Let the extensions change a message or a fragment, and queue it with the reserved bits that say so.
+
+        An exception is the end if an extension has seen the payload, or a part of it is queued: neither can be undone.
+        """
+        rsv, cannot_be_undone = 0, bool(self._codecs)
+        try:
+            for codec in self._codecs:
+                payload, changed = codec.encode(payload, first=first, fin=fin, compress=compress)
+                rsv |= codec.rsv if changed and first else 0
+            size = fragment_size or len(payload) or 1
+            for start in range(0, len(payload) or 1, size):
+                last = _FIN if fin and start + size >= len(payload) else 0
+                part = payload if size >= len(payload) else payload[start : start + size]
+                self.outbox.put_frame(last | rsv | opcode, part)
+                cannot_be_undone = True
+                opcode, rsv = Opcode.CONTINUATION, 0
+        except BaseException:
+            if cannot_be_undone:
+                self._end(_CLOSED)
+            raise
 
     def _frame(self, first: int, payload: str | bytes) -> bytes:
         """Return a frame that begins with this byte."""
@@ -480,7 +523,8 @@ class Connection:
 
     def _queue_close(self, close: Close) -> None:
         payload = serialize_close(close)
-        self.close_sent = parse_close(payload)
+        sent = parse_close(payload)
         before = self.outbox.size
         self.outbox.put_frame(_FIN | Opcode.CLOSE, payload)
+        self.close_sent = sent
         self.close_size = self.outbox.size - before

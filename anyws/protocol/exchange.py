@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import functools
 import re
-import sys
 
 import h11
 
-from .headers import Headers, headers_of
+from .headers import Headers, headers_of, shared_name
 from .http11 import Request, Response, checked_response
 
 __all__ = ["ClientExchange", "HeadEnded", "InvalidHead", "ServerExchange"]
@@ -273,4 +272,4 @@ def _encode(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 def _decode(pairs: list[tuple[bytes, bytes]]) -> Headers:
-    return headers_of([(sys.intern(name.decode("ascii")), value.decode("latin-1")) for name, value in pairs])
+    return headers_of([(shared_name(name.decode("ascii")), value.decode("latin-1")) for name, value in pairs])

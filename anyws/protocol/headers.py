@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar, cast, overload
 
@@ -15,6 +14,7 @@ __all__ = [
     "has_token",
     "headers_of",
     "is_token",
+    "shared_name",
     "split_list",
 ]
 
@@ -27,6 +27,22 @@ HeadersLike = Mapping[str, str] | Iterable[tuple[str, str]]
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # RFC 9110, 5.5: visible characters, obs-text, and inner spaces and tabs.
 _VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t \x21-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+
+
+# The names that most handshakes have. All connections share these strings; no other name outlives its headers. Not
+# `sys.intern`: on CPython 3.12 and on free-threaded builds an interned string is never freed, and a peer chooses it.
+_USUAL = """
+Accept Accept-Encoding Accept-Language Authorization Cache-Control Connection Content-Length Content-Type Cookie Date
+Forwarded Host Location Origin Pragma Retry-After Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-WebSocket-Accept
+Sec-WebSocket-Extensions Sec-WebSocket-Key Sec-WebSocket-Protocol Sec-WebSocket-Version Server Set-Cookie
+Transfer-Encoding Upgrade User-Agent Via X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Real-IP
+""".split()  # noqa: SIM905 (a list would take a line for each)
+_SHARED = {name: name for usual in _USUAL for name in (usual, usual.lower())}
+
+
+def shared_name(name: str) -> str:
+    """Return the string that all connections share for a usual name, as it is written here; else the name itself."""
+    return _SHARED.get(name, name)
 
 
 def is_token(text: str) -> bool:
@@ -106,12 +122,12 @@ class Headers(Mapping[str, str]):
                 raise TypeError(f"a header is a pair of str, not ({type(name).__name__}, {type(value).__name__})")
 
     def _join(self) -> dict[str, str]:
-        """Return the values by name, and keep them; all connections share the names."""
-        index = {sys.intern(name.lower()): value for name, value in self._pairs}
+        """Return the values by name, and keep them; all connections share the usual names."""
+        index = {shared_name(name.lower()): value for name, value in self._pairs}
         if len(index) < len(self._pairs):
             index.clear()
             for name, value in self._pairs:
-                key = sys.intern(name.lower())
+                key = shared_name(name.lower())
                 index[key] = f"{index[key]}, {value}" if key in index else value
         self._joined = index
         return index

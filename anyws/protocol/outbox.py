@@ -45,8 +45,9 @@ class Outbox(FrameQueue):
 
     def put_control(self, frame: bytes) -> None:
         """Add a Ping, or a Pong that is sent on purpose."""
+        size = self.size + len(frame)
         self._control = [*self._control, frame]
-        self.size += len(frame)
+        self.size = size
 
     def put_pong(self, frame: bytes) -> None:
         """Add the answer to a Ping; of many, the newest are kept."""
@@ -57,11 +58,13 @@ class Outbox(FrameQueue):
         if not self._control and not self.pongs:
             self.control_taken = 0
             return super().take()
-        self.size -= sum(map(len, self._control))
-        first = b"".join([*self._control, *self.pongs])
+        first, size = b"".join([*self._control, *self.pongs]), sum(map(len, self._control))
+        buffers = super().take()  # if there is no memory, nothing is taken
+        buffers.insert(0, first)
         self._control = self.pongs = ()
+        self.size -= size
         self.control_taken = len(first)
-        return [first, *super().take()]
+        return buffers
 
     def clear(self) -> None:
         """Drop all frames."""

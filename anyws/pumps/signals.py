@@ -41,10 +41,8 @@ class PureSignal(Wakeup):
     def set_now(self) -> None:
         """Run the task that waits until it waits again; for callbacks of the event loop, as the last thing they do."""
         self._is_set = True
-        callback, context = self._callback, self._context
-        if callback is not None and context is not None:
-            self._callback = self._context = None
-            context.run(callback, self)
+        if self._context is not None:
+            self._context.run(self._go_on)
 
     def wait(self) -> PureSignal:
         """Return what to await, at once, for a `set` since the last time."""
@@ -58,6 +56,12 @@ class PureSignal(Wakeup):
             )
             yield self
         self._is_set = False
+
+    def _go_on(self) -> None:
+        callback = self._callback
+        self._callback = self._context = None
+        if callback is not None:
+            callback(self)
 
     def _call_soon(self) -> None:
         if self._callback is not None:
@@ -82,8 +86,9 @@ class PureSignal(Wakeup):
         """Let the task that waits get a `CancelledError`, if it was not woken before."""
         if self._callback is None:
             return False
-        self._cancelled_by = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
-        self._call_soon()
+        cancelled = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+        self._call_soon()  # if this fails, the task still waits
+        self._cancelled_by = cancelled
         return True
 
     def result(self) -> None:

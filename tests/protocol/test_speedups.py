@@ -251,12 +251,27 @@ def test_a_payload_takes_only_what_is_there(twin: Any, bounds: tuple[int, int]) 
 def test_no_memory_for_a_payload_is_an_error_and_no_more() -> None:
     payload: Any = compiled_twin().Payload()  # type: ignore[union-attr]
     payload.extend(b"abc", 0, 3, b"", 0)
-    for ahead in (sys.maxsize, sys.maxsize - 3, sys.maxsize // 2):
+    for ahead in (sys.maxsize, sys.maxsize - 3):  # refused before anything is tried
         with pytest.raises((MemoryError, OverflowError)):
             payload.extend(b"abc" * 2, 0, 6, b"", ahead)
-    payload.take()
-    payload.extend(b"abc", 0, 3, b"", 0)
     assert payload.take() == b"abc"
+
+
+@needs_compiled
+def test_nothing_comes_of_a_payload_of_which_a_part_was_lost() -> None:
+    payload: Any = compiled_twin().Payload()  # type: ignore[union-attr]
+    payload.extend(b"abc", 0, 3, b"", 0)
+    with pytest.raises((MemoryError, OverflowError)):
+        payload.extend(b"abc" * 2, 0, 6, b"", sys.maxsize // 2)
+    for change in (
+        payload.take,
+        lambda: payload.extend(b"def", 0, 3, b"", 0),
+        lambda: payload.tail(3, 0),
+        lambda: payload.commit(0, b""),
+    ):
+        with pytest.raises(MemoryError, match="a part of the payload was lost"):
+            change()
+    assert len(payload) == 0
 
 
 @pytest.mark.parametrize("announced", [10_000_000, 2**62])
