@@ -40,6 +40,7 @@ ORDER = [
     "anyws.protocol",
     "anyws.checking",
     "anyws.exceptions",
+    "anyws.cancelling",
     "anyws.authorization",
     "anyws.cookies",
     "anyws.outages",
@@ -250,11 +251,13 @@ def test_protocol_is_free_of_io() -> None:
     )
 
 
-def test_only_the_pumps_know_an_event_loop() -> None:
+def test_only_the_pumps_and_cancelling_know_an_event_loop() -> None:
     check_none(
         [
             found
             for found in IMPORTS
-            if found.target.partition(".")[0] in {"asyncio", "trio"} and not is_within(found.module, "anyws.pumps")
+            if found.target.partition(".")[0] in {"asyncio", "trio"}
+            and not is_within(found.module, "anyws.pumps")
+            and found.module != "anyws.cancelling"
         ]
     )
