@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Unpack
@@ -26,9 +27,17 @@ from .protocol.headers import HeadersLike
 from .protocol.http11 import Request, Response
 from .protocol.server_handshake import check_answer
 from .servers import Server
-from .serving import log_failure, log_no_connection, open_listeners, with_default_hosts
+from .serving import (
+    log_failure,
+    log_hook_failure,
+    log_no_connection,
+    open_listeners,
+    run_connection,
+    with_default_hosts,
+)
 from .sockets import Socket, handle_messages
 from .transport.stream import SocketStream
+from .websocket import WebSocket
 
 __all__ = ["Ready", "server"]
 
@@ -194,10 +203,11 @@ class _Connection:
     async def _serve(self) -> None:
         try:
             self._link = await self._open()
-            if self._link is not None:
-                await self._run(self._link)
         except Exception as exc:
-            log_failure(self._logger, exc, "a hook")
+            self._hook_failed(exc)
+        else:
+            if self._link is not None:
+                await run_connection(self._server.connection(self._socket, self._link), self._run, self._hook_failed)
 
     async def _open(self) -> Link | None:
         try:
@@ -210,9 +220,9 @@ class _Connection:
                     request_hooks=[*self._server.options.request_hooks, self._on_request],
                     tls_timeout=self._tls_timeout,
                     on_secured=self._socket.secured,
+                    on_failure=functools.partial(log_hook_failure, self._logger),
                 )
             finally:
-                self._server.opened(self._entry)
                 self._ready()  # whatever callback_connect raises from now on is too late to be an answer: it is logged
         except Exception as exc:
             log_no_connection(self._logger, exc)
@@ -242,12 +252,14 @@ class _Connection:
                 self._connect_failed = True
                 self._close_failed()
 
-    async def _run(self, link: Link) -> None:
-        async with self._server.connection(self._socket, link):
-            self._close_failed()
-            if self._hooks.on_open is not None:
-                await self._hooks.on_open(None, self._socket)
-            await handle_messages(self._socket, self._hooks.on_message)
+    async def _run(self, _: WebSocket) -> None:
+        self._close_failed()
+        if self._hooks.on_open is not None:
+            await self._hooks.on_open(None, self._socket)
+        await handle_messages(self._socket, self._hooks.on_message)
+
+    def _hook_failed(self, exc: Exception) -> None:
+        log_failure(self._logger, exc, "a hook")
 
     def _close_failed(self) -> None:
         if self._connect_failed and self._link is not None:

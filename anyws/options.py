@@ -247,7 +247,8 @@ class AcceptOptions(ConnectionOptions):
             offers is agreed. Or a callable that gets the offered ones and returns one of them or None.
         headers: further headers of the response 101: a mapping, or (name, value) pairs.
         open_timeout: bounds TLS, the request and ``on_request`` together, from the TCP accept on; then the connection
-            is destroyed. 5 s, as the document that anyws implements demands.
+            is destroyed. 5 s, as the document that anyws implements demands. A refusal or a plain HTTP answer is not
+            bounded by it: that is written for as long as the client reads some of it every ``close_timeout``.
         on_request: a sync or async callable that gets the `Request` before it is answered. None goes on with the
             opening handshake; an `anyws.Response` is sent instead: a refusal, or plain HTTP. It is called for requests
             that do not ask for WebSocket too (GET and HEAD), and only for valid ones from an allowed origin. Or a
@@ -324,7 +325,9 @@ class ServerOptions(AcceptOptions):
         max_connections_per_address: how many of them may come from one address, or from one IPv6 network of 64 bits;
             more are answered 429. None: no limit, for behind a proxy all have the proxy's address.
         max_handshakes: how many connections may be in the opening handshake at a time; more are answered 503 at once,
-            or cut where TLS is to come. 1,024, as the connections of a worker of nginx are counted.
+            or cut where TLS is to come. 1,024, as the connections of a worker of nginx are counted. A connection that
+            is refused for one of these three limits counts for none of them. The server waits for the requests of 64
+            such connections; further ones are answered at once, or cut where TLS is to come.
     """
 
     path: str | None = None

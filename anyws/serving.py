@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from ipaddress import ip_address
 from typing import Any, Unpack
 
 import anyio
 from anyio.abc import ByteStream, Listener, SocketAttribute
+from anyio.streams.stapled import MultiListener
 
 from .accepting import open_link
 from .admission import Entry
 from .beside import beside
+from .cancelling import refusing_stray_cancellation
 from .checking import build_options, with_signature_of
 from .exceptions import ConnectionClosed
-from .link import Link
 from .logs import ConnectionLogger, connection_logger
 from .options import RequestHook, ServeKeywords, ServerOptions
-from .protocol.errors import HandshakeError, HandshakeRefused
+from .protocol.errors import HandshakeError
 from .servers import Server, StartedServer
 from .transport.listening import listen_on, listen_tcp, listen_unix
 from .websocket import WebSocket
@@ -31,11 +31,14 @@ __all__ = [
     "Handler",
     "is_closed",
     "log_failure",
+    "log_hook_failure",
     "log_no_connection",
     "open_listeners",
     "open_server",
     "own_hooks",
+    "run_connection",
     "serve",
+    "serving",
     "with_default_hosts",
 ]
 
@@ -100,10 +103,9 @@ async def open_server(
         port: see `serve`.
         options: keywords, each documented in `ServerOptions`.
     """
-    server = await _listen(handler, host, port, build_options(ServerOptions, options, where="open_server()"))
-    async with beside(server.run):
+    settings = build_options(ServerOptions, options, where="open_server()")
+    async with serving(handler, host, port, settings) as server:
         yield server
-        await server.aclose()
 
 
 async def open_listeners(
@@ -115,7 +117,7 @@ async def open_listeners(
             raise ValueError("listeners cannot be given together with host or path")
         if not options.listeners:
             raise ValueError("option listeners is empty: expected at least one")
-        return [listen_on(given) if isinstance(given, socket.socket) else given for given in options.listeners]
+        return list(_each_listener(options.listeners))
     if options.path is not None:
         if host is not None:
             raise ValueError("path (a unix socket) cannot be given together with host")
@@ -123,6 +125,14 @@ async def open_listeners(
     return list(
         await listen_tcp(host, port, backlog=options.backlog, reuse_port=options.reuse_port, ipv6_only=ipv6_only)
     )
+
+
+def _each_listener(given: Iterable[Listener[Any] | socket.socket]) -> Generator[Listener[Any], None, None]:
+    for each in given:
+        if isinstance(each, MultiListener):
+            yield from _each_listener(each.listeners)  # each goes on when another fails to accept
+        else:
+            yield listen_on(each) if isinstance(each, socket.socket) else each
 
 
 def own_hooks(handler: Handler) -> list[RequestHook]:
@@ -141,14 +151,46 @@ def with_default_hosts(options: ServerOptions, listeners: list[Listener[Any]]) -
 
 
 def log_no_connection(logger: ConnectionLogger, exc: Exception) -> None:
-    """Log why an opening handshake failed: in one line, unless it was our own side (500)."""
-    if isinstance(exc, HandshakeRefused) and exc.status == 500 and exc.__cause__ is not None:
-        logger.error("no connection: a hook failed", exc_info=exc.__cause__)
-    elif isinstance(exc, HandshakeError | OSError):
-        # A port scan, a health check, garbage, a client that went away.
+    """Log why an opening handshake failed: in one line, unless it was our own side."""
+    if isinstance(exc, HandshakeError | OSError):
+        # A port scan, a health check, garbage, a client that went away; or a hook that failed, of which a line tells.
         logger.info("no connection: %s", exc)
     else:
         logger.error("no connection", exc_info=exc)
+
+
+def log_hook_failure(logger: ConnectionLogger, exc: Exception) -> None:
+    """Log what a hook raised in the opening handshake, with its traceback."""
+    logger.error("no connection: a hook failed", exc_info=exc)
+
+
+async def run_connection(
+    connection: AbstractAsyncContextManager[WebSocket],
+    call: Callable[[WebSocket], Awaitable[object]],
+    failed: Callable[[Exception], None],
+) -> None:
+    """Run a connection as long as a call of user code; raise no `Exception`.
+
+    Args:
+        connection: the connection, which its block closes.
+        call: the user code.
+        failed: gets what the call raises, before the peer hears of it: a client in the same program may then stop the
+            server, and this task with it. Or what the close raises.
+    """
+    failure: Exception | None = None
+    try:
+        async with connection as websocket:
+            try:
+                await call(websocket)
+            except Exception as exc:
+                failure = exc
+                failed(exc)
+                raise
+    except Exception as exc:
+        if exc is not failure:
+            failed(exc)
+    finally:
+        del failure  # it has this frame in its traceback
 
 
 def log_failure(logger: ConnectionLogger, exc: Exception, who: str) -> None:
@@ -174,38 +216,89 @@ def is_closed(exc: BaseException) -> bool:
     return isinstance(exc, ConnectionClosed)
 
 
-async def _listen(handler: Handler, host: str | None, port: int, options: ServerOptions) -> Server:
+@asynccontextmanager
+async def serving(
+    handler: Handler,
+    host: str | None,
+    port: int,
+    options: ServerOptions,
+    *,
+    on_failure: Callable[[Exception], None] | None = None,
+) -> AsyncGenerator[Server, None]:
+    """Serve in the background of a block, see `open_server`.
+
+    Args:
+        handler: see `serve`.
+        host: see `serve`.
+        port: see `serve`.
+        options: the options.
+        on_failure: gets what handlers and hooks raise, the end of a connection aside, before the client hears of it.
+    """
+    server = await _listen(handler, host, port, options, on_failure)
+    async with beside(server.run):
+        yield server
+        await server.aclose()
+
+
+async def _listen(
+    handler: Handler,
+    host: str | None,
+    port: int,
+    options: ServerOptions,
+    on_failure: Callable[[Exception], None] | None = None,
+) -> Server:
     if not callable(handler):
         raise TypeError(f"the handler is an async callable, not {type(handler).__name__}")
 
     options = dataclasses.replace(options, on_request=[*options.request_hooks, *own_hooks(handler)])
     listeners = await open_listeners(host, port, options)
-    return Server(listeners, functools.partial(_serve_websocket, handler), with_default_hosts(options, listeners))
+
+    async def serve_stream(server: Server, stream: ByteStream, entry: Entry) -> None:
+        logger = connection_logger("anyws.server", stream)
+        await _Connection(server, handler, logger, on_failure).serve(stream, entry)
+
+    return Server(listeners, serve_stream, with_default_hosts(options, listeners))
 
 
-async def _serve_websocket(handler: Handler, server: Server, stream: ByteStream, entry: Entry) -> None:
-    logger = connection_logger("anyws.server", stream)
-    opened = await _open(server, stream, entry, logger)
-    if opened is None:
-        return
-    logger.debug("open")
-    try:
-        async with server.connection(*opened) as websocket:
-            serving = handler(websocket)
+class _Connection:
+    """One accepted stream, from its opening handshake to its end; what goes wrong is logged."""
+
+    def __init__(
+        self,
+        server: Server,
+        handler: Handler,
+        logger: ConnectionLogger,
+        on_failure: Callable[[Exception], None] | None,
+    ) -> None:
+        self._server = server
+        self._handler = handler
+        self._logger = logger
+        self._on_failure = on_failure
+
+    async def serve(self, stream: ByteStream, entry: Entry) -> None:
+        try:
+            opened = await open_link(
+                stream, self._server.options, self._logger, entry=entry, on_failure=self._hook_failed
+            )
+        except Exception as exc:
+            log_no_connection(self._logger, exc)
+            return
+        self._logger.debug("open")
+        await run_connection(self._server.connection(*opened), self._call, self._handler_failed)
+
+    async def _call(self, websocket: WebSocket) -> None:
+        with refusing_stray_cancellation("the handler"):
+            serving = self._handler(websocket)
             if not inspect.isawaitable(serving):
                 raise TypeError(f"the handler returned {type(serving).__name__}: it has to be an async function")
             await serving
-    except Exception as exc:
-        log_failure(logger, exc, "the handler")
 
+    def _hook_failed(self, exc: Exception) -> None:
+        log_hook_failure(self._logger, exc)
+        if self._on_failure is not None:
+            self._on_failure(exc)
 
-async def _open(
-    server: Server, stream: ByteStream, entry: Entry, logger: ConnectionLogger
-) -> tuple[WebSocket, Link] | None:
-    try:
-        return await open_link(stream, server.options, logger, entry=entry)
-    except Exception as exc:
-        log_no_connection(logger, exc)
-        return None
-    finally:
-        server.opened(entry)
+    def _handler_failed(self, exc: Exception) -> None:
+        log_failure(self._logger, exc, "the handler")
+        if self._on_failure is not None and not is_closed(exc):
+            self._on_failure(exc)

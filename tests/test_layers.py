@@ -82,6 +82,7 @@ ORDER = [
     "anyws.reconnection",
     "anyws.admission",
     "anyws.accepting",
+    "anyws.accept_failures",
     "anyws.servers",
     "anyws.serving",
     "anyws.activation",
