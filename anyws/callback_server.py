@@ -36,6 +36,7 @@ from .serving import (
     with_default_hosts,
 )
 from .sockets import Socket, handle_messages
+from .transport.certificate import check_certificate
 from .transport.stream import SocketStream
 from .websocket import WebSocket
 
@@ -127,8 +128,10 @@ async def server(
         on_message=wrap_hook(settings.message_handler, "message_handler", "message", "socket"),
     )
     native = _native(settings, listening, accepted)
+    if native.ssl_context is not None:
+        check_certificate(native.ssl_context)
     # For all of the machine's addresses there is a socket for IPv4 beside that for IPv6, which must leave it the port.
-    ipv6_only = listening.ipv6_only or listening.host is None
+    ipv6_only = listening.ipv6_only or not listening.host
     listeners = await open_listeners(listening.host, listening.port, native, ipv6_only=ipv6_only)
 
     async def serve_stream(server: Server, stream: ByteStream, entry: Entry) -> None:

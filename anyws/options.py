@@ -177,6 +177,8 @@ class ClientOptions(ConnectionOptions):
         # super() without arguments does not know the class that slots=True makes anew.
         ConnectionOptions.__post_init__(self)
         check_positive(self, "open_timeout", "happy_eyeballs_delay", "max_connecting")
+        _check_side("ssl_context", self.ssl_context, ssl.Purpose.SERVER_AUTH)
+        _check_side("proxy_ssl_context", self.proxy_ssl_context, ssl.Purpose.SERVER_AUTH)
         object.__setattr__(self, "headers", check_request_headers(self.headers))
         if self.origin is not None:
             check_header("Origin", self.origin)
@@ -276,6 +278,7 @@ class AcceptOptions(ConnectionOptions):
     def __post_init__(self) -> None:
         ConnectionOptions.__post_init__(self)
         check_positive(self, "open_timeout", "max_head_bytes", "max_headers")
+        _check_side("ssl_context", self.ssl_context, ssl.Purpose.CLIENT_AUTH)
         object.__setattr__(self, "headers", check_response_headers(self.headers))
         check_extensions(self.extensions)
         for hook in self.request_hooks:
@@ -341,6 +344,17 @@ class ServerOptions(AcceptOptions):
     def __post_init__(self) -> None:
         AcceptOptions.__post_init__(self)
         check_positive(self, "backlog", "max_connections", "max_connections_per_address", "max_handshakes")
+
+
+def _check_side(option: str, context: ssl.SSLContext | None, purpose: ssl.Purpose) -> None:
+    """Check that a context is not one of the other side, with which every handshake would fail."""
+    ours, theirs = ("server", "client") if purpose is ssl.Purpose.CLIENT_AUTH else ("client", "server")
+    other = ssl.PROTOCOL_TLS_CLIENT if ours == "server" else ssl.PROTOCOL_TLS_SERVER
+    if context is not None and context.protocol is other:
+        raise ValueError(
+            f"option {option} is a context of a {theirs} ({other.name}): expected one of a {ours}, "
+            f"such as ssl.create_default_context(ssl.Purpose.{purpose.name})"
+        )
 
 
 class _ConnectionKeywords(TypedDict, total=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
@@ -24,11 +25,13 @@ from .logs import ConnectionLogger, connection_logger
 from .options import RequestHook, ServeKeywords, ServerOptions
 from .protocol.errors import HandshakeError
 from .servers import Server, StartedServer
+from .transport.certificate import check_certificate
 from .transport.listening import listen_on, listen_tcp, listen_unix
 from .websocket import WebSocket
 
 __all__ = [
     "Handler",
+    "check_handler",
     "is_closed",
     "log_failure",
     "log_hook_failure",
@@ -72,15 +75,17 @@ async def serve(
     Args:
         handler: an async callable that gets the `WebSocket`; when it returns, the connection is closed with 1000. Its
             method ``on_request``, if it has one, is called after the hooks of the option of this name.
-        host: a name or an address to listen on; None for all of the machine's.
+        host: a name or an address to listen on; None or ``""`` for all of the machine's.
         port: the TCP port; 0 for a free one, see `Server.addresses`.
         task_status: gets the `Server` once it listens.
         options: keywords, each documented in `ServerOptions`.
 
     Raises:
         OSError: the address or the port is not to be had.
-        TypeError: an unknown option, or one of the wrong type.
-        ValueError: an option out of its range.
+        TypeError: an unknown option, or one of the wrong type; or the handler cannot be called with the `WebSocket`
+            alone, or is not async.
+        ValueError: an option out of its range, or a TLS context that cannot serve: a client's, or one without a
+            certificate.
     """
     server = await _listen(handler, host, port, build_options(ServerOptions, options, where="serve()"))
     await server.run(task_status=task_status)
@@ -133,6 +138,43 @@ def _each_listener(given: Iterable[Listener[Any] | socket.socket]) -> Generator[
             yield from _each_listener(each.listeners)  # each goes on when another fails to accept
         else:
             yield listen_on(each) if isinstance(each, socket.socket) else each
+
+
+def check_handler(handler: Handler) -> None:
+    """Check that a handler can serve a connection, as far as that can be told without calling it.
+
+    Raises:
+        TypeError: it cannot be called with the connection alone, or is not async.
+    """
+    if inspect.iscoroutine(handler):
+        handler.close()
+        name = handler.__name__
+        raise TypeError(f"the handler is a coroutine, expected an async function: pass {name}, not {name}(...)")
+    if not callable(handler):
+        raise TypeError(f"the handler is {type(handler).__name__}, expected an async function")
+    name = getattr(handler, "__qualname__", type(handler).__qualname__)
+    try:
+        signature = inspect.signature(handler, follow_wrapped=False)  # a decorator may change the parameters
+    except ValueError:  # some built-in functions do not tell
+        return
+    try:
+        signature.bind(None)
+    except TypeError as exc:
+        raise TypeError(f"the handler {name} is called with the connection alone: {exc}") from exc
+    function = _called_function(handler)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"the handler {name} is a generator, for it has a yield: expected an async function")
+    # A decorated function has the annotations of another; a class has those of its __init__.
+    says_so = inspect.isroutine(function) and not hasattr(function, "__wrapped__")
+    if says_so and signature.return_annotation in (None, "None") and not inspect.iscoroutinefunction(function):
+        raise TypeError(f"the handler {name} is not async: expected an async function")
+
+
+def _called_function(handler: object) -> object:
+    """The function that a call of the handler ends at: of a `functools.partial`, of an object with ``__call__``."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return handler if inspect.isroutine(handler) or inspect.isclass(handler) else type(handler).__call__
 
 
 def own_hooks(handler: Handler) -> list[RequestHook]:
@@ -247,9 +289,9 @@ async def _listen(
     options: ServerOptions,
     on_failure: Callable[[Exception], None] | None = None,
 ) -> Server:
-    if not callable(handler):
-        raise TypeError(f"the handler is an async callable, not {type(handler).__name__}")
-
+    check_handler(handler)
+    if options.ssl_context is not None:
+        check_certificate(options.ssl_context)
     options = dataclasses.replace(options, on_request=[*options.request_hooks, *own_hooks(handler)])
     listeners = await open_listeners(host, port, options)
 

@@ -27,7 +27,7 @@ from .protocol.http11 import Request, Response
 from .protocol.server_handshake import ServerHandshake
 from .protocol.uri import parse_uri
 from .scripted import Frame, ScriptedPeer
-from .serving import Handler, is_closed, own_hooks, serving
+from .serving import Handler, check_handler, is_closed, own_hooks, serving
 from .transport.listening import listen_tcp
 from .websocket import WebSocket, running
 
@@ -103,6 +103,7 @@ async def connected_to(
         server_options: keywords as of `anyws.accept`.
         grace: how long the handler may go on after the client has closed, in seconds; then it is cancelled.
     """
+    check_handler(handler)
     accepting = build_options(AcceptOptions, server_options or {}, where="server_options")
     accepting = dataclasses.replace(accepting, on_request=[*accepting.request_hooks, *own_hooks(handler)])
     client, client_link, server, server_link = await _open(uri, memory_stream_pair(), client_options or {}, accepting)

@@ -51,6 +51,7 @@ ORDER = [
     "anyws.transport.arrivals",
     "anyws.transport.listening",
     "anyws.transport.tls",
+    "anyws.transport.certificate",
     "anyws.transport.ending",
     "anyws.transport.securing",
     "anyws.transport",

@@ -233,7 +233,7 @@ def _reserved(arguments: argparse.Namespace) -> Generator[None, None, None]:
     arguments.reuse_port = shares or chooses or (arguments.workers or 1) > 1
     try:
         family, _, _, _, address = socket.getaddrinfo(
-            arguments.host, arguments.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            arguments.host or None, arguments.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         with socket.socket(family, socket.SOCK_STREAM) as keeping:
             keeping.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
