@@ -25,6 +25,7 @@ from .protocol.extensions import Extension
 from .protocol.headers import Headers, HeadersLike, check_header
 from .protocol.http11 import Request, Response
 from .protocol.negotiation import as_extensions, check_extensions
+from .protocol.origins import OriginPolicy
 from .protocol.proxy import parse_proxy
 from .protocol.subprotocols import SubprotocolSelector, check_subprotocols
 from .protocol.terms import ServerTerms, check_response_headers
@@ -255,10 +256,13 @@ class AcceptOptions(ConnectionOptions):
             opening handshake; an `anyws.Response` is sent instead: a refusal, or plain HTTP. It is called for requests
             that do not ask for WebSocket too (GET and HEAD), and only for valid ones from an allowed origin. Or a
             sequence of such callables: each is called when those before it have returned None.
-        origins: the origins whose pages may connect, such as ``https://example.com``, or ``*``. None: only pages from
-            the same host and port. Clients that are no browsers send no ``Origin`` and pass.
-        allowed_hosts: the host names that ``Host`` may have when there is an ``Origin``; IP addresses pass. None: a
-            server bound to loopback only takes ``localhost``, against DNS rebinding; any other takes every name.
+        origins: the origins whose pages may connect, as a browser writes them: ``https://example.com``, with the port
+            only if it is not that of the scheme, and no slash at the end. ``*``: any. None: only pages from the same
+            host and port. Clients that are no browsers send no ``Origin`` and pass. Each origin that is refused is
+            logged once as a warning.
+        allowed_hosts: the host names, without port, that ``Host`` may have when there is an ``Origin``; IP addresses
+            pass. None: a server bound to loopback only takes ``localhost``, against DNS rebinding; any other takes
+            every name.
         accept_unmasked: take frames without a mask, against RFC 6455, 5.1. See ``masking`` of the client.
         max_head_bytes: the largest request head; 431. 16 KiB, as in h11 and Node.
         max_headers: the most request headers; 431. 128, as in websockets.
@@ -286,6 +290,7 @@ class AcceptOptions(ConnectionOptions):
                 raise TypeError(f"option on_request has a {type(hook).__name__}, expected callables")
         if not callable(self.subprotocols):
             check_subprotocols(self.subprotocols)
+        OriginPolicy(self.origins, self.allowed_hosts)
 
     @property
     def request_hooks(self) -> Sequence[RequestHook]:

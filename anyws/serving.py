@@ -24,6 +24,7 @@ from .exceptions import ConnectionClosed
 from .logs import ConnectionLogger, connection_logger
 from .options import RequestHook, ServeKeywords, ServerOptions
 from .protocol.errors import HandshakeError
+from .protocol.origins import ForeignOrigin
 from .servers import Server, StartedServer
 from .transport.certificate import check_certificate
 from .transport.listening import listen_on, listen_tcp, listen_unix
@@ -194,7 +195,9 @@ def with_default_hosts(options: ServerOptions, listeners: list[Listener[Any]]) -
 
 def log_no_connection(logger: ConnectionLogger, exc: Exception) -> None:
     """Log why an opening handshake failed: in one line, unless it was our own side."""
-    if isinstance(exc, HandshakeError | OSError):
+    if isinstance(exc.__cause__, ForeignOrigin) and exc.__cause__.is_news:
+        logger.warning("no connection: %s", exc)  # mostly a page under development, which is not told why
+    elif isinstance(exc, HandshakeError | OSError):
         # A port scan, a health check, garbage, a client that went away; or a hook that failed, of which a line tells.
         logger.info("no connection: %s", exc)
     else:

@@ -31,6 +31,7 @@ ORDER = [
     "anyws.protocol.keys",
     "anyws.protocol.uri",
     "anyws.protocol.subprotocols",
+    "anyws.protocol.origins",
     "anyws.protocol.terms",
     "anyws.protocol.exchange",
     "anyws.protocol.credentials",

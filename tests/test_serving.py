@@ -113,7 +113,7 @@ async def test_refusals(head: bytes, status: int, caplog: pytest.LogCaptureFixtu
         assert b"close\r\n" in answer
         await check_serves(server)
     (record,) = caplog.records
-    assert (record.levelno, record.exc_info) == (logging.INFO, None)
+    assert (record.levelno, record.exc_info) == (logging.WARNING if status == 403 else logging.INFO, None)
     assert f"no connection: refused with {status}" in record.message
 
 
@@ -142,6 +142,20 @@ async def test_origins_and_hosts(options: dict[str, Any], origin: str | None, ho
     async with anyws.open_server(echo, "127.0.0.1", 0, **options) as server, raw_client(server) as stream:
         await stream.send(head)
         assert (await stream.receive()).startswith(b"HTTP/1.1 %d " % status)
+
+
+async def test_a_page_of_another_origin_is_a_warning_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Its developer sees no more than a 403, and browsers do not show the body."""
+    caplog.set_level(logging.INFO, "anyws")
+    text = "the page of Origin 'http://localhost:5173' may not connect; if it should, list it in the option origins"
+    head = REQUEST.replace(b"\r\n\r\n", b"\r\nOrigin: http://localhost:5173\r\n\r\n")
+    async with anyws.open_server(echo, "127.0.0.1", 0) as server:
+        for _ in range(2):
+            answer = await answer_to(server, head)
+            assert answer.startswith(b"HTTP/1.1 403 ")
+            assert answer.endswith(text.encode() + b"\n")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert all(record.message.endswith(f"no connection: refused with 403: {text}") for record in caplog.records)
 
 
 async def test_subprotocols_and_headers() -> None:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import anyio
 
 import anyws
+from anyws.options import AcceptOptions
 from anyws.serving import Handler
 
 from .arguments import count, port
@@ -71,6 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--host", help="a name or an address to listen on; default: 127.0.0.1")
     where.add_argument("--port", type=port, help="the TCP port, 0 for a free one; default: 8765")
     where.add_argument("--path", metavar="SOCKET", help="listen on a unix socket, instead of --host and --port")
+    where.add_argument(
+        "--origin",
+        action="append",
+        help="let pages of this origin connect, such as http://localhost:5173; may be repeated; '*' for any; default: "
+        "only pages from the same host and port",
+    )
     tls = parser.add_argument_group("TLS")
     tls.add_argument("--cert", metavar="FILE", help="the certificate chain (PEM); switches TLS on")
     tls.add_argument("--key", metavar="FILE", help="the private key (PEM); default: in the file of --cert")
@@ -130,6 +137,10 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         parser.error("argument --key: needs --cert")
     if arguments.cert is not None and arguments.self_signed:
         parser.error("argument --self-signed: not allowed with argument --cert")
+    try:
+        AcceptOptions(origins=arguments.origin)
+    except ValueError as exc:
+        parser.error(f"argument --origin: {exc}")
     if arguments.reload_dir is not None and not arguments.reload:
         parser.error("argument --reload-dir: needs --reload")
     if (arguments.workers or 1) > 1 and arguments.path is not None:
@@ -176,9 +187,10 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     except OSError as exc:  # ssl.SSLError is one
         raise CommandError(Status.FAILED, f"cannot use the certificate: {exc}") from exc
     if arguments.path is not None:
-        return {"ssl_context": context, "path": arguments.path}
+        return {"ssl_context": context, "origins": arguments.origin, "path": arguments.path}
     return {
         "ssl_context": context,
+        "origins": arguments.origin,
         "host": arguments.host,
         "port": arguments.port,
         "reuse_port": arguments.reuse_port,
@@ -255,6 +267,7 @@ def _worker_command(arguments: argparse.Namespace, pipe: int) -> list[str]:
         value = getattr(arguments, name)
         if value is not None:
             command += [f"--{name.replace('_', '-')}={value}"]
+    command += [f"--origin={origin}" for origin in arguments.origin or ()]
     for name in ("echo", "broadcast", "reuse_port", "verbose"):
         if getattr(arguments, name):
             command.append(f"--{name.replace('_', '-')}")
