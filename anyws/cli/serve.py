@@ -9,7 +9,7 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import aclosing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,15 +29,17 @@ from .notes import note
 from .statuses import CommandError, Status
 from .stopping import stop_signals
 from .watching import source_changes
-from .workers import Workers, announce, orphaned
+from .workers import Workers, announce, stop_orphaned
 
 __all__ = ["add_arguments"]
 
+_PATIENCE = 5  # seconds that the process may live after a second signal
+
 DESCRIPTION = """\
 Serve WebSocket connections: with an echo, with a broadcast, or with a handler of yours.
-The URI is printed on stdout when the server listens. SIGINT (Ctrl-C) and SIGTERM stop it
-gracefully: connections are closed with 1001, and their handlers have 3 seconds to end. A second
-signal stops it at once.
+The URI is printed on stdout when the server listens. SIGINT (Ctrl-C), SIGTERM and SIGHUP stop
+it gracefully: connections are closed with 1001, and their handlers have 3 seconds to end. A second
+signal cancels the handlers at once; a process that has not ended 5 seconds later is ended.
 
 With --workers, several processes listen on the same port, and the system spreads the connections over
 them; each has its own memory, so a broadcast reaches the clients of one process only. One that crashes
@@ -205,7 +207,7 @@ def _tls_context(cert: str, key: str | None) -> ssl.SSLContext:
 
 
 async def _serve(handler: Handler, options: dict[str, Any], worker_pipe: int | None) -> int:
-    async with stop_signals() as stop:
+    async with stop_signals(patience=_PATIENCE) as stop:
         try:
             async with anyws.open_server(handler, **options) as server, anyio.create_task_group() as tasks:
                 uris = [_uri(address, secure=options["ssl_context"] is not None) for address in server.addresses]
@@ -213,7 +215,7 @@ async def _serve(handler: Handler, options: dict[str, Any], worker_pipe: int | N
                     _print_lines("\n".join(uris))
                 else:
                     announce(worker_pipe, "\n".join(uris))
-                    tasks.start_soon(_call_after, orphaned, stop.ask)
+                    tasks.start_soon(stop_orphaned, stop)
                 await stop.wait()
                 tasks.cancel_scope.cancel()
         except OSError as exc:
@@ -224,7 +226,7 @@ async def _serve(handler: Handler, options: dict[str, Any], worker_pipe: int | N
 
 
 async def _supervise(arguments: argparse.Namespace) -> int:
-    async with stop_signals() as stop:
+    async with stop_signals(patience=_PATIENCE) as stop:
         with _reserved(arguments):
             workers = Workers(functools.partial(_worker_command, arguments), arguments.workers or 1)
             if not arguments.reload:
@@ -272,11 +274,6 @@ def _worker_command(arguments: argparse.Namespace, pipe: int) -> list[str]:
         if getattr(arguments, name):
             command.append(f"--{name.replace('_', '-')}")
     return command if arguments.handler is None else [*command, "--", arguments.handler]
-
-
-async def _call_after(wait: Callable[[], Any], call: Callable[[], None]) -> None:
-    await wait()
-    call()
 
 
 def _print_lines(text: str) -> None:
