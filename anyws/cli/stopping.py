@@ -1,14 +1,17 @@
 """Signals that stop a command: SIGINT (Ctrl-C), SIGTERM, SIGHUP. The first asks it to stop, the second makes it.
 
 How this works: the signal handlers are Python's own rather than those of the event loop, so that they also run while
-somebody blocks the loop. The clock that ends a process which does not stop is a thread of the interpreter, in C: it
-needs neither the loop nor the main thread.
+somebody blocks the loop. What ends a process that does not stop is a thread, which needs neither. It is started without
+`threading`, of which the code that a signal interrupts may hold a lock.
 """
 
 from __future__ import annotations
 
+import _thread
 import faulthandler
+import os
 import signal
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
@@ -18,6 +21,7 @@ import anyio
 from anyio.lowlevel import current_token
 
 from .interrupts import was_interrupted
+from .statuses import Status
 
 __all__ = ["Stop", "end_within", "stop_signals"]
 
@@ -76,8 +80,15 @@ async def stop_signals(*, patience: float | None = None) -> AsyncGenerator[Stop,
 
 
 def end_within(seconds: float) -> None:
-    """End the process with status 1, whatever it does, unless it has ended by itself before."""
-    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
+    """End the process with status 1, unless it has ended by itself before, and say on stderr where it hangs."""
+
+    def end() -> None:
+        time.sleep(seconds)
+        os.write(_STDERR, f"anyws: still running {seconds:g} s after it was told to stop; ended\n".encode())
+        faulthandler.dump_traceback(_STDERR)
+        os._exit(Status.FAILED)
+
+    _thread.start_new_thread(end, ())
 
 
 @contextmanager

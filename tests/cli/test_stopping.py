@@ -168,7 +168,8 @@ def test_a_terminal_that_goes_closes_connections_with_1001(workers: tuple[object
 async def stop_serving(backend: str, handler: str, folder: Path) -> tuple[int, str, str]:
     """Start ``anyws serve``, connect, send SIGTERM, expect 1001; return the exit status and what else was printed."""
     with start_anyws("serve", "--port", 0, "--backend", backend, f"handlers:{handler}", cwd=folder) as process:
-        async with anyws.connect(process.expect_line("ws://")) as websocket:
+        uri = await anyio.to_thread.run_sync(process.expect_line, "ws://")  # others close at the same time
+        async with anyws.connect(uri) as websocket:
             process.send_signal(signal.SIGTERM)
             with pytest.raises(anyws.ConnectionEnded) as ended:
                 await websocket.receive()
