@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from .cli.interrupts import noticing_dropped_interrupts
 from .cli.notes import note
 from .cli.parser import parse_arguments
 from .cli.statuses import CommandError
@@ -21,7 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parsed = parse_arguments(arguments)
     try:
-        status: int = parsed.run(parsed)
+        with noticing_dropped_interrupts():
+            status: int = parsed.run(parsed)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except CommandError as exc:

@@ -13,6 +13,7 @@ import anyio
 from anyio.abc import ByteStream
 
 from .admission import Entry
+from .cancelling import refusing_stray_cancellation
 from .checking import build_options, with_signature_of
 from .deadlines import deadline, took_too_long
 from .link import Link
@@ -27,7 +28,9 @@ from .transport.stream import receive_at_once, send_at_once
 from .transport.tls import TLSStream
 from .websocket import WebSocket, running
 
-__all__ = ["accept", "ask", "open_link"]
+__all__ = ["accept", "ask", "hook_failure", "open_link"]
+
+_PIECE = 16384  # bytes of an answer that a slow client has to take at a time, as of a record of TLS
 
 
 @with_signature_of(AcceptOptions)
@@ -65,8 +68,11 @@ async def open_link(
     request_hooks: Sequence[RequestHook] | None = None,
     tls_timeout: float | None = None,
     on_secured: Callable[[TLSStream], None] | None = None,
+    on_failure: Callable[[Exception], None] | None = None,
 ) -> tuple[WebSocket, Link]:
     """Make the opening handshake, within ``open_timeout``; raise as `accept`, with the stream closed.
+
+    Another answer than 101 is written for as long as the client takes some of it every ``close_timeout``.
 
     Args:
         stream: the byte stream.
@@ -76,6 +82,7 @@ async def open_link(
         request_hooks: the request hooks, instead of those of the options.
         tls_timeout: how long the TLS handshake may take of it, in seconds.
         on_secured: gets the stream once TLS is on it.
+        on_failure: gets what a hook raised, before the client is answered 500.
     """
     entry = entry or Entry()
     hooks = options.request_hooks if request_hooks is None else request_hooks
@@ -90,7 +97,7 @@ async def open_link(
             handshake = begin_handshake(options.terms)
             answer = await _find_answer(stream, handshake, hooks, entry)
             if isinstance(answer, Response):
-                await _send(stream, handshake, answer)
+                await _write(stream, handshake, answer, handshake.data_to_send(answer))
         if waiting.cancelled_caught:
             if not entry.is_interrupted or entry.refusal is None:
                 raise took_too_long("the opening handshake", options.open_timeout)
@@ -100,15 +107,17 @@ async def open_link(
         assert answer is not None
         assert handshake is not None
         if isinstance(answer, HandshakeRefused):
-            with anyio.CancelScope(deadline=waiting.deadline) as refusing:
-                await _refuse(stream, handshake, answer)
-            if refusing.cancelled_caught:
-                raise took_too_long("the opening handshake", options.open_timeout)
+            entry.settle()
+            if on_failure is not None and (failure := hook_failure(answer)) is not None:
+                on_failure(failure)
+            await _refuse(stream, handshake, answer, options.close_timeout)
             raise answer
     except BaseException:
         answer = None  # which may be the exception: it has this frame in its traceback
         await anyio.aclose_forcefully(stream)
         raise
+    finally:
+        entry.settle()
     assert handshake.request is not None
     link = _new_link(stream, handshake, options, logger)
     return WebSocket(link, handshake.request, answer, handshake.subprotocol), link
@@ -146,31 +155,52 @@ async def _find_answer(
     """Read the request, and ask; return the response 101, or why there is another answer."""
     try:
         request = await _read_request(stream, handshake)
-        refusal = entry.refusal
-        if refusal is None and request_hooks:
-            refusal = await ask(request_hooks, request)
-        entry.settle()
-        refusal = entry.refusal or refusal
-        return handshake.accept() if refusal is None else _refused(handshake, refusal)
     except HandshakeRefused as exc:
         return exc
-    except HandshakeError:
-        raise
+    try:
+        with refusing_stray_cancellation("a hook"):
+            refusal = entry.refusal
+            if refusal is None and request_hooks:
+                refusal = await ask(request_hooks, request)
+            entry.settle()
+            return _agreed(handshake, entry.refusal or refusal)
     except Exception as exc:
         # Our own side failed: the hook, or the choice of a subprotocol.
         refused = handshake.refusal(500, "internal error")
         refused.__cause__ = exc
         return refused
-    finally:
-        entry.settle()
+
+
+def hook_failure(exc: Exception) -> Exception | None:
+    """Return what a hook raised, where that is why the client was answered 500."""
+    if isinstance(exc, HandshakeRefused) and exc.status == 500 and isinstance(exc.__cause__, Exception):
+        return exc.__cause__
+    return None
+
+
+def _agreed(handshake: ServerHandshake, refusal: Response | None) -> Response | HandshakeRefused:
+    if refusal is not None:
+        return _refused(handshake, refusal)
+    try:
+        return handshake.accept()
+    except HandshakeRefused as exc:  # a request for plain HTTP
+        return exc
 
 
 def _refused(handshake: ServerHandshake, response: Response) -> HandshakeRefused:
     return HandshakeRefused(f"answered {response.status}", response=response, request=handshake.request)
 
 
-async def _refuse(stream: ByteStream, handshake: ServerHandshake, refused: HandshakeRefused) -> None:
-    await _send(stream, handshake, _dated(refused.response))
+async def _refuse(
+    stream: ByteStream, handshake: ServerHandshake, refused: HandshakeRefused, patience: float | None
+) -> None:
+    """Write the whole answer, for as long as the client takes some of it every ``patience`` seconds."""
+    data = memoryview(handshake.data_to_send(_dated(refused.response)))
+    for start in range(0, len(data), _PIECE):
+        with anyio.move_on_after(patience) as waiting:
+            await _write(stream, handshake, refused.response, bytes(data[start : start + _PIECE]))
+        if waiting.cancelled_caught:
+            raise TimeoutError(f"the client took nothing of the answer for {patience:g} s")
     with anyio.move_on_after(LINGER):
         await end_stream(stream)
 
@@ -211,9 +241,9 @@ async def ask(request_hooks: Sequence[RequestHook], request: Request) -> Respons
     return None
 
 
-async def _send(stream: ByteStream, handshake: ServerHandshake, response: Response) -> None:
+async def _write(stream: ByteStream, handshake: ServerHandshake, response: Response, data: bytes) -> None:
     try:
-        await send_at_once(stream, handshake.data_to_send(response))
+        await send_at_once(stream, data)
     except STREAM_ERRORS as exc:
         problem = "the client ended the connection before it was answered"
         raise HandshakeError(problem, request=handshake.request, response=response) from exc

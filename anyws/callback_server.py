@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Unpack
@@ -26,9 +27,18 @@ from .protocol.headers import HeadersLike
 from .protocol.http11 import Request, Response
 from .protocol.server_handshake import check_answer
 from .servers import Server
-from .serving import log_failure, log_no_connection, open_listeners, with_default_hosts
+from .serving import (
+    log_failure,
+    log_hook_failure,
+    log_no_connection,
+    open_listeners,
+    run_connection,
+    with_default_hosts,
+)
 from .sockets import Socket, handle_messages
+from .transport.certificate import check_certificate
 from .transport.stream import SocketStream
+from .websocket import WebSocket
 
 __all__ = ["Ready", "server"]
 
@@ -118,8 +128,10 @@ async def server(
         on_message=wrap_hook(settings.message_handler, "message_handler", "message", "socket"),
     )
     native = _native(settings, listening, accepted)
+    if native.ssl_context is not None:
+        check_certificate(native.ssl_context)
     # For all of the machine's addresses there is a socket for IPv4 beside that for IPv6, which must leave it the port.
-    ipv6_only = listening.ipv6_only or listening.host is None
+    ipv6_only = listening.ipv6_only or not listening.host
     listeners = await open_listeners(listening.host, listening.port, native, ipv6_only=ipv6_only)
 
     async def serve_stream(server: Server, stream: ByteStream, entry: Entry) -> None:
@@ -194,10 +206,11 @@ class _Connection:
     async def _serve(self) -> None:
         try:
             self._link = await self._open()
-            if self._link is not None:
-                await self._run(self._link)
         except Exception as exc:
-            log_failure(self._logger, exc, "a hook")
+            self._hook_failed(exc)
+        else:
+            if self._link is not None:
+                await run_connection(self._server.connection(self._socket, self._link), self._run, self._hook_failed)
 
     async def _open(self) -> Link | None:
         try:
@@ -210,9 +223,9 @@ class _Connection:
                     request_hooks=[*self._server.options.request_hooks, self._on_request],
                     tls_timeout=self._tls_timeout,
                     on_secured=self._socket.secured,
+                    on_failure=functools.partial(log_hook_failure, self._logger),
                 )
             finally:
-                self._server.opened(self._entry)
                 self._ready()  # whatever callback_connect raises from now on is too late to be an answer: it is logged
         except Exception as exc:
             log_no_connection(self._logger, exc)
@@ -242,12 +255,14 @@ class _Connection:
                 self._connect_failed = True
                 self._close_failed()
 
-    async def _run(self, link: Link) -> None:
-        async with self._server.connection(self._socket, link):
-            self._close_failed()
-            if self._hooks.on_open is not None:
-                await self._hooks.on_open(None, self._socket)
-            await handle_messages(self._socket, self._hooks.on_message)
+    async def _run(self, _: WebSocket) -> None:
+        self._close_failed()
+        if self._hooks.on_open is not None:
+            await self._hooks.on_open(None, self._socket)
+        await handle_messages(self._socket, self._hooks.on_message)
+
+    def _hook_failed(self, exc: Exception) -> None:
+        log_failure(self._logger, exc, "a hook")
 
     def _close_failed(self) -> None:
         if self._connect_failed and self._link is not None:

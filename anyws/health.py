@@ -17,10 +17,10 @@ def health_check(path: str = "/healthz", check: Callable[[], bool | Awaitable[bo
     """Return a hook for ``on_request`` that answers GET and HEAD of a path: 200, or 503 where something is wrong.
 
     Requests for WebSocket, and for other paths, go on. Where hooks authenticate, let this one come before them. A
-    server that stops or has ``max_connections`` answers 503 by itself.
+    server that stops or has ``max_connections`` responds with 503 automatically.
 
     Args:
-        path: the path, percent-encoded as it is sent.
+        path: the path, without percent-encoding, as ``request.path``.
         check: a sync or async callable that says whether all is well; where it raises, the answer is 500, and it is
             logged. None: it is well while it answers.
 

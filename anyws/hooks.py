@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 
+from .cancelling import refusing_stray_cancellation
+
 __all__ = ["AsyncHook", "wrap_hook"]
 
 AsyncHook = Callable[..., Awaitable[None]]
@@ -28,9 +30,10 @@ def wrap_hook(hook: Callable[..., object] | None, name: str, *documented: str) -
     taken = _count_arguments(hook, name, documented)
 
     async def call(*arguments: object) -> None:
-        result = hook(*arguments[:taken])
-        if inspect.isawaitable(result):
-            await result
+        with refusing_stray_cancellation(name):
+            result = hook(*arguments[:taken])
+            if inspect.isawaitable(result):
+                await result
 
     return call
 

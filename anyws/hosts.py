@@ -35,6 +35,8 @@ def virtual_hosts(contexts: Mapping[str, ssl.SSLContext], *, default: ssl.SSLCon
     known = [*by_name.values()] if default is None else [*by_name.values(), default]
     if not known:
         raise ValueError("virtual_hosts() needs at least one context")
+    if any(context.protocol is ssl.PROTOCOL_TLS_CLIENT for context in known):
+        raise ValueError("a context is that of a client (PROTOCOL_TLS_CLIENT): expected those of a server")
     first = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     for attribute in _FIXED:
         values = {getattr(context, attribute) for context in known}

@@ -25,6 +25,7 @@ from .protocol.extensions import Extension
 from .protocol.headers import Headers, HeadersLike, check_header
 from .protocol.http11 import Request, Response
 from .protocol.negotiation import as_extensions, check_extensions
+from .protocol.origins import OriginPolicy
 from .protocol.proxy import parse_proxy
 from .protocol.subprotocols import SubprotocolSelector, check_subprotocols
 from .protocol.terms import ServerTerms, check_response_headers
@@ -177,6 +178,8 @@ class ClientOptions(ConnectionOptions):
         # super() without arguments does not know the class that slots=True makes anew.
         ConnectionOptions.__post_init__(self)
         check_positive(self, "open_timeout", "happy_eyeballs_delay", "max_connecting")
+        _check_side("ssl_context", self.ssl_context, ssl.Purpose.SERVER_AUTH)
+        _check_side("proxy_ssl_context", self.proxy_ssl_context, ssl.Purpose.SERVER_AUTH)
         object.__setattr__(self, "headers", check_request_headers(self.headers))
         if self.origin is not None:
             check_header("Origin", self.origin)
@@ -247,15 +250,19 @@ class AcceptOptions(ConnectionOptions):
             offers is agreed. Or a callable that gets the offered ones and returns one of them or None.
         headers: further headers of the response 101: a mapping, or (name, value) pairs.
         open_timeout: bounds TLS, the request and ``on_request`` together, from the TCP accept on; then the connection
-            is destroyed. 5 s, as the document that anyws implements demands.
+            is destroyed. 5 s, as the document that anyws implements demands. A refusal or a plain HTTP answer is not
+            bounded by it: that is written for as long as the client reads some of it every ``close_timeout``.
         on_request: a sync or async callable that gets the `Request` before it is answered. None goes on with the
             opening handshake; an `anyws.Response` is sent instead: a refusal, or plain HTTP. It is called for requests
             that do not ask for WebSocket too (GET and HEAD), and only for valid ones from an allowed origin. Or a
             sequence of such callables: each is called when those before it have returned None.
-        origins: the origins whose pages may connect, such as ``https://example.com``, or ``*``. None: only pages from
-            the same host and port. Clients that are no browsers send no ``Origin`` and pass.
-        allowed_hosts: the host names that ``Host`` may have when there is an ``Origin``; IP addresses pass. None: a
-            server bound to loopback only takes ``localhost``, against DNS rebinding; any other takes every name.
+        origins: the origins whose pages may connect, as a browser writes them: ``https://example.com``, with the port
+            only if it is not that of the scheme, and no slash at the end. ``*``: any. None: only pages from the same
+            host and port. Clients that are no browsers send no ``Origin`` and pass. Each origin that is refused is
+            logged once as a warning.
+        allowed_hosts: the host names, without port, that ``Host`` may have when there is an ``Origin``; IP addresses
+            pass. None: a server bound to loopback only takes ``localhost``, against DNS rebinding; any other takes
+            every name.
         accept_unmasked: take frames without a mask, against RFC 6455, 5.1. See ``masking`` of the client.
         max_head_bytes: the largest request head; 431. 16 KiB, as in h11 and Node.
         max_headers: the most request headers; 431. 128, as in websockets.
@@ -275,6 +282,7 @@ class AcceptOptions(ConnectionOptions):
     def __post_init__(self) -> None:
         ConnectionOptions.__post_init__(self)
         check_positive(self, "open_timeout", "max_head_bytes", "max_headers")
+        _check_side("ssl_context", self.ssl_context, ssl.Purpose.CLIENT_AUTH)
         object.__setattr__(self, "headers", check_response_headers(self.headers))
         check_extensions(self.extensions)
         for hook in self.request_hooks:
@@ -282,6 +290,7 @@ class AcceptOptions(ConnectionOptions):
                 raise TypeError(f"option on_request has a {type(hook).__name__}, expected callables")
         if not callable(self.subprotocols):
             check_subprotocols(self.subprotocols)
+        OriginPolicy(self.origins, self.allowed_hosts)
 
     @property
     def request_hooks(self) -> Sequence[RequestHook]:
@@ -324,7 +333,9 @@ class ServerOptions(AcceptOptions):
         max_connections_per_address: how many of them may come from one address, or from one IPv6 network of 64 bits;
             more are answered 429. None: no limit, for behind a proxy all have the proxy's address.
         max_handshakes: how many connections may be in the opening handshake at a time; more are answered 503 at once,
-            or cut where TLS is to come. 1,024, as the connections of a worker of nginx are counted.
+            or cut where TLS is to come. 1,024, as the connections of a worker of nginx are counted. A connection that
+            is refused for one of these three limits counts for none of them. The server waits for the requests of 64
+            such connections; further ones are answered at once, or cut where TLS is to come.
     """
 
     path: str | None = None
@@ -338,6 +349,17 @@ class ServerOptions(AcceptOptions):
     def __post_init__(self) -> None:
         AcceptOptions.__post_init__(self)
         check_positive(self, "backlog", "max_connections", "max_connections_per_address", "max_handshakes")
+
+
+def _check_side(option: str, context: ssl.SSLContext | None, purpose: ssl.Purpose) -> None:
+    """Check that a context is not one of the other side, with which every handshake would fail."""
+    ours, theirs = ("server", "client") if purpose is ssl.Purpose.CLIENT_AUTH else ("client", "server")
+    other = ssl.PROTOCOL_TLS_CLIENT if ours == "server" else ssl.PROTOCOL_TLS_SERVER
+    if context is not None and context.protocol is other:
+        raise ValueError(
+            f"option {option} is a context of a {theirs} ({other.name}): expected one of a {ours}, "
+            f"such as ssl.create_default_context(ssl.Purpose.{purpose.name})"
+        )
 
 
 class _ConnectionKeywords(TypedDict, total=False):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import ssl
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 
 import anyio
 from anyio.abc import TaskStatus
@@ -23,8 +26,9 @@ def reload_certificate(
 ) -> None:
     """Load a certificate and its key into a context that is in use.
 
-    Connections that are open go on as they are; the next TLS handshake sees the new certificate. Where it cannot be
-    loaded, such as with another's key, the context keeps the old one. Call it in the event loop's thread.
+    Connections that are open go on as they are; the next TLS handshake sees the new certificate. The files are read
+    once. If they cannot be loaded, for instance because they are being written or the key is another's, the context
+    keeps the old certificate. Call it in the event loop's thread.
 
     A key of another kind than the old one's, such as of an elliptic curve instead of RSA, comes beside it, and clients
     that prefer the old kind go on to see the old certificate: make a new server for it.
@@ -39,9 +43,15 @@ def reload_certificate(
         OSError: a file cannot be read; as `ssl.SSLError`, it has no certificate, or not the key of the certificate.
         ValueError: the key is encrypted, and there is no password.
     """
-    # OpenSSL drops the old key before it finds that the new one does not fit: so it is tried elsewhere.
-    for loading in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
-        loading.load_cert_chain(certfile, keyfile, _no_password if password is None else password)
+    # OpenSSL drops the old key before it finds that the new one does not fit. So a context of our own tries first what
+    # the other will get: the same bytes and password, by the same rules.
+    trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trial.set_ciphers(f"DEFAULT@SECLEVEL={context.security_level}")
+    given = functools.cache(_as_callable(password))
+    copy_of_key = nullcontext() if keyfile is None else _private_copy(keyfile)
+    with _private_copy(certfile) as certificate, copy_of_key as key:
+        for loading in (trial, context):
+            loading.load_cert_chain(certificate, key, given)
 
 
 async def watch_certificate(
@@ -59,7 +69,8 @@ async def watch_certificate(
     logged, and tried again; until then the old one stays, see `reload_certificate`.
 
     Args:
-        context: the context; it needs no certificate before.
+        context: the context; it needs no certificate before. Start watching before the server, which refuses a context
+            without one.
         certfile: see `reload_certificate`.
         keyfile: see `reload_certificate`.
         password: see `reload_certificate`.
@@ -102,6 +113,26 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+@contextmanager
+def _private_copy(path: Path) -> Generator[str, None, None]:
+    """The path of a copy that nobody writes to, for the time of the block: ssl loads from files only."""
+    with open(path, "rb") as file:
+        content = file.read()
+    descriptor, copy = tempfile.mkstemp(suffix=".pem")  # that only we can read
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+        yield copy
+    finally:
+        os.unlink(copy)
+
+
+def _as_callable(password: Password | None) -> Callable[[], str | bytes]:
+    if password is None:
+        return _no_password
+    return password if callable(password) else lambda: password
 
 
 def _no_password() -> str:

@@ -7,14 +7,13 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import unquote
 
 from .protocol.http11 import Request, Response
 from .websocket import WebSocket
 
 try:
     from werkzeug.exceptions import HTTPException
-    from werkzeug.routing import BaseConverter, Map, Rule
+    from werkzeug.routing import BaseConverter, FloatConverter, IntegerConverter, Map, Rule
 except ImportError as _missing:
     raise ImportError("anyws.routing needs werkzeug: pip install 'anyws[routing]'") from _missing
 
@@ -27,7 +26,8 @@ H = TypeVar("H", bound=RouteHandler)
 
 _PARAMETER = re.compile(r"<[^>]*>")
 _PORT = re.compile(r":[0-9]*$")
-_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://(?:[^/?@]*@)?([^/?]*)")
+# A segment that would lead out of a folder; a backslash separates segments on Windows.
+_DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.\.?(?:$|[/\\])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +56,32 @@ class _Redirected:
     status: int
 
 
+# Those of werkzeug take the digits of every script.
+class _Integer(IntegerConverter):
+    regex = r"[0-9]+"
+
+
+class _Float(FloatConverter):
+    regex = r"[0-9]+\.[0-9]+"
+
+
 class Router:
     """Gives each connection to the handler of its path: ``await anyws.serve(router, "127.0.0.1", 8765)``.
 
     A path without a handler is answered 404 in the opening handshake, after the hooks of ``on_request`` have been
     called. A slash at the end of a path may be there or not: nobody is redirected for it, for browsers do not follow
-    redirects to a WebSocket. What is percent-encoded in a path is decoded before it is compared.
+    redirects to a WebSocket. The path is ``request.path``, which hooks see as well. One with a segment ``.`` or ``..``,
+    or that is not UTF-8, has no handler.
 
     With `anyws.accept`, use both of its sides: ``on_request=router.on_request``, and ``await router(websocket)``.
 
     Args:
         converters: types of parameters of your own, besides werkzeug's ``string``, ``int``, ``float``, ``path``,
-            ``any`` and ``uuid``.
+            ``any`` and ``uuid``. A number has ASCII digits.
     """
 
     def __init__(self, *, converters: Mapping[str, type[BaseConverter]] | None = None) -> None:
+        converters = {"int": _Integer, "float": _Float, **(converters or {})}
         # Rules of a host and rules of any host cannot stand in one map of werkzeug.
         self._of_hosts = Map(host_matching=True, strict_slashes=False, merge_slashes=False, converters=converters)
         self._of_any_host = Map(strict_slashes=False, merge_slashes=False, converters=converters)
@@ -150,13 +161,12 @@ class Router:
         return added
 
     def _find(self, request: Request) -> tuple[Rule, Mapping[str, Any]] | None:
-        try:
-            path = unquote(request.path, errors="strict")
-        except UnicodeDecodeError:
+        path = request.path
+        if not path.startswith("/") or path.startswith("//"):  # werkzeug would take it for one slash
             return None
-        if path.startswith("//"):  # werkzeug would take it for one slash
+        if "\ufffd" in path or _DOT_SEGMENT.search(path):
             return None
-        found = self._match(self._of_hosts, _host_of(request), path)
+        found = self._match(self._of_hosts, request.host, path)
         return found or self._match(self._of_any_host, "any", path)
 
     def _match(self, rules: Map, host: str, path: str) -> tuple[Rule, Mapping[str, Any]] | None:
@@ -170,10 +180,3 @@ class Router:
         path = self._targets.bind("any").build(redirected, parameters, append_unknown=False)
         location = f"{path}?{query}" if query else path
         return Response(redirected.status, {"Location": location}, f"this is at {location}\n")
-
-
-def _host_of(request: Request) -> str:
-    """The name that the client has asked for, without its port; a host in the target counts most (RFC 9112, 3.2.2)."""
-    absolute = _ABSOLUTE.match(request.target)
-    host = absolute[1] if absolute else request.headers.get("host", "")
-    return host if host.endswith("]") else host.rpartition(":")[0] or host

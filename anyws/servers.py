@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
@@ -12,7 +12,9 @@ import anyio
 from anyio import TypedAttributeProvider
 from anyio.abc import AsyncResource, ByteStream, Listener, SocketAttribute, SocketListener, TaskGroup
 
+from .accept_failures import AcceptFailures
 from .admission import Admission, Entry
+from .cancelling import is_cancelled_from_outside
 from .link import Link
 from .logs import connection_logger
 from .options import ServerOptions
@@ -21,11 +23,6 @@ from .pumps import Background, open_background
 from .websocket import Running, WebSocket
 
 __all__ = ["Server", "StartedServer"]
-
-# Seconds to wait when the machine has no file descriptor or memory for one more connection; as in trio.
-_ACCEPT_PAUSE = 0.1
-# What accept(2) says of a connection that went away before it was accepted: the next one may be fine.
-_GONE = {errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM}
 
 _logger = logging.getLogger("anyws.server")
 
@@ -122,10 +119,6 @@ class Server(AsyncResource, TypedAttributeProvider):
         finally:
             self._stopped.set()
 
-    def opened(self, entry: Entry) -> None:
-        """Take notice that an opening handshake has ended, in whatever way."""
-        self._admission.opened(entry)
-
     def connection(self, websocket: WebSocket, link: Link) -> AbstractAsyncContextManager[WebSocket]:
         """Run a connection, as one of this server's."""
         assert self._background is not None
@@ -148,17 +141,17 @@ class Server(AsyncResource, TypedAttributeProvider):
             task_status.started(self)
 
     async def _accept_from(self, listener: Listener[Any], connections: TaskGroup) -> None:
-        if not isinstance(listener, SocketListener):
-            await listener.serve(self._serve_stream, connections)
-            return
+        failures = AcceptFailures(connection_logger("anyws.server", listener))
         while True:
             try:
+                if not isinstance(listener, SocketListener):
+                    await listener.serve(self._serve_stream, connections)
+                    return
                 stream = await listener.accept()
             except OSError as exc:
-                if exc.errno not in _GONE:
-                    connection_logger("anyws.server", listener).error("cannot accept connections: %s", exc)
-                    await anyio.sleep(_ACCEPT_PAUSE)
+                await failures.wait_after(exc)
             else:
+                failures.forget()
                 connections.start_soon(self._serve_stream, stream, name="anyws.connection")
 
     async def _serve_stream(self, stream: ByteStream) -> None:
@@ -167,10 +160,14 @@ class Server(AsyncResource, TypedAttributeProvider):
             entry = self._admission.enter(stream)
             await self._stream_handler(self, stream, entry)
         except anyio.get_cancelled_exc_class():
-            if anyio.current_effective_deadline() == float("-inf"):
+            if anyio.current_effective_deadline() == -math.inf:
                 raise
-            # On asyncio, who awaits a task that was cancelled gets its CancelledError: a fault of one connection.
-            _logger.exception("a handler was cancelled by itself; the connection is closed")
+            # On asyncio the task of this connection was cancelled, or what it awaited. To raise would end the server;
+            # where asyncio.run() cancels all tasks on its way out, that ends by its own task.
+            if is_cancelled_from_outside():
+                _logger.info("the task of a connection was cancelled; the connection is closed")
+            else:
+                _logger.exception("a stream failed")
         except Exception:
             _logger.exception("a stream failed")
             await anyio.aclose_forcefully(stream)

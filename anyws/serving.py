@@ -6,36 +6,43 @@ import dataclasses
 import functools
 import inspect
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from ipaddress import ip_address
 from typing import Any, Unpack
 
 import anyio
 from anyio.abc import ByteStream, Listener, SocketAttribute
+from anyio.streams.stapled import MultiListener
 
 from .accepting import open_link
 from .admission import Entry
 from .beside import beside
+from .cancelling import refusing_stray_cancellation
 from .checking import build_options, with_signature_of
 from .exceptions import ConnectionClosed
-from .link import Link
 from .logs import ConnectionLogger, connection_logger
 from .options import RequestHook, ServeKeywords, ServerOptions
-from .protocol.errors import HandshakeError, HandshakeRefused
+from .protocol.errors import HandshakeError
+from .protocol.origins import ForeignOrigin
 from .servers import Server, StartedServer
+from .transport.certificate import check_certificate
 from .transport.listening import listen_on, listen_tcp, listen_unix
 from .websocket import WebSocket
 
 __all__ = [
     "Handler",
+    "check_handler",
     "is_closed",
     "log_failure",
+    "log_hook_failure",
     "log_no_connection",
     "open_listeners",
     "open_server",
     "own_hooks",
+    "run_connection",
     "serve",
+    "serving",
     "with_default_hosts",
 ]
 
@@ -69,15 +76,17 @@ async def serve(
     Args:
         handler: an async callable that gets the `WebSocket`; when it returns, the connection is closed with 1000. Its
             method ``on_request``, if it has one, is called after the hooks of the option of this name.
-        host: a name or an address to listen on; None for all of the machine's.
+        host: a name or an address to listen on; None or ``""`` for all of the machine's.
         port: the TCP port; 0 for a free one, see `Server.addresses`.
         task_status: gets the `Server` once it listens.
         options: keywords, each documented in `ServerOptions`.
 
     Raises:
         OSError: the address or the port is not to be had.
-        TypeError: an unknown option, or one of the wrong type.
-        ValueError: an option out of its range.
+        TypeError: an unknown option, or one of the wrong type; or the handler cannot be called with the `WebSocket`
+            alone, or is not async.
+        ValueError: an option out of its range, or a TLS context that cannot serve: a client's, or one without a
+            certificate.
     """
     server = await _listen(handler, host, port, build_options(ServerOptions, options, where="serve()"))
     await server.run(task_status=task_status)
@@ -100,10 +109,9 @@ async def open_server(
         port: see `serve`.
         options: keywords, each documented in `ServerOptions`.
     """
-    server = await _listen(handler, host, port, build_options(ServerOptions, options, where="open_server()"))
-    async with beside(server.run):
+    settings = build_options(ServerOptions, options, where="open_server()")
+    async with serving(handler, host, port, settings) as server:
         yield server
-        await server.aclose()
 
 
 async def open_listeners(
@@ -115,7 +123,7 @@ async def open_listeners(
             raise ValueError("listeners cannot be given together with host or path")
         if not options.listeners:
             raise ValueError("option listeners is empty: expected at least one")
-        return [listen_on(given) if isinstance(given, socket.socket) else given for given in options.listeners]
+        return list(_each_listener(options.listeners))
     if options.path is not None:
         if host is not None:
             raise ValueError("path (a unix socket) cannot be given together with host")
@@ -123,6 +131,51 @@ async def open_listeners(
     return list(
         await listen_tcp(host, port, backlog=options.backlog, reuse_port=options.reuse_port, ipv6_only=ipv6_only)
     )
+
+
+def _each_listener(given: Iterable[Listener[Any] | socket.socket]) -> Generator[Listener[Any], None, None]:
+    for each in given:
+        if isinstance(each, MultiListener):
+            yield from _each_listener(each.listeners)  # each goes on when another fails to accept
+        else:
+            yield listen_on(each) if isinstance(each, socket.socket) else each
+
+
+def check_handler(handler: Handler) -> None:
+    """Check that a handler can serve a connection, as far as that can be told without calling it.
+
+    Raises:
+        TypeError: it cannot be called with the connection alone, or is not async.
+    """
+    if inspect.iscoroutine(handler):
+        handler.close()
+        name = handler.__name__
+        raise TypeError(f"the handler is a coroutine, expected an async function: pass {name}, not {name}(...)")
+    if not callable(handler):
+        raise TypeError(f"the handler is {type(handler).__name__}, expected an async function")
+    name = getattr(handler, "__qualname__", type(handler).__qualname__)
+    try:
+        signature = inspect.signature(handler, follow_wrapped=False)  # a decorator may change the parameters
+    except ValueError:  # some built-in functions do not tell
+        return
+    try:
+        signature.bind(None)
+    except TypeError as exc:
+        raise TypeError(f"the handler {name} is called with the connection alone: {exc}") from exc
+    function = _called_function(handler)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"the handler {name} is a generator, for it has a yield: expected an async function")
+    # A decorated function has the annotations of another; a class has those of its __init__.
+    says_so = inspect.isroutine(function) and not hasattr(function, "__wrapped__")
+    if says_so and signature.return_annotation in (None, "None") and not inspect.iscoroutinefunction(function):
+        raise TypeError(f"the handler {name} is not async: expected an async function")
+
+
+def _called_function(handler: object) -> object:
+    """The function that a call of the handler ends at: of a `functools.partial`, of an object with ``__call__``."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return handler if inspect.isroutine(handler) or inspect.isclass(handler) else type(handler).__call__
 
 
 def own_hooks(handler: Handler) -> list[RequestHook]:
@@ -141,14 +194,48 @@ def with_default_hosts(options: ServerOptions, listeners: list[Listener[Any]]) -
 
 
 def log_no_connection(logger: ConnectionLogger, exc: Exception) -> None:
-    """Log why an opening handshake failed: in one line, unless it was our own side (500)."""
-    if isinstance(exc, HandshakeRefused) and exc.status == 500 and exc.__cause__ is not None:
-        logger.error("no connection: a hook failed", exc_info=exc.__cause__)
+    """Log why an opening handshake failed: in one line, unless it was our own side."""
+    if isinstance(exc.__cause__, ForeignOrigin) and exc.__cause__.is_news:
+        logger.warning("no connection: %s", exc)  # mostly a page under development, which is not told why
     elif isinstance(exc, HandshakeError | OSError):
-        # A port scan, a health check, garbage, a client that went away.
+        # A port scan, a health check, garbage, a client that went away; or a hook that failed, of which a line tells.
         logger.info("no connection: %s", exc)
     else:
         logger.error("no connection", exc_info=exc)
+
+
+def log_hook_failure(logger: ConnectionLogger, exc: Exception) -> None:
+    """Log what a hook raised in the opening handshake, with its traceback."""
+    logger.error("no connection: a hook failed", exc_info=exc)
+
+
+async def run_connection(
+    connection: AbstractAsyncContextManager[WebSocket],
+    call: Callable[[WebSocket], Awaitable[object]],
+    failed: Callable[[Exception], None],
+) -> None:
+    """Run a connection as long as a call of user code; raise no `Exception`.
+
+    Args:
+        connection: the connection, which its block closes.
+        call: the user code.
+        failed: gets what the call raises, before the peer hears of it: a client in the same program may then stop the
+            server, and this task with it. Or what the close raises.
+    """
+    failure: Exception | None = None
+    try:
+        async with connection as websocket:
+            try:
+                await call(websocket)
+            except Exception as exc:
+                failure = exc
+                failed(exc)
+                raise
+    except Exception as exc:
+        if exc is not failure:
+            failed(exc)
+    finally:
+        del failure  # it has this frame in its traceback
 
 
 def log_failure(logger: ConnectionLogger, exc: Exception, who: str) -> None:
@@ -174,38 +261,89 @@ def is_closed(exc: BaseException) -> bool:
     return isinstance(exc, ConnectionClosed)
 
 
-async def _listen(handler: Handler, host: str | None, port: int, options: ServerOptions) -> Server:
-    if not callable(handler):
-        raise TypeError(f"the handler is an async callable, not {type(handler).__name__}")
+@asynccontextmanager
+async def serving(
+    handler: Handler,
+    host: str | None,
+    port: int,
+    options: ServerOptions,
+    *,
+    on_failure: Callable[[Exception], None] | None = None,
+) -> AsyncGenerator[Server, None]:
+    """Serve in the background of a block, see `open_server`.
 
+    Args:
+        handler: see `serve`.
+        host: see `serve`.
+        port: see `serve`.
+        options: the options.
+        on_failure: gets what handlers and hooks raise, the end of a connection aside, before the client hears of it.
+    """
+    server = await _listen(handler, host, port, options, on_failure)
+    async with beside(server.run):
+        yield server
+        await server.aclose()
+
+
+async def _listen(
+    handler: Handler,
+    host: str | None,
+    port: int,
+    options: ServerOptions,
+    on_failure: Callable[[Exception], None] | None = None,
+) -> Server:
+    check_handler(handler)
+    if options.ssl_context is not None:
+        check_certificate(options.ssl_context)
     options = dataclasses.replace(options, on_request=[*options.request_hooks, *own_hooks(handler)])
     listeners = await open_listeners(host, port, options)
-    return Server(listeners, functools.partial(_serve_websocket, handler), with_default_hosts(options, listeners))
+
+    async def serve_stream(server: Server, stream: ByteStream, entry: Entry) -> None:
+        logger = connection_logger("anyws.server", stream)
+        await _Connection(server, handler, logger, on_failure).serve(stream, entry)
+
+    return Server(listeners, serve_stream, with_default_hosts(options, listeners))
 
 
-async def _serve_websocket(handler: Handler, server: Server, stream: ByteStream, entry: Entry) -> None:
-    logger = connection_logger("anyws.server", stream)
-    opened = await _open(server, stream, entry, logger)
-    if opened is None:
-        return
-    logger.debug("open")
-    try:
-        async with server.connection(*opened) as websocket:
-            serving = handler(websocket)
+class _Connection:
+    """One accepted stream, from its opening handshake to its end; what goes wrong is logged."""
+
+    def __init__(
+        self,
+        server: Server,
+        handler: Handler,
+        logger: ConnectionLogger,
+        on_failure: Callable[[Exception], None] | None,
+    ) -> None:
+        self._server = server
+        self._handler = handler
+        self._logger = logger
+        self._on_failure = on_failure
+
+    async def serve(self, stream: ByteStream, entry: Entry) -> None:
+        try:
+            opened = await open_link(
+                stream, self._server.options, self._logger, entry=entry, on_failure=self._hook_failed
+            )
+        except Exception as exc:
+            log_no_connection(self._logger, exc)
+            return
+        self._logger.debug("open")
+        await run_connection(self._server.connection(*opened), self._call, self._handler_failed)
+
+    async def _call(self, websocket: WebSocket) -> None:
+        with refusing_stray_cancellation("the handler"):
+            serving = self._handler(websocket)
             if not inspect.isawaitable(serving):
                 raise TypeError(f"the handler returned {type(serving).__name__}: it has to be an async function")
             await serving
-    except Exception as exc:
-        log_failure(logger, exc, "the handler")
 
+    def _hook_failed(self, exc: Exception) -> None:
+        log_hook_failure(self._logger, exc)
+        if self._on_failure is not None:
+            self._on_failure(exc)
 
-async def _open(
-    server: Server, stream: ByteStream, entry: Entry, logger: ConnectionLogger
-) -> tuple[WebSocket, Link] | None:
-    try:
-        return await open_link(stream, server.options, logger, entry=entry)
-    except Exception as exc:
-        log_no_connection(logger, exc)
-        return None
-    finally:
-        server.opened(entry)
+    def _handler_failed(self, exc: Exception) -> None:
+        log_failure(self._logger, exc, "the handler")
+        if self._on_failure is not None and not is_closed(exc):
+            self._on_failure(exc)

@@ -10,8 +10,9 @@ from typing import Any, Unpack
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
-from .accepting import open_link as accept_link
+from .accepting import hook_failure, open_link as accept_link
 from .beside import beside
+from .cancelling import refusing_stray_cancellation
 from .checking import build_options, with_signature_of
 from .client import open_link as connect_link
 from .exceptions import ConnectionClosed
@@ -26,7 +27,7 @@ from .protocol.http11 import Request, Response
 from .protocol.server_handshake import ServerHandshake
 from .protocol.uri import parse_uri
 from .scripted import Frame, ScriptedPeer
-from .serving import Handler, is_closed, open_server, own_hooks
+from .serving import Handler, check_handler, is_closed, own_hooks, serving
 from .transport.listening import listen_tcp
 from .websocket import WebSocket, running
 
@@ -92,7 +93,8 @@ async def connected_to(
 
     ``async with connected_to(handler) as websocket`` gives the client. The handler is served as by `anyws.serve`: it
     may be a router, and the connection is closed when it returns. What it raises comes out of the block, unless the
-    block itself fails for another reason than the end of the connection.
+    block itself fails for another reason than the end of the connection; what a request hook raises, as the block
+    begins.
 
     Args:
         handler: the handler to test.
@@ -101,6 +103,7 @@ async def connected_to(
         server_options: keywords as of `anyws.accept`.
         grace: how long the handler may go on after the client has closed, in seconds; then it is cancelled.
     """
+    check_handler(handler)
     accepting = build_options(AcceptOptions, server_options or {}, where="server_options")
     accepting = dataclasses.replace(accepting, on_request=[*accepting.request_hooks, *own_hooks(handler)])
     client, client_link, server, server_link = await _open(uri, memory_stream_pair(), client_options or {}, accepting)
@@ -129,20 +132,15 @@ async def local_server(handler: Handler, **options: Unpack[ServeKeywords]) -> As
     """Serve a handler on a free port of the local host.
 
     ``async with local_server(handler) as uri`` is for programs that make their connections by themselves. What handlers
-    raise comes out of the block, as in `connected_to`.
+    and request hooks raise comes out of the block, as in `connected_to`.
 
     Args:
         handler: the handler, as of `anyws.serve`.
         options: keywords as of `anyws.serve`. With an ``ssl_context`` the URI is ``wss://localhost:...``.
     """
     settings = build_options(ServerOptions, options, where="local_server()")
-    options["on_request"] = [*settings.request_hooks, *own_hooks(handler)]
     with _failures() as failures:
-
-        async def recorded(websocket: WebSocket) -> None:
-            await _recording(failures, handler, websocket)
-
-        async with open_server(recorded, "127.0.0.1", 0, **options) as server:
+        async with serving(handler, "127.0.0.1", 0, settings, on_failure=failures.append) as server:
             origin = "ws://127.0.0.1" if settings.ssl_context is None else "wss://localhost"
             yield f"{origin}:{server.addresses[0][1]}/"
 
@@ -172,7 +170,8 @@ async def _open(
     if connected is None or not accepted:
         for stream in streams:
             await anyio.aclose_forcefully(stream)
-        raise failures[0]
+        # The client only knows that it was answered 500.
+        raise next(filter(None, map(hook_failure, failures)), failures[0])
     return *connected, *accepted[0]
 
 
@@ -196,7 +195,8 @@ def _one_of(failures: list[Exception]) -> Exception:
 
 async def _recording(failures: list[Exception], serve: Callable[[Any], Awaitable[object]], argument: object) -> None:
     try:
-        await serve(argument)
+        with refusing_stray_cancellation("the handler"):
+            await serve(argument)
     except Exception as exc:
         if not is_closed(exc):
             failures.append(exc)
@@ -257,7 +257,8 @@ async def scripted_server(
                 try:
                     peer = await _scripted_opening(stream, answer)
                     if peer is not None and script is not None:
-                        await script(peer)
+                        with refusing_stray_cancellation("the script"):
+                            await script(peer)
                 except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
                     pass
                 except Exception as exc:

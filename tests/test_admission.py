@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from anyio import TypedAttributeProvider
 from anyio.abc import SocketAttribute, SocketStream
 
 import anyws
-from anyws.admission import Admission
+from anyws.admission import _MAX_REFUSED, Admission
 from anyws.options import ServerOptions
 
 from .peers import StreamPeer, echo, on_mock_clock, uri_of
@@ -138,12 +139,67 @@ async def test_max_handshakes_with_tls(server_ssl_context: ssl.SSLContext, clien
         await hello(uri_of(server, scheme="wss"), ssl_context=client_ssl_context)
 
 
+# -- what is refused takes no place of others --------------------------------------------------------------------------
+
+
+FLOOD = 100  # more than are waited for
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="where all of 127.0.0.0/8 is there")
+async def test_silent_streams_over_the_limit_of_an_address_take_no_handshake_of_others() -> None:
+    async with (
+        anyws.open_server(echo, "127.0.0.1", 0, max_connections_per_address=1, max_handshakes=5) as server,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        uri = uri_of(server)
+        await stack.enter_async_context(anyws.connect(uri))
+        flood = [await stack.enter_async_context(silent(server)) for _ in range(FLOOD)]
+        assert (await answer(flood[-1])).startswith(b"HTTP/1.1 429 ")  # and it was not waited for
+        await hello(uri, local_host="127.0.0.2")
+        assert (await refused(uri)).status == 429
+
+
+async def test_silent_streams_over_max_connections_do_not_keep_a_place_that_comes_free() -> None:
+    async with (
+        anyws.open_server(echo, "127.0.0.1", 0, max_connections=1, max_handshakes=5) as server,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        uri = uri_of(server)
+        async with anyws.connect(uri):
+            flood = [await stack.enter_async_context(silent(server)) for _ in range(FLOOD)]
+            assert (await answer(flood[-1])).startswith(b"HTTP/1.1 503 ")
+        await hello(uri)
+
+
+async def test_only_so_many_of_the_refused_are_waited_for() -> None:
+    admission = Admission(ServerOptions(max_connections=1))
+    admission.enter(From(None))
+    refused = [admission.enter(From(None)) for _ in range(_MAX_REFUSED + 1)]
+    scopes = [entry.waiting() for entry in refused]
+    assert [scope.cancel_called for scope in scopes] == [False] * _MAX_REFUSED + [True]
+    refused[0].settle()
+    assert not admission.enter(From(None)).waiting().cancel_called
+
+
+async def test_a_slow_reader_of_plain_http_takes_no_handshake() -> None:
+    def page(request: anyws.Request) -> anyws.Response | None:
+        return None if request.asks_for_websocket else anyws.Response(200, body=bytes(20_000_000))
+
+    async with (
+        anyws.open_server(echo, "127.0.0.1", 0, max_handshakes=1, on_request=page, open_timeout=None) as server,
+        silent(server) as slow,
+    ):
+        await slow.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await slow.receive()).startswith(b"HTTP/1.1 200 ")
+        await hello(uri_of(server))
+
+
 def test_nothing_is_kept_of_those_who_have_gone() -> None:
     admission = Admission(ServerOptions(max_connections=2, max_handshakes=2, max_connections_per_address=2))
     for _ in range(3):
         entries = [admission.enter(From(("192.0.2.1", 1))) for _ in range(3)]
         assert [entry.refusal is None for entry in entries] == [True, True, False]
-        admission.opened(entries[0])
+        entries[0].settle()
         for entry in entries:
             admission.leave(entry)
     assert not admission._by_address

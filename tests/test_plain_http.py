@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import email.utils
 import http.client
+import ssl
 from collections.abc import Callable
 from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import ByteStream
 
 import anyws
-from anyws.testing import connected_pair
+from anyws.testing import connected_pair, memory_stream_pair
 
-from .peers import REQUEST, connected, echo, uri_of
-from .test_serving import answer_to
+from .peers import REQUEST, StreamPeer, connected, echo, on_mock_clock, uri_of
+from .test_serving import PLAIN, answer_to
 
 
 async def ask(server: anyws.Server, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
@@ -229,3 +231,72 @@ async def test_answers_have_a_date() -> None:
     hook = noting("", anyws.Response(200, {"Date": given}))
     async with anyws.open_server(echo, "127.0.0.1", 0, on_request=hook) as server:
         assert (await ask(server, "GET", "/"))[1]["date"] == given
+
+
+# -- a client that reads slowly ----------------------------------------------------------------------------------------
+
+
+PAGE = bytes(20_000_000)  # more than the system takes for a client that does not read
+
+
+def page(request: anyws.Request) -> anyws.Response:
+    return anyws.Response(200, body=PAGE)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+async def test_a_slow_reader_gets_the_whole_answer(
+    tls: bool, server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    context = server_ssl_context if tls else None
+    async with anyws.open_server(
+        echo, "127.0.0.1", 0, on_request=page, open_timeout=0.5, close_timeout=20, ssl_context=context
+    ) as server:
+        stream: ByteStream
+        host, port = server.addresses[0][:2]
+        if tls:
+            stream = await anyio.connect_tcp(host, port, ssl_context=client_ssl_context, tls_hostname="localhost")
+        else:
+            stream = await anyio.connect_tcp(host, port)
+        async with stream:
+            await stream.send(PLAIN)
+            await anyio.sleep(0.7)  # longer than open_timeout
+            answer = await StreamPeer(stream, "server").rest()
+    assert len(answer.partition(b"\r\n\r\n")[2]) == len(PAGE)
+
+
+@on_mock_clock
+async def test_an_answer_takes_as_long_as_its_client_takes_some_of_it() -> None:
+    near, far = memory_stream_pair(20_000)
+
+    received = bytearray()
+
+    async def read() -> None:
+        async with near:
+            await near.send(PLAIN)
+            while True:
+                await anyio.sleep(4)
+                try:
+                    received.extend(await near.receive(20_000))
+                except anyio.EndOfStream:
+                    return
+
+    begun = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        with pytest.raises(anyws.HandshakeRefused):
+            async with anyws.accept(far, on_request=lambda _: anyws.Response(200, body=bytes(200_000))):
+                pytest.fail("refused")
+    assert received.endswith(bytes(200_000))
+    assert anyio.current_time() - begun >= 40  # open_timeout is 5 s, close_timeout 10 s
+
+
+@on_mock_clock
+async def test_a_client_that_takes_nothing_of_an_answer_is_cut_after_close_timeout() -> None:
+    near, far = memory_stream_pair(1000)
+    async with near:
+        await near.send(PLAIN)
+        begun = anyio.current_time()
+        with pytest.raises(TimeoutError, match="the client took nothing of the answer for 7 s"):
+            async with anyws.accept(far, on_request=page, close_timeout=7):
+                pytest.fail("refused")
+        assert anyio.current_time() - begun == 7

@@ -140,7 +140,7 @@ CREDENTIALS: dict[str, Any] = {
 
 async def test_credentials_stay_with_the_same_server() -> None:
     seen = Seen()
-    async with serving(seen, allowed_hosts=["*"]) as server:
+    async with serving(seen) as server:
         await connected(uri_of(server, "/old"), max_redirects=5, **CREDENTIALS)
     first, second = seen.requests
     assert first.headers["authorization"] == second.headers["authorization"] == "Bearer t0ken"
@@ -160,7 +160,7 @@ async def test_credentials_do_not_go_to_another_server(way: str) -> None:
     other = Seen()
     async with serving(other) as target:
         seen = Seen(uri_of(target, "/new" if way == "there" else "/old").replace("//", "//evil:us3r@"))
-        async with serving(seen, allowed_hosts=["*"]) as server:
+        async with serving(seen) as server:
             other.location = uri_of(server, "/new")
             await connected(uri_of(server, "/old"), max_redirects=5, **CREDENTIALS)
     later = [*other.requests, *seen.requests[1:]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,10 +96,69 @@ async def test_what_cannot_be_loaded_leaves_the_old_one(
 
 async def test_an_encrypted_key(files: Files, context: ssl.SSLContext, client_ssl_context: ssl.SSLContext) -> None:
     files.keyfile.write_bytes(encrypted(files.keyfile.read_bytes()))
+    anyws.reload_certificate(context, files.certfile, files.keyfile, PASSPHRASE)
     async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=context) as server:
-        anyws.reload_certificate(context, files.certfile, files.keyfile, PASSPHRASE)
         assert await seen(server, client_ssl_context) == files.cert
         anyws.reload_certificate(context, files.certfile, files.keyfile, lambda: PASSPHRASE)
+
+
+async def test_a_password_is_asked_for_once(
+    files: Files, context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    """A second answer could be another, and would be too late."""
+    answers = [PASSPHRASE]
+    files.keyfile.write_bytes(encrypted(files.keyfile.read_bytes()))
+    anyws.reload_certificate(context, files.certfile, files.keyfile, answers.pop)
+    async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=context) as server:
+        assert await seen(server, client_ssl_context) == files.cert
+
+
+async def test_files_that_change_while_they_are_loaded(
+    files: Files, context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    """What is tried is what is loaded: the password is asked for between the two."""
+    files.keyfile.write_bytes(encrypted(files.keyfile.read_bytes()))
+    anyws.reload_certificate(context, files.certfile, files.keyfile, PASSPHRASE)
+    async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=context) as server:
+        files.renew()
+        files.keyfile.write_bytes(encrypted(files.keyfile.read_bytes()))
+        new = files.cert
+
+        def password() -> str:
+            files.keyfile.write_bytes(b"half a")
+            return PASSPHRASE
+
+        anyws.reload_certificate(context, files.certfile, files.keyfile, password)
+        assert await seen(server, client_ssl_context) == new
+        with pytest.raises(ssl.SSLError):
+            anyws.reload_certificate(context, files.certfile, files.keyfile, PASSPHRASE)
+        assert await seen(server, client_ssl_context) == new
+
+
+async def test_a_key_that_the_context_does_not_allow_leaves_the_old_one(
+    tmp_path: Path, certificate_authority: trustme.CA, context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    context.set_ciphers("DEFAULT@SECLEVEL=3")  # RSA from 3072 bits on
+    issued = {kind: certificate_authority.issue_cert("127.0.0.1", key_type=kind) for kind in trustme.KeyType}
+    for kind, one in issued.items():
+        one.private_key_and_cert_chain_pem.write_to_path(tmp_path / kind.name)
+    anyws.reload_certificate(context, tmp_path / "ECDSA")
+    async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=context) as server:
+        old = await seen(server, client_ssl_context)
+        with pytest.raises(ssl.SSLError, match="TOO_SMALL"):
+            anyws.reload_certificate(context, tmp_path / "RSA")
+        assert await seen(server, client_ssl_context) == old
+
+
+async def test_no_copy_of_a_key_stays(files: Files, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = files.certfile.parent / "copies"
+    directory.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    anyws.reload_certificate(context, files.certfile, files.keyfile)
+    files.keyfile.write_bytes(b"none")
+    with pytest.raises(ssl.SSLError):
+        anyws.reload_certificate(context, files.certfile, files.keyfile)
+    assert list(directory.iterdir()) == []
 
 
 async def test_a_certificate_of_one_of_several_hosts(

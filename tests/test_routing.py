@@ -16,8 +16,9 @@ from anyws.routing import Route, Router
 from anyws.testing import connected_pair
 
 from .cli.commands import start
-from .peers import connected, uri_of
+from .peers import REQUEST, connected, uri_of
 from .test_plain_http import ask
+from .test_serving import answer_to
 
 
 def telling(name: str) -> Callable[..., Awaitable[None]]:
@@ -96,6 +97,8 @@ DEVICE = uuid.UUID("12345678-1234-5678-1234-567812345678")
         ("/rooms/lobby", "/rooms/lobby", {}),
         (f"/users/caf%C3%A9%20x/{DEVICE}", "/users/<name>/<uuid:device>", {"name": "café x", "device": DEVICE}),
         ("/files/a/b%20c.txt", "/files/<path:name>", {"name": "a/b c.txt"}),
+        ("/files/a..b/...", "/files/<path:name>", {"name": "a..b/..."}),
+        ("/rooms/%6cobby", "/rooms/lobby", {}),
         ("/colors/ff", "/colors/<hex:color>", {"color": 255}),
         ("http://localhost/rooms/7", "/rooms/<int:room>", {"room": 7}),
     ],
@@ -126,6 +129,16 @@ def test_what_matches(router: Router, target: str, rule: str, parameters: dict[s
         "/files/%FF",
         "/colors/xy",
         "*",
+        "rooms/7",
+        "/rooms/%D9%A7",  # ARABIC-INDIC DIGIT SEVEN
+        "/rooms/\u0667",
+        "/files/../secret",
+        "/files/a/..",
+        "/files/%2e%2e/secret",
+        "/files/..%2Fsecret",
+        "/files/./a",
+        "/files/..%5Csecret",
+        "/../rooms/7",
     ],
 )
 def test_what_does_not(router: Router, target: str) -> None:
@@ -203,6 +216,34 @@ def test_whatever_is_asked_is_answered(target: str, host: str) -> None:
         assert answer.status in (307, 308, 404)
         assert answer.headers.get("location", "/")[0] == "/"
         assert not answer.headers.get("location", "/").startswith("//")
+
+
+@given(target=st.from_regex(r"/?((%2[Ff]|/)|(%6[Cc]|l)|(%6[Ff]|o)|[rsmby%.?#]|rooms|lobby|%25){1,12}", fullmatch=True))
+@example(target="/rooms/%6cobby")
+@example(target="/rooms%2Flobby/")
+@example(target="rooms/lobby")
+def test_a_hook_sees_the_path_that_is_served(target: str) -> None:
+    """So a hook that guards a path guards its handler."""
+    request = anyws.Request(target=target, headers=anyws.Headers({"Host": "localhost"}))
+    if make_router().on_request(request) is None and request.state["route"].rule == "/rooms/lobby":
+        assert request.path in ("/rooms/lobby", "/rooms/lobby/")
+
+
+async def test_a_guarded_path_cannot_be_reached_in_another_spelling() -> None:
+    router = Router()
+    router.route("/admin")(telling("admin"))
+    router.route("/admin/<path:what>")(telling("below"))
+
+    def guard(request: anyws.Request) -> anyws.Response | None:
+        if request.path == "/admin" or request.path.startswith("/admin/"):
+            return anyws.Response(403, body="not for you\n")
+        return None
+
+    async with anyws.open_server(router, "127.0.0.1", 0, on_request=guard) as server:
+        for target in ("/admin", "/admin/", "/%61dmin", "/admin%2F", "/admin%2Fx", "/%2561dmin", "admin", "//admin"):
+            head = REQUEST.replace(b"/chat", target.encode())
+            status = (await answer_to(server, head)).partition(b"\r\n")[0]
+            assert status.startswith((b"HTTP/1.1 403 ", b"HTTP/1.1 404 ", b"HTTP/1.1 400 ")), target
 
 
 @pytest.mark.parametrize("target", ["/up//evil.example", "/up/%2Fevil.example", "/up/%2F%2Fevil.example"])

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
+import re
 import socket
-from collections.abc import Callable
+import ssl
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -14,6 +18,7 @@ import trio
 from anyio.abc import SocketAttribute, SocketListener
 
 import anyws
+from anyws.testing import connected_to, local_server
 
 from .peers import Peer, echo, ended, on_mock_clock, open_sockets, uri_of
 
@@ -77,7 +82,7 @@ async def test_the_port_is_taken() -> None:
 
 async def test_wrong_arguments_are_told_before_anything_listens(tmp_path: Path) -> None:
     sockets_before = open_sockets()
-    with pytest.raises(TypeError, match="the handler is an async callable, not str"):
+    with pytest.raises(TypeError, match="the handler is str, expected an async function"):
         await anyws.serve("127.0.0.1", "127.0.0.1")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="did you mean max_connections"):
         await anyws.serve(echo, max_conections=5)  # type: ignore[call-arg]
@@ -86,6 +91,128 @@ async def test_wrong_arguments_are_told_before_anything_listens(tmp_path: Path) 
     with pytest.raises(ValueError, match="listeners"):
         await anyws.serve(echo, "127.0.0.1", listeners=[])
     assert open_sockets() == sockets_before
+
+
+async def takes_two(websocket: anyws.WebSocket, path: str) -> None:
+    """As in old versions of websockets."""
+
+
+async def takes_none() -> None:
+    """Serve nobody."""
+
+
+async def yields(websocket: anyws.WebSocket) -> AsyncIterator[int]:
+    yield 1
+
+
+def is_sync(websocket: anyws.WebSocket) -> None:
+    """Serve at once."""
+
+
+class Sync:
+    def __call__(self, websocket: anyws.WebSocket) -> None:
+        """Serve at once."""
+
+
+@pytest.mark.parametrize(
+    ("handler", "problem"),
+    [
+        (takes_two, "the handler takes_two is called with the connection alone: missing a required argument: 'path'"),
+        (takes_none, "the handler takes_none is called with the connection alone: too many positional arguments"),
+        (yields, "the handler yields is a generator, for it has a yield"),
+        (is_sync, "the handler is_sync is not async: expected an async function"),
+        (functools.partial(is_sync), "the handler partial is not async: expected an async function"),
+        (Sync(), "the handler Sync is not async: expected an async function"),
+        (None, "the handler is NoneType, expected an async function"),
+    ],
+)
+async def test_a_handler_that_cannot_serve_is_refused_when_the_server_starts(handler: Any, problem: str) -> None:
+    for starting in (anyws.open_server(handler, "127.0.0.1", 0), local_server(handler), connected_to(handler)):
+        with pytest.raises(TypeError) as raised:
+            async with starting:
+                pytest.fail("started")
+        assert str(raised.value).startswith(problem)
+
+
+async def test_a_handler_that_was_called_is_refused_and_named() -> None:
+    with pytest.raises(TypeError, match=r"the handler is a coroutine, .*: pass takes_none, not takes_none\(\.\.\.\)"):
+        await anyws.serve(takes_none(), "127.0.0.1", 0)  # type: ignore[arg-type]
+
+
+class Echo:
+    async def __call__(self, websocket: anyws.WebSocket, *, loud: bool = False) -> None:
+        await echo(websocket)
+
+    async def method(self, websocket: anyws.WebSocket) -> None:
+        await echo(websocket)
+
+
+def decorated(function: Any) -> Any:
+    @functools.wraps(function)
+    def call(websocket: anyws.WebSocket) -> Any:
+        return function(websocket, "/a path")
+
+    return call
+
+
+@decorated
+async def of_two(websocket: anyws.WebSocket, path: str) -> None:
+    await echo(websocket)
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        Echo(),
+        Echo().method,
+        functools.partial(Echo(), loud=True),
+        lambda websocket: Echo().method(websocket),
+        of_two,
+    ],
+)
+async def test_whatever_gives_an_awaitable_is_a_handler(handler: Any) -> None:
+    async with anyws.open_server(handler, "127.0.0.1", 0) as server:
+        await hello(uri_of(server))
+
+
+async def test_a_tls_context_that_cannot_serve_is_refused_when_the_server_starts() -> None:
+    client_s = ssl.create_default_context()
+    without = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    for context, problem in (
+        (client_s, "option ssl_context is a context of a client (PROTOCOL_TLS_CLIENT): expected one of a server"),
+        (without, "option ssl_context has no certificate: load one with load_cert_chain()"),
+    ):
+        for starting in (
+            anyws.open_server(echo, "127.0.0.1", 0, ssl_context=context),
+            anyws.server(ssl_context=context),
+            local_server(echo, ssl_context=context),
+        ):
+            with pytest.raises(ValueError, match=re.escape(problem)):
+                async with starting:
+                    pytest.fail("started")
+    with pytest.raises(ValueError, match="that of a client"):
+        anyws.virtual_hosts({"a.example": client_s})
+
+
+async def test_a_context_that_chooses_by_name_needs_no_certificate_of_its_own(server_ssl_context: Any) -> None:
+    hosts = anyws.virtual_hosts({"localhost": server_ssl_context})
+    async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=hosts):
+        pass
+
+
+async def test_a_client_is_not_given_the_context_of_a_server(server_ssl_context: ssl.SSLContext) -> None:
+    with pytest.raises(ValueError, match="option ssl_context is a context of a server"):
+        async with anyws.connect("wss://localhost", ssl_context=server_ssl_context):
+            pytest.fail("connected")
+
+
+@pytest.mark.parametrize("host", ["", None])
+async def test_no_host_is_all_addresses_of_the_machine(host: str | None) -> None:
+    async with anyws.open_server(echo, host, 0) as server:
+        assert {address[0] for address in server.addresses} <= {"0.0.0.0", "::"}
+        await hello(f"ws://127.0.0.1:{server.addresses[0][1]}")
+    async with anyws.server(listener_options={"host": host, "port": 0}, secure=False) as server:
+        assert {address[0] for address in server.addresses} <= {"0.0.0.0", "::"}
 
 
 async def test_several_listeners_and_those_of_anyio() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import logging
 import socket
 import ssl
@@ -16,7 +18,9 @@ from anyio.abc import SocketAttribute, SocketStream
 
 import anyws
 
+from .conftest import needs_uvloop
 from .peers import REQUEST, TEXT, StreamPeer, echo, ended, uri_of
+from .test_cancelling import await_a_cancelled_task, on_asyncio
 
 PLAIN = b"GET /health?token=secret HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -109,7 +113,7 @@ async def test_refusals(head: bytes, status: int, caplog: pytest.LogCaptureFixtu
         assert b"close\r\n" in answer
         await check_serves(server)
     (record,) = caplog.records
-    assert (record.levelno, record.exc_info) == (logging.INFO, None)
+    assert (record.levelno, record.exc_info) == (logging.WARNING if status == 403 else logging.INFO, None)
     assert f"no connection: refused with {status}" in record.message
 
 
@@ -138,6 +142,20 @@ async def test_origins_and_hosts(options: dict[str, Any], origin: str | None, ho
     async with anyws.open_server(echo, "127.0.0.1", 0, **options) as server, raw_client(server) as stream:
         await stream.send(head)
         assert (await stream.receive()).startswith(b"HTTP/1.1 %d " % status)
+
+
+async def test_a_page_of_another_origin_is_a_warning_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Its developer sees no more than a 403, and browsers do not show the body."""
+    caplog.set_level(logging.INFO, "anyws")
+    text = "the page of Origin 'http://localhost:5173' may not connect; if it should, list it in the option origins"
+    head = REQUEST.replace(b"\r\n\r\n", b"\r\nOrigin: http://localhost:5173\r\n\r\n")
+    async with anyws.open_server(echo, "127.0.0.1", 0) as server:
+        for _ in range(2):
+            answer = await answer_to(server, head)
+            assert answer.startswith(b"HTTP/1.1 403 ")
+            assert answer.endswith(text.encode() + b"\n")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert all(record.message.endswith(f"no connection: refused with 403: {text}") for record in caplog.records)
 
 
 async def test_subprotocols_and_headers() -> None:
@@ -328,6 +346,142 @@ async def test_a_hook_that_raises_is_500(options: dict[str, Any], caplog: pytest
     assert record.exc_info[0] is ZeroDivisionError
 
 
+async def test_what_a_hook_raises_is_logged_before_the_client_hears_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    """The client's exception leaves the server's block, and ends the server at once."""
+    with pytest.raises(anyws.HandshakeRefused):
+        async with (
+            anyws.open_server(echo, "127.0.0.1", 0, on_request=lambda _: 1 / 0) as server,  # type: ignore[arg-type,return-value]
+            anyws.connect(uri_of(server)),
+        ):
+            pytest.fail("refused")
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
+
+
+async def test_what_a_handler_raises_is_logged_before_the_client_hears_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(websocket: anyws.WebSocket) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(anyws.ConnectionBroken):
+        async with anyws.open_server(handler, "127.0.0.1", 0) as server, anyws.connect(uri_of(server)) as websocket:
+            await websocket.receive()
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [KeyError]
+
+
+async def test_what_a_hook_hears_from_another_server_is_not_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(request: anyws.Request) -> anyws.Response:
+        return anyws.Response(418, body="of the other server")
+
+    async with anyws.open_server(echo, "127.0.0.1", 0, on_request=refuse) as other:
+
+        async def ask_the_other(request: anyws.Request) -> None:
+            async with anyws.connect(uri_of(other)):
+                pytest.fail("refused")
+
+        async with anyws.open_server(echo, "127.0.0.1", 0, on_request=ask_the_other) as server:
+            with pytest.raises(anyws.HandshakeRefused) as raised:
+                async with anyws.connect(uri_of(server), max_connecting=None):
+                    pytest.fail("refused")
+    assert raised.value.status == 500
+    assert "a hook failed" in caplog.text
+
+
+# -- a CancelledError of asyncio that is not ours ----------------------------------------------------------------------
+
+
+@on_asyncio
+async def test_a_stray_cancellederror_of_a_hook_is_500(caplog: pytest.LogCaptureFixture) -> None:
+    async def on_request(request: anyws.Request) -> None:
+        await await_a_cancelled_task()
+
+    async with anyws.open_server(echo, "127.0.0.1", 0, on_request=on_request) as server:
+        with pytest.raises(anyws.HandshakeRefused) as raised:
+            async with anyws.connect(uri_of(server)):
+                pytest.fail("refused")
+    assert raised.value.status == 500
+    assert "a hook awaited a task that was cancelled" in caplog.text
+
+
+@on_asyncio
+async def test_a_stray_cancellederror_of_a_handler_is_1011(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(websocket: anyws.WebSocket) -> None:
+        await await_a_cancelled_task()
+
+    async with anyws.open_server(handler, "127.0.0.1", 0) as server, anyws.connect(uri_of(server)) as websocket:
+        await ended(websocket)
+        assert websocket.close_code == 1011
+    (record,) = caplog.records
+    assert "the handler failed" in record.message
+    assert "the handler awaited a task that was cancelled" in caplog.text
+
+
+@on_asyncio
+async def test_a_task_of_a_connection_that_is_cancelled_alone_ends_that_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "anyws")
+
+    async def handler(websocket: anyws.WebSocket) -> None:
+        if websocket.request.path == "/cancelled":
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+        await echo(websocket)
+
+    async with anyws.open_server(handler, "127.0.0.1", 0) as server:
+        async with anyws.connect(uri_of(server, "/cancelled")) as websocket:
+            await websocket.wait_closed()
+        await check_serves(server)
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+@pytest.mark.parametrize("use_uvloop", [False, pytest.param(True, marks=needs_uvloop)], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("in_opening", [False, True], ids=["open", "opening"])
+def test_a_program_that_ends_with_open_connections_logs_no_error(
+    use_uvloop: bool, in_opening: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`asyncio.run` cancels all tasks that are left, each by itself."""
+
+    class Started:
+        def __init__(self) -> None:
+            self.server = asyncio.get_running_loop().create_future()
+
+        def started(self, value: anyws.Server) -> None:
+            self.server.set_result(value)
+
+    async def client(uri: str) -> None:
+        async with anyws.connect(uri, max_connecting=None) as websocket:
+            await websocket.wait_closed()
+
+    async def main() -> None:
+        asked = anyio.Semaphore(0)
+
+        async def wait(_: object) -> None:
+            asked.release()
+            await anyio.sleep_forever()
+
+        started = Started()
+        serving = anyws.serve(
+            echo if in_opening else wait,
+            "127.0.0.1",
+            0,
+            on_request=wait if in_opening else None,
+            task_status=started,
+        )
+        tasks = [asyncio.create_task(serving)]
+        server = await started.server
+        tasks += [asyncio.create_task(client(uri_of(server))) for _ in range(3)]
+        for _ in range(3):
+            await asked.acquire()
+
+    factory = importlib.import_module("uvloop").new_event_loop if use_uvloop else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+# -- other ways --------------------------------------------------------------------------------------------------------
+
+
 async def test_frames_behind_the_request_are_received() -> None:
     async with anyws.open_server(echo, "127.0.0.1", 0) as server, raw_client(server) as stream:
         peer = StreamPeer(stream, "server")
@@ -337,11 +491,11 @@ async def test_frames_behind_the_request_are_received() -> None:
 
 
 async def test_a_handler_that_is_not_async_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    def handler(websocket: anyws.WebSocket) -> None:
+    def handler(websocket):  # which tells nothing of what it returns
         """Serve nothing."""
 
     async with (
-        anyws.open_server(handler, "127.0.0.1", 0) as server,  # type: ignore[arg-type]
+        anyws.open_server(handler, "127.0.0.1", 0) as server,
         anyws.connect(uri_of(server)) as websocket,
     ):
         with pytest.raises(anyws.ConnectionBroken):

@@ -113,14 +113,37 @@ async def test_a_refusal_comes_out_as_the_client_s_exception(options: dict[str, 
     assert caught.value.status == status
 
 
-async def test_a_hook_that_fails_is_a_refusal_too() -> None:
-    def on_request(request: anyws.Request) -> None:
-        raise LookupError("from the hook")
+def failing_hook(request: anyws.Request) -> None:
+    raise LookupError("from the hook")
 
-    with pytest.raises(anyws.HandshakeRefused) as caught:
-        async with connected_pair(server_options={"on_request": on_request}):
+
+FAILING = [{"on_request": failing_hook}, {"subprotocols": failing_hook}]
+
+
+@pytest.mark.parametrize("options", FAILING, ids=["on_request", "subprotocols"])
+async def test_what_a_hook_raises_comes_out(options: dict[str, Any]) -> None:
+    both: dict[str, Any] = {"client_options": {"subprotocols": ["chat"]}, "server_options": options}
+    for connecting in (connected_pair(**both), connected_to(shout, **both)):
+        with pytest.raises(LookupError, match="from the hook"):
+            async with connecting:
+                pytest.fail("refused")
+
+
+async def test_what_a_hook_raises_comes_out_of_a_scripted_peer() -> None:
+    with pytest.raises(LookupError, match="from the hook"):
+        async with scripted_peer(server=True, options={"on_request": failing_hook}):
             pytest.fail("refused")
-    assert caught.value.status == 500
+
+
+@pytest.mark.parametrize("options", FAILING, ids=["on_request", "subprotocols"])
+async def test_what_a_hook_of_a_local_server_raises_comes_out(
+    options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(LookupError, match="from the hook") as caught:
+        async with local_server(shout, **options) as uri, anyws.connect(uri, subprotocols=["chat"]):
+            pytest.fail("refused")
+    assert isinstance(caught.value.__cause__, anyws.HandshakeRefused)
+    assert "a hook failed" in caplog.text
 
 
 @pytest.mark.parametrize(

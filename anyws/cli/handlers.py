@@ -10,7 +10,7 @@ from typing import Any, cast
 import anyio
 
 import anyws
-from anyws.serving import Handler
+from anyws.serving import Handler, check_handler
 
 __all__ = ["Broadcast", "echo", "load_handler"]
 
@@ -73,6 +73,8 @@ def load_handler(name: str) -> Handler:
         if not hasattr(found, attribute):
             raise ValueError(f"{name!r}: {found!r} has no attribute {attribute!r}")
         found = getattr(found, attribute)
-    if not callable(found):
-        raise ValueError(f"{name!r} is not callable: expected an async function that takes a WebSocket")
+    try:
+        check_handler(found)
+    except TypeError as exc:
+        raise ValueError(f"{name!r}: {exc}") from exc
     return cast(Handler, found)

@@ -9,7 +9,7 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import aclosing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from urllib.parse import quote
 import anyio
 
 import anyws
+from anyws.options import AcceptOptions
 from anyws.serving import Handler
 
 from .arguments import count, port
@@ -28,15 +29,17 @@ from .notes import note
 from .statuses import CommandError, Status
 from .stopping import stop_signals
 from .watching import source_changes
-from .workers import Workers, announce, orphaned
+from .workers import Workers, announce, stop_orphaned
 
 __all__ = ["add_arguments"]
 
+_PATIENCE = 5  # seconds that the process may live after a second signal
+
 DESCRIPTION = """\
 Serve WebSocket connections: with an echo, with a broadcast, or with a handler of yours.
-The URI is printed on stdout when the server listens. SIGINT (Ctrl-C) and SIGTERM stop it
-gracefully: connections are closed with 1001, and their handlers have 3 seconds to end. A second
-signal stops it at once.
+The URI is printed on stdout when the server listens. SIGINT (Ctrl-C), SIGTERM and SIGHUP stop
+it gracefully: connections are closed with 1001, and their handlers have 3 seconds to end. A second
+signal cancels the handlers at once; a process that has not ended 5 seconds later is ended.
 
 With --workers, several processes listen on the same port, and the system spreads the connections over
 them; each has its own memory, so a broadcast reaches the clients of one process only. One that crashes
@@ -71,6 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--host", help="a name or an address to listen on; default: 127.0.0.1")
     where.add_argument("--port", type=port, help="the TCP port, 0 for a free one; default: 8765")
     where.add_argument("--path", metavar="SOCKET", help="listen on a unix socket, instead of --host and --port")
+    where.add_argument(
+        "--origin",
+        action="append",
+        help="let pages of this origin connect, such as http://localhost:5173; may be repeated; '*' for any; default: "
+        "only pages from the same host and port",
+    )
     tls = parser.add_argument_group("TLS")
     tls.add_argument("--cert", metavar="FILE", help="the certificate chain (PEM); switches TLS on")
     tls.add_argument("--key", metavar="FILE", help="the private key (PEM); default: in the file of --cert")
@@ -130,6 +139,10 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         parser.error("argument --key: needs --cert")
     if arguments.cert is not None and arguments.self_signed:
         parser.error("argument --self-signed: not allowed with argument --cert")
+    try:
+        AcceptOptions(origins=arguments.origin)
+    except ValueError as exc:
+        parser.error(f"argument --origin: {exc}")
     if arguments.reload_dir is not None and not arguments.reload:
         parser.error("argument --reload-dir: needs --reload")
     if (arguments.workers or 1) > 1 and arguments.path is not None:
@@ -176,9 +189,10 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     except OSError as exc:  # ssl.SSLError is one
         raise CommandError(Status.FAILED, f"cannot use the certificate: {exc}") from exc
     if arguments.path is not None:
-        return {"ssl_context": context, "path": arguments.path}
+        return {"ssl_context": context, "origins": arguments.origin, "path": arguments.path}
     return {
         "ssl_context": context,
+        "origins": arguments.origin,
         "host": arguments.host,
         "port": arguments.port,
         "reuse_port": arguments.reuse_port,
@@ -193,7 +207,7 @@ def _tls_context(cert: str, key: str | None) -> ssl.SSLContext:
 
 
 async def _serve(handler: Handler, options: dict[str, Any], worker_pipe: int | None) -> int:
-    async with stop_signals() as stop:
+    async with stop_signals(patience=_PATIENCE) as stop:
         try:
             async with anyws.open_server(handler, **options) as server, anyio.create_task_group() as tasks:
                 uris = [_uri(address, secure=options["ssl_context"] is not None) for address in server.addresses]
@@ -201,7 +215,7 @@ async def _serve(handler: Handler, options: dict[str, Any], worker_pipe: int | N
                     _print_lines("\n".join(uris))
                 else:
                     announce(worker_pipe, "\n".join(uris))
-                    tasks.start_soon(_call_after, orphaned, stop.ask)
+                    tasks.start_soon(stop_orphaned, stop)
                 await stop.wait()
                 tasks.cancel_scope.cancel()
         except OSError as exc:
@@ -212,7 +226,7 @@ async def _serve(handler: Handler, options: dict[str, Any], worker_pipe: int | N
 
 
 async def _supervise(arguments: argparse.Namespace) -> int:
-    async with stop_signals() as stop:
+    async with stop_signals(patience=_PATIENCE) as stop:
         with _reserved(arguments):
             workers = Workers(functools.partial(_worker_command, arguments), arguments.workers or 1)
             if not arguments.reload:
@@ -233,7 +247,7 @@ def _reserved(arguments: argparse.Namespace) -> Generator[None, None, None]:
     arguments.reuse_port = shares or chooses or (arguments.workers or 1) > 1
     try:
         family, _, _, _, address = socket.getaddrinfo(
-            arguments.host, arguments.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            arguments.host or None, arguments.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         with socket.socket(family, socket.SOCK_STREAM) as keeping:
             keeping.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
@@ -255,15 +269,11 @@ def _worker_command(arguments: argparse.Namespace, pipe: int) -> list[str]:
         value = getattr(arguments, name)
         if value is not None:
             command += [f"--{name.replace('_', '-')}={value}"]
+    command += [f"--origin={origin}" for origin in arguments.origin or ()]
     for name in ("echo", "broadcast", "reuse_port", "verbose"):
         if getattr(arguments, name):
             command.append(f"--{name.replace('_', '-')}")
     return command if arguments.handler is None else [*command, "--", arguments.handler]
-
-
-async def _call_after(wait: Callable[[], Any], call: Callable[[], None]) -> None:
-    await wait()
-    call()
 
 
 def _print_lines(text: str) -> None:

@@ -1,30 +1,34 @@
 """Worker processes: started, started anew when they crash, told to stop, restarted when their source changes.
 
 How this works: a worker is a command with two pipes more. On one it says that it listens, and where (`announce`). The
-other is its stdin, on which nothing ever comes: its end says that the parent has gone, however that ended (`orphaned`).
+other is its stdin, on which nothing ever comes: its end says that the parent has gone, however that ended, and the
+worker stops (`stop_orphaned`).
+The parent waits for what a worker says and for its end, never for that of a pipe: a child that a handler's module made
+has inherited it.
 Signals are passed on by the parent alone; the workers are in sessions of their own, lest Ctrl-C gets to them twice.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
-from anyio.abc import Process
 
 from .notes import note
+from .processes import ChildProcess, open_child
 from .reading import Chunks
 from .statuses import Status
-from .stopping import Stop
+from .stopping import Stop, end_within
 
-__all__ = ["BackOff", "Workers", "announce", "orphaned"]
+__all__ = ["BackOff", "Workers", "announce", "stop_orphaned"]
 
 _GRACE = 10.0  # seconds that workers may take to stop
+_END = b"\0"  # of what a worker announces
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +48,16 @@ class BackOff:
 
 def announce(descriptor: int, text: str) -> None:
     """Tell the parent that this worker listens, and where."""
-    with open(descriptor, "w", encoding="utf-8") as pipe:
-        pipe.write(text)
+    with open(descriptor, "wb") as pipe:
+        pipe.write(text.encode() + _END)
 
 
-async def orphaned() -> None:
-    """Wait until the parent of this worker has gone."""
+async def stop_orphaned(stop: Stop) -> None:
+    """Wait until the parent of this worker has gone, and then stop; there is nobody left who could make it."""
     async for _ in Chunks(sys.stdin.fileno()):
         pass
+    end_within(_GRACE)
+    stop.ask()
 
 
 class Workers:
@@ -68,7 +74,7 @@ class Workers:
         self._command = command
         self._count = count
         self._back_off = back_off or BackOff()
-        self._running: set[Process] = set()
+        self._running: set[ChildProcess] = set()
         self._announced: dict[int, str] = {}
         self._first = anyio.Event()  # the first worker listens, or we stop
         self._was_ready = False
@@ -137,45 +143,27 @@ class Workers:
         """Run a worker to its end; return its exit status, and whether it ever listened."""
         reading, writing = os.pipe()
         try:
-            process = await anyio.open_process(
-                self._command(writing),
-                stdin=subprocess.PIPE,
-                stdout=None,
-                stderr=None,
-                pass_fds=[writing],
-                start_new_session=True,
-            )
-        except BaseException:
-            os.close(reading)
-            raise
+            async with open_child(self._command(writing), pass_fds=[writing]) as process:
+                self._running.add(process)
+                if self._is_stopping or changed.is_set():
+                    process.send_signal(signal.SIGTERM)
+                try:
+                    text = await _read_announcement(reading, process)
+                    if text is not None:
+                        self._take_announcement(number, text)
+                    return await process.wait(), text is not None
+                finally:
+                    self._running.discard(process)
         finally:
+            os.close(reading)
             os.close(writing)
-        async with process:
-            self._running.add(process)
-            if self._is_stopping or changed.is_set():
-                _send(process, signal.SIGTERM)
-            try:
-                listened = await self._wait_until_ready(number, reading)
-                return await process.wait(), listened
-            finally:
-                os.close(reading)
-                self._running.discard(process)
 
-    async def _wait_until_ready(self, number: int, descriptor: int) -> bool:
-        text = b""
-        while True:
-            await anyio.wait_readable(descriptor)
-            data = os.read(descriptor, 4096)
-            if not data:
-                break
-            text += data
-        if text:
-            self._announced[number] = text.decode()
-            self._first.set()
-            if len(self._announced) == self._count and not self._was_ready:
-                self._was_ready = True
-                self._ready(self._announced[number])
-        return bool(text)
+    def _take_announcement(self, number: int, text: str) -> None:
+        self._announced[number] = text
+        self._first.set()
+        if len(self._announced) == self._count and not self._was_ready:
+            self._was_ready = True
+            self._ready(text)
 
     async def _restart_at(self, changes: AsyncIterator[list[str]]) -> None:
         async for paths in changes:
@@ -195,21 +183,40 @@ class Workers:
         """End the processes that run now, and say whether they stopped in time."""
         processes = list(self._running)
         for process in processes:
-            _send(process, signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)
         with anyio.move_on_after(_GRACE):
             for process in processes:
                 await process.wait()
             return True
         for process in self._running.intersection(processes):
-            _send(process, signal.SIGKILL)
+            process.send_signal(signal.SIGKILL)
         return False
 
 
-def _send(process: Process, number: signal.Signals) -> None:
-    try:
-        process.send_signal(number)
-    except ProcessLookupError:  # it has ended just now
-        return
+async def _read_announcement(descriptor: int, process: ChildProcess) -> str | None:
+    """Return what a worker announces; None if it ends before."""
+    os.set_blocking(descriptor, False)
+    text = b""
+    while not text.endswith(_END):
+        has_ended = process.has_ended
+        try:
+            text += os.read(descriptor, 4096)
+        except BlockingIOError:
+            if has_ended:
+                return None
+            await _wait_for_either(descriptor, process)
+    return text.removesuffix(_END).decode()
+
+
+async def _wait_for_either(descriptor: int, process: ChildProcess) -> None:
+    async with anyio.create_task_group() as tasks:
+
+        async def until(wait: Callable[[], Awaitable[object]]) -> None:
+            await wait()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(until, process.wait)
+        tasks.start_soon(until, functools.partial(anyio.wait_readable, descriptor))
 
 
 def _reason(status: int) -> str:

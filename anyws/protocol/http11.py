@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
 from .headers import Headers, HeadersLike, check_header, has_token
 
@@ -13,7 +14,7 @@ __all__ = ["Request", "Response", "checked_response"]
 
 # What stands before the path in the absolute form of a target (RFC 9112, 3.2.2). Any other target begins with its path,
 # so "//a/b" is a path, and no generic parser of URIs may look at it.
-_SCHEME_AND_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?]*")
+_SCHEME_AND_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://(?:[^/?@]*@)?([^/?]*)")
 _REASON = re.compile(r"[\t \x21-\x7e\x80-\xff]*")  # RFC 9112, 4.
 
 
@@ -37,11 +38,31 @@ class Request:
 
     @property
     def path(self) -> str:
+        """The path of the target, with its percent-encoding decoded once, as in WSGI and ASGI.
+
+        Whatever decides about a request, a hook as well as a router, looks at this one. It may have any character; what
+        is not UTF-8 becomes U+FFFD.
+        """
+        path = self.raw_path
+        return unquote(path) if "%" in path else path
+
+    @property
+    def raw_path(self) -> str:
         """The path of the target, percent-encoded as sent."""
         path = self.target.partition("?")[0]
         if (before := _SCHEME_AND_AUTHORITY.match(path)) is not None:
             path = path[before.end() :]
         return path or "/"
+
+    @property
+    def host(self) -> str:
+        """The host that the client asked for, in lower case and without its port; empty if there is none.
+
+        A host in the target counts more than ``Host`` (RFC 9112, section 3.2.2).
+        """
+        authority = _SCHEME_AND_AUTHORITY.match(self.target)
+        host = (authority[1] if authority is not None else self.headers.get("host", "")).lower()
+        return host if host.endswith("]") else host.rpartition(":")[0] or host
 
     @property
     def query(self) -> str:

@@ -12,6 +12,7 @@ from .headers import Headers, HeadersLike, check_header, has_token, headers_of, 
 from .http11 import Request, Response, checked_response
 from .keys import VERSION, accept_value, is_valid_key
 from .negotiation import accept_offers
+from .origins import ForeignOrigin
 from .subprotocols import SubprotocolSelector
 from .terms import ServerTerms, check_response_headers
 
@@ -202,8 +203,12 @@ class ServerHandshake:
     def _check_origin(self, headers: Headers) -> None:
         """Check where a browser's page comes from (RFC 6455, 10.2), and that the name it used for us is ours."""
         origin = headers.get("origin")
-        if origin is not None and (problem := self._terms.origins.problem(origin, headers["host"])) is not None:
-            raise self.refusal(403, problem)
+        if origin is None:
+            return
+        try:
+            self._terms.origins.check(origin, headers["host"])
+        except ForeignOrigin as exc:
+            raise self.refusal(403, str(exc)) from exc
 
     def _agreed_subprotocol(self) -> str | None:
         if not self._offered:

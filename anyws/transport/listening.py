@@ -123,7 +123,7 @@ async def listen_tcp(
     """Listen on every address of a host, all on the same port.
 
     Args:
-        host: a name or an address; None for all addresses of the machine.
+        host: a name or an address; None or ``""`` for all addresses of the machine.
         port: the port; 0 for a free one.
         backlog: how many connections may wait to be accepted.
         reuse_port: let several processes listen on the same port.
@@ -138,7 +138,7 @@ async def listen_tcp(
         raise TypeError(f"a port is an int, not {type(port).__name__} ({port!r})")
     if not 0 <= port <= 65535:
         raise ValueError(f"port {port}: expected 1 to 65535, or 0 for a free one")
-    addresses = list(dict.fromkeys(await resolve(host, port, flags=socket.AI_PASSIVE)))
+    addresses = list(dict.fromkeys(await resolve(host or None, port, flags=socket.AI_PASSIVE)))
     for attempt in range(_PORT_ATTEMPTS):
         listening: list[socket.socket] = []
         chosen = port

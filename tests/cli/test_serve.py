@@ -68,6 +68,22 @@ def test_a_second_signal_stops_it_at_once_with_status_1(backend: str) -> None:
     anyio.run(talk)
 
 
+@pytest.mark.parametrize("workers", [[], ["--workers", "1"]])
+def test_pages_of_an_origin_are_let_in(workers: list[str]) -> None:
+    async def talk() -> None:
+        with anyio.fail_after(LIMIT), start_anyws("serve", "--port", 0, *options) as process:
+            uri = process.expect_line("ws://")
+            async with anyws.connect(uri, origin="https://example.com") as websocket:
+                await websocket.ping()
+            with pytest.raises(anyws.HandshakeRefused):
+                async with anyws.connect(uri, origin="https://evil.example"):
+                    pytest.fail("let in")
+            assert process.stop()[0] == 0
+
+    options = ["--origin", "http://localhost:5173", "--origin", "https://example.com", *workers]
+    anyio.run(talk)
+
+
 def test_broadcast_sends_to_all_others() -> None:
     async def talk() -> None:
         with anyio.fail_after(LIMIT), start_anyws("serve", "--broadcast", "--port", 0) as process:
@@ -195,12 +211,14 @@ def test_an_unusable_certificate_is_one_line_and_status_1(pem_files: dict[str, P
         ("json", "argument MODULE:HANDLER: 'json': expected MODULE:HANDLER"),
         ("no_such_module:x", "'no_such_module:x': No module named 'no_such_module'"),
         ("json:nothing", "has no attribute 'nothing'"),
-        ("json:__name__", "'json:__name__' is not callable"),
+        ("json:__name__", "'json:__name__': the handler is str, expected an async function"),
+        ("shutil:copy", "'shutil:copy': the handler copy is called with the connection alone: missing a required"),
         ("--self-signed --cert /x", "argument --self-signed: not allowed with argument --cert"),
         ("--workers 0", "expected a number from 1 on"),
         ("--workers 2 --path /x", "argument --workers: not allowed with argument --path"),
         ("--reload-dir /x", "argument --reload-dir: needs --reload"),
         ("--log-level loud", "invalid choice: 'loud'"),
+        ("--origin http://localhost:5173/", "argument --origin: option origins has 'http://localhost:5173/', which"),
         ("--backend curio", "invalid choice: 'curio'"),
     ],
 )

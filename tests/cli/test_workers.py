@@ -184,12 +184,84 @@ def test_in_a_terminal_ctrl_c_stops_the_workers_gracefully(tmp_path: Path) -> No
         assert "Traceback" not in screen
 
 
+FORKS = """\
+import os, time
+
+if os.fork() == 0:  # as a pool does; it has all that the worker has inherited
+    print(os.getpid(), file=open("child", "w"), flush=True)
+    time.sleep(60)
+    os._exit(0)
+
+async def handler(websocket):
+    async for _ in websocket:
+        await websocket.send("here")
+"""
+
+
+@backends
+def test_a_child_of_a_handler_s_module_holds_nobody_up(backend: str, tmp_path: Path) -> None:
+    (tmp_path / "forks.py").write_text(FORKS)
+    arguments = ("--port", 0, "--workers", 1, "--backend", backend, "forks:handler")
+    output = tmp_path / "output"
+    # What is printed goes to files: a pipe of ours the child would hold open as well.
+    with output.open("w") as file, start_anyws("serve", *arguments, cwd=tmp_path, stdout=file, stderr=file) as process:
+        deadline = time.monotonic() + LIMIT
+        while "ws://" not in output.read_text() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert anyio.run(ask, output.read_text().strip()) == "here"
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(LIMIT) == 0
+        finally:
+            os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+
+
+IGNORES = """\
+import anyio, os
+from anyws.cli import workers
+
+workers._GRACE = 0.5
+
+async def handler(websocket):
+    await websocket.send(str(os.getpid()))
+    while True:
+        try:
+            await anyio.sleep(60)
+        except BaseException:
+            pass
+"""
+
+
+def wait_for_end(pid: int) -> None:
+    deadline = time.monotonic() + LIMIT
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_alive(pid)
+
+
+def test_an_orphaned_worker_ends_though_its_handler_takes_no_notice(tmp_path: Path) -> None:
+    """Nobody is left who could kill it."""
+    (tmp_path / "stubborn.py").write_text(IGNORES)
+
+    async def talk() -> None:
+        with anyio.fail_after(LIMIT):
+            async with anyws.connect(uri) as websocket:
+                pid = int(await websocket.receive())
+                process.kill()
+                await anyio.to_thread.run_sync(wait_for_end, pid)
+
+    arguments = ("--port", 0, "--workers", 1, "stubborn:handler")
+    with start_anyws("serve", *arguments, cwd=tmp_path) as process:
+        uri = process.expect_line("ws://")
+        anyio.run(talk)
+
+
 # -- with commands that are no servers ---------------------------------------------------------------------------------
 
-CRASHES = "import os, sys; os.write({pipe}, b'here'); os.close({pipe}); sys.exit(7)"
+CRASHES = "import os, sys; os.write({pipe}, b'here\\0'); os.close({pipe}); sys.exit(7)"
 STUBBORN = (
     "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-    "os.write({pipe}, b'here'); os.close({pipe}); time.sleep(60)"
+    "os.write({pipe}, b'here\\0'); os.close({pipe}); time.sleep(60)"
 )
 
 

@@ -10,7 +10,7 @@ from anyws.protocol import Headers, Request, Response
 
 
 @pytest.mark.parametrize(
-    ("target", "path", "query"),
+    ("target", "raw_path", "query"),
     [
         ("/", "/", ""),
         ("/a%2Fb?c=d&e", "/a%2Fb", "c=d&e"),
@@ -25,9 +25,49 @@ from anyws.protocol import Headers, Request, Response
         ("*", "*", ""),
     ],
 )
-def test_path_and_query_of_a_target(target: str, path: str, query: str) -> None:
+def test_path_and_query_of_a_target(target: str, raw_path: str, query: str) -> None:
     request = Request(target=target, headers=Headers())
-    assert (request.path, request.query) == (path, query)
+    assert (request.raw_path, request.query) == (raw_path, query)
+    assert request.path == raw_path.replace("%2F", "/")
+
+
+@pytest.mark.parametrize(
+    ("raw_path", "path"),
+    [
+        ("/%61dmin", "/admin"),
+        ("/admin%2F", "/admin/"),
+        ("/caf%C3%A9%20x", "/café x"),
+        ("/%2561dmin", "/%61dmin"),  # once
+        ("/%3Fa%23b", "/?a#b"),
+        ("/%ff", "/\ufffd"),
+        ("/%0d%0a%00", "/\r\n\0"),
+        ("/100%", "/100%"),
+        ("/%zz", "/%zz"),
+        ("/+", "/+"),
+    ],
+)
+def test_a_path_is_decoded_once(raw_path: str, path: str) -> None:
+    for target in (raw_path, f"{raw_path}?%61", f"http://a.example{raw_path}"):
+        request = Request(target=target, headers=Headers())
+        assert (request.path, request.raw_path) == (path, raw_path)
+
+
+@pytest.mark.parametrize(
+    ("target", "header", "host"),
+    [
+        ("/", "A.Example", "a.example"),
+        ("/", "a.example:8080", "a.example"),
+        ("/", "[::1]", "[::1]"),
+        ("/", "[::1]:80", "[::1]"),
+        ("http://b.example:80/", "a.example", "b.example"),
+        ("http://me:x@b.example/", "a.example", "b.example"),
+        ("/http://b.example/", "a.example", "a.example"),
+        ("/", None, ""),
+    ],
+)
+def test_the_host_of_a_request(target: str, header: str | None, host: str) -> None:
+    headers = Headers() if header is None else Headers({"Host": header})
+    assert Request(target=target, headers=headers).host == host
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from anyws.options import ServerOptions
 from anyws.protocol.server_handshake import begin_handshake
-from anyws.protocol.terms import OriginPolicy, ServerTerms
+from anyws.protocol.terms import ServerTerms
 from tests.conformance.heads import opening
 
 
@@ -53,15 +53,3 @@ def test_a_header_of_all_answers_is_checked() -> None:
             max_head_bytes=1,
             max_headers=1,
         )
-
-
-@pytest.mark.parametrize("length", [10, 1000])
-def test_a_policy_says_the_same_again(length: int) -> None:
-    """Whether it is remembered, or too long for that."""
-    host = "a" * length
-    policy = OriginPolicy(None, None)
-    for _ in range(2):
-        assert policy.problem(f"http://{host}", host) is None
-        assert policy.problem(f"http://{host}", f"{host}:81") == "a foreign Origin"
-        assert policy.problem(f"https://{host}", f"{host}:443") is None
-        assert policy.problem("null", host) == "a foreign Origin"

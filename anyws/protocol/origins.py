@@ -1,0 +1,165 @@
+"""Where the page of a browser may come from (RFC 6455, section 10.2), and by which name it may know the server."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+import idna
+
+__all__ = ["ForeignOrigin", "OriginPolicy"]
+
+_MAX_REMEMBERED = 256  # characters of an Origin and a Host together; browsers send much less
+_MAX_TOLD = 128  # refusals that are told apart; whoever sends more of them is no page that lacks an entry
+
+# An origin as a browser writes it (RFC 6454, section 6.2), in lower case; some have no host, such as file://.
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.\-]*)://(\[[0-9a-f:.]+\]|[^/?#@:\[\]\s]*)(?::([0-9]+))?")
+_DEFAULT_PORT = {"http": 80, "https": 443}
+_OF_PAGES = {"ws": "http", "wss": "https"}
+
+
+class ForeignOrigin(Exception):
+    """Why a request was refused: the ``__cause__`` of the refusal.
+
+    Attributes:
+        is_news: whether this page has not been refused before, as far as that is remembered.
+    """
+
+    def __init__(self, problem: str, *, is_news: bool) -> None:
+        super().__init__(problem)
+        self.is_news = is_news
+
+
+class OriginPolicy:
+    """Says which pages may connect.
+
+    Args:
+        origins: as of `ServerHandshake`.
+        allowed_hosts: as of `ServerHandshake`.
+
+    Raises:
+        TypeError: one is a `str` instead of a sequence.
+        ValueError: an entry that no request can match.
+    """
+
+    def __init__(self, origins: Sequence[str] | None, allowed_hosts: Sequence[str] | None) -> None:
+        self._origins = _checked("origins", origins, _check_origin)
+        self._allowed_hosts = _checked("allowed_hosts", allowed_hosts, _check_host)
+        self._remembered = functools.lru_cache(maxsize=128)(self._find_problem)  # of browsers most ask for the same
+        self._told: set[str] = set()
+
+    def check(self, origin: str, host: str) -> None:
+        """Check a request that has this ``Origin`` and this ``Host``.
+
+        Raises:
+            ForeignOrigin: it is refused.
+        """
+        is_short = len(origin) + len(host) <= _MAX_REMEMBERED
+        problem = (self._remembered if is_short else self._find_problem)(origin, host)
+        if problem is not None:
+            is_news = is_short and problem not in self._told and len(self._told) < _MAX_TOLD
+            if is_news:
+                self._told.add(problem)
+            raise ForeignOrigin(problem, is_news=is_news)
+
+    def _find_problem(self, origin: str, host: str) -> str | None:
+        origin, host = origin.lower(), host.lower()
+        if self._origins is None:
+            theirs = _host_and_port(origin)
+            is_known = theirs is not None and theirs == _host_and_port(f"{urlsplit(origin).scheme}://{host}")
+        else:
+            is_known = "*" in self._origins or origin in self._origins
+        if not is_known:
+            return f"the page of Origin {origin!r} may not connect; if it should, list it in the option origins"
+        if self._allowed_hosts is not None:
+            ours = _host_and_port(f"http://{host}")
+            if ours is None or not (ours[0] in self._allowed_hosts or _is_ip_address(ours[0])):
+                return (
+                    f"no page may connect to Host {host!r}; if pages should, list the name in the option allowed_hosts"
+                )
+        return None
+
+
+def _checked(option: str, values: Sequence[str] | None, check: Callable[[str], None]) -> frozenset[str] | None:
+    if values is None:
+        return None
+    if isinstance(values, str):
+        raise TypeError(f"{option} is a sequence, such as [{values!r}], not a str")
+    for value in values:
+        try:
+            check(value.lower())
+        except ValueError as exc:
+            raise ValueError(f"option {option} has {value!r}, which no request can match: {exc}") from exc
+    return frozenset(value.lower() for value in values)
+
+
+def _check_origin(origin: str) -> None:
+    if origin in ("*", "null"):
+        return
+    parts = _ORIGIN.fullmatch(origin)
+    if parts is None:
+        raise ValueError(f"expected {_suggested_origin(origin)}")
+    scheme, host, port = parts.groups()
+    if "*" in host:
+        raise ValueError("'*' alone is any origin; else list each one, or look at Origin in on_request")
+    written = _written_host(host)
+    if scheme in _OF_PAGES:
+        raise ValueError(f"the page has {_OF_PAGES[scheme]}://, whatever it connects to")
+    if port is not None and (int(port) == _DEFAULT_PORT.get(scheme) or not 0 < int(port) < 65536):
+        raise ValueError(f"expected '{scheme}://{written}', for browsers leave out the port of the scheme")
+    if written != host or (not host and scheme in _DEFAULT_PORT):
+        raise ValueError(f"expected '{scheme}://{written or 'example.com'}'")
+
+
+def _suggested_origin(origin: str) -> str:
+    for text in (origin, f"https://{origin}"):
+        found = _ORIGIN.match(text)
+        if found is not None and found[2] and text[found.end() :][:1] in ("", "/"):
+            return f"'{found[0]}'"
+    return "a scheme and a host, such as 'https://example.com'"
+
+
+def _check_host(host: str) -> None:
+    if "*" in host:
+        raise ValueError("expected each name; without this option every name passes, unless the server is on loopback")
+    if _is_ip_address(host):
+        return
+    parts = _ORIGIN.match(host) or _ORIGIN.match(f"http://{host}")
+    name = "" if parts is None else parts[2].strip("[]")
+    if name != host or not name:
+        raise ValueError(f"expected '{name or 'example.com'}', a name without scheme, port and path")
+    if (written := _written_host(name)) != host:
+        raise ValueError(f"expected '{written}'")
+
+
+def _written_host(host: str) -> str:
+    """Return a host as browsers write it: names in ASCII (RFC 5890), addresses in their short form (RFC 5952)."""
+    if host.startswith("["):
+        return f"[{IPv6Address(host.strip('[]')).compressed}]"
+    if host.isascii():
+        return host
+    try:
+        return idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError as exc:
+        raise ValueError(f"{host!r} is not a domain name: {exc}") from exc
+
+
+def _host_and_port(origin: str) -> tuple[str, int] | None:
+    """The host and the port of an origin, with the scheme's default; None for ``null`` and other nonsense."""
+    try:
+        parts = urlsplit(origin)
+        port = _DEFAULT_PORT.get(parts.scheme) if parts.port is None else parts.port
+    except ValueError:
+        return None
+    return None if parts.hostname is None or port is None else (parts.hostname, port)
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
