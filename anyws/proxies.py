@@ -12,7 +12,8 @@ from urllib.request import getproxies, proxy_bypass
 import anyio
 from anyio.abc import ByteStream
 
-from .protocol.errors import InvalidURI, ProxyError
+from .answers import answer_to
+from .protocol.errors import HandshakeError, InvalidURI, ProxyError
 from .protocol.proxy import Proxy, ProxyHandshake, parse_proxy
 from .protocol.uri import WebSocketURI, with_port
 from .transport.connecting import resolve
@@ -71,21 +72,26 @@ async def connect_through(
         ssl.SSLError: TLS with the proxy failed.
         ProxyError: the proxy does not make a way.
     """
+    note = f"while connecting to the proxy {proxy}"
     host = uri.host if proxy.resolves_names else await _address(uri, only_ipv4=proxy.scheme == "socks4")
     await turn.wait([(host, uri.port)])
     try:
         stream: ByteStream = await dial(proxy.host, proxy.port)
         if proxy.scheme == "https":
             stream = await start_tls(stream, context or default_context(), proxy.host)
-    except OSError as exc:
-        exc.add_note(f"while connecting to the proxy {proxy}")
+    except (OSError, HandshakeError) as exc:
+        exc.add_note(note)
         raise
     try:
         if proxy.is_socks:
             assert ask_socks is not None, "see choose_proxy"
             await ask_socks(stream, proxy, host, uri.port)
         else:
-            await _ask_http(stream, ProxyHandshake(proxy, uri))
+            await answer_to(ProxyHandshake(proxy, uri), stream)
+    except ssl.SSLError as exc:
+        await anyio.aclose_forcefully(stream)
+        exc.add_note(note)
+        raise
     except STREAM_ERRORS as exc:
         await anyio.aclose_forcefully(stream)
         raise ProxyError(str(proxy), "lost the connection before it answered") from exc
@@ -128,14 +134,3 @@ async def _address(uri: WebSocketURI, *, only_ipv4: bool) -> str:
     """Look the server up; IPv4 first, for a proxy need not have IPv6."""
     addresses = await resolve(uri.host, uri.port, family=socket.AF_INET if only_ipv4 else socket.AF_UNSPEC)
     return str(min(addresses, key=lambda each: ":" in each[1][0])[1][0])
-
-
-async def _ask_http(stream: ByteStream, handshake: ProxyHandshake) -> None:
-    await stream.send(handshake.data_to_send())
-    while True:
-        try:
-            data = await stream.receive()
-        except anyio.EndOfStream:
-            data = b""
-        if handshake.receive_data(data):
-            return

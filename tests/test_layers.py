@@ -53,6 +53,7 @@ ORDER = [
     "anyws.transport.ending",
     "anyws.transport.securing",
     "anyws.transport",
+    "anyws.answers",
     "anyws.logs",
     "anyws.wakeup",
     "anyws.pings",

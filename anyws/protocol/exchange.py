@@ -23,6 +23,7 @@ _BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)(?=.)", re.DOTALL)
 _FOLDED_LINE = re.compile(rb"\r\n[ \t]")
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROLS = bytes(code for code in range(256) if _CONTROL.match(bytes([code])))
+_TLS_RECORDS = b"\x15\x16"  # an alert and a part of a handshake (RFC 8446, 5.1)
 _NO_TOKEN = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 
@@ -57,7 +58,7 @@ class _HeadReader:
         else:  # mostly the head comes in one piece
             self._buffer = bytearray(self._buffer + data) if self._buffer else bytes(data)
         if _NO_TOKEN.match(self._buffer):
-            raise InvalidHead("not HTTP")
+            raise InvalidHead(self._what_else())
         end = self._buffer.find(_END, searched)
         length = len(self._buffer) if end < 0 else end + len(_END)
         if length > self._max_bytes:
@@ -77,6 +78,14 @@ class _HeadReader:
         if lines - 2 > self._max_headers:
             raise InvalidHead(f"more than {self._max_headers} header lines", 431)
         return head, bytes(self._buffer[length:])
+
+    def _what_else(self) -> str:
+        """Say what the bytes are that are not HTTP."""
+        if self._buffer[0] not in _TLS_RECORDS:
+            return "not HTTP"
+        if self._is_response:
+            return "not HTTP but TLS; did you mean wss:// or https://?"
+        return "not HTTP but TLS, which this server does not speak here; it needs an ssl_context, or the client ws://"
 
     def _check_request(self, head: bytes) -> None:
         if _FOLDED_LINE.search(head):
@@ -162,6 +171,11 @@ class ClientExchange:
         self._body = bytearray()
         self.trailing_data: bytes = b""
         """What came behind the head of a 101, or of a 2xx to CONNECT."""
+
+    @property
+    def is_in_body(self) -> bool:
+        """Whether a head other than 101 has come, and more of its body may follow."""
+        return self._response is not None
 
     def send(self, request: Request) -> bytes:
         """Return the bytes of the request."""

@@ -127,6 +127,11 @@ class ProxyHandshake:
         self._request = Request(method="CONNECT", target=target, headers=Headers(headers))
         self._exchange = ClientExchange(max_bytes=max_head_bytes, max_headers=max_headers, max_body=max_body_bytes)
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the head of a refusal has come, and more of its body may follow; as of `ClientHandshake`."""
+        return self._exchange.is_in_body
+
     def data_to_send(self) -> bytes:
         """Return the bytes of the request, once."""
         return self._exchange.send(self._request)
