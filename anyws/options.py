@@ -59,8 +59,9 @@ class ConnectionOptions(_Remembering):
     """The options of clients and servers. Times are in seconds, sizes in bytes; None switches a limit off.
 
     Attributes:
-        ssl_context: the TLS context. A client makes a default one for ``wss:`` (system trust store, name checked);
-            a server without one speaks plain TCP.
+        ssl_context: the TLS context. A client without one uses a default context for ``wss:``, which trusts what the
+            system trusts and checks the name. Each thread makes it at its first connection and keeps it, so
+            certificates that the system gets later count after a restart. A server without one speaks plain TCP.
         close_timeout: bounds the closing handshake and the end of TCP and TLS together; then the connection is cut.
             10 s, as in websockets.
         ping_interval: a peer that was silent for so long gets a Ping. Any byte that comes in counts as a sign of life,
@@ -136,8 +137,10 @@ class ClientOptions(ConnectionOptions):
         happy_eyeballs_delay: how long one address of a host may take before the next is tried beside it. 0.25 s, as in
             RFC 8305, 5.
         max_connecting: how many connections of this program to one address may be in their opening handshake at a
-            time; the next ones wait, and ``open_timeout`` begins to count when they have their turn. 1, as RFC 6455,
-            4.1 demands. None: no limit, for a load generator.
+            time; the next ones wait, and ``open_timeout`` begins to count when they have their turn. None: no limit, as
+            in every other library, so that one server which hangs does not hold up the rest. RFC 6455, section 4.1,
+            asks for 1, to spare servers the many connections that pages open in browsers: set 1 in a program that
+            connects where strangers tell it to.
         auth: who we are: ``(user, password)`` for Basic authentication (RFC 7617), or a bearer token (RFC 6750) as a
             `str`; or a sync or async callable that gives one of them and is called for each connection, within
             ``open_timeout``.
@@ -152,7 +155,7 @@ class ClientOptions(ConnectionOptions):
             (``https_proxy``, ``all_proxy``, ``no_proxy`` ...) or the system says, except for servers on loopback; the
             default, for where there is a proxy there is mostly no other way out. None: no proxy. It is not asked for
             with ``stream`` and for unix sockets.
-        proxy_ssl_context: the TLS context for an ``https:`` proxy; by default one that trusts what the system trusts.
+        proxy_ssl_context: the TLS context for an ``https:`` proxy; by default that of a client without ``ssl_context``.
     """
 
     subprotocols: Sequence[str] = ()
@@ -166,7 +169,7 @@ class ClientOptions(ConnectionOptions):
     local_host: str | None = None
     local_port: int = 0
     happy_eyeballs_delay: float = 0.25
-    max_connecting: int | None = 1
+    max_connecting: int | None = None
     auth: AuthLike | None = field(default=None, repr=False)
     cookies: CookiesLike | None = field(default=None, repr=False)
     max_redirects: int = 0
