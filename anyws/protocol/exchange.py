@@ -47,6 +47,7 @@ class _HeadReader:
         self._max_headers = max_headers
         self._is_response = is_response
         self._buffer: bytes | bytearray = b""
+        self._may_be_empty = not is_response  # the first line; some clients send a line end too many before it
         self.has_control = False
         """Whether the head has a control character."""
 
@@ -57,6 +58,8 @@ class _HeadReader:
             self._buffer += data
         else:  # mostly the head comes in one piece
             self._buffer = bytearray(self._buffer + data) if self._buffer else bytes(data)
+        if self._may_be_empty and not self._skip_empty_line():
+            return None
         if _NO_TOKEN.match(self._buffer):
             raise InvalidHead(self._what_else())
         end = self._buffer.find(_END, searched)
@@ -78,6 +81,15 @@ class _HeadReader:
         if lines - 2 > self._max_headers:
             raise InvalidHead(f"more than {self._max_headers} header lines", 431)
         return head, bytes(self._buffer[length:])
+
+    def _skip_empty_line(self) -> bool:
+        """Skip one empty line before a request (RFC 9112, section 2.2); say whether its line may begin."""
+        if self._buffer in (b"", b"\r"):
+            return False
+        self._may_be_empty = False
+        if self._buffer.startswith(b"\r\n"):
+            self._buffer = self._buffer[2:]
+        return bool(self._buffer)
 
     def _what_else(self) -> str:
         """Say what the bytes are that are not HTTP."""
@@ -196,6 +208,9 @@ class ClientExchange:
                 return None
             head, data = parts
             event = self._next_event(head)
+            assert isinstance(event, h11.InformationalResponse | h11.Response)
+            if not event.http_version.startswith(b"1."):
+                raise InvalidHead(f"HTTP/{event.http_version.decode('ascii')}: expected HTTP/1.1")
             if isinstance(event, h11.InformationalResponse):
                 if event.status_code == 101:
                     self.trailing_data = data
@@ -206,7 +221,6 @@ class ClientExchange:
                 if not data:
                     return None
             else:
-                assert isinstance(event, h11.Response)
                 self._response = event
                 return self._read_body(data or None)
         return self._read_body(data)
