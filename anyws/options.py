@@ -21,8 +21,10 @@ from .cookies import CookiesLike, check_cookies
 from .outages import OutageHook
 from .protocol.client_handshake import check_request_headers
 from .protocol.deflate import PRESETS, PerMessageDeflate, Preset
+from .protocol.errors import InvalidURI
 from .protocol.extensions import Extension
 from .protocol.headers import Headers, HeadersLike, check_header
+from .protocol.hosts import ascii_host
 from .protocol.http11 import Request, Response
 from .protocol.negotiation import as_extensions, check_extensions
 from .protocol.proxy import parse_proxy
@@ -40,6 +42,7 @@ __all__ = [
     "RequestHook",
     "ServeKeywords",
     "ServerOptions",
+    "server_name",
 ]
 
 RequestHook = Callable[[Request], Response | Awaitable[Response | None] | None]
@@ -130,7 +133,8 @@ class ClientOptions(ConnectionOptions):
         open_timeout: bounds name resolution, TCP, TLS and the opening handshake together; then `TimeoutError`. 10 s.
         masking: whether to mask frames, as RFC 6455, 5.3 demands. False is outside the RFC: every conformant server
             answers 1002. It is meant for a server that was told to accept it (``accept_unmasked=True``).
-        server_hostname: the name that the server's certificate must have, and SNI; by default the URI's host.
+        server_hostname: the name that the server's certificate must have, and SNI; by default the URI's host. A dot at
+            the end is left out.
         stream: a byte stream to use instead of a new connection. TLS is put on it when the URI says ``wss:``.
         local_host: the address to connect from.
         local_port: the port to connect from; needs ``local_host``.
@@ -183,6 +187,8 @@ class ClientOptions(ConnectionOptions):
         object.__setattr__(self, "headers", check_request_headers(self.headers))
         if self.origin is not None:
             check_header("Origin", self.origin)
+        if self.server_hostname is not None:
+            object.__setattr__(self, "server_hostname", server_name("server_hostname", self.server_hostname))
         check_subprotocols(self.subprotocols)
         as_extensions(self.extensions)
         if self.local_port and self.local_host is None:
@@ -212,6 +218,18 @@ class ClientOptions(ConnectionOptions):
     def cookie_jar(self) -> CookieJar | None:
         """The option ``cookies``, if it is a jar."""
         return self.cookies if isinstance(self.cookies, CookieJar) else None
+
+
+def server_name(option: str, name: str) -> str:
+    """Return the name that a server's certificate must have, in ASCII.
+
+    Raises:
+        InvalidURI: it is no host.
+    """
+    try:
+        return ascii_host(name)
+    except ValueError as exc:
+        raise InvalidURI(name, f"option {option}: {name!r} {exc}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

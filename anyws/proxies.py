@@ -14,8 +14,9 @@ from anyio.abc import ByteStream
 
 from .answers import answer_to
 from .protocol.errors import HandshakeError, InvalidURI, ProxyError
+from .protocol.hosts import bare_host, with_port
 from .protocol.proxy import Proxy, ProxyHandshake, parse_proxy
-from .protocol.uri import WebSocketURI, with_port
+from .protocol.uri import WebSocketURI
 from .transport.connecting import resolve
 from .transport.ending import STREAM_ERRORS
 from .transport.securing import default_context, start_tls
@@ -107,10 +108,11 @@ def _from_environment(uri: WebSocketURI) -> Proxy | None:
     RFC 6455, 4.1 prefers SOCKS, then the proxy for HTTPS, then that for HTTP. As in browsers and in Go's net/http, what
     is on loopback needs no proxy.
     """
-    if _is_loopback(uri.host):
+    host = bare_host(uri.host)  # no list of hosts has the dot of the root
+    if _is_loopback(host):
         return None
     proxies = getproxies()
-    if not proxies or any(proxy_bypass(host) for host in {uri.host, with_port(uri.host, uri.port)}):
+    if not proxies or any(proxy_bypass(each) for each in {host, with_port(host, uri.port)}):
         return None
     for name in ("wss", "socks", "https", "all") if uri.secure else ("ws", "socks", "https", "http", "all"):
         if value := proxies.get(name):

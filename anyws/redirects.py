@@ -9,9 +9,9 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 from .options import ClientOptions
 from .protocol.errors import HandshakeRefused, InvalidURI, RedirectError
 from .protocol.headers import Headers
-from .protocol.uri import WebSocketURI, parse_uri
+from .protocol.uri import WebSocketURI, parse_uri, without_query
 
-__all__ = ["Redirects", "without_query"]
+__all__ = ["Redirects"]
 
 Options = TypeVar("Options", bound=ClientOptions)
 
@@ -73,11 +73,6 @@ class Redirects:
             response=refused.response,
             request=refused.request,
         )
-
-
-def without_query(uri: WebSocketURI) -> str:
-    """Return a URI as it may stand in a message or a log: without query, user name and password."""
-    return str(uri).partition("?")[0]
 
 
 def _target(here: WebSocketURI, location: str) -> WebSocketURI:

@@ -29,6 +29,7 @@ ORDER = [
     "anyws.protocol.outbox",
     "anyws.protocol.connection",
     "anyws.protocol.keys",
+    "anyws.protocol.hosts",
     "anyws.protocol.uri",
     "anyws.protocol.subprotocols",
     "anyws.protocol.terms",

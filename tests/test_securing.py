@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 import logging
+import socket
 import ssl
 import threading
 import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -17,7 +20,7 @@ import anyws
 from anyws.transport import securing
 from anyws.transport.securing import default_context
 
-from .peers import connected, echo, scripted_server, uri_of
+from .peers import connected, echo, resolve_to, scripted_server, uri_of
 from .proxies.scripted import http_tunnel, scripted_proxy
 
 
@@ -79,6 +82,86 @@ def test_it_does_not_outlive_its_thread() -> None:
     thread.join()
     gc.collect()
     assert found[0]() is None
+
+
+# -- whom a client asks for --------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def naming(authority: trustme.CA, *names: str) -> AsyncIterator[tuple[anyws.Server, list[str | None]]]:
+    """Serve with a certificate for these names; yields the server and the names that clients ask for."""
+    asked: list[str | None] = []
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(*names).configure_cert(context)
+    context.sni_callback = lambda _, name, __: asked.append(name)
+    async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=context) as server:
+        yield server, asked
+
+
+@pytest.mark.parametrize("way", ["uri", "server_hostname", "servername"])
+async def test_a_dot_at_the_end_is_not_asked_for(
+    way: str,
+    certificate_authority: trustme.CA,
+    client_ssl_context: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RFC 6066, section 3: the name in SNI has no dot at the end, and those in certificates have none."""
+    async with naming(certificate_authority, "site.example") as (server, asked):
+        port = server.addresses[0][1]
+        resolve_to(monkeypatch, ("127.0.0.1", port))
+        if way == "uri":
+            async with anyws.connect(f"wss://site.example.:{port}/", ssl_context=client_ssl_context) as websocket:
+                assert websocket.request.headers["host"] == f"site.example.:{port}"
+        elif way == "server_hostname":
+            uri = f"wss://127.0.0.1:{port}/"
+            await connected(uri, ssl_context=client_ssl_context, server_hostname="Site.Example.")
+        else:
+            options = {"host": "127.0.0.1", "port": port, "servername": "site.example."}
+            async with anyws.client_connect(socket_options=options, ssl_context=client_ssl_context):
+                pass
+    assert asked == ["site.example"]
+
+
+async def test_a_dot_at_the_end_of_a_proxy(
+    certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with naming(certificate_authority, "proxy.example") as (server, asked):
+        port = server.addresses[0][1]
+        resolve_to(monkeypatch, ("127.0.0.1", port))
+        with pytest.raises(anyws.ProxyError):  # it is none
+            proxy = f"https://proxy.example.:{port}"
+            await connected("ws://server.example/", proxy=proxy, proxy_ssl_context=client_ssl_context)
+    assert asked == ["proxy.example"]
+
+
+async def test_a_zone_is_for_the_lookup_alone(
+    certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 6874: a zone means something on this machine only."""
+    looked_up: list[str] = []
+
+    async def getaddrinfo(host: str, port: int, **_: object) -> list[Any]:
+        looked_up.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+    async with naming(certificate_authority, "fe80::1") as (server, _):
+        uri = f"wss://[FE80::1%25Lo0]:{server.addresses[0][1]}/"
+        async with anyws.connect(uri, ssl_context=client_ssl_context) as websocket:
+            assert websocket.request.headers["host"] == f"[fe80::1]:{server.addresses[0][1]}"
+    assert looked_up == ["fe80::1%Lo0"]
+
+
+NO_NAMES = ["", ".", ".a", "a..b", "a b", "a/b", "a\\b", "a" * 64, "a%", "[::1]", "\xfc..a", "a\0"]
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+async def test_a_server_name_that_is_none(name: str) -> None:
+    with pytest.raises(anyws.InvalidURI, match="option server_hostname: "):
+        await connected("wss://127.0.0.1:1/", server_hostname=name)
+    with pytest.raises(anyws.InvalidURI, match="option servername: "):
+        async with anyws.client_connect(socket_options={"host": "127.0.0.1", "port": 1, "servername": name}):
+            pass
 
 
 # -- what went wrong ---------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import anyio
 from anyio.abc import ByteStream
 
 from anyws.protocol.errors import HandshakeError
+from anyws.protocol.hosts import bare_host
 
 from .tls import TLSStream
 
@@ -54,13 +55,14 @@ async def start_tls(stream: ByteStream, context: ssl.SSLContext, hostname: str) 
     Args:
         stream: the stream.
         context: the trust store and the rest.
-        hostname: whom to ask for and to expect in the certificate, in ASCII.
+        hostname: the host, in ASCII. Its name is asked for, and expected in the certificate.
 
     Raises:
         ssl.SSLError: the two do not agree, or the certificate is not trusted; the message has the server's alert.
         ConnectionError: the connection was lost.
         HandshakeError: the server speaks HTTP/2, because the context offers it.
     """
+    hostname = bare_host(hostname)
     try:
         secured = await TLSStream.wrap(stream, context, server_side=False, hostname=hostname)
         if secured.records.ssl_object.selected_alpn_protocol() == "h2":
