@@ -82,7 +82,7 @@ def _target(here: WebSocketURI, location: str) -> WebSocketURI:
     """
     base = f"{'wss' if here.secure else 'ws'}://{here.host_header}{here.resource}"
     try:
-        joined, _ = urldefrag(urljoin(base, location))
+        joined, _ = urldefrag(urljoin(base, _as_text(location)))
         scheme = urlsplit(joined).scheme
         if scheme not in _SCHEMES:
             raise InvalidURI(joined, "its Location is of another scheme than ws, wss, http and https")
@@ -94,6 +94,14 @@ def _target(here: WebSocketURI, location: str) -> WebSocketURI:
     if _is_same_server(here, there):
         return dataclasses.replace(here, resource=there.resource)
     return dataclasses.replace(there, username=None, password=None)
+
+
+def _as_text(value: str) -> str:
+    """Decode the UTF-8 that some servers put into addresses, against RFC 9110, section 10.2.2."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _is_same_server(here: WebSocketURI, there: WebSocketURI) -> bool:

@@ -42,6 +42,7 @@ ORDER = [
     "anyws.checking",
     "anyws.exceptions",
     "anyws.authorization",
+    "anyws.dates",
     "anyws.cookies",
     "anyws.outages",
     "anyws.options",
