@@ -33,16 +33,15 @@ class Redirects:
         self._limit = limit
         self._chain = [uri]
 
-    def follow(self, refused: HandshakeRefused, options: Options) -> tuple[WebSocketURI, Options]:
-        """Return where to go next, and with which options.
+    def follow(self, refused: HandshakeRefused, options: Options) -> tuple[WebSocketURI, Options] | None:
+        """Return where to go next, and with which options; None if this is no redirect, or none is to be followed.
 
         Raises:
-            HandshakeRefused: the same, if this is no redirect, or none is to be followed.
             RedirectError: this one is not followed.
         """
         location = refused.response.headers.get("location")
         if not self._limit or refused.status not in _STATUSES or location is None:
-            raise refused
+            return None
         here = self._chain[-1]
         try:
             there = _target(here, location)

@@ -181,9 +181,11 @@ def _redirect(value: str) -> None:
     redirects = Redirects(_URI, 1)
     refused = HandshakeRefused("", response=Response(302, {"Location": value}))
     try:
-        there, _ = redirects.follow(refused, ClientOptions(max_redirects=1))
+        following = redirects.follow(refused, ClientOptions(max_redirects=1))
     except RedirectError:
         return
+    assert following is not None
+    there, _ = following
     assert ClientHandshake(there, nonce=_NONCE).data_to_send().startswith(f"GET {there.resource} ".encode())
 
 
