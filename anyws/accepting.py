@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import ssl
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
 from email.utils import formatdate
 from typing import Unpack
 
@@ -13,6 +12,7 @@ import anyio
 from anyio.abc import ByteStream
 
 from .admission import Entry
+from .blocks import block
 from .checking import build_options, with_signature_of
 from .deadlines import deadline, took_too_long
 from .link import Link
@@ -32,7 +32,7 @@ __all__ = ["accept", "ask", "open_link"]
 
 
 @with_signature_of(AcceptOptions)
-@asynccontextmanager
+@block("accept()")
 async def accept(stream: ByteStream, **options: Unpack[AcceptKeywords]) -> AsyncGenerator[WebSocket, None]:
     """Be the server on a byte stream that you bring: ``async with anyws.accept(stream) as websocket``.
 

@@ -7,7 +7,6 @@ import functools
 import socket as sockets_module
 import ssl
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
 import anyio
@@ -15,6 +14,7 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSAttribute
 
 from .beside import beside
+from .blocks import block
 from .callback_options import (
     ClientConnectKeywords,
     ClientConnectOptions,
@@ -43,7 +43,7 @@ __all__ = ["client_connect"]
 
 
 @with_signature_of(ClientConnectOptions)
-@asynccontextmanager
+@block("client_connect()")
 async def client_connect(
     options: Mapping[str, Any] | None = None, /, **keywords: Unpack[ClientConnectKeywords]
 ) -> AsyncGenerator[Socket, None]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Unpack
 
 import anyio
 from anyio.abc import ByteStream
 
 from .answers import answer_to
+from .blocks import block
 from .checking import build_options, with_signature_of
 from .cookies import keep_cookies
 from .link import Link
@@ -36,7 +36,7 @@ __all__ = ["connect", "connect_stream", "open_connection", "open_link"]
 
 
 @with_signature_of(ClientOptions)
-@asynccontextmanager
+@block("connect()")
 async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerator[WebSocket, None]:
     """Connect to a WebSocket server: ``async with anyws.connect("wss://example.com/chat") as websocket``.
 

@@ -7,7 +7,6 @@ import functools
 import inspect
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import Any, Unpack
 
@@ -17,6 +16,7 @@ from anyio.abc import ByteStream, Listener, SocketAttribute
 from .accepting import open_link
 from .admission import Entry
 from .beside import beside
+from .blocks import block
 from .checking import build_options, with_signature_of
 from .exceptions import ConnectionClosed
 from .link import Link
@@ -84,7 +84,7 @@ async def serve(
 
 
 @with_signature_of(ServerOptions)
-@asynccontextmanager
+@block("open_server()")
 async def open_server(
     handler: Handler, host: str | None = None, port: int = 0, **options: Unpack[ServeKeywords]
 ) -> AsyncGenerator[Server, None]:

@@ -39,6 +39,7 @@ ORDER = [
     "anyws.protocol.client_handshake",
     "anyws.protocol.server_handshake",
     "anyws.protocol",
+    "anyws.blocks",
     "anyws.checking",
     "anyws.exceptions",
     "anyws.authorization",

@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 import anyws
+import anyws.protocol
 
 from .peers import connected, echo, resolve_to, scripted_server, uri_of
 from .proxies.programs import needs_socks
