@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import ssl
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
 from email.utils import formatdate
 from typing import Unpack
 
@@ -13,6 +12,7 @@ import anyio
 from anyio.abc import ByteStream
 
 from .admission import Entry
+from .blocks import block
 from .cancelling import refusing_stray_cancellation
 from .checking import build_options, with_signature_of
 from .deadlines import deadline, took_too_long
@@ -24,6 +24,7 @@ from .protocol.errors import HandshakeError, HandshakeRefused
 from .protocol.http11 import Request, Response
 from .protocol.server_handshake import ServerHandshake, begin_handshake, check_answer
 from .transport.ending import LINGER, STREAM_ERRORS, end_stream
+from .transport.securing import is_plain_peer
 from .transport.stream import receive_at_once, send_at_once
 from .transport.tls import TLSStream
 from .websocket import WebSocket, running
@@ -34,7 +35,7 @@ _PIECE = 16384  # bytes of an answer that a slow client has to take at a time, a
 
 
 @with_signature_of(AcceptOptions)
-@asynccontextmanager
+@block("accept()")
 async def accept(stream: ByteStream, **options: Unpack[AcceptKeywords]) -> AsyncGenerator[WebSocket, None]:
     """Be the server on a byte stream that you bring: ``async with anyws.accept(stream) as websocket``.
 
@@ -147,6 +148,22 @@ async def _start_tls(stream: ByteStream, context: ssl.SSLContext, limit: float |
             return await TLSStream.wrap(stream, context, server_side=True)
     except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
         raise HandshakeError("the client ended the connection during the TLS handshake") from exc
+    except ssl.SSLError as exc:
+        if is_plain_peer(exc):
+            exc.strerror = f"{exc.strerror}: the client does not speak TLS; is it to use wss:// or https://?"
+        if exc.reason in ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST"):
+            await _answer_plain_http(stream)
+        raise
+
+
+async def _answer_plain_http(stream: ByteStream) -> None:
+    """Tell a client without TLS what is wrong, as nginx and Go do; OpenSSL would only end the connection."""
+    body = b"this port speaks TLS: use wss:// or https://\n"
+    head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    try:
+        await send_at_once(stream, head % len(body) + body)
+    except STREAM_ERRORS:
+        pass
 
 
 async def _find_answer(

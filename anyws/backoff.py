@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import re
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
+from .dates import parse_date
 from .protocol.http11 import Response
 
 __all__ = ["jittered_delay", "retry_after"]
@@ -35,10 +35,5 @@ def retry_after(response: Response | None) -> float:
     value = response.headers.get("retry-after", "")
     if re.fullmatch(r"[0-9]+", value):
         return min(int(value[:9]), _MOST)
-    try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
-        return 0
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return min(max(0, (date - datetime.now(UTC)).total_seconds()), _MOST)
+    date = parse_date(value)
+    return 0 if date is None else min(max(0, (date - datetime.now(UTC)).total_seconds()), _MOST)

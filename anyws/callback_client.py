@@ -7,7 +7,6 @@ import functools
 import socket as sockets_module
 import ssl
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
 import anyio
@@ -15,6 +14,7 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSAttribute
 
 from .beside import beside
+from .blocks import block
 from .callback_options import (
     ClientConnectKeywords,
     ClientConnectOptions,
@@ -29,6 +29,7 @@ from .hooks import wrap_hook
 from .link import Link
 from .opening import open_within
 from .protocol.headers import Headers
+from .protocol.hosts import bare_host, host_in_uri
 from .protocol.uri import WebSocketURI, parse_uri
 from .sockets import Socket, handle_messages
 from .transport.connecting import connect_tcp
@@ -42,7 +43,7 @@ __all__ = ["client_connect"]
 
 
 @with_signature_of(ClientConnectOptions)
-@asynccontextmanager
+@block("client_connect()")
 async def client_connect(
     options: Mapping[str, Any] | None = None, /, **keywords: Unpack[ClientConnectKeywords]
 ) -> AsyncGenerator[Socket, None]:
@@ -106,9 +107,8 @@ async def _open(settings: ClientConnectOptions, socket_options: ClientSocketOpti
 def _uri(settings: ClientConnectOptions, socket_options: ClientSocketOptions) -> WebSocketURI:
     if settings.stream is None and socket_options.port is None and socket_options.path is None:
         raise ValueError("socket_options need a port or a path")
-    host = f"[{socket_options.host}]" if ":" in socket_options.host else socket_options.host
-    port = "" if socket_options.port is None else f":{socket_options.port}"
-    uri = parse_uri(f"{'wss' if settings.secure else 'ws'}://{host}{port}{settings.resource}")
+    authority = host_in_uri(socket_options.host, socket_options.port)
+    uri = parse_uri(f"{'wss' if settings.secure else 'ws'}://{authority}{settings.resource}")
     return dataclasses.replace(uri, socket_path=socket_options.path)
 
 
@@ -165,7 +165,7 @@ async def _start_tls(
     secured = await start_tls(stream, context, hostname)
     if check is not None:
         try:
-            problem = check(hostname, _certificate(secured))
+            problem = check(bare_host(hostname), _certificate(secured))
             if problem is not None:
                 raise problem
         except BaseException:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .certificates import ServerNameHook, TLSOptions
 from .checking import check_positive
-from .options import ClientOptions, ConnectKeywords, ServeKeywords, ServerOptions
+from .options import ClientOptions, ConnectKeywords, ServeKeywords, ServerOptions, server_name
 
 __all__ = [
     "ClientConnectKeywords",
@@ -77,6 +77,8 @@ class ClientSocketOptions(TLSOptions):
             raise ValueError(f"option family is {self.family}: expected 0, 4 or 6")
         if not self.host or _NO_HOST.intersection(self.host):
             raise ValueError(f"option host is {self.host!r}: expected a name or an address")
+        if self.servername is not None:
+            object.__setattr__(self, "servername", server_name("servername", self.servername))
         if self.port is not None and self.path is not None:
             raise ValueError("socket_options have a port and a path: expected one of them")
         if self.local_port and self.local_address is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
 import anyio
@@ -14,6 +13,7 @@ from anyio.abc import ByteStream
 from .accepting import open_link
 from .admission import Entry
 from .beside import beside
+from .blocks import block
 from .callback_options import ListenerOptions, ServerKeywords, ServerSocketOptions, SocketServerOptions, sub_protocols
 from .certificates import server_context
 from .checking import build_options, merged, with_signature_of
@@ -96,7 +96,7 @@ class _Hooks:
 
 
 @with_signature_of(SocketServerOptions)
-@asynccontextmanager
+@block("server()")
 async def server(
     options: Mapping[str, Any] | None = None, /, **keywords: Unpack[ServerKeywords]
 ) -> AsyncGenerator[Server, None]:

@@ -7,7 +7,9 @@ import ssl
 import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+
+from .transport.securing import default_context
 
 __all__ = ["PEM", "ServerNameHook", "TLSOptions", "client_context", "server_context"]
 
@@ -39,8 +41,8 @@ class TLSOptions:
 
     ca: PEM | Sequence[PEM] | None = None
     cert: PEM | None = None
-    key: PEM | None = None
-    passphrase: str | bytes | None = None
+    key: PEM | None = field(default=None, repr=False)
+    passphrase: str | bytes | None = field(default=None, repr=False)
     alpn_protocols: Sequence[str] | None = None
     min_version: str | None = None
     max_version: str | None = None
@@ -50,7 +52,7 @@ class TLSOptions:
 
 
 def client_context(options: TLSOptions, *, check_hostname: bool) -> ssl.SSLContext:
-    """Return a client's context.
+    """Return a client's context; where no option asks for anything else, the one of `default_context`.
 
     Raises:
         ValueError: an option that is no certificate, no key, no version or no cipher.
@@ -58,6 +60,8 @@ def client_context(options: TLSOptions, *, check_hostname: bool) -> ssl.SSLConte
     """
     if options.ssl_context is not None:
         return options.ssl_context
+    if check_hostname and all(getattr(options, each.name) == each.default for each in fields(TLSOptions)):
+        return default_context()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = check_hostname and options.reject_unauthorized
     context.verify_mode = ssl.CERT_REQUIRED if options.reject_unauthorized else ssl.CERT_NONE

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Unpack
 
 import anyio
 from anyio.abc import ByteStream
 
+from .answers import answer_to
+from .blocks import block
 from .checking import build_options, with_signature_of
 from .cookies import keep_cookies
 from .link import Link
@@ -26,7 +28,7 @@ from .proxies import choose_proxy, connect_through
 from .transport.connecting import connect_tcp, connect_unix
 from .transport.ending import STREAM_ERRORS
 from .transport.securing import default_context, start_tls
-from .transport.stream import SocketStream, receive_at_once, send_at_once
+from .transport.stream import SocketStream
 from .transport.turns import Turn
 from .websocket import WebSocket, running
 
@@ -34,7 +36,7 @@ __all__ = ["connect", "connect_stream", "open_connection", "open_link"]
 
 
 @with_signature_of(ClientOptions)
-@asynccontextmanager
+@block("connect()")
 async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerator[WebSocket, None]:
     """Connect to a WebSocket server: ``async with anyws.connect("wss://example.com/chat") as websocket``.
 
@@ -118,7 +120,7 @@ async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOption
             extensions=[*as_extensions(options.extensions), *options.deflate],
             origin=options.origin,
         )
-        response = await _shake_hands(stream, handshake)
+        response = await _answer(stream, handshake)
         keep_cookies(options.cookies, uri, response.headers)
     except HandshakeRefused as exc:
         keep_cookies(options.cookies, uri, exc.response.headers)
@@ -142,17 +144,12 @@ async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOption
     return WebSocket(link, handshake.request, response, handshake.subprotocol), link
 
 
-async def _shake_hands(stream: ByteStream, handshake: ClientHandshake) -> Response:
+async def _answer(stream: ByteStream, handshake: ClientHandshake) -> Response:
     try:
-        await send_at_once(stream, handshake.data_to_send())
-        data = b""
-        while True:
-            try:
-                data = await (stream.receive() if data else receive_at_once(stream))
-            except anyio.EndOfStream:
-                data = b""
-            response = handshake.receive_data(data)
-            if response is not None:
-                return response
+        response = await answer_to(handshake, stream)
+    except ssl.SSLError:
+        raise
     except STREAM_ERRORS as exc:
         raise HandshakeError("the connection was lost during the opening handshake", request=handshake.request) from exc
+    assert response is not None
+    return response

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.message import Message
-from http.cookiejar import CookieJar
+from email.utils import format_datetime
+from http.cookiejar import Cookie, CookieJar
 from http.cookies import Morsel
 from urllib.request import Request as URLRequest
 
+from .dates import parse_date
 from .protocol.headers import Headers, is_token
 from .protocol.uri import WebSocketURI
 
@@ -19,6 +22,11 @@ CookiesLike = Mapping[str, str | Morsel[str]] | CookieJar
 
 # RFC 6265, 4.1.1, and what browsers send as well: inner spaces, commas, quotes, backslashes.
 _VALUE = re.compile(r"(?:[\x21-\x3a\x3c-\x7e](?:[\x20-\x3a\x3c-\x7e]*[\x21-\x3a\x3c-\x7e])?)?")
+
+_SECONDS = re.compile(r"-?[0-9]{1,12}")  # 30,000 years at most
+_EPOCH = datetime.fromtimestamp(0, UTC)  # no clock of a jar is before it
+_MAX_COOKIES = 180  # of one domain in a jar, as in Chrome and Firefox
+_MAX_SIZE = 4096  # bytes of name and value of one, as in browsers (RFC 6265, section 6.1)
 
 
 def check_cookies(cookies: CookiesLike) -> None:
@@ -46,10 +54,47 @@ def keep_cookies(cookies: CookiesLike | None, uri: WebSocketURI, headers: Header
     if not isinstance(cookies, CookieJar):
         return
     message = Message()
-    for name in ("Set-Cookie", "Set-Cookie2"):
-        for value in headers.get_all(name):
-            message[name] = value
-    cookies.extract_cookies(_Response(message), _as_request(uri))  # type: ignore[arg-type]
+    for value in headers.get_all("set-cookie"):
+        if (tidied := _tidied(value)) is not None:
+            message["Set-Cookie"] = tidied
+    request = _as_request(uri)
+    for cookie in cookies.make_cookies(_Response(message), request):  # type: ignore[arg-type]
+        cookies.set_cookie_if_ok(cookie, request)
+        _make_room(cookies, cookie)
+
+
+def _tidied(value: str) -> str | None:
+    """Return what RFC 6265, section 5.2, makes of a ``Set-Cookie``; None if it is to be ignored.
+
+    What that section ignores makes `http.cookiejar` stumble, with a warning that has a traceback.
+    """
+    pair, *attributes = value.split(";")
+    name, equals, _ = pair.partition("=")
+    if not name.strip() or not equals or len(pair) > _MAX_SIZE:
+        return None
+    return "; ".join([pair.strip(), *filter(None, map(_tidied_attribute, attributes))])
+
+
+def _tidied_attribute(attribute: str) -> str | None:
+    name, _, value = (part.strip() for part in attribute.partition("="))
+    match name.lower():
+        case "secure" | "httponly":
+            return name
+        case "domain" | "path" if value:
+            return f"{name}={value}"
+        case "max-age" if _SECONDS.fullmatch(value):
+            return f"{name}={value}"
+        case "expires" if (date := parse_date(value)) is not None:
+            return f"{name}={format_datetime(max(date, _EPOCH), usegmt=True)}"
+        case _:
+            return None
+
+
+def _make_room(cookies: CookieJar, new: Cookie) -> None:
+    """Drop the oldest cookies of a domain that has too many."""
+    of_domain = [each for each in cookies if each.domain == new.domain]
+    for cookie in of_domain[: max(0, len(of_domain) - _MAX_COOKIES)]:
+        cookies.clear(cookie.domain, cookie.path, cookie.name)
 
 
 class _Response:

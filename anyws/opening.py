@@ -55,7 +55,10 @@ async def open_within(
                     with Turn(options.max_connecting, scope) as turn:
                         return await attempt(uri, options, turn)
                 except HandshakeRefused as exc:
-                    uri, options = redirects.follow(exc, options)
+                    following = redirects.follow(exc, options)
+                    if following is None:
+                        raise
+                    uri, options = following
         raise took_too_long(_what_takes_time(*first), limit)
     except RedirectError:  # which has the chain in its message
         raise

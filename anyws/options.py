@@ -21,8 +21,10 @@ from .cookies import CookiesLike, check_cookies
 from .outages import OutageHook
 from .protocol.client_handshake import check_request_headers
 from .protocol.deflate import PRESETS, PerMessageDeflate, Preset
+from .protocol.errors import InvalidURI
 from .protocol.extensions import Extension
 from .protocol.headers import Headers, HeadersLike, check_header
+from .protocol.hosts import ascii_host
 from .protocol.http11 import Request, Response
 from .protocol.negotiation import as_extensions, check_extensions
 from .protocol.origins import OriginPolicy
@@ -41,6 +43,7 @@ __all__ = [
     "RequestHook",
     "ServeKeywords",
     "ServerOptions",
+    "server_name",
 ]
 
 RequestHook = Callable[[Request], Response | Awaitable[Response | None] | None]
@@ -60,8 +63,9 @@ class ConnectionOptions(_Remembering):
     """The options of clients and servers. Times are in seconds, sizes in bytes; None switches a limit off.
 
     Attributes:
-        ssl_context: the TLS context. A client makes a default one for ``wss:`` (system trust store, name checked);
-            a server without one speaks plain TCP.
+        ssl_context: the TLS context. A client without one uses a default context for ``wss:``, which trusts what the
+            system trusts and checks the name. Each thread makes it at its first connection and keeps it, so
+            certificates that the system gets later count after a restart. A server without one speaks plain TCP.
         close_timeout: bounds the closing handshake and the end of TCP and TLS together; then the connection is cut.
             10 s, as in websockets.
         ping_interval: a peer that was silent for so long gets a Ping. Any byte that comes in counts as a sign of life,
@@ -130,15 +134,18 @@ class ClientOptions(ConnectionOptions):
         open_timeout: bounds name resolution, TCP, TLS and the opening handshake together; then `TimeoutError`. 10 s.
         masking: whether to mask frames, as RFC 6455, 5.3 demands. False is outside the RFC: every conformant server
             answers 1002. It is meant for a server that was told to accept it (``accept_unmasked=True``).
-        server_hostname: the name that the server's certificate must have, and SNI; by default the URI's host.
+        server_hostname: the name that the server's certificate must have, and SNI; by default the URI's host. A dot at
+            the end is left out.
         stream: a byte stream to use instead of a new connection. TLS is put on it when the URI says ``wss:``.
         local_host: the address to connect from.
         local_port: the port to connect from; needs ``local_host``.
         happy_eyeballs_delay: how long one address of a host may take before the next is tried beside it. 0.25 s, as in
             RFC 8305, 5.
         max_connecting: how many connections of this program to one address may be in their opening handshake at a
-            time; the next ones wait, and ``open_timeout`` begins to count when they have their turn. 1, as RFC 6455,
-            4.1 demands. None: no limit, for a load generator.
+            time; the next ones wait, and ``open_timeout`` begins to count when they have their turn. None: no limit, as
+            in every other library, so that one server which hangs does not hold up the rest. RFC 6455, section 4.1,
+            asks for 1, to spare servers the many connections that pages open in browsers: set 1 in a program that
+            connects where strangers tell it to.
         auth: who we are: ``(user, password)`` for Basic authentication (RFC 7617), or a bearer token (RFC 6750) as a
             `str`; or a sync or async callable that gives one of them and is called for each connection, within
             ``open_timeout``.
@@ -153,7 +160,7 @@ class ClientOptions(ConnectionOptions):
             (``https_proxy``, ``all_proxy``, ``no_proxy`` ...) or the system says, except for servers on loopback; the
             default, for where there is a proxy there is mostly no other way out. None: no proxy. It is not asked for
             with ``stream`` and for unix sockets.
-        proxy_ssl_context: the TLS context for an ``https:`` proxy; by default one that trusts what the system trusts.
+        proxy_ssl_context: the TLS context for an ``https:`` proxy; by default that of a client without ``ssl_context``.
     """
 
     subprotocols: Sequence[str] = ()
@@ -167,7 +174,7 @@ class ClientOptions(ConnectionOptions):
     local_host: str | None = None
     local_port: int = 0
     happy_eyeballs_delay: float = 0.25
-    max_connecting: int | None = 1
+    max_connecting: int | None = None
     auth: AuthLike | None = field(default=None, repr=False)
     cookies: CookiesLike | None = field(default=None, repr=False)
     max_redirects: int = 0
@@ -183,6 +190,8 @@ class ClientOptions(ConnectionOptions):
         object.__setattr__(self, "headers", check_request_headers(self.headers))
         if self.origin is not None:
             check_header("Origin", self.origin)
+        if self.server_hostname is not None:
+            object.__setattr__(self, "server_hostname", server_name("server_hostname", self.server_hostname))
         check_subprotocols(self.subprotocols)
         as_extensions(self.extensions)
         if self.local_port and self.local_host is None:
@@ -212,6 +221,18 @@ class ClientOptions(ConnectionOptions):
     def cookie_jar(self) -> CookieJar | None:
         """The option ``cookies``, if it is a jar."""
         return self.cookies if isinstance(self.cookies, CookieJar) else None
+
+
+def server_name(option: str, name: str) -> str:
+    """Return the name that a server's certificate must have, in ASCII.
+
+    Raises:
+        InvalidURI: it is no host.
+    """
+    try:
+        return ascii_host(name)
+    except ValueError as exc:
+        raise InvalidURI(name, f"option {option}: {name!r} {exc}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

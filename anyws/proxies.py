@@ -12,9 +12,11 @@ from urllib.request import getproxies, proxy_bypass
 import anyio
 from anyio.abc import ByteStream
 
-from .protocol.errors import InvalidURI, ProxyError
+from .answers import answer_to
+from .protocol.errors import HandshakeError, InvalidURI, ProxyError
+from .protocol.hosts import bare_host, with_port
 from .protocol.proxy import Proxy, ProxyHandshake, parse_proxy
-from .protocol.uri import WebSocketURI, with_port
+from .protocol.uri import WebSocketURI
 from .transport.connecting import resolve
 from .transport.ending import STREAM_ERRORS
 from .transport.securing import default_context, start_tls
@@ -71,21 +73,26 @@ async def connect_through(
         ssl.SSLError: TLS with the proxy failed.
         ProxyError: the proxy does not make a way.
     """
+    note = f"while connecting to the proxy {proxy}"
     host = uri.host if proxy.resolves_names else await _address(uri, only_ipv4=proxy.scheme == "socks4")
     await turn.wait([(host, uri.port)])
     try:
         stream: ByteStream = await dial(proxy.host, proxy.port)
         if proxy.scheme == "https":
             stream = await start_tls(stream, context or default_context(), proxy.host)
-    except OSError as exc:
-        exc.add_note(f"while connecting to the proxy {proxy}")
+    except (OSError, HandshakeError) as exc:
+        exc.add_note(note)
         raise
     try:
         if proxy.is_socks:
             assert ask_socks is not None, "see choose_proxy"
             await ask_socks(stream, proxy, host, uri.port)
         else:
-            await _ask_http(stream, ProxyHandshake(proxy, uri))
+            await answer_to(ProxyHandshake(proxy, uri), stream)
+    except ssl.SSLError as exc:
+        await anyio.aclose_forcefully(stream)
+        exc.add_note(note)
+        raise
     except STREAM_ERRORS as exc:
         await anyio.aclose_forcefully(stream)
         raise ProxyError(str(proxy), "lost the connection before it answered") from exc
@@ -101,10 +108,11 @@ def _from_environment(uri: WebSocketURI) -> Proxy | None:
     RFC 6455, 4.1 prefers SOCKS, then the proxy for HTTPS, then that for HTTP. As in browsers and in Go's net/http, what
     is on loopback needs no proxy.
     """
-    if _is_loopback(uri.host):
+    host = bare_host(uri.host)  # no list of hosts has the dot of the root
+    if _is_loopback(host):
         return None
     proxies = getproxies()
-    if not proxies or any(proxy_bypass(host) for host in {uri.host, with_port(uri.host, uri.port)}):
+    if not proxies or any(proxy_bypass(each) for each in {host, with_port(host, uri.port)}):
         return None
     for name in ("wss", "socks", "https", "all") if uri.secure else ("ws", "socks", "https", "http", "all"):
         if value := proxies.get(name):
@@ -128,14 +136,3 @@ async def _address(uri: WebSocketURI, *, only_ipv4: bool) -> str:
     """Look the server up; IPv4 first, for a proxy need not have IPv6."""
     addresses = await resolve(uri.host, uri.port, family=socket.AF_INET if only_ipv4 else socket.AF_UNSPEC)
     return str(min(addresses, key=lambda each: ":" in each[1][0])[1][0])
-
-
-async def _ask_http(stream: ByteStream, handshake: ProxyHandshake) -> None:
-    await stream.send(handshake.data_to_send())
-    while True:
-        try:
-            data = await stream.receive()
-        except anyio.EndOfStream:
-            data = b""
-        if handshake.receive_data(data):
-            return

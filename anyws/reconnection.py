@@ -11,13 +11,14 @@ import inspect
 import logging
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Unpack
 
 import anyio
 from anyio.lowlevel import checkpoint
 
 from .backoff import jittered_delay, retry_after
+from .blocks import block
 from .checking import build_options, with_signature_of
 from .client import open_connection
 from .exceptions import ConnectionClosed
@@ -109,7 +110,7 @@ class _Reconnecting:
             raise StopAsyncIteration
         return self._connection()
 
-    @asynccontextmanager
+    @block("reconnecting()")
     async def _connection(self) -> AsyncGenerator[WebSocket, None]:
         websocket, link = await self._open()
         begun = anyio.current_time()

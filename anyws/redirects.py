@@ -9,9 +9,9 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 from .options import ClientOptions
 from .protocol.errors import HandshakeRefused, InvalidURI, RedirectError
 from .protocol.headers import Headers
-from .protocol.uri import WebSocketURI, parse_uri
+from .protocol.uri import WebSocketURI, parse_uri, without_query
 
-__all__ = ["Redirects", "without_query"]
+__all__ = ["Redirects"]
 
 Options = TypeVar("Options", bound=ClientOptions)
 
@@ -33,16 +33,15 @@ class Redirects:
         self._limit = limit
         self._chain = [uri]
 
-    def follow(self, refused: HandshakeRefused, options: Options) -> tuple[WebSocketURI, Options]:
-        """Return where to go next, and with which options.
+    def follow(self, refused: HandshakeRefused, options: Options) -> tuple[WebSocketURI, Options] | None:
+        """Return where to go next, and with which options; None if this is no redirect, or none is to be followed.
 
         Raises:
-            HandshakeRefused: the same, if this is no redirect, or none is to be followed.
             RedirectError: this one is not followed.
         """
         location = refused.response.headers.get("location")
         if not self._limit or refused.status not in _STATUSES or location is None:
-            raise refused
+            return None
         here = self._chain[-1]
         try:
             there = _target(here, location)
@@ -75,11 +74,6 @@ class Redirects:
         )
 
 
-def without_query(uri: WebSocketURI) -> str:
-    """Return a URI as it may stand in a message or a log: without query, user name and password."""
-    return str(uri).partition("?")[0]
-
-
 def _target(here: WebSocketURI, location: str) -> WebSocketURI:
     """Where a location leads to, without fragment and user information.
 
@@ -87,7 +81,7 @@ def _target(here: WebSocketURI, location: str) -> WebSocketURI:
     """
     base = f"{'wss' if here.secure else 'ws'}://{here.host_header}{here.resource}"
     try:
-        joined, _ = urldefrag(urljoin(base, location))
+        joined, _ = urldefrag(urljoin(base, _as_text(location)))
         scheme = urlsplit(joined).scheme
         if scheme not in _SCHEMES:
             raise InvalidURI(joined, "its Location is of another scheme than ws, wss, http and https")
@@ -99,6 +93,14 @@ def _target(here: WebSocketURI, location: str) -> WebSocketURI:
     if _is_same_server(here, there):
         return dataclasses.replace(here, resource=there.resource)
     return dataclasses.replace(there, username=None, password=None)
+
+
+def _as_text(value: str) -> str:
+    """Decode the UTF-8 that some servers put into addresses, against RFC 9110, section 10.2.2."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _is_same_server(here: WebSocketURI, there: WebSocketURI) -> bool:

@@ -18,6 +18,7 @@ from anyio.streams.stapled import MultiListener
 from .accepting import open_link
 from .admission import Entry
 from .beside import beside
+from .blocks import block
 from .cancelling import refusing_stray_cancellation
 from .checking import build_options, with_signature_of
 from .exceptions import ConnectionClosed
@@ -93,7 +94,7 @@ async def serve(
 
 
 @with_signature_of(ServerOptions)
-@asynccontextmanager
+@block("open_server()")
 async def open_server(
     handler: Handler, host: str | None = None, port: int = 0, **options: Unpack[ServeKeywords]
 ) -> AsyncGenerator[Server, None]:

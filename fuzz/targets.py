@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from http.cookiejar import CookieJar
 
+from anyws.authentication import parse_basic
+from anyws.backoff import retry_after
+from anyws.cookies import cookie_header, keep_cookies
+from anyws.options import ClientOptions
 from anyws.protocol import (
     ClientHandshake,
     Codec,
@@ -16,9 +21,11 @@ from anyws.protocol import (
     ExtensionOffer,
     HandshakeError,
     HandshakeRefused,
+    Headers,
     InvalidURI,
     PerMessageDeflate,
     RemoteProtocolError,
+    Request,
     Response,
     Role,
     ServerHandshake,
@@ -28,7 +35,12 @@ from anyws.protocol import (
     serialize_extensions,
 )
 from anyws.protocol.deflate import DeflateCodec
+from anyws.protocol.errors import RedirectError
 from anyws.protocol.negotiation import accept_offers, take_answers
+from anyws.protocol.origins import ForeignOrigin, OriginPolicy
+from anyws.redirects import Redirects
+from anyws.routing import Router
+from anyws.websocket import WebSocket
 
 __all__ = ["TARGETS"]
 
@@ -124,6 +136,60 @@ def _result(data: bytes, chunks: Iterable[bytes]) -> tuple[object, ...]:
         raise AssertionError(f"the end was taken for a response: {response}")
     assert result[2] is None or len(result[2].body) <= 50
     return result
+
+
+def headers(data: bytes) -> None:
+    """The value of a header of a stranger, as each of those that are parsed."""
+    value = data.decode("latin-1")
+    try:
+        Response(200, {"X": value})
+    except ValueError:  # this one does not come through the reader of heads
+        return
+    assert 0 <= retry_after(Response(503, {"Retry-After": value})) <= 86400
+    _set_cookies(value)
+    _redirect(value)
+    for origin, host in ((value, "localhost"), ("https://localhost", value)):
+        try:
+            OriginPolicy(None, ["localhost"]).check(origin, host)
+        except ForeignOrigin:
+            pass
+    parse_basic(value)
+    parse_basic(f"Basic {value}")
+    if re.fullmatch(r"[\x21-\x7e]+", value):  # as h11 takes a target
+        _ROUTER.on_request(Request(target=value, headers=Headers({"Host": "localhost"})))
+    _ROUTER.on_request(Request(target="/", headers=Headers({"Host": value})))
+
+
+async def _handle(websocket: WebSocket, **parameters: object) -> None:
+    """Handle nothing: only the routing counts."""
+
+
+_ROUTER = Router()
+_ROUTER.route("/<int:number>/<path:rest>")(_handle)
+_ROUTER.route("/", host="<name>.localhost")(_handle)
+_ROUTER.redirect("/old/<name>", "/new/<name>")
+
+
+def _set_cookies(value: str) -> None:
+    """Whatever a server sets, the next request can be sent."""
+    for target in (_URI, WebSocketURI(secure=True, host="www.example.com", port=443, resource="/a/b?c")):
+        jar = CookieJar()
+        keep_cookies(jar, target, Headers({"Set-Cookie": value}))
+        if (cookies := cookie_header(jar, target)) is not None:
+            ClientHandshake(target, headers={"Cookie": cookies}, nonce=_NONCE)
+
+
+def _redirect(value: str) -> None:
+    """A redirect leads to a server, or is an error that says where it came from."""
+    redirects = Redirects(_URI, 1)
+    refused = HandshakeRefused("", response=Response(302, {"Location": value}))
+    try:
+        following = redirects.follow(refused, ClientOptions(max_redirects=1))
+    except RedirectError:
+        return
+    assert following is not None
+    there, _ = following
+    assert ClientHandshake(there, nonce=_NONCE).data_to_send().startswith(f"GET {there.resource} ".encode())
 
 
 def extensions(data: bytes) -> None:
@@ -230,6 +296,6 @@ def _is_text(data: bytes) -> bool:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (decoder, request_head, response_head, extensions, inflate, uri)
+    target.__name__: target for target in (decoder, request_head, response_head, headers, extensions, inflate, uri)
 }
 """The targets by their names."""

@@ -170,6 +170,88 @@ async def test_a_set_cookie_that_is_none_does_no_harm(value: str) -> None:
         await connected(uri_of(server), cookies=jar)
 
 
+COOKIE_DATES = ["Wed, 09 Jun 2060 10:18:14 GMT", "Wednesday, 09-Jun-60 10:18:14 GMT", "Wed Jun  9 10:18:14 2060"]
+
+
+def kept(*values: str, uri: str = "wss://www.a.example/x/y") -> list[http.cookiejar.Cookie]:
+    """Return what a jar keeps of these ``Set-Cookie``."""
+    jar = http.cookiejar.CookieJar()
+    keep_cookies(jar, parse_uri(uri), anyws.Headers([("Set-Cookie", value) for value in values]))
+    return list(jar)
+
+
+@pytest.mark.parametrize(
+    ("value", "kept_value"),
+    [
+        ("a=b", "b"),
+        ("a=", ""),
+        (" a = b=c ", "b=c"),
+        ('a="b c"', '"b c"'),
+        ("a=b; Max-Age", "b"),
+        ("a=b; Max-Age=soon", "b"),
+        ("a=b; Max-Age=" + "9" * 400, "b"),
+        ("a=b; Version=x; Port=y; Comment; Discard; Unknown=z", "b"),
+        ("a=b; Domain; Path; Expires; Secure; HttpOnly", "b"),
+        ("a=b; Expires=Wed, 09 Jwn 2060 10:18:14 GMT", "b"),
+        ("a=b; Expires=Mon, 01 Jan 99999999999 00:00:00 GMT", "b"),
+        ("a=" + "b" * 4094, "b" * 4094),
+        *((f"a=b; Expires={date}", "b") for date in COOKIE_DATES),
+    ],
+)
+def test_what_is_ignored_of_a_cookie(value: str, kept_value: str) -> None:
+    """RFC 6265, section 5.2."""
+    (cookie,) = kept(value)
+    assert (cookie.name, cookie.value) == ("a", kept_value)
+    assert (cookie.expires is not None) == any(date in value for date in COOKIE_DATES)
+
+
+@pytest.mark.parametrize("value", ["", "a", "=b", " =b", ";a=b", "a=" + "b" * 4095, "a" * 4096 + "="])
+def test_what_is_no_cookie(value: str) -> None:
+    assert not kept(value)
+
+
+@pytest.mark.parametrize(
+    "end", ["Max-Age=0", "Max-Age=-5", "Expires=Thu, 01 Jan 1970 00:00:00 GMT", "Expires=Mon, 01 Jan 1601 00:00:00 GMT"]
+)
+def test_a_server_may_take_a_cookie_back(end: str) -> None:
+    jar = http.cookiejar.CookieJar()
+    for value in ("a=b", f"a=c; {end}"):
+        keep_cookies(jar, parse_uri("ws://a.example/"), anyws.Headers({"Set-Cookie": value}))
+    assert not list(jar)
+
+
+def test_the_attributes_that_count() -> None:
+    (cookie,) = kept("a=b; Domain=a.example; Path=/x; Secure; HttpOnly; SameSite=Lax; Max-Age=60")
+    assert (cookie.domain, cookie.path, cookie.secure) == (".a.example", "/x", True)
+    assert cookie.expires is not None
+
+
+def test_a_jar_does_not_grow_for_ever() -> None:
+    jar = http.cookiejar.CookieJar()
+    for number in range(0, 3600, 100):
+        headers = [("Set-Cookie", f"n{number + each}=x") for each in range(100)]
+        keep_cookies(jar, parse_uri("ws://a.example/"), anyws.Headers(headers))
+    assert [cookie.name for cookie in jar] == [f"n{number}" for number in range(3420, 3600)]
+    keep_cookies(jar, parse_uri("ws://b.example/"), anyws.Headers({"Set-Cookie": "a=b"}))
+    assert len(jar) == 181
+
+
+def test_a_cookie_that_comes_again_drops_none() -> None:
+    jar = http.cookiejar.CookieJar()
+    for _ in range(3):
+        headers = [("Set-Cookie", f"n{number}=x") for number in range(180)]
+        keep_cookies(jar, parse_uri("ws://a.example/"), anyws.Headers(headers))
+    assert len(jar) == 180
+
+
+def test_cookies_of_the_users_own_stay_within_their_domain() -> None:
+    jar = http.cookiejar.CookieJar()
+    keep_cookies(jar, parse_uri("ws://mine.example/"), anyws.Headers({"Set-Cookie": "mine=x"}))
+    for number in range(200):
+        keep_cookies(jar, parse_uri("ws://theirs.example/"), anyws.Headers({"Set-Cookie": f"n{number}=x"}))
+    assert next(iter(jar)).name == "mine"
+
+
 async def test_secure_cookies_go_over_tls_alone() -> None:
     jar = http.cookiejar.CookieJar()
     keep_cookies(jar, parse_uri("wss://a.example/"), anyws.Headers({"Set-Cookie": "a=b; Secure"}))

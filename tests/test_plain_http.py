@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import http.client
 import ssl
@@ -13,6 +14,7 @@ import pytest
 from anyio.abc import ByteStream
 
 import anyws
+import anyws.routing
 from anyws.testing import connected_pair, memory_stream_pair
 
 from .peers import REQUEST, StreamPeer, connected, echo, on_mock_clock, uri_of
@@ -300,3 +302,39 @@ async def test_a_client_that_takes_nothing_of_an_answer_is_cut_after_close_timeo
             async with anyws.accept(far, on_request=page, close_timeout=7):
                 pytest.fail("refused")
         assert anyio.current_time() - begun == 7
+
+
+# -- HTTP/1.0 ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("head", [b"GET /healthz HTTP/1.0\r\n\r\n", b"OPTIONS / HTTP/1.0\r\n\r\n"])
+async def test_a_health_check_of_an_old_balancer(
+    head: bytes, tls: bool, server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    """As HAProxy's httpchk asks by default, nginx before 1.29.7, and ab."""
+    options: dict[str, Any] = {"ssl_context": server_ssl_context} if tls else {}
+    async with anyws.open_server(echo, "127.0.0.1", 0, on_request=anyws.health_check(), **options) as server:
+        host, port = server.addresses[0][:2]
+        secured: dict[str, Any] = {"ssl_context": client_ssl_context, "tls_hostname": host} if tls else {}
+        async with await anyio.connect_tcp(host, port, **secured) as stream:
+            await stream.send(head)
+            answer = b""
+            with contextlib.suppress(anyio.EndOfStream):
+                while True:
+                    answer += await stream.receive()
+    answered, _, body = answer.partition(b"\r\n\r\n")
+    assert answered.startswith(b"HTTP/1.1 200 " if b"healthz" in head else b"HTTP/1.1 405 ")
+    assert b"\r\nConnection: close" in answered
+    assert (body == b"ok\n") is (b"healthz" in head)
+
+
+async def test_a_hook_and_a_router_get_on_without_a_host() -> None:
+    router = anyws.routing.Router()
+    router.route("/chat")(echo)
+    router.route("/chat", host="a.example")(echo)
+    async with anyws.open_server(router, "127.0.0.1", 0, origins=["https://a.example"]) as server:
+        answer = await answer_to(server, b"GET /nothing HTTP/1.0\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 404 ")
+        answer = await answer_to(server, b"GET /chat HTTP/1.0\r\nOrigin: https://b.example\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 426 ")

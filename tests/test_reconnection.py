@@ -303,6 +303,7 @@ async def test_the_delays_double_and_begin_anew_when_a_connection_has_lived() ->
         (503, {"Retry-After": "0"}, 5),
         (503, {"Retry-After": "soon"}, 5),
         (503, {"Retry-After": "-1"}, 5),
+        (503, {"Retry-After": "Mon, 01 Jan 99999999999 00:00:00 GMT"}, 5),
         (503, {}, 5),
         (500, {"Retry-After": "120"}, 5),
     ],
@@ -327,6 +328,24 @@ async def test_retry_after(status: int, headers: dict[str, str], waited: float) 
 
 def test_retry_after_is_bounded() -> None:
     assert retry_after(anyws.Response(503, {"Retry-After": "9" * 400})) == 86400
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "\xb2",
+        "Mon",
+        "Mon, 01 Jan 99999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999999999",
+        "Mon, 01 Jan 0001 00:00:00 +2300",
+        "Mon, 99999999999999999999 Jan 2024 00:00:00 GMT",
+        "Mon, 01 Jan 2024 99999999999999999999:00:00 GMT",
+        "Mon, 32 Jan 2099 25:61:61 GMT",
+    ],
+)
+def test_retry_after_that_is_none(value: str) -> None:
+    assert retry_after(anyws.Response(503, {"Retry-After": value})) == 0
 
 
 @pytest.mark.parametrize("minutes", [-5, 0, 10, 10**6])

@@ -48,6 +48,22 @@ async def test_each_status(status: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/caf\xe9", "/caf%C3%A9"),  # Latin-1
+        ("/caf\xc3\xa9?\xe2\x82\xac", "/caf%C3%A9?%E2%82%AC"),  # UTF-8
+        ("//127.0.0.1:{port}/\xe2\x82\xac", "/%E2%82%AC"),
+    ],
+)
+async def test_a_location_that_is_not_ascii(location: str, target: str) -> None:
+    seen = Seen()
+    async with serving(seen) as server:
+        seen.location = location.format(port=server.addresses[0][1])
+        async with anyws.connect(uri_of(server, "/old"), max_redirects=1) as websocket:
+            assert websocket.request.target == target
+
+
+@pytest.mark.parametrize(
     ("status", "headers", "limit"),
     [
         (302, {"Location": "/new"}, 0),

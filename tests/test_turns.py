@@ -1,4 +1,4 @@
-"""RFC 6455, 4.1: "There MUST be no more than one connection in a CONNECTING state", to one address."""
+"""``max_connecting=1``: "There MUST be no more than one connection in a CONNECTING state" (RFC 6455, section 4.1)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_connections_to_one_address_are_opened_one_after_the_other() -> No
         opened: list[anyws.WebSocket] = []
 
         async def connect(host: str) -> None:
-            async with anyws.connect(f"ws://{host}:{port}") as websocket:
+            async with anyws.connect(f"ws://{host}:{port}", max_connecting=1) as websocket:
                 opened.append(websocket)
                 if len(opened) == 4:
                     all_open.set()
@@ -51,7 +51,7 @@ async def test_connections_to_one_address_are_opened_one_after_the_other() -> No
     assert at_once == [1, 1, 1, 1]
 
 
-async def test_without_a_limit_they_are_opened_together() -> None:
+async def test_by_default_they_are_opened_together() -> None:
     inside: list[anyws.Request] = []
     all_inside = anyio.Event()
 
@@ -64,12 +64,46 @@ async def test_without_a_limit_they_are_opened_together() -> None:
     async with anyws.open_server(echo, "127.0.0.1", on_request=on_request) as server:
 
         async def connect() -> None:
-            async with anyws.connect(f"ws://127.0.0.1:{server.addresses[0][1]}", max_connecting=None):
+            async with anyws.connect(f"ws://127.0.0.1:{server.addresses[0][1]}"):
                 pass
 
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(connect)
+
+
+async def test_by_default_a_hook_may_connect_to_its_own_server() -> None:
+    async def on_request(request: anyws.Request) -> None:
+        if request.path == "/outer":
+            async with anyws.connect(f"{uri}/inner") as websocket:
+                await websocket.send("who is there?")
+                request.state["answer"] = await websocket.receive()
+
+    async def tell(websocket: anyws.WebSocket) -> None:
+        await websocket.send(websocket.request.state.get("answer") or str(await websocket.receive()))
+
+    async with anyws.open_server(tell, "127.0.0.1", on_request=on_request) as server:
+        uri = f"ws://127.0.0.1:{server.addresses[0][1]}"
+        async with anyws.connect(f"{uri}/outer") as websocket:
+            assert await websocket.receive() == "who is there?"
+
+
+@on_mock_clock
+async def test_by_default_one_that_hangs_does_not_hold_up_the_others() -> None:
+    (listener,) = await listen_tcp("127.0.0.1", 0)  # takes connections, and never answers
+    ends: list[float] = []
+    start = anyio.current_time()
+
+    async def connect() -> None:
+        with pytest.raises(TimeoutError):
+            async with anyws.connect("ws://{}:{}".format(*address_of(listener)), open_timeout=10):
+                pass
+        ends.append(round(anyio.current_time() - start))
+
+    async with listener, anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(connect)
+    assert ends == [10, 10, 10]
 
 
 @on_mock_clock
@@ -80,7 +114,7 @@ async def test_waiting_for_the_turn_does_not_count_as_time_to_open() -> None:
 
     async def connect() -> None:
         with pytest.raises(TimeoutError):
-            async with anyws.connect("ws://{}:{}".format(*address_of(listener)), open_timeout=10):
+            async with anyws.connect("ws://{}:{}".format(*address_of(listener)), open_timeout=10, max_connecting=1):
                 pass
         ends.append(round(anyio.current_time() - start))
 
@@ -174,7 +208,7 @@ async def test_the_resolved_address_counts_and_not_the_name(monkeypatch: pytest.
     async with listener, anyio.create_task_group() as tasks:
 
         async def connect(name: str) -> None:
-            async with anyws.connect(f"ws://{name}.example"):
+            async with anyws.connect(f"ws://{name}.example", max_connecting=1):
                 raise AssertionError("nobody answers")
 
         tasks.start_soon(connect, "one")

@@ -88,7 +88,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
 async def _load(arguments: argparse.Namespace, target: Target) -> Outcome:
     load = Load(
-        connect=functools.partial(anyws.connect, target.uri, **target.options, max_connecting=None),
+        connect=functools.partial(anyws.connect, target.uri, **target.options),
         connections=arguments.connections,
         connecting=arguments.connecting,
         rate=arguments.rate,

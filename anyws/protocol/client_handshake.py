@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .credentials import basic_credentials
 from .errors import HandshakeError, HandshakeRefused
-from .exchange import ClientExchange, InvalidHead
+from .exchange import ClientExchange, HeadEnded, InvalidHead
 from .extensions import Codec, Extension, parse_extensions, serialize_extensions
 from .headers import Headers, HeadersLike, check_header, check_headers, has_token, headers_of
 from .http11 import Request, Response
@@ -82,6 +82,7 @@ class ClientHandshake:
     ) -> None:
         if nonce is not None and len(nonce) != 16:
             raise ValueError(f"nonce of {len(nonce)} bytes, expected 16 (4.1)")
+        self._hint = "" if uri.secure else "; if it speaks TLS, use wss:// or https://"
         self._key = base64.b64encode(os.urandom(16) if nonce is None else nonce).decode()
         self._offered = check_subprotocols(subprotocols)
         self._extensions = as_extensions(extensions)
@@ -100,6 +101,14 @@ class ClientHandshake:
         """What came behind the response, that is the first frames."""
         return self._exchange.trailing_data
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the head of a refusal has come, and more of its body may follow.
+
+        Do not wait for all of it: it may be slow or endless. ``receive_data(b"")`` ends it.
+        """
+        return self._exchange.is_in_body
+
     def data_to_send(self) -> bytes:
         """Return the bytes of the request, once."""
         return self._exchange.send(self.request)
@@ -113,6 +122,8 @@ class ClientHandshake:
         """
         try:
             response = self._exchange.receive_data(data)
+        except HeadEnded as exc:
+            raise HandshakeError(f"invalid response: {exc}{self._hint}", request=self.request) from exc
         except InvalidHead as exc:
             raise HandshakeError(f"invalid response: {exc}", request=self.request) from exc
         if response is None:

@@ -6,8 +6,9 @@ Three questions decide the class: was it *our* caller (`LocalProtocolError`), th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import copyreg
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .http11 import Request, Response
@@ -37,7 +38,14 @@ def in_one_line(text: str) -> str:
 
 
 class WebSocketError(Exception):
-    """The root of every exception that anyws defines."""
+    """The root of every exception that anyws defines.
+
+    All of them can be pickled and copied, and so cross the border between processes.
+    """
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Restore without ``__init__``, whose arguments are not those that an exception keeps in ``args``."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]  # not in typeshed
 
 
 class LocalProtocolError(WebSocketError):

@@ -22,6 +22,7 @@ _BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)(?=.)", re.DOTALL)
 _FOLDED_LINE = re.compile(rb"\r\n[ \t]")
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROLS = bytes(code for code in range(256) if _CONTROL.match(bytes([code])))
+_TLS_RECORDS = b"\x15\x16"  # an alert and a part of a handshake (RFC 8446, 5.1)
 _NO_TOKEN = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 
@@ -45,6 +46,7 @@ class _HeadReader:
         self._max_headers = max_headers
         self._is_response = is_response
         self._buffer: bytes | bytearray = b""
+        self._may_be_empty = not is_response  # the first line; some clients send a line end too many before it
         self.has_control = False
         """Whether the head has a control character."""
 
@@ -55,8 +57,10 @@ class _HeadReader:
             self._buffer += data
         else:  # mostly the head comes in one piece
             self._buffer = bytearray(self._buffer + data) if self._buffer else bytes(data)
+        if self._may_be_empty and not self._skip_empty_line():
+            return None
         if _NO_TOKEN.match(self._buffer):
-            raise InvalidHead("not HTTP")
+            raise InvalidHead(self._what_else())
         end = self._buffer.find(_END, searched)
         length = len(self._buffer) if end < 0 else end + len(_END)
         if length > self._max_bytes:
@@ -76,6 +80,23 @@ class _HeadReader:
         if lines - 2 > self._max_headers:
             raise InvalidHead(f"more than {self._max_headers} header lines", 431)
         return head, bytes(self._buffer[length:])
+
+    def _skip_empty_line(self) -> bool:
+        """Skip one empty line before a request (RFC 9112, section 2.2); say whether its line may begin."""
+        if self._buffer in (b"", b"\r"):
+            return False
+        self._may_be_empty = False
+        if self._buffer.startswith(b"\r\n"):
+            self._buffer = self._buffer[2:]
+        return bool(self._buffer)
+
+    def _what_else(self) -> str:
+        """Say what the bytes are that are not HTTP."""
+        if self._buffer[0] not in _TLS_RECORDS:
+            return "not HTTP"
+        if self._is_response:
+            return "not HTTP but TLS; did you mean wss:// or https://?"
+        return "not HTTP but TLS, which this server does not speak here; it needs an ssl_context, or the client ws://"
 
     def _check_request(self, head: bytes) -> None:
         if _FOLDED_LINE.search(head):
@@ -162,6 +183,11 @@ class ClientExchange:
         self.trailing_data: bytes = b""
         """What came behind the head of a 101, or of a 2xx to CONNECT."""
 
+    @property
+    def is_in_body(self) -> bool:
+        """Whether a head other than 101 has come, and more of its body may follow."""
+        return self._response is not None
+
     def send(self, request: Request) -> bytes:
         """Return the bytes of the request."""
         event = h11.Request(method=request.method, target=request.target, headers=_encode(request.headers))
@@ -181,6 +207,9 @@ class ClientExchange:
                 return None
             head, data = parts
             event = self._next_event(head)
+            assert isinstance(event, h11.InformationalResponse | h11.Response)
+            if not event.http_version.startswith(b"1."):
+                raise InvalidHead(f"HTTP/{event.http_version.decode('ascii')}: expected HTTP/1.1")
             if isinstance(event, h11.InformationalResponse):
                 if event.status_code == 101:
                     self.trailing_data = data
@@ -191,7 +220,6 @@ class ClientExchange:
                 if not data:
                     return None
             else:
-                assert isinstance(event, h11.Response)
                 self._response = event
                 return self._read_body(data or None)
         return self._read_body(data)

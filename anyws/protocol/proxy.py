@@ -9,8 +9,9 @@ from .credentials import basic_credentials
 from .errors import InvalidURI, ProxyError, in_one_line
 from .exchange import ClientExchange, HeadEnded, InvalidHead
 from .headers import Headers
+from .hosts import host_in_uri, with_port
 from .http11 import Request
-from .uri import WebSocketURI, ascii_host, check_characters, with_port
+from .uri import WebSocketURI, check_characters, host_of
 
 __all__ = ["Proxy", "ProxyHandshake", "parse_proxy"]
 
@@ -49,7 +50,7 @@ class Proxy:
 
     def __str__(self) -> str:
         """The URI without user name and password."""
-        return f"{self.scheme}://{with_port(self.host, self.port)}"
+        return f"{self.scheme}://{host_in_uri(self.host, self.port)}"
 
 
 def parse_proxy(uri: str) -> Proxy:
@@ -64,19 +65,22 @@ def parse_proxy(uri: str) -> Proxy:
     check_characters(uri)
     try:
         parts = urlsplit(uri if "://" in uri else f"http://{uri}")
-        port = parts.port
-    except ValueError:  # What it complains about may be a part of a password.
-        raise InvalidURI(uri, "the proxy is no URI; percent-encode what a password has") from None
+    except ValueError:  # which quotes what may be a password
+        raise InvalidURI(uri, "the proxy is no URI; percent-encode what a user name or a password has") from None
     scheme = _SCHEMES.get(parts.scheme, parts.scheme)
     if scheme not in _DEFAULT_PORT:
         raise InvalidURI(uri, f"proxy of scheme {in_one_line(scheme)}: expected {', '.join(_DEFAULT_PORT)}")
-    if not parts.hostname or port == 0:
-        raise InvalidURI(uri, "a proxy has a host, and a port from 1 to 65535")
+    try:
+        host, port = host_of(uri, parts)
+    except InvalidURI as exc:
+        raise InvalidURI(uri, f"the proxy: {exc}") from None
+    if port == 0:
+        raise InvalidURI(uri, "the proxy: port 0: expected 1 to 65535")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise InvalidURI(uri, "the URI of a proxy ends with the port; percent-encode what a password has")
     proxy = Proxy(
         scheme=scheme,
-        host=ascii_host(uri, parts.hostname),
+        host=host,
         port=port or _DEFAULT_PORT[scheme],
         username=None if parts.username is None else unquote(parts.username),
         password=unquote(parts.password or ""),
@@ -126,6 +130,11 @@ class ProxyHandshake:
             headers.append(("Proxy-Authorization", basic_credentials(proxy.username, proxy.password)))
         self._request = Request(method="CONNECT", target=target, headers=Headers(headers))
         self._exchange = ClientExchange(max_bytes=max_head_bytes, max_headers=max_headers, max_body=max_body_bytes)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the head of a refusal has come, and more of its body may follow; as of `ClientHandshake`."""
+        return self._exchange.is_in_body
 
     def data_to_send(self) -> bytes:
         """Return the bytes of the request, once."""

@@ -101,9 +101,9 @@ class ServerHandshake:
     def receive_data(self, data: bytes) -> Request | None:
         """Add bytes; return the request once its head is whole.
 
-        The request is then HTTP/1.1, a GET with one Host and without a body; and, where it asks for WebSocket, a valid
-        opening handshake from an allowed origin. Where it does not, it may be a HEAD, and a server may answer it with
-        plain HTTP.
+        The request is then a GET with one Host and without a body; and, where it asks for WebSocket, a valid opening
+        handshake over HTTP/1.1 from an allowed origin. Where it does not, it may be a HEAD, and HTTP/1.0 without Host,
+        as of a health check; a server may answer it with plain HTTP.
 
         Raises:
             HandshakeRefused: with the response that is to be sent.
@@ -160,10 +160,11 @@ class ServerHandshake:
 
     def _check_http(self, request: Request) -> None:
         headers = request.headers
-        if request.http_version < "1.1":
+        is_http_1_0 = request.http_version == "1.0"  # some health checks; an opening handshake needs 1.1
+        if not request.http_version.startswith("1.") or (is_http_1_0 and self._asks_for_websocket):
             raise self.refusal(505, f"HTTP/{request.http_version}: expected HTTP/1.1")
-        # h11 has seen to it that there is no second one; that there is one, for HTTP/1.1 only.
-        if not _HOST.fullmatch(headers.get("host", "")):
+        # h11 has seen to it that there is no second one; HTTP/1.0 need not have any.
+        if not (is_http_1_0 and "host" not in headers) and not _HOST.fullmatch(headers.get("host", "")):
             raise self.refusal(400, "Host: expected a host and perhaps a port")
         if "#" in request.target:
             raise self.refusal(400, "a fragment in the request target (RFC 9112, 3.2)")

@@ -1,21 +1,21 @@
-"""WebSocket URIs (RFC 6455, 3)."""
+"""WebSocket URIs (RFC 6455, section 3)."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-import idna
+from .errors import InvalidURI, in_one_line
+from .hosts import host_in_uri, parse_host, with_port
 
-from .errors import InvalidURI
-
-__all__ = ["WebSocketURI", "ascii_host", "check_characters", "parse_uri", "with_port"]
+__all__ = ["WebSocketURI", "check_characters", "host_of", "parse_uri", "without_query"]
 
 _SECURE_BY_SCHEME = {"ws": False, "http": False, "wss": True, "https": True}
 _DEFAULT_PORT = {False: 80, True: 443}
 _UNIX_SCHEME = re.compile(r"wss?\+unix:", re.IGNORECASE)
 _UNIX = re.compile(r"(wss?)\+unix:(?://)?(/[^:]+)(?::(/.*)?)?", re.DOTALL | re.IGNORECASE)
+_HINT = "percent-encode what a user name or a password has"
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 # What may stand in a path or a query as it is (RFC 3986, 3.3 and 3.4), and "%" of what is encoded already.
 _SAFE = "/?:@!$&'()*+,;=-._~%"
@@ -27,7 +27,8 @@ class WebSocketURI:
 
     Attributes:
         secure: whether TLS is used (``wss``).
-        host: the host, in lower case, ASCII (IDNA) and without brackets; ``localhost`` for a unix socket.
+        host: the host, in lower case, ASCII (IDNA) and without brackets; ``localhost`` for a unix socket. A zone of an
+            IPv6 address is decoded (``fe80::1%eth0``); a dot at the end stays.
         port: the port; the scheme's default where the URI has none.
         resource: path and query, as they stand in the request line.
         username: percent-decoded user name, or None.
@@ -45,8 +46,8 @@ class WebSocketURI:
 
     @property
     def host_header(self) -> str:
-        """The value of the ``Host`` header: brackets around IPv6, no port where it is the default (RFC 6455, 4.1)."""
-        return with_port(self.host, None if self.port == _DEFAULT_PORT[self.secure] else self.port)
+        """The value of the ``Host`` header: brackets around IPv6, no zone, no default port (RFC 6455, section 4.1)."""
+        return with_port(self.host, self._port)
 
     @property
     def origin(self) -> str:
@@ -59,13 +60,17 @@ class WebSocketURI:
         if self.socket_path is not None:
             slashes = "//" if self.socket_path.startswith("//") else ""  # the first two would be those of the scheme
             return f"{scheme}+unix:{slashes}{quote(self.socket_path)}:{self.resource}"
-        return f"{scheme}://{self.host_header}{self.resource}"
+        return f"{scheme}://{host_in_uri(self.host, self._port)}{self.resource}"
+
+    @property
+    def _port(self) -> int | None:
+        """The port, unless it is the default."""
+        return None if self.port == _DEFAULT_PORT[self.secure] else self.port
 
 
-def with_port(host: str, port: int | None) -> str:
-    """Return host and port as they stand in a URI: brackets around IPv6; None for no port."""
-    host = f"[{host}]" if ":" in host else host
-    return host if port is None else f"{host}:{port}"
+def without_query(uri: WebSocketURI) -> str:
+    """Return a URI as it may stand in a message or a log: without query, user name and password."""
+    return str(uri).partition("?")[0]
 
 
 def parse_uri(uri: str) -> WebSocketURI:
@@ -82,25 +87,20 @@ def parse_uri(uri: str) -> WebSocketURI:
         return _parse_unix(uri)
     try:
         parts = urlsplit(uri)
-    except ValueError as exc:
-        raise InvalidURI(uri, f"not a URI: {exc}") from None
-    try:
-        port = parts.port
-    except ValueError:
-        # What stands in the port's place may be a part of a password, so it is not shown.
-        raise InvalidURI(uri, "the port is no number from 1 to 65535; percent-encode what a password has") from None
+    except ValueError:  # which quotes what may be a password
+        raise InvalidURI(uri, f"not a URI; {_HINT}" if "@" in uri else "not a URI") from None
     if parts.scheme not in _SECURE_BY_SCHEME:
-        scheme = parts.scheme or "none"
-        raise InvalidURI(uri, f"scheme {scheme}: expected ws, wss, http, https, ws+unix or wss+unix (3)")
+        # What stands before a colon without slashes may be a user name.
+        scheme = parts.scheme if "@" not in uri or uri[len(parts.scheme) :].startswith("://") else ""
+        raise InvalidURI(uri, f"scheme {scheme or 'none'}: expected ws, wss, http, https, ws+unix or wss+unix")
+    host, port = host_of(uri, parts)
     _check_no_fragment(uri)
-    if not parts.hostname:
-        raise InvalidURI(uri, "a WebSocket URI has a host (3)")
     if port == 0:
         raise InvalidURI(uri, "port 0: expected 1 to 65535")
     secure = _SECURE_BY_SCHEME[parts.scheme]
     return WebSocketURI(
         secure=secure,
-        host=ascii_host(uri, parts.hostname),
+        host=host,
         port=_DEFAULT_PORT[secure] if port is None else port,
         resource=_resource(parts.path or "/") + (f"?{_resource(parts.query)}" if parts.query else ""),
         username=None if parts.username is None else unquote(parts.username),
@@ -138,21 +138,33 @@ def _parse_unix(uri: str) -> WebSocketURI:
 
 def _check_no_fragment(uri: str) -> None:
     if "#" in uri:
-        raise InvalidURI(uri, "a WebSocket URI has no fragment; write %23 for a number sign (3)")
+        raise InvalidURI(uri, "a WebSocket URI has no fragment; write %23 for a number sign (RFC 6455, section 3)")
 
 
-def ascii_host(uri: str, host: str) -> str:
-    """Return the host of a URI in ASCII (IDNA).
+def host_of(uri: str, parts: SplitResult) -> tuple[str, int | None]:
+    """Return host and port of a URI; no message shows what may be a part of a password.
 
     Raises:
-        InvalidURI: it is no domain name.
+        InvalidURI: there is no host, or one of them is none.
     """
-    if host.isascii():
-        return host
     try:
-        return idna.encode(host, uts46=True).decode("ascii")
-    except idna.IDNAError as exc:
-        raise InvalidURI(uri, f"host {host!r} is not a domain name: {exc}") from exc
+        port = parts.port
+    except ValueError:
+        raise InvalidURI(uri, f"the port is no number from 1 to 65535; {_HINT}") from None
+    authority = parts.netloc.rpartition("@")[2]
+    host = authority.partition("]")[0] + "]" if authority.startswith("[") else authority.partition(":")[0]
+    behind = authority.removeprefix(host)
+    if not host:
+        raise InvalidURI(uri, "a URI has a host, as in ws://localhost:8765/")
+    try:
+        if behind and not behind.startswith(":"):
+            raise ValueError("has text behind its bracket")
+        if "\\" in parts.netloc:
+            raise ValueError("has a backslash, which browsers take for the beginning of the path")
+        return parse_host(host), port
+    except ValueError as exc:
+        problem = f"not a host; {_HINT}" if "@" in uri else f"host {in_one_line(host)!r} {exc}"
+        raise InvalidURI(uri, problem) from None
 
 
 def _resource(text: str) -> str:

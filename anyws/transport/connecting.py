@@ -79,7 +79,10 @@ async def connect_tcp(
         for stream in winner:
             stream.close()
         raise
-    raise _combined(host, errors)
+    try:
+        raise _combined(host, errors)
+    finally:
+        errors.clear()  # their tracebacks refer to this list
 
 
 async def connect_unix(path: str) -> SocketStream:

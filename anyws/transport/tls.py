@@ -223,6 +223,7 @@ class TLSStream(ByteStream):
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             pass
         finally:
+            self.records.end = anyio.ClosedResourceError()  # an error that was raised would refer to this stream
             await self.transport_stream.aclose()
 
     @property

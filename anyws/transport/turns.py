@@ -1,4 +1,4 @@
-"""One opening handshake at a time with the same address (RFC 6455, 4.1)."""
+"""Few opening handshakes at a time with the same address; one, where RFC 6455, section 4.1, is to hold."""
 
 from __future__ import annotations
 

@@ -153,6 +153,8 @@ def test_4_2_1_what_is_refused(changes: dict[str, Any], status: int, message: st
         pytest.param("get / HTTP/1.1", 405, "method get: expected GET", id="methods-are-case-sensitive"),
         pytest.param("GET / HTTP/1.0", 505, "HTTP/1.0: expected HTTP/1.1", id="http-1.0"),
         pytest.param("GET / HTTP/0.9", 505, "HTTP/0.9: expected HTTP/1.1", id="http-0.9"),
+        pytest.param("GET / HTTP/2.0", 505, "HTTP/2.0: expected HTTP/1.1", id="http-2.0"),
+        pytest.param("GET / HTTP/9.9", 505, "HTTP/9.9: expected HTTP/1.1", id="http-9.9"),
     ],
 )
 def test_4_2_1_get_and_http_1_1(line: str, status: int, message: str) -> None:
@@ -165,6 +167,31 @@ def test_4_2_1_get_and_http_1_1(line: str, status: int, message: str) -> None:
 
 def test_4_2_1_http_1_0_without_a_host_is_505() -> None:
     check_refused(opening({"Host": None}, line="GET / HTTP/1.0"), 505, "HTTP/1.0")
+
+
+def test_a_later_minor_version_is_http_1_1() -> None:
+    """RFC 9110, section 2.5: the server answers as to the highest minor version that it knows."""
+    handshake = read(opening(line="GET / HTTP/1.9"))
+    assert handshake.accept().status == 101
+
+
+@pytest.mark.parametrize("version", ["2.0", "0.9"])
+def test_another_major_version_is_505_without_an_upgrade_too(version: str) -> None:
+    """RFC 9110, section 15.6.6."""
+    check_refused(opening({"Upgrade": None}, line=f"GET / HTTP/{version}"), 505, f"HTTP/{version}")
+
+
+@pytest.mark.parametrize("host", [None, "a.example"])
+def test_plain_http_1_0_need_not_name_a_host(host: str | None) -> None:
+    """RFC 9112, section 3.2, asks for Host from HTTP/1.1 on."""
+    handshake = read(opening({"Host": host, "Upgrade": None, "Connection": None}, line="GET / HTTP/1.0"))
+    assert handshake.request is not None
+    assert handshake.request.http_version == "1.0"
+    assert handshake.data_to_send(Response(200, body="ok")).endswith(b"\r\nConnection: close\r\n\r\nok")
+
+
+def test_a_host_that_http_1_0_names_is_checked() -> None:
+    check_refused(opening({"Host": "a b", "Upgrade": None}, line="GET / HTTP/1.0"), 400, "Host: expected a host")
 
 
 def test_4_2_2_wrong_version_gets_426() -> None:

@@ -53,6 +53,7 @@ MORE_REQUESTS = [
     pytest.param(b"GET / HTTP/1.1\r\nHost:a\r\nX:  y \t\r\n\r\n", request("/", ("X", "y")), id="space-around-value"),
     pytest.param(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", request(http_version="1.0"), id="http-1.0"),
     pytest.param(b"GET http://a/b HTTP/1.1\r\nHost: a\r\n\r\n", request("http://a/b"), id="absolute-form"),
+    pytest.param(b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", request(), id="an-empty-line-before"),
 ]
 
 
@@ -92,6 +93,10 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n"
 BAD_REQUESTS = [
     pytest.param(b"\x16", 400, "not HTTP", id="tls"),
     pytest.param(b" ", 400, "not HTTP", id="leading-space"),
+    pytest.param(b"\r\n\r", 400, "not HTTP", id="two-empty-lines"),
+    pytest.param(b"\rG", 400, "not HTTP", id="cr-before"),
+    pytest.param(b"\n", 400, "not HTTP", id="lf-before"),
+    pytest.param(b"\r\n\x16", 400, "not HTTP but TLS", id="tls-behind-an-empty-line"),
     pytest.param(GET + b"X: y\n", 400, "line end other than CR LF at byte 29", id="bare-lf"),
     pytest.param(b"GET / HTTP/1.1\n", 400, "line end other than CR LF at byte 14", id="only-lf"),
     pytest.param(GET + b"X: y\rz", 400, "line end other than CR LF at byte 29", id="bare-cr"),
@@ -278,6 +283,11 @@ def test_as_much_of_the_body_as_there_is_within_the_bound(chunks: list[bytes], m
         pytest.param([b"\x15\x03"], "not HTTP", id="tls-alert"),
         pytest.param([b"SSH-2.0-x\r\n\r\n"], "illegal status line", id="ssh"),
         pytest.param([b"HTTP/1.1 99 Low\r\n\r\n"], "illegal status line", id="two-digits"),
+        pytest.param([b"\r\nHTTP/1.1 200 OK\r\n\r\n"], "not HTTP", id="an-empty-line-before"),
+        pytest.param([b"HTTP/2.1 101 OK\r\n\r\n"], "HTTP/2.1: expected HTTP/1.1", id="http-2-101"),
+        pytest.param([b"HTTP/2.0 200 OK\r\n\r\n"], "HTTP/2.0: expected HTTP/1.1", id="http-2"),
+        pytest.param([b"HTTP/0.9 403 OK\r\n\r\n"], "HTTP/0.9: expected HTTP/1.1", id="http-0.9"),
+        pytest.param([b"HTTP/2.0 100 OK\r\n\r\n"], "HTTP/2.0: expected HTTP/1.1", id="http-2-informational"),
         pytest.param([b"HTTP/1.1 200 OK\nX: y\n\n"], "line end other", id="bare-lf"),
         pytest.param([b"HTTP/1.1 200 OK\r\nX: a\x01b\r\n\r\n", b""], "cannot carry", id="control-in-value"),
         pytest.param([b"HTTP/1.1 200 O\x01K\r\n\r\n", b""], "reason", id="control-in-reason"),

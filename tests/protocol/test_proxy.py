@@ -42,15 +42,18 @@ def test_a_uri(uri: str, value: Proxy) -> None:
     [
         ("ftp://p", "scheme ftp"),
         ("http://", "has a host"),
-        ("http://p:0", "from 1 to 65535"),
-        ("http://p:s3cret", "no URI"),
-        ("http://p:70000", "no URI"),
+        ("http://p:0", "port 0: expected 1 to 65535"),
+        ("http://p:s3cret", "the port is no number"),
+        ("http://p:70000", "the port is no number"),
         ("http://[p", "no URI"),
         ("http://p/s3cret", "ends with the port"),
         ("http://p?s3cret", "ends with the port"),
-        ("http://me:s3c/ret@p", "no URI|ends with the port"),
-        ("http://me:s3c#ret@p", "no URI|ends with the port"),
+        ("http://me:s3c/ret@p", "the port is no number|ends with the port"),
+        ("http://me:s3c#ret@p", "the port is no number|ends with the port"),
         ("http://me:s3c ret@p", "white space"),
+        ("http://me:s3c\u2100ret@p", "no URI; percent-encode"),
+        ("http://me:[s3cret]@p", "no URI; percent-encode|not a host"),
+        ("http://me:x@s3cret..@p..", "not a host; percent-encode"),
         ("http://me%3A:s3cret@p", "no colon"),
         ("http://me:s3cret%0A@p", "no control characters"),
         ("socks5://me:s3cr%C3%A9t@p", "ASCII"),
@@ -83,7 +86,14 @@ def test_neither_str_nor_repr_has_credentials() -> None:
 
 @pytest.mark.parametrize(
     ("uri", "target"),
-    [("ws://a/b?c", "a:80"), ("wss://a/", "a:443"), ("ws://u:p@a:8/", "a:8"), ("wss://[::1]/", "[::1]:443")],
+    [
+        ("ws://a/b?c", "a:80"),
+        ("wss://a/", "a:443"),
+        ("ws://u:p@a:8/", "a:8"),
+        ("wss://[::1]/", "[::1]:443"),
+        ("ws://[fe80::1%25eth0]/", "[fe80::1]:80"),
+        ("ws://a.example./", "a.example.:80"),
+    ],
 )
 def test_the_request(uri: str, target: str) -> None:
     request = ProxyHandshake(parse_proxy("http://p"), parse_uri(uri)).data_to_send()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -34,6 +35,11 @@ CANONICAL = [
     pytest.param("ws://[::1]/", plain("::1"), id="ipv6"),
     pytest.param("ws://[2001:db8::1]:8080/", plain("2001:db8::1", 8080), id="ipv6-port"),
     pytest.param("ws://127.0.0.1/", plain("127.0.0.1"), id="ipv4"),
+    pytest.param("ws://a.example./", plain("a.example."), id="dot-of-the-root"),
+    pytest.param("ws://a_b-.example/", plain("a_b-.example"), id="name-that-no-registry-sells"),
+    pytest.param(f"ws://{'a' * 63}.example/", plain(f"{'a' * 63}.example"), id="longest-label"),
+    pytest.param("ws://[fe80::1%25eth0]/", plain("fe80::1%eth0"), id="zone"),
+    pytest.param("ws://[fe80::1%25Eth-0.1]:8/", plain("fe80::1%Eth-0.1", 8), id="zone-and-port"),
     pytest.param("ws+unix:/run/a.sock:/", plain("localhost", socket_path="/run/a.sock"), id="unix"),
     pytest.param("wss+unix:/a:/b:c?d=e:f", secure("localhost", resource="/b:c?d=e:f", socket_path="/a"), id="unix-tls"),
     pytest.param("ws+unix:/a%20b%3A%25:/", plain("localhost", socket_path="/a b:%"), id="unix-percent-encoded"),
@@ -55,6 +61,9 @@ OTHER = [
     pytest.param('ws://a/<"[{|}]">', plain(resource="/%3C%22%5B%7B%7C%7D%5D%22%3E"), id="unsafe-resource"),
     pytest.param("ws://b\xfccher.example/", plain("xn--bcher-kva.example"), id="idna"),
     pytest.param("ws://B\xdcCHER.example/", plain("xn--bcher-kva.example"), id="idna-upper-case"),
+    pytest.param("ws://[FE80::A%25Eth0]/", plain("fe80::a%Eth0"), id="zone-keeps-its-case"),
+    pytest.param("ws://b\xfccher.example./", plain("xn--bcher-kva.example."), id="idna-dot-of-the-root"),
+    pytest.param("ws://\uff41.example/", plain("a.example"), id="idna-full-width"),
     pytest.param("ws://u:p@a/", plain(username="u", password="p"), id="userinfo"),
     pytest.param("ws://u%40x:p%3A%C3%A9@a/", plain(username="u@x", password="p:\xe9"), id="userinfo-encoded"),
     pytest.param("ws://u@a/", plain(username="u"), id="user-only"),
@@ -84,6 +93,31 @@ INVALID = [
     pytest.param("ws://[::1/", "not a URI", id="open-bracket"),
     pytest.param("ws://a\u2100b/", "not a URI", id="slash-by-normalization"),
     pytest.param("ws://\xfc..example/", "is not a domain name", id="idna-empty-label"),
+    pytest.param("ws://[::1]a/", "host '\\[::1\\]' has text behind its bracket", id="text-behind-the-bracket"),
+    pytest.param("ws://[::1]80/", "text behind its bracket", id="port-without-colon"),
+    pytest.param("ws://[127.0.0.1]/", "not a URI|is not an IPv6 address", id="ipv4-in-brackets"),
+    pytest.param("ws://[a]/", "not a URI|is not an IPv6 address", id="name-in-brackets"),
+    pytest.param("ws://[v1.a]/", "not a URI|is not an IPv6 address", id="address-of-the-future"),
+    pytest.param("ws://[]/", "not a URI|is not an IPv6 address", id="empty-brackets"),
+    pytest.param("ws://[::1%eth0]/", "write %25", id="zone-not-encoded"),
+    pytest.param("ws://[fe80::1%25]/", "no name of a zone", id="empty-zone"),
+    pytest.param("ws://[fe80::1%25a%20b]/", "no name of a zone|not a URI", id="zone-with-a-space"),
+    pytest.param("ws://[fe80::1%25a%0Ab]/", "no name of a zone|not a URI", id="zone-with-a-line-break"),
+    pytest.param("ws://a\\b/", "host .* has a backslash", id="backslash"),
+    pytest.param("ws://a\\@b/", "not a host", id="backslash-before-at"),
+    pytest.param("ws://./", "has an empty label", id="only-the-root"),
+    pytest.param("ws://a..b/", "host 'a..b' has an empty label", id="empty-label"),
+    pytest.param("ws://.a/", "has an empty label", id="leading-dot"),
+    pytest.param("ws://a../", "has an empty label", id="two-dots-at-the-end"),
+    pytest.param(f"ws://{'a' * 64}/", "a label of more than 63 characters", id="long-label"),
+    pytest.param(f"ws://{'a.' * 127}a/", "more than 253 characters", id="long-name"),
+    pytest.param("ws://" + 60 * "\xfc" + ".example/", "is not a domain name", id="long-idna-label"),
+    pytest.param("ws://" + 5000 * "\xfc" + "/", "more than 253 characters", id="very-long-idna-name"),
+    *(
+        pytest.param(f"ws://a{each}b/", f"has {re.escape(repr(each))}, which no", id=f"forbidden-{each}")
+        for each in "<>^|%"
+    ),
+    pytest.param("ws://a%2eb/", "has '%'", id="percent-encoded-host"),
     pytest.param("ws://a /", "no white space, control", id="space"),
     pytest.param("ws://a/\r\nX: y", "no white space, control", id="line-break"),
     pytest.param("\tws://a/", "no white space, control", id="leading-tab"),
@@ -121,7 +155,20 @@ def test_what_is_no_str_is_a_type_error(uri: Any) -> None:
         parse_uri(uri)
 
 
-@pytest.mark.parametrize("uri", ["ftp://user:secret@a/", "ws://user:secret@a:0/", "ws://user:secret@a/#b"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "ftp://user:secret@a/",
+        "ws://user:secret@a:0/",
+        "ws://user:secret@a/#b",
+        "ws://user:secret@a..b/",
+        "ws://user:x@secret..@a..b/",
+        "ws://user:secret\u2100x@a/",
+        "ws://user:[secret]@a/",
+        "ws://user:secret\\@a/",
+        "secret:x@a/",
+    ],
+)
 def test_the_message_does_not_tell_the_password(uri: str) -> None:
     with pytest.raises(InvalidURI) as caught:
         parse_uri(uri)
@@ -145,10 +192,12 @@ def test_str_does_not_tell_the_password() -> None:
         pytest.param("ws://[::1]:9000/", "[::1]:9000", "http://[::1]:9000", id="ipv6-port"),
         pytest.param("ws://u:p@a/", "a", "http://a", id="no-userinfo"),
         pytest.param("ws+unix:/a", "localhost", "http://localhost", id="unix"),
+        pytest.param("ws://[fe80::1%25eth0]:9/", "[fe80::1]:9", "http://[fe80::1]:9", id="zone"),
+        pytest.param("wss://a.example./", "a.example.", "https://a.example.", id="dot-of-the-root"),
     ],
 )
 def test_host_header_and_origin(uri: str, host: str, origin: str) -> None:
-    """RFC 6455, 4.1: no port where it is the default; RFC 3986, 3.2.2: brackets around IPv6."""
+    """RFC 6455, 4.1: no port where it is the default; RFC 3986, 3.2.2: brackets around IPv6; RFC 6874, 4: no zone."""
     assert parse_uri(uri).host_header == host
     assert parse_uri(uri).origin == origin
 

@@ -229,7 +229,7 @@ async def test_the_name_is_what_turns_are_taken_for() -> None:
 
         async def client(name: str) -> None:
             with pytest.raises(anyws.ProxyError):
-                await connected(f"ws://{name}.example/", proxy=f"http://127.0.0.1:{port}")
+                await connected(f"ws://{name}.example/", proxy=f"http://127.0.0.1:{port}", max_connecting=1)
 
         for name in ("a", "a", "b"):
             tasks.start_soon(client, name)

@@ -15,7 +15,7 @@ from .attacker import answer_to, asking, attacker, check_serves
 
 HELLO = bytes.fromhex("16030100c8010000c403035b90aa3c")  # the beginning of a ClientHello
 STRANGERS = [
-    pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"HTTP/1.1 400 ", id="http-2-preface"),
+    pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"HTTP/1.1 505 ", id="http-2-preface"),
     pytest.param(HELLO, b"HTTP/1.1 400 ", id="tls"),
     pytest.param(b"SSH-2.0-OpenSSH_9.6\r\n\r\n", b"HTTP/1.1 400 ", id="ssh"),
     pytest.param(b"\x03\x00\x00\x13\x0e\xe0\x00\x00", b"HTTP/1.1 400 ", id="rdp"),

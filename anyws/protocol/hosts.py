@@ -1,0 +1,93 @@
+"""Hosts: domain names and IP addresses, as they stand in URIs, in ``Host``, and in TLS."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address
+
+import idna
+
+__all__ = ["ascii_host", "bare_host", "host_in_uri", "parse_host", "with_port"]
+
+# What no domain name has: the "forbidden domain code points" of https://url.spec.whatwg.org/#host-miscellaneous.
+_FORBIDDEN = re.compile(r"[\x00-\x20#%/:<>?@\[\\\]^|\x7f]")
+_ZONE = re.compile(r"[A-Za-z0-9._~\-]+")  # RFC 6874, section 2, less what is percent-encoded, which Python refuses
+_MAX_NAME = 253  # RFC 1035, section 2.3.4: 255 with the length of the first label and the empty root label
+_MAX_LABEL = 63
+
+
+def parse_host(text: str) -> str:
+    """Return the host that stands in a URI: a name, an IPv4 address, or an IPv6 address in brackets.
+
+    Of ``[fe80::1%25eth0]`` that is ``fe80::1%eth0`` (RFC 6874), as name resolution takes it.
+
+    Raises:
+        ValueError: it is none; the message goes on behind its name.
+    """
+    if not text.startswith("["):
+        return ascii_host(text)
+    address, percent, zone = text.removeprefix("[").removesuffix("]").partition("%25")
+    if "%" in address:
+        raise ValueError("has a % before its zone: write %25 (RFC 6874, section 2)")
+    return _ipv6(f"{address}%{zone}" if percent else address)
+
+
+def ascii_host(text: str) -> str:
+    """Return a host in lower case and ASCII (IDNA): a name or an IP address, without brackets.
+
+    Raises:
+        ValueError: it is none; the message goes on behind its name.
+    """
+    if ":" in text:
+        return _ipv6(text)
+    if len(text) > _MAX_NAME + 1:
+        raise ValueError(f"has more than {_MAX_NAME} characters")
+    if not text.isascii():
+        try:
+            text = idna.encode(text, uts46=True).decode("ascii")
+        except idna.IDNAError as exc:
+            raise ValueError(f"is not a domain name: {exc}") from None
+    text = text.lower()
+    if (forbidden := _FORBIDDEN.search(text)) is not None:
+        raise ValueError(f"has {forbidden[0]!r}, which no domain name has")
+    name = text.removesuffix(".")  # of the root
+    if len(name) > _MAX_NAME:
+        raise ValueError(f"has more than {_MAX_NAME} characters")
+    for label in name.split("."):
+        if not label:
+            raise ValueError("has an empty label")
+        if len(label) > _MAX_LABEL:
+            raise ValueError(f"has a label of more than {_MAX_LABEL} characters")
+    return text
+
+
+def with_port(host: str, port: int | None) -> str:
+    """Return host and port as in ``Host``: IPv6 in brackets, without zone (RFC 6874, section 4); None for no port."""
+    return _joined(host.partition("%")[0], port)
+
+
+def host_in_uri(host: str, port: int | None) -> str:
+    """Return host and port as in a URI, which is `with_port` and the zone of an IPv6 address."""
+    address, percent, zone = host.partition("%")
+    return _joined(f"{address}%25{zone}" if percent else host, port)
+
+
+def bare_host(host: str) -> str:
+    """Return the host without zone and without the dot of the root, as in SNI (RFC 6066, section 3)."""
+    return host.partition("%")[0].removesuffix(".")
+
+
+def _joined(host: str, port: int | None) -> str:
+    host = f"[{host}]" if ":" in host else host
+    return host if port is None else f"{host}:{port}"
+
+
+def _ipv6(text: str) -> str:
+    address, percent, zone = text.partition("%")
+    if percent and not _ZONE.fullmatch(zone):
+        raise ValueError("has no name of a zone behind the %")
+    try:
+        IPv6Address(address)
+    except ValueError:
+        raise ValueError("is not an IPv6 address") from None
+    return f"{address.lower()}{percent}{zone}"
