@@ -240,19 +240,24 @@ async def run_connection(
 
 
 def log_failure(logger: ConnectionLogger, exc: Exception, who: str) -> None:
-    """Log what came out of user code: with its traceback, or in one line if it only says that the peer has gone."""
+    """Log what user code raised: with its traceback, or in one line if it only says that the connection has ended."""
     if is_closed(exc):
-        logger.info("%s ended with the connection: %s", who, _ended(exc))
+        closed = _first_of(exc)
+        code = (
+            f"{closed.detail} ({closed.code})" if closed.detail else str(closed.code)
+        )  # the peer's reason is contents
+        logger.info("%s ended with the connection: %s", who, code)
+        if closed.undelivered:
+            logger.warning("%d bytes of messages were not delivered", closed.undelivered)
     else:
         logger.error("%s failed; the connection is closed", who, exc_info=exc)
 
 
-def _ended(exc: BaseException) -> str:
-    """The close code, and what our own side says; the peer's reason is contents."""
+def _first_of(exc: BaseException) -> ConnectionClosed:
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     assert isinstance(exc, ConnectionClosed)
-    return f"{exc.detail} ({exc.code})" if exc.detail else str(exc.code)
+    return exc
 
 
 def is_closed(exc: BaseException) -> bool:

@@ -20,6 +20,7 @@ from .frames import take_frame
 from .peers import (
     BINARY,
     CLOSE,
+    REQUEST,
     Meeting,
     Peer,
     Side,
@@ -165,6 +166,24 @@ async def test_an_exception_of_the_block_is_not_replaced_but_the_loss_is_logged(
             await websocket.send(bytes(1000))
             raise KeyError
     (record,) = caplog.records
+    assert "bytes of messages were not delivered" in record.message
+
+
+async def test_for_a_handler_the_loss_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "anyws")
+
+    async def send_and_return(websocket: anyws.WebSocket) -> None:
+        await websocket.send(bytes(30_000_000))
+
+    async with anyws.open_server(send_and_return, "127.0.0.1", 0, close_timeout=0.2) as server:
+        with socket.create_connection(server.addresses[0]) as silent:
+            silent.sendall(REQUEST)
+            while not server.connections:
+                await anyio.lowlevel.checkpoint()
+            while server.connections:
+                await anyio.lowlevel.checkpoint()
+    (record,) = caplog.records
+    assert record.name == "anyws.server"
     assert "bytes of messages were not delivered" in record.message
 
 
