@@ -243,9 +243,8 @@ def log_failure(logger: ConnectionLogger, exc: Exception, who: str) -> None:
     """Log what user code raised: with its traceback, or in one line if it only says that the connection has ended."""
     if is_closed(exc):
         closed = _first_of(exc)
-        code = (
-            f"{closed.detail} ({closed.code})" if closed.detail else str(closed.code)
-        )  # the peer's reason is contents
+        # Without the peer's reason, which is contents.
+        code = f"{closed.detail} ({closed.code})" if closed.detail else closed.code
         logger.info("%s ended with the connection: %s", who, code)
         if closed.undelivered:
             logger.warning("%d bytes of messages were not delivered", closed.undelivered)

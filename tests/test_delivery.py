@@ -30,7 +30,7 @@ from .peers import (
     opening_response,
 )
 
-LARGE = 1_500_000
+LARGE = 500_000
 
 
 class SlowStream(ByteStream):
@@ -86,7 +86,7 @@ async def test_a_close_takes_as_long_as_the_peer_takes_something(ours: Side) -> 
             begun = anyio.current_time()
             await websocket.send(bytes(LARGE))
             await websocket.aclose()
-        assert anyio.current_time() - begun > 200
+        assert anyio.current_time() - begun > 60
         assert [len(payload) for payload in received] == [LARGE]
         assert websocket.close_code == 1000
 
