@@ -11,11 +11,13 @@ from typing import Unpack
 
 import anyio
 from anyio.abc import ByteStream
+from anyio.streams.tls import TLSAttribute
 
 from .admission import Entry
 from .cancelling import refusing_stray_cancellation
 from .checking import build_options, with_signature_of
 from .deadlines import deadline, took_too_long
+from .hosts import is_misdirected
 from .link import Link
 from .logs import ConnectionLogger, connection_logger
 from .options import AcceptKeywords, AcceptOptions, RequestHook
@@ -95,7 +97,7 @@ async def open_link(
                 if on_secured is not None:
                     on_secured(secured)
             handshake = begin_handshake(options.terms)
-            answer = await _find_answer(stream, handshake, hooks, entry)
+            answer = await _find_answer(stream, options.ssl_context, handshake, hooks, entry)
             if isinstance(answer, Response):
                 await _write(stream, handshake, answer, handshake.data_to_send(answer))
         if waiting.cancelled_caught:
@@ -150,7 +152,11 @@ async def _start_tls(stream: ByteStream, context: ssl.SSLContext, limit: float |
 
 
 async def _find_answer(
-    stream: ByteStream, handshake: ServerHandshake, request_hooks: Sequence[RequestHook], entry: Entry
+    stream: ByteStream,
+    context: ssl.SSLContext | None,
+    handshake: ServerHandshake,
+    request_hooks: Sequence[RequestHook],
+    entry: Entry,
 ) -> Response | HandshakeRefused:
     """Read the request, and ask; return the response 101, or why there is another answer."""
     try:
@@ -159,6 +165,8 @@ async def _find_answer(
         return exc
     try:
         with refusing_stray_cancellation("a hook"):
+            if context is not None and is_misdirected(context, stream.extra(TLSAttribute.ssl_object), request.host):
+                return handshake.refusal(421, f"Host {request.host!r} is not the one that TLS was made for")
             refusal = entry.refusal
             if refusal is None and request_hooks:
                 refusal = await ask(request_hooks, request)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from .hosts import HostChoice
+
 __all__ = ["PEM", "ServerNameHook", "TLSOptions", "client_context", "server_context"]
 
 PEM = str | bytes | os.PathLike[str]
@@ -87,11 +89,7 @@ def server_context(
         if options.ca is None:
             context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
     if sni_callback is not None:
-
-        def choose(connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, usual: ssl.SSLContext) -> None:
-            connection.context = sni_callback(name) or usual
-
-        context.sni_callback = choose
+        context.sni_callback = HostChoice(lambda name: sni_callback(name) or context)
     _configure(context, options)
     if request_cert and sni_callback is not None:
         # OpenSSL resumes a session of one host at another, where nobody has checked the client's certificate.
