@@ -116,7 +116,8 @@ async def open_link(
             raise answer
     except BaseException:
         answer = None  # which may be the exception: it has this frame in its traceback
-        await anyio.aclose_forcefully(stream)
+        with anyio.CancelScope(shield=True):  # else a cancellation from outside would take the place of the exception
+            await anyio.aclose_forcefully(stream)
         raise
     finally:
         entry.settle()
