@@ -10,12 +10,14 @@ from typing import Unpack
 
 import anyio
 from anyio.abc import ByteStream
+from anyio.streams.tls import TLSAttribute
 
 from .admission import Entry
 from .blocks import block
 from .cancelling import refusing_stray_cancellation
 from .checking import build_options, with_signature_of
 from .deadlines import deadline, took_too_long
+from .hosts import is_misdirected
 from .link import Link
 from .logs import ConnectionLogger, connection_logger
 from .options import AcceptKeywords, AcceptOptions, RequestHook
@@ -96,7 +98,7 @@ async def open_link(
                 if on_secured is not None:
                     on_secured(secured)
             handshake = begin_handshake(options.terms)
-            answer = await _find_answer(stream, handshake, hooks, entry)
+            answer = await _find_answer(stream, options.ssl_context, handshake, hooks, entry)
             if isinstance(answer, Response):
                 await _write(stream, handshake, answer, handshake.data_to_send(answer))
         if waiting.cancelled_caught:
@@ -115,7 +117,8 @@ async def open_link(
             raise answer
     except BaseException:
         answer = None  # which may be the exception: it has this frame in its traceback
-        await anyio.aclose_forcefully(stream)
+        with anyio.CancelScope(shield=True):  # else a cancellation from outside would take the place of the exception
+            await anyio.aclose_forcefully(stream)
         raise
     finally:
         entry.settle()
@@ -167,7 +170,11 @@ async def _answer_plain_http(stream: ByteStream) -> None:
 
 
 async def _find_answer(
-    stream: ByteStream, handshake: ServerHandshake, request_hooks: Sequence[RequestHook], entry: Entry
+    stream: ByteStream,
+    context: ssl.SSLContext | None,
+    handshake: ServerHandshake,
+    request_hooks: Sequence[RequestHook],
+    entry: Entry,
 ) -> Response | HandshakeRefused:
     """Read the request, and ask; return the response 101, or why there is another answer."""
     try:
@@ -176,6 +183,8 @@ async def _find_answer(
         return exc
     try:
         with refusing_stray_cancellation("a hook"):
+            if context is not None and is_misdirected(context, stream.extra(TLSAttribute.ssl_object), request.host):
+                return handshake.refusal(421, f"Host {request.host!r} is not the one that TLS was made for")
             refusal = entry.refusal
             if refusal is None and request_hooks:
                 refusal = await ask(request_hooks, request)

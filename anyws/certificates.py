@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields
 
 from .transport.securing import default_context
 
+from .hosts import HostChoice
+
 __all__ = ["PEM", "ServerNameHook", "TLSOptions", "client_context", "server_context"]
 
 PEM = str | bytes | os.PathLike[str]
@@ -91,11 +93,7 @@ def server_context(
         if options.ca is None:
             context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
     if sni_callback is not None:
-
-        def choose(connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, usual: ssl.SSLContext) -> None:
-            connection.context = sni_callback(name) or usual
-
-        context.sni_callback = choose
+        context.sni_callback = HostChoice(lambda name: sni_callback(name) or context)
     _configure(context, options)
     if request_cert and sni_callback is not None:
         # OpenSSL resumes a session of one host at another, where nobody has checked the client's certificate.

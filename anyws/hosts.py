@@ -1,24 +1,67 @@
-"""Several hosts on one port, each with its certificate: Server Name Indication (RFC 6066, 3)."""
+"""Several hosts on one port, each with its certificate: Server Name Indication (RFC 6066, section 3)."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from weakref import WeakKeyDictionary
 
 import idna
 
-__all__ = ["virtual_hosts"]
+__all__ = ["HostChoice", "is_misdirected", "virtual_hosts"]
 
 # What a connection has taken over from its first context when the client's name becomes known.
 _FIXED = ("options", "minimum_version", "maximum_version", "verify_mode", "verify_flags", "post_handshake_auth")
 
 
+class HostChoice:
+    """Chooses the context of a connection by the name that the client asks for: an ``sni_callback``.
+
+    Args:
+        find: returns the context of a name, or of no name; None to end the TLS handshake.
+    """
+
+    def __init__(self, find: Callable[[str | None], ssl.SSLContext | None]) -> None:
+        self._find = find
+        self._asked: WeakKeyDictionary[ssl.SSLObject | ssl.SSLSocket, str] = WeakKeyDictionary()
+
+    def __call__(
+        self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext
+    ) -> ssl.AlertDescription | None:
+        """Choose."""
+        found = self._find(name)
+        if found is None:
+            return ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        connection.context = found
+        self._asked[connection] = (name or "").lower()
+        return None
+
+    def holds_for(self, connection: ssl.SSLObject, host: str) -> bool:
+        """Say whether what a client has proved in TLS holds for this host as well."""
+        name = host.removesuffix(".")  # SNI has no dot at the end
+        return name == self._asked.get(connection) or self._find(name) is connection.context
+
+
+def is_misdirected(context: ssl.SSLContext, connection: ssl.SSLObject, host: str) -> bool:
+    """Say whether a request asks for another host than TLS did, where a client certificate opens hosts.
+
+    Args:
+        context: the server's context.
+        connection: its side of TLS, after the handshake.
+        host: the host of the request.
+    """
+    choice = context.sni_callback
+    if not isinstance(choice, HostChoice) or connection.context.verify_mode is ssl.CERT_NONE:
+        return False
+    return not choice.holds_for(connection, host)
+
+
 def virtual_hosts(contexts: Mapping[str, ssl.SSLContext], *, default: ssl.SSLContext | None = None) -> ssl.SSLContext:
     """Return a TLS context that presents the certificate of the host that the client has asked for.
 
-    A context may be given a new certificate at any time, see `reload_certificate`. The name in TLS is not checked
-    against ``Host``; where hosts have different users, compare ``Host`` as well. With client certificates, sessions are
-    not resumed.
+    A context may be given a new certificate at any time, see `reload_certificate`. With client certificates, a request
+    for another host than the one in TLS is answered 421, and sessions are not resumed. Without them the name in TLS is
+    not checked against ``Host``; where hosts have different users, look at ``request.host``.
 
     Args:
         contexts: the context of each host. The name ``*.example.com`` is any host of one label more, unless it is given
@@ -49,17 +92,11 @@ def virtual_hosts(contexts: Mapping[str, ssl.SSLContext], *, default: ssl.SSLCon
             raise ValueError("client certificates need minimum_version TLSv1_3: older sessions pass from host to host")
         first.num_tickets = 0
 
-    def choose(
-        connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext
-    ) -> ssl.AlertDescription | None:
+    def find(name: str | None) -> ssl.SSLContext | None:
         asked = (name or "").lower()
-        found = by_name.get(asked) or by_name.get(f"*.{asked.partition('.')[2]}") or default
-        if found is None:
-            return ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
-        connection.context = found
-        return None
+        return by_name.get(asked) or by_name.get(f"*.{asked.partition('.')[2]}") or default
 
-    first.sni_callback = choose
+    first.sni_callback = HostChoice(find)
     return first
 
 

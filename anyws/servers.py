@@ -171,6 +171,13 @@ class Server(AsyncResource, TypedAttributeProvider):
         except Exception:
             _logger.exception("a stream failed")
             await anyio.aclose_forcefully(stream)
+        except BaseExceptionGroup as group:
+            # On trio, of a task group that fails while it is cancelled: what failed is no reason to end the server.
+            failures, rest = group.split(Exception)
+            if failures is not None:
+                _logger.error("a stream failed", exc_info=failures)
+            if rest is not None:
+                raise rest from None
         finally:
             if entry is not None:
                 self._admission.leave(entry)

@@ -232,6 +232,13 @@ async def run_connection(
                 failure = exc
                 failed(exc)
                 raise
+            except BaseExceptionGroup as group:
+                # On trio, of a task group that fails while it is cancelled.
+                failures, rest = group.split(Exception)
+                if failures is not None:
+                    failed(failures)
+                if rest is not None:
+                    raise rest from None
     except Exception as exc:
         if exc is not failure:
             failed(exc)

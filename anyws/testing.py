@@ -227,7 +227,8 @@ async def scripted_peer(
             yield websocket, ScriptedPeer(peer_stream, Role.CLIENT if server else Role.SERVER, accepted.request)
         finally:
             # The end of the block is the end of the peer, so that nobody waits for its Close.
-            await anyio.aclose_forcefully(peer_stream)
+            with anyio.CancelScope(shield=True):  # and an exception of the block comes out
+                await anyio.aclose_forcefully(peer_stream)
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from trio.testing import MockClock
 
 from anyws.transport.connecting import connect_tcp
 from anyws.transport.listening import listen_tcp
+from anyws.transport.stream import SocketStream
 
 __all__ = [
     "Transport",
@@ -31,6 +32,7 @@ __all__ = [
     "on_mock_clock",
     "open_sockets",
     "over_tcp",
+    "reset_stream",
     "resolve_to",
 ]
 
@@ -120,6 +122,14 @@ def listens(port: int, poll: Callable[[], int | None], limit: float) -> bool:
     return False
 
 
+def reset_stream(stream: SocketStream) -> None:
+    """Reset the connection, which to close the stream does not do: that ends our side first."""
+    raw: socket.socket = stream.extra(SocketAttribute.raw_socket)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # for 0 seconds
+    anyio.notify_closing(raw)
+    raw.close()
+
+
 @asynccontextmanager
 async def in_memory(end: ByteStream) -> AsyncIterator[ByteStream]:
     """Give the end as it is."""
@@ -140,9 +150,7 @@ async def over_tcp(end: ByteStream) -> AsyncIterator[ByteStream]:
                 await far.send(data)
             await far.send_eof()
         except anyio.BrokenResourceError:
-            reset = struct.pack("ii", 1, 0)  # linger for 0 seconds
-            far.extra(SocketAttribute.raw_socket).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
-            await far.aclose()
+            reset_stream(far)
 
     async def carry_out() -> None:
         try:

@@ -10,6 +10,8 @@ import pytest
 
 from anyws.hooks import wrap_hook
 
+from .test_cancelling import await_a_cancelled_task, on_asyncio
+
 seen: list[Any] = []
 
 
@@ -227,3 +229,11 @@ def test_a_required_keyword_can_never_be_given(hook: Callable[..., object]) -> N
     """Found out when the hook is given, not when it is called."""
     with pytest.raises(TypeError, match=r"callback_open .*\bflag\b"):
         wrap_hook(hook, "callback_open", "err", "socket")
+
+
+@on_asyncio
+async def test_a_stray_cancellederror_is_an_exception_that_names_the_hook() -> None:
+    wrapped = wrap_hook(await_a_cancelled_task, "callback_open", "err", "socket")
+    assert wrapped is not None
+    with pytest.raises(RuntimeError, match="callback_open awaited a task that was cancelled"):
+        await wrapped(None, None)

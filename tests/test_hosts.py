@@ -15,6 +15,7 @@ from anyio.streams.tls import TLSAttribute
 import anyws
 
 from .peers import REQUEST, echo, uri_of
+from .pems import Pems
 
 
 def context_of(authority: trustme.CA, *names: str) -> ssl.SSLContext:
@@ -30,7 +31,8 @@ def contexts_of(authority: trustme.CA, *names: str) -> dict[str, ssl.SSLContext]
 async def names_seen(server: anyws.Server, host: str, context: ssl.SSLContext) -> list[str]:
     """Connect as to a host, and return the names of the certificate; it holds for the host, or this raises."""
     uri = uri_of(server, scheme="wss")
-    async with anyws.connect(uri, ssl_context=context, server_hostname=host) as websocket:
+    headers = {"Host": host} if host.isascii() else {}
+    async with anyws.connect(uri, ssl_context=context, server_hostname=host, headers=headers) as websocket:
         await websocket.send("hello")
         assert await websocket.receive() == "hello"
         certificate = websocket.extra(TLSAttribute.peer_certificate)
@@ -110,6 +112,71 @@ async def test_each_host_trusts_its_own_clients(
         assert server.connections == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("a.example", 101), ("A.Example.:8765", 101), ("b.example", 421), ("127.0.0.1", 421), ("x.c.example", 421)],
+)
+async def test_a_client_certificate_of_one_host_does_not_open_another(
+    host: str, status: int, certificate_authority: trustme.CA
+) -> None:
+    contexts, ann = with_client_certificates(certificate_authority)
+    contexts["*.c.example"] = contexts["b.example"]
+    asked: list[str] = []
+    async with anyws.open_server(
+        echo,
+        "127.0.0.1",
+        0,
+        ssl_context=anyws.virtual_hosts(contexts),
+        on_request=lambda request: asked.append(request.host),
+    ) as server:
+        uri = uri_of(server, scheme="wss")
+        options: dict[str, Any] = {"ssl_context": ann, "server_hostname": "a.example", "headers": {"Host": host}}
+        if status == 101:
+            async with anyws.connect(uri, **options) as websocket:
+                await websocket.ping()
+        else:
+            with pytest.raises(anyws.HandshakeRefused) as raised:
+                async with anyws.connect(uri, **options):
+                    pytest.fail("let in")
+            assert raised.value.status == status
+    assert len(asked) == (status == 101)
+
+
+async def test_without_client_certificates_host_is_not_compared(
+    certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext
+) -> None:
+    several = anyws.virtual_hosts(contexts_of(certificate_authority, "a.example", "b.example"))
+    async with (
+        anyws.open_server(echo, "127.0.0.1", 0, ssl_context=several) as server,
+        anyws.connect(
+            uri_of(server, scheme="wss"),
+            ssl_context=client_ssl_context,
+            server_hostname="a.example",
+            headers={"Host": "b.example"},
+        ) as websocket,
+    ):
+        await websocket.ping()
+
+
+async def test_the_server_of_the_callback_api_compares_as_well(certificate_authority: trustme.CA) -> None:
+    """Its hook may make a new context for each connection."""
+    contexts, ann = with_client_certificates(certificate_authority)
+    usual = Pems.issued_by(certificate_authority, "usual.example")
+    options = {"request_cert": True, "sni_callback": contexts.get, "cert": usual.cert, "key": usual.key}
+    async with anyws.server(server_options=options, message_handler=lambda message: None) as server:
+        uri = uri_of(server, scheme="wss")
+        for host, status in (("a.example", 101), ("b.example", 421)):
+            try:
+                async with anyws.connect(
+                    uri, ssl_context=ann, server_hostname="a.example", headers={"Host": host}
+                ) as websocket:
+                    await websocket.ping()
+                    answered = 101
+            except anyws.HandshakeRefused as exc:
+                answered = exc.status
+            assert answered == status
+
+
 async def test_a_session_of_one_host_does_not_open_another(certificate_authority: trustme.CA) -> None:
     contexts, ann = with_client_certificates(certificate_authority)
 
@@ -118,7 +185,7 @@ async def test_a_session_of_one_host_does_not_open_another(certificate_authority
             socket.create_connection(address) as connection,
             ann.wrap_socket(connection, server_hostname=host, session=session) as secured,
         ):
-            secured.sendall(REQUEST)
+            secured.sendall(REQUEST.replace(b"localhost", host.encode()))
             return secured.recv(12), secured.session
 
     several = anyws.virtual_hosts(contexts)

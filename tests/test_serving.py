@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import logging
 import socket
@@ -365,6 +366,56 @@ async def test_what_a_handler_raises_is_logged_before_the_client_hears_of_it(cap
         async with anyws.open_server(handler, "127.0.0.1", 0) as server, anyws.connect(uri_of(server)) as websocket:
             await websocket.receive()
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [KeyError]
+
+
+async def test_what_a_handler_raises_while_the_server_stops_is_logged_and_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On trio its group has the cancellation besides."""
+
+    async def fail_at_the_end() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise KeyError("mine")
+
+    async def handler(websocket: anyws.WebSocket) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fail_at_the_end)
+            await anyio.sleep_forever()
+
+    async with anyws.open_server(handler, "127.0.0.1", 0) as server, anyws.connect(uri_of(server)) as websocket:
+        await websocket.ping()
+        await server.aclose(0)
+    (record,) = caplog.records
+    assert "the handler failed" in record.message
+    assert "KeyError: 'mine'" in caplog.text
+
+
+async def test_what_a_hook_raises_while_the_server_stops_is_logged_and_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked = anyio.Event()
+
+    async def fail_at_the_end() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise KeyError("mine")
+
+    async def hook(request: anyws.Request) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fail_at_the_end)
+            asked.set()
+            await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as tasks:
+        server = await tasks.start(functools.partial(anyws.serve, echo, "127.0.0.1", 0, on_request=hook))
+        async with raw_client(server) as stream:
+            await stream.send(REQUEST)
+            await asked.wait()
+            tasks.cancel_scope.cancel()
+    assert "KeyError: 'mine'" in caplog.text
 
 
 async def test_what_a_hook_hears_from_another_server_is_not_the_answer(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from anyws.transport.ending import end_stream
 from anyws.transport.listening import listen_tcp
 from anyws.transport.stream import SocketStream
 
+from .harness import reset_stream
 from .peers import address_of, cancelling_at, on_mock_clock, open_sockets, resolve_to
 
 
@@ -139,14 +141,24 @@ async def test_closing_wakes_and_ends() -> None:
 
 async def test_a_reset_is_broken() -> None:
     async with stream_pair() as (one, other):
-        await one.send(b"unread")
-        await other.aclose()
+        reset_stream(other)
         with pytest.raises(anyio.BrokenResourceError):
             await one.receive()
         with pytest.raises(anyio.BrokenResourceError):
             await one.send(b"x")
         with pytest.raises(anyio.BrokenResourceError):
             await one.send_eof()
+
+
+async def test_the_peer_sees_the_end_though_a_forked_child_has_the_socket() -> None:
+    async with stream_pair() as (one, other):
+        inherited = socket.socket(fileno=os.dup(one.extra(SocketAttribute.raw_socket).fileno()))
+        with inherited:
+            await one.send(b"last")
+            await one.aclose()
+            assert await other.receive() == b"last"
+            with pytest.raises(anyio.EndOfStream):
+                await other.receive()
 
 
 async def test_configure() -> None:

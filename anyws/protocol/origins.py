@@ -60,10 +60,15 @@ class OriginPolicy:
         is_short = len(origin) + len(host) <= _MAX_REMEMBERED
         problem = (self._remembered if is_short else self._find_problem)(origin, host)
         if problem is not None:
-            is_news = is_short and problem not in self._told and len(self._told) < _MAX_TOLD
-            if is_news:
-                self._told.add(problem)
+            is_news = is_short and _is_origin(origin.lower()) and self._tell(problem)
             raise ForeignOrigin(problem, is_news=is_news)
+
+    def _tell(self, problem: str) -> bool:
+        """Remember what is told; say whether it is the first time."""
+        if problem in self._told or len(self._told) >= _MAX_TOLD:
+            return False
+        self._told.add(problem)
+        return True
 
     def _find_problem(self, origin: str, host: str) -> str | None:
         origin, host = origin.lower(), host.lower()
@@ -73,7 +78,8 @@ class OriginPolicy:
         else:
             is_known = "*" in self._origins or origin in self._origins
         if not is_known:
-            return f"the page of Origin {origin!r} may not connect; if it should, list it in the option origins"
+            advice = "; if it should, list it in the option origins" if _is_origin(origin) else ""
+            return f"the page of Origin {origin!r} may not connect{advice}"
         if self._allowed_hosts is not None:
             ours = _host_and_port(f"http://{host}")
             if ours is None or not (ours[0] in self._allowed_hosts or _is_ip_address(ours[0])):
@@ -112,6 +118,15 @@ def _check_origin(origin: str) -> None:
         raise ValueError(f"expected '{scheme}://{written}', for browsers leave out the port of the scheme")
     if written != host or (not host and scheme in _DEFAULT_PORT):
         raise ValueError(f"expected '{scheme}://{written or 'example.com'}'")
+
+
+def _is_origin(origin: str) -> bool:
+    """Whether a browser may send this; a scanner sends anything."""
+    try:
+        _check_origin(origin)
+    except ValueError:
+        return False
+    return True
 
 
 def _suggested_origin(origin: str) -> str:

@@ -208,11 +208,15 @@ class SocketStream(AbstractSocketStream):
             raise self._translated(exc) from exc
 
     def close(self) -> None:
-        """Close both sides at once."""
+        """Close both sides at once; also for the peer, if a forked child has inherited the socket."""
         if not self._closed:
             self._closed = True
             if self._waiting:
                 anyio.notify_closing(self._socket)
+            try:
+                self._socket.shutdown(socket.SHUT_RDWR)
+            except OSError:  # the connection is lost
+                pass
             self._socket.close()
 
     async def aclose(self) -> None:

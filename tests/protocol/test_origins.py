@@ -37,6 +37,13 @@ def test_a_refusal_names_the_page_and_the_option() -> None:
     assert str(refusal(OriginPolicy(["*"], ["a"]), "http://a", "b")) == of_host
 
 
+@pytest.mark.parametrize("origin", ["", "http://\xe9", "http://a, http://b", "a", "http://a/"])
+def test_what_no_browser_sends_is_no_news(origin: str) -> None:
+    refused = refusal(OriginPolicy(None, None), origin, "b")
+    assert not refused.is_news
+    assert str(refused) == f"the page of Origin {origin!r} may not connect"
+
+
 def test_each_page_is_news_once_and_a_flood_of_them_is_not() -> None:
     policy = OriginPolicy(None, None)
     assert [refusal(policy, "http://b").is_news for _ in range(3)] == [True, False, False]
