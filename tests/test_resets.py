@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import select
 import socket
 import ssl
 import struct
@@ -133,4 +136,22 @@ async def test_nothing_is_watched_any_more_when_the_connections_are_over() -> No
         for _ in range(3):
             async with anyws.connect("ws://{}:{}/".format(*server.addresses[0])):
                 pass
+    assert not resets._watches
+
+
+async def test_without_a_descriptor_to_spare_connections_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EMFILE: a program at its limit does without the watch."""
+
+    def fail() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async def handler(websocket: anyws.WebSocket) -> None:
+        await websocket.send(await websocket.receive())
+
+    async with anyws.open_server(handler, "127.0.0.1", 0) as server:
+        monkeypatch.setattr(select, "epoll", fail)
+        async with anyws.connect("ws://{}:{}/".format(*server.addresses[0])) as websocket:
+            await websocket.send("served")
+            assert await websocket.receive() == "served"
+        monkeypatch.undo()
     assert not resets._watches

@@ -28,24 +28,36 @@ class ResetWatch:
         self._epoll: select.epoll | None = None  # while there are sockets
 
     def add(self, descriptor: int, callback: Callable[[], None]) -> None:
-        """Call back once if a socket fails."""
-        if self._epoll is None:
-            self._epoll = select.epoll()
-            self._loop.add_reader(self._epoll.fileno(), self._on_errors)
-        self._callbacks[descriptor] = callback
-        self._epoll.register(descriptor, select.EPOLLET)  # errors are always reported
+        """Call back once if a socket fails.
+
+        Where the system has no descriptor to spare (EMFILE), the socket is not watched: the next Ping notices.
+        """
+        try:
+            if self._epoll is None:
+                self._epoll = select.epoll()
+                self._loop.add_reader(self._epoll.fileno(), self._on_errors)
+            self._epoll.register(descriptor, select.EPOLLET)  # errors are always reported
+        except OSError:
+            self._close_unless_used()
+        else:
+            self._callbacks[descriptor] = callback
 
     def remove(self, descriptor: int) -> None:
         """Forget a socket that is still open."""
         if self._callbacks.pop(descriptor, None) is None or self._epoll is None:
             return
         self._epoll.unregister(descriptor)
-        if not self._callbacks:
+        self._close_unless_used()
+
+    def _close_unless_used(self) -> None:
+        if self._callbacks:
+            return
+        if self._epoll is not None:
             if not self._loop.is_closed():
                 self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
             self._epoll = None
-            _watches.pop(self._loop, None)
+        _watches.pop(self._loop, None)
 
     def _on_errors(self) -> None:
         if self._epoll is not None:

@@ -22,6 +22,9 @@ __all__ = ["TLSRecords", "TLSStream"]
 _RECORD_SIZE = 16384  # the largest record (5.1)
 _PIECE_SIZE = 65536  # bytes that are encrypted in one go: below the size for which the allocator maps fresh pages
 _READ_SIZE = 65536
+# TLS answers some messages by itself: a KeyUpdate (RFC 8446, 4.6.3), an attempt to renegotiate. This many bytes of such
+# answers may wait to be sent, about 600. BoringSSL accepts 32 KeyUpdates in a row, Go 16 records without data.
+_MAX_ANSWERS = 16384
 
 
 class TLSRecords:
@@ -40,7 +43,8 @@ class TLSRecords:
             self._incoming, self._outgoing, server_side=server_side, server_hostname=hostname
         )
         self.end: Exception | None = None
-        """Why no more data will come: `anyio.EndOfStream` after the peer's close_notify, or an `ssl.SSLError`."""
+        """Why no more data will come: `anyio.EndOfStream` after the peer's close_notify, an `ssl.SSLError`, or
+        `anyio.BrokenResourceError`."""
 
     def handshake(self, data: bytes) -> bool:
         """Take bytes of the peer's handshake; say whether it is complete. What to answer is in `data_to_send`.
@@ -91,10 +95,14 @@ class TLSRecords:
         return pieces
 
     def decrypt(self, data: bytes) -> bytes:
-        """Take bytes of the peer and return all application data that has come; empty if there is none, see `end`."""
-        self._incoming.write(data)
+        """Take bytes of the peer and return all application data that has come; empty if there is none, see `end`.
+
+        Raises:
+            MemoryError: a part of the data is lost, so no more will come.
+        """
         pieces: list[bytes] = []
         try:
+            self._incoming.write(data)
             while self.end is None and (self._incoming.pending or self.ssl_object.pending()):
                 piece = self.ssl_object.read(_RECORD_SIZE)
                 if piece:
@@ -107,6 +115,13 @@ class TLSRecords:
             self.end = anyio.EndOfStream()
         except ssl.SSLError as exc:
             self.end = exc
+        except MemoryError:
+            self.end = anyio.BrokenResourceError("a part of the data was lost when memory ran out")
+            raise
+        if self._outgoing.pending > _MAX_ANSWERS:
+            self.end = self.end or anyio.BrokenResourceError(
+                f"the peer makes TLS answer more than it reads: over {_MAX_ANSWERS} bytes of answers wait to be sent"
+            )
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def decrypt_eof(self) -> None:

@@ -22,6 +22,9 @@ bad extension parameters                  ../conformance/test_deflate, ../protoc
 ping flood                                test_buffers (16 answers wait), ../conformance/test_ping_pong
 duplicate Pong                            test_buffers::test_a_pong_that_comes_twice
 slow reader                               test_buffers, ../test_backpressure, ../test_write_timeout
+TLS answers of a peer that does not read  test_tls_answers
+header names that stay for ever           test_kept
+misuse of the compiled types              ../protocol/test_hostile_use, ../protocol/test_no_memory
 a close that never ends                   ../test_failing, ../conformance/test_closing
 close flood                               test_closing
 send racing close                         test_closing, ../conformance/test_closing::test_5_5_1_...
