@@ -9,9 +9,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
-from .transport.securing import default_context
-
 from .hosts import HostChoice
+from .transport.securing import default_context
 
 __all__ = ["PEM", "ServerNameHook", "TLSOptions", "client_context", "server_context"]
 
