@@ -39,6 +39,7 @@ _SECRET = re.compile(
     r"|websocket-protocol",  # where a browser's page puts its token, for it can set no header
     re.IGNORECASE,
 )
+_BEFORE_VALUE = re.compile(r"[\s:=;,].*", re.DOTALL)  # of a name that has the value as well, by mistake
 _USER = re.compile(r"(?:(?<=//)|^)[^/\s]*@")
 
 
@@ -58,9 +59,8 @@ def check_header(name: str, value: str) -> None:
     if not isinstance(name, str) or not isinstance(value, str):
         raise TypeError(f"a header is a pair of str, not ({type(name).__name__}, {type(value).__name__})")
     if not is_token(name):
-        # Perhaps the value stands in the name, so only the beginning is shown.
-        beginning = _TOKEN.match(name)
-        raise ValueError(f"header name {(beginning[0] if beginning else '')!r}... is not a token (RFC 9110, 5.6.2)")
+        shown = _BEFORE_VALUE.sub("...", name)
+        raise ValueError(f"header name {shown!r} is not a token (RFC 9110, section 5.6.2)")
     if not _VALUE.fullmatch(value):
         raise ValueError(f"the value of header {name} has a character that a header cannot carry (RFC 9110, 5.5)")
 
