@@ -71,6 +71,7 @@ async def fails(uri: str, **options: Any) -> BaseException:
 def words_of_logs(caplog: pytest.LogCaptureFixture) -> Any:
     """Look through all that was logged, at every level."""
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "anyws")  # as `anyws -v` sets it; so it is set back
     yield
     formatter = logging.Formatter("%(name)s %(message)s %(remote)s", defaults={"remote": ""})
     check(*(formatter.format(record) for record in caplog.records))
