@@ -52,12 +52,16 @@ async def answer_to(handshake: Handshake[T_co], stream: ByteStream) -> T_co:
     try:
         await send_at_once(stream, handshake.data_to_send())
     except STREAM_ERRORS:
-        pass  # The peer may have answered before it ended the connection; if not, receiving says what is wrong.
-    receive: Receive = functools.partial(receive_at_once, stream)
-    while not handshake.is_refused:
-        if answer := handshake.receive_data(await _received(receive)):
-            return answer
-        receive = stream.receive
+        # The peer may have answered before it ended the connection. If receiving raises too, that says what is wrong.
+        with anyio.move_on_after(_BODY_TIME) as scope:
+            answer = await _head(handshake, stream)
+        if scope.cancelled_caught:
+            raise
+    else:
+        answer = await _head(handshake, stream)
+    if answer:
+        return answer
+    receive: Receive = stream.receive
     left = anyio.current_effective_deadline() - anyio.current_time()
     with anyio.move_on_after(min(_BODY_TIME, left / 2)):
         try:
@@ -66,6 +70,16 @@ async def answer_to(handshake: Handshake[T_co], stream: ByteStream) -> T_co:
         except STREAM_ERRORS:
             pass
     return handshake.receive_data(b"")
+
+
+async def _head(handshake: Handshake[T_co], stream: ByteStream) -> T_co | None:
+    """Return the answer; None if it is a refusal."""
+    receive: Receive = functools.partial(receive_at_once, stream)
+    while not handshake.is_refused:
+        if answer := handshake.receive_data(await _received(receive)):
+            return answer
+        receive = stream.receive
+    return None
 
 
 async def _received(receive: Receive) -> bytes:

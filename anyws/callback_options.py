@@ -165,7 +165,7 @@ class ClientConnectOptions(ClientOptions):
     proxy_authorization: str | None = field(default=None, repr=False)
     secure: bool = True
     resource: str = "/"
-    socket_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    socket_options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
     def __post_init__(self) -> None:
         ClientOptions.__post_init__(self)
@@ -199,7 +199,7 @@ class SocketServerOptions(ServerOptions):
     sub_protocol: str | Sequence[str] | None = None
     secure: bool = True
     listener_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    server_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    server_options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     backlog: int = 511
 
     def __post_init__(self) -> None:

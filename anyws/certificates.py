@@ -41,7 +41,7 @@ class TLSOptions:
     """
 
     ca: PEM | Sequence[PEM] | None = None
-    cert: PEM | None = None
+    cert: PEM | None = field(default=None, repr=False)  # which may have the key
     key: PEM | None = field(default=None, repr=False)
     passphrase: str | bytes | None = field(default=None, repr=False)
     alpn_protocols: Sequence[str] | None = None
@@ -164,8 +164,8 @@ def _plain(pem: PEM, name: str) -> str:
 
 
 def _not_found(pem: str, name: str) -> FileNotFoundError:
-    # What has several lines is no path, but perhaps a key, which no message must show.
-    shown = "a text" if "\n" in pem else repr(pem[:60])
+    # What has several lines, or is long, is no path but perhaps a key, which no message must show.
+    shown = "a text" if "\n" in pem or len(pem) > 255 else repr(pem)
     return FileNotFoundError(f"option {name}: neither PEM nor the path of a readable file: {shown}")
 
 

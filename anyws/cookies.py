@@ -114,7 +114,8 @@ def _pairs(cookies: Mapping[str, str | Morsel[str]]) -> list[str]:
         if not isinstance(name, str) or not isinstance(text, str):
             raise TypeError(f"a cookie is a pair of str, not ({type(name).__name__}, {type(text).__name__})")
         if not is_token(name):
-            raise ValueError(f"cookie name {name!r} is not a token (RFC 6265, 4.1.1)")
+            shown = name.partition("=")[0]  # perhaps the value stands in the name, by mistake
+            raise ValueError(f"cookie name {shown!r} is not a token (RFC 6265, section 4.1.1)")
         if not _VALUE.fullmatch(text):
             raise ValueError(f"the value of cookie {name} has a character that no cookie can carry: percent-encode it")
         pairs.append(f"{name}={text}")

@@ -153,8 +153,10 @@ class ClientOptions(ConnectionOptions):
             which also takes those that the server sets, and can be shared by connections.
         max_redirects: how many redirects to follow (301, 302, 303, 307, 308). 0: none, as RFC 6455, 4.1 leaves it to
             the client, and a server shall not choose where we connect to unless asked for. Never from ``wss:`` to
-            ``ws:``. To another scheme, host or port go no ``Authorization``, ``Cookie`` and ``Host`` of ``headers``, no
-            ``auth``, no ``cookies`` but those of a jar, and no ``server_hostname``.
+            ``ws:``. To another scheme, host or port go no ``auth``, no ``cookies`` but those of a jar, no
+            ``server_hostname``, and of ``headers`` no ``Host``, ``Authorization``, ``Cookie`` and names with auth,
+            token, key and the like. With ``ssl_context``, which may have a client certificate, such a redirect is a
+            `RedirectError`: connect to the last of its ``chain`` with the context that is meant for it.
         proxy: the URI of a proxy: ``http:``, ``https:``, ``socks4:``, ``socks4a:``, ``socks5:`` or ``socks5h:``, with
             user name and password where it needs them. SOCKS needs the extra ``socks``. True: what the environment
             (``https_proxy``, ``all_proxy``, ``no_proxy`` ...) or the system says, except for servers on loopback; the
@@ -163,7 +165,7 @@ class ClientOptions(ConnectionOptions):
         proxy_ssl_context: the TLS context for an ``https:`` proxy; by default that of a client without ``ssl_context``.
     """
 
-    subprotocols: Sequence[str] = ()
+    subprotocols: Sequence[str] = field(default=(), repr=False)  # tokens are sent among them
     headers: HeadersLike = field(default=(), repr=False)
     extensions: str | Sequence[Extension] = ()
     origin: str | None = None
@@ -291,7 +293,7 @@ class AcceptOptions(ConnectionOptions):
 
     extensions: Sequence[Extension] = ()
     subprotocols: Sequence[str] | SubprotocolSelector = ()
-    headers: HeadersLike = ()
+    headers: HeadersLike = field(default=(), repr=False)
     open_timeout: float | None = 5
     on_request: RequestHook | Sequence[RequestHook] | None = None
     origins: Sequence[str] | None = None

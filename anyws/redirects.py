@@ -8,7 +8,7 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 
 from .options import ClientOptions
 from .protocol.errors import HandshakeRefused, InvalidURI, RedirectError
-from .protocol.headers import Headers
+from .protocol.headers import Headers, is_secret
 from .protocol.uri import WebSocketURI, parse_uri, without_query
 
 __all__ = ["Redirects"]
@@ -17,8 +17,6 @@ Options = TypeVar("Options", bound=ClientOptions)
 
 _STATUSES = (301, 302, 303, 307, 308)
 _SCHEMES = ("ws", "wss", "http", "https")  # a server has no say in the unix sockets of its clients
-# What is for one server alone.
-_FOR_ONE_SERVER = frozenset({"authorization", "cookie", "host", "proxy-authorization"})
 
 
 class Redirects:
@@ -54,7 +52,12 @@ class Redirects:
             raise self._error("from a unix socket to another server", refused) from refused
         if len(self._chain) > self._limit + 1:
             raise self._error(f"more than {self._limit}, see max_redirects", refused) from refused
-        return there, options if _is_same_server(here, there) else _without_credentials(options)
+        if _is_same_server(here, there):
+            return there, options
+        if options.ssl_context is not None:
+            problem = "to another server, and ssl_context may have a client certificate for this one"
+            raise self._error(problem, refused) from refused
+        return there, _without_credentials(options)
 
     def note_on(self, exc: BaseException) -> None:
         """Say in an error where it came from, if there were redirects."""
@@ -108,5 +111,9 @@ def _is_same_server(here: WebSocketURI, there: WebSocketURI) -> bool:
 
 
 def _without_credentials(options: Options) -> Options:
-    headers = [pair for pair in Headers(options.headers).multi_items() if pair[0].lower() not in _FOR_ONE_SERVER]
+    headers = [(name, value) for name, value in Headers(options.headers).multi_items() if not _is_for_one_server(name)]
     return dataclasses.replace(options, headers=headers, auth=None, cookies=options.cookie_jar, server_hostname=None)
+
+
+def _is_for_one_server(name: str) -> bool:
+    return name.lower() == "host" or is_secret(name)

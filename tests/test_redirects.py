@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+import trustme
 
 import anyws
 
@@ -146,9 +147,15 @@ async def test_from_none_to_tls(
     assert [request.path for request in seen.requests] == ["/new"]
 
 
-FOR_ONE = {"authorization", "cookie", "proxy-authorization"}
+FOR_ONE = {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token"}
 CREDENTIALS: dict[str, Any] = {
-    "headers": {"Proxy-Authorization": "Basic s3cret", "X-Other": "kept", "Host": "chosen.example"},
+    "headers": {
+        "Proxy-Authorization": "Basic s3cret",
+        "X-API-Key": "s3cret",
+        "X-Auth-Token": "s3cret",
+        "X-Other": "kept",
+        "Host": "chosen.example",
+    },
     "auth": "t0ken",
     "cookies": {"a": "b"},
 }
@@ -204,9 +211,41 @@ async def test_a_jar_goes_along_and_decides_itself() -> None:
     assert other.requests[0].headers["cookie"] == "set=there"
 
 
-async def test_the_name_of_a_certificate_is_that_of_the_new_server(
+@pytest.mark.parametrize("with_callable_auth", [False, True])
+async def test_a_client_certificate_is_not_presented_to_another_server(
+    with_callable_auth: bool, certificate_authority: trustme.CA
+) -> None:
+    presented: list[Any] = []
+    demanding = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate_authority.issue_cert("127.0.0.1").configure_cert(demanding)
+    certificate_authority.configure_trust(demanding)
+    demanding.verify_mode = ssl.CERT_REQUIRED
+    ours = ssl.create_default_context()
+    certificate_authority.configure_trust(ours)
+    certificate_authority.issue_cert("susi.example").configure_cert(ours)
+    options: dict[str, Any] = {"auth": lambda: "t0ken"} if with_callable_auth else {}
+    async with (
+        anyws.open_server(echo, "127.0.0.1", 0, on_request=presented.append, ssl_context=demanding) as target,
+        serving(Seen(uri_of(target, "/new", scheme="wss")), ssl_context=demanding) as server,
+    ):
+        with pytest.raises(anyws.RedirectError, match="to another server, and ssl_context may have") as raised:
+            await connected(uri_of(server, "/old", scheme="wss"), max_redirects=5, ssl_context=ours, **options)
+        assert not presented
+        assert raised.value.chain[-1] == uri_of(target, "/new", scheme="wss")
+        await connected(raised.value.chain[-1], ssl_context=ours)  # as it may be meant
+
+
+async def test_a_client_certificate_stays_with_the_same_server(
     server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
 ) -> None:
+    async with serving(Seen(), ssl_context=server_ssl_context) as server:
+        await connected(uri_of(server, "/old", scheme="wss"), max_redirects=1, ssl_context=client_ssl_context)
+
+
+async def test_the_name_of_a_certificate_is_that_of_the_new_server(
+    server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anyws.client.default_context", lambda: client_ssl_context)
     other = Seen()
     async with anyws.open_server(echo, "127.0.0.2", 0, on_request=other, ssl_context=server_ssl_context) as target:
         location = uri_of(target, "/new", scheme="wss")  # its address is not in its certificate
@@ -215,7 +254,6 @@ async def test_the_name_of_a_certificate_is_that_of_the_new_server(
                 await connected(
                     uri_of(server, "/old", scheme="wss"),
                     max_redirects=5,
-                    ssl_context=client_ssl_context,
                     server_hostname="localhost",
                 )
     assert not other.requests

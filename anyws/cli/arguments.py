@@ -64,7 +64,7 @@ def header(text: str) -> tuple[str, str]:
     """A header field, ``NAME: VALUE``."""
     name, colon, value = text.partition(":")
     if not colon:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected 'NAME: VALUE'")
+        raise argparse.ArgumentTypeError("no colon: expected 'NAME: VALUE'")  # which may be a secret
     return name.strip(), value.strip()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import platform
+import re
 from importlib.metadata import version as version_of
+from typing import NoReturn
 
 from anyws._version import __version__
 
@@ -23,6 +25,9 @@ examples:
   anyws load ws://127.0.0.1:8765/                   how much a server takes
   anyws connect --help                              all about one command"""
 
+# Of a URI: what stands before its host, and its query.
+_SECRETS = re.compile(r"(?<=://)\S*@|\?\S+")
+
 _COMMANDS = {
     "connect": (connect.add_arguments, "connect to a server: send lines, print messages"),
     "serve": (serve.add_arguments, "serve an echo, a broadcast or a handler of yours"),
@@ -32,13 +37,19 @@ _COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Exit with the message of a wrong command line, which quotes it: without credentials and queries."""
+        super().error(_SECRETS.sub("", message))
+
+
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse a command line; ``run(namespace)`` of the result runs the command.
 
     Raises:
         SystemExit: after ``--help`` and ``--version``; with status 2 when the command line is wrong.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="anyws",
         description="WebSocket client and server for trio and asyncio.",
         epilog=EPILOG,

@@ -6,14 +6,14 @@ import argparse
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyws
 from anyws.checking import build_options
 from anyws.options import ClientOptions
 from anyws.protocol.client_handshake import ClientHandshake
-from anyws.protocol.uri import WebSocketURI, parse_uri
+from anyws.protocol.uri import WebSocketURI, parse_uri, without_query
 
 from .arguments import header, positive_seconds, seconds, size
 from .statuses import CommandError, Status
@@ -29,14 +29,14 @@ _BODY = 200  # characters of the body of a refusal that are shown
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What `anyws.connect` is called with; ``str()`` is the URI without credentials."""
+    """What `anyws.connect` is called with; ``str()`` is the URI without credentials and query."""
 
-    uri: str
+    uri: str = field(repr=False)
     parsed: WebSocketURI
-    options: dict[str, Any]
+    options: dict[str, Any] = field(repr=False)
 
     def __str__(self) -> str:
-        return str(self.parsed)
+        return without_query(self.parsed)
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:

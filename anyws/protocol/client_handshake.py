@@ -173,6 +173,7 @@ class ClientHandshake:
             return None
         agreed_protocols = headers.get_all("sec-websocket-protocol")
         if len(agreed_protocols) != 1 or agreed_protocols[0] not in self._offered:
-            offered = ", ".join(self._offered) or "none"
-            raise ValueError(f"subprotocol {', '.join(agreed_protocols)!r} agreed to, but offered was {offered}")
+            # Those that were offered are not shown: tokens are sent among them, as a browser's page has to.
+            agreed = ", ".join(agreed_protocols)
+            raise ValueError(f"subprotocol {agreed!r} agreed to, which is none of the {len(self._offered)} offered")
         return agreed_protocols[0]

@@ -138,7 +138,7 @@ class ServerExchange:
             self._connection.receive_data(head)
             event = self._connection.next_event()
         except h11.RemoteProtocolError as exc:
-            raise InvalidHead(_problem(exc), exc.error_status_hint) from exc
+            raise InvalidHead(_problem(exc), exc.error_status_hint) from None  # it quotes the line
         assert isinstance(event, h11.Request)
         self._method = event.method.decode("ascii")
         return Request(
@@ -229,7 +229,7 @@ class ClientExchange:
             self._connection.receive_data(data)
             return self._connection.next_event()
         except h11.RemoteProtocolError as exc:
-            raise InvalidHead(_problem(exc)) from exc
+            raise InvalidHead(_problem(exc)) from None  # it quotes the line
 
     def _new_reader(self) -> _HeadReader:
         return _HeadReader(max_bytes=self._max_bytes, max_headers=self._max_headers, is_response=True)

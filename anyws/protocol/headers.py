@@ -7,18 +7,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar, cast, overload
 
 __all__ = [
+    "HIDDEN",
     "Headers",
     "HeadersLike",
     "check_header",
     "check_headers",
     "has_token",
     "headers_of",
+    "is_secret",
     "is_token",
     "shared_name",
+    "shown_value",
     "split_list",
 ]
 
 T = TypeVar("T")
+
+HIDDEN = "[hidden]"
+"""Stands in texts for what may be a secret."""
 
 HeadersLike = Mapping[str, str] | Iterable[tuple[str, str]]
 """What callers may pass for headers: a mapping, or (name, value) pairs where names may repeat."""
@@ -27,6 +33,14 @@ HeadersLike = Mapping[str, str] | Iterable[tuple[str, str]]
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # RFC 9110, 5.5: visible characters, obs-text, and inner spaces and tabs.
 _VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t \x21-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+# Names of headers with credentials, the usual ones and those that services make up; not the key of a WebSocket.
+_SECRET = re.compile(
+    r"auth(?!enticate|ority)|cookie|token|secret|passw|session|signature|credential|(?<!websocket-)key"
+    r"|websocket-protocol",  # where a browser's page puts its token, for it can set no header
+    re.IGNORECASE,
+)
+_BEFORE_VALUE = re.compile(r"[\s:=;,].*", re.DOTALL)  # of a name that has the value as well, by mistake
+_USER = re.compile(r"(?:(?<=//)|^)[^/\s]*@")
 
 
 # The names that most handshakes have. All connections share these strings; no other name outlives its headers. Not
@@ -61,7 +75,8 @@ def check_header(name: str, value: str) -> None:
     if not isinstance(name, str) or not isinstance(value, str):
         raise TypeError(f"a header is a pair of str, not ({type(name).__name__}, {type(value).__name__})")
     if not is_token(name):
-        raise ValueError(f"header name {name!r} is not a token (RFC 9110, 5.6.2)")
+        shown = _BEFORE_VALUE.sub("...", name)
+        raise ValueError(f"header name {shown!r} is not a token (RFC 9110, section 5.6.2)")
     if not _VALUE.fullmatch(value):
         raise ValueError(f"the value of header {name} has a character that a header cannot carry (RFC 9110, 5.5)")
 
@@ -169,7 +184,8 @@ class Headers(Mapping[str, str]):
         return hash(frozenset(self._index.items()))
 
     def __repr__(self) -> str:
-        return f"Headers({list(self._pairs)!r})"
+        """Show the headers, without what may be a secret: credentials, cookies, tokens, queries."""
+        return f"Headers({[(name, _shown(name, value)) for name, value in self._pairs]!r})"
 
     def get_all(self, name: str) -> list[str]:
         """Return the values of each header of this name, in their order; an empty list if there is none."""
@@ -184,6 +200,21 @@ class Headers(Mapping[str, str]):
     def multi_items(self) -> list[tuple[str, str]]:
         """Return all (name, value) pairs in their order, the names as they were written."""
         return list(self._pairs)
+
+
+def _shown(name: str, value: str) -> str:
+    return HIDDEN if is_secret(name) else shown_value(value)
+
+
+def is_secret(name: str) -> bool:
+    """Say whether the name of a header is such that its value may be a secret."""
+    return _SECRET.search(name) is not None
+
+
+def shown_value(value: str) -> str:
+    """Return a value, which may be a URI, without user name, password and query."""
+    before, query, _ = _USER.sub(f"{HIDDEN}@", value).partition("?")
+    return f"{before}?{HIDDEN}" if query else before
 
 
 def headers_of(pairs: Sequence[tuple[str, str]]) -> Headers:

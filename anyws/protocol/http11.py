@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
-from .headers import Headers, HeadersLike, check_header, has_token
+from .headers import Headers, HeadersLike, check_header, has_token, shown_value
 
 __all__ = ["Request", "Response", "checked_response"]
 
@@ -35,6 +35,11 @@ class Request:
     method: str = "GET"
     http_version: str = "1.1"
     state: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        """Show the request, without its query and what else may be a secret."""
+        target = shown_value(self.target)
+        return f"Request({self.method!r}, {target!r}, {self.headers!r}, http_version={self.http_version!r})"
 
     @property
     def path(self) -> str:
@@ -118,6 +123,10 @@ class Response:
         object.__setattr__(self, "headers", checked)
         object.__setattr__(self, "body", body)
         object.__setattr__(self, "reason", _standard_phrase(status) if reason is None else reason)
+
+    def __repr__(self) -> str:
+        """Show the response, without its body and what else may be a secret."""
+        return f"Response({self.status}, {self.headers!r}, {len(self.body)} bytes, reason={self.reason!r})"
 
 
 def checked_response(status: int, headers: Headers, body: bytes, reason: str) -> Response:

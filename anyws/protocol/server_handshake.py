@@ -216,7 +216,8 @@ class ServerHandshake:
             return None
         chosen = self._terms.select(tuple(self._offered))
         if chosen is not None and chosen not in self._offered:
-            raise ValueError(f"subprotocol {chosen!r} was chosen, but the client offered {', '.join(self._offered)}")
+            # Those that were offered are not shown: tokens are sent among them, as a browser's page has to.
+            raise ValueError(f"subprotocol {chosen!r} was chosen, which is none of the {len(self._offered)} offered")
         return chosen
 
 

@@ -20,12 +20,13 @@ def check_subprotocols(subprotocols: Sequence[str]) -> tuple[str, ...]:
         ValueError: a name is not a token, or stands twice.
     """
     if isinstance(subprotocols, str):
-        raise TypeError(f"subprotocols is a sequence of names, such as [{subprotocols!r}], not a str")
-    for name in subprotocols:
+        raise TypeError("subprotocols is a sequence of names, such as ['chat'], not a str")
+    # The names are not shown: tokens are sent among them.
+    for number, name in enumerate(subprotocols):
         if not isinstance(name, str) or not is_token(name):
-            raise ValueError(f"subprotocol {name!r} is not a token (RFC 6455, 4.1)")
+            raise ValueError(f"subprotocols[{number}] is not a token: no spaces, commas, =, / (RFC 6455, section 4.1)")
     if len(set(subprotocols)) < len(subprotocols):
-        raise ValueError(f"a subprotocol stands twice in {', '.join(subprotocols)}")
+        raise ValueError("a subprotocol stands twice in subprotocols")
     return tuple(subprotocols)
 
 

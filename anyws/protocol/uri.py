@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from .errors import InvalidURI, in_one_line
+from .headers import HIDDEN
 from .hosts import host_in_uri, parse_host, with_port
 
 __all__ = ["WebSocketURI", "check_characters", "host_of", "parse_uri", "without_query"]
@@ -53,6 +54,10 @@ class WebSocketURI:
     def origin(self) -> str:
         """The origin of this URI as a browser would write it, such as ``https://example.com``."""
         return f"{'https' if self.secure else 'http'}://{self.host_header}"
+
+    def __repr__(self) -> str:
+        """Show the URI, without user name, password and query."""
+        return f"<WebSocketURI {without_query(self)}{f'?{HIDDEN}' if '?' in self.resource else ''}>"
 
     def __str__(self) -> str:
         """The URI without user name and password."""

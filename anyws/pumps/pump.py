@@ -260,8 +260,11 @@ class SocketPump(Pump):
         try:
             while True:
                 buffers = outbox.take()
-                if records is not None:
-                    buffers = records.encrypt(buffers) if buffers else records.answers()
+                if records is not None and buffers:
+                    buffers = records.encrypt(buffers)
+                elif records is not None:
+                    buffers = records.answers()
+                    outbox.control_taken = sum(map(len, buffers))
                 if not buffers:
                     break
                 self.unsent = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))

@@ -124,7 +124,7 @@ async def test_an_unknown_option_that_is_near_to_none() -> None:
         ({"type": 7}, "option type is str or None, not int (7)"),
         ({"proxy_authorization": 7}, "option proxy_authorization is str or None, not int"),
         ({"extensions": 5}, "option extensions is str or Sequence[anyws.Extension], not int (5)"),
-        ({"socket_options": "localhost"}, "option socket_options is Mapping[str, Any], not str ('localhost')"),
+        ({"socket_options": "localhost"}, "option socket_options is Mapping[str, Any], not str"),
         ({"socket_options": {"port": "80"}}, "option port is int or None, not str ('80')"),
         ({"socket_options": {"port": True}}, "option port is int or None, not bool (True)"),
         ({"socket_options": {"port": 9, "timeout": "1"}}, "option timeout is float or None, not str ('1')"),

@@ -31,10 +31,13 @@ send racing close                         test_closing, ../conformance/test_clos
 predictable masks or nonce                ../protocol/test_seed_faults, ../conformance/test_frames::test_5_3_...
 a short rest pins the read buffer         test_buffers
 TLS name not checked                      ../test_connect_streams, ../callbacks/test_tls_options
-credentials follow a redirect             ../test_client::test_a_redirect_is_not_followed
+credentials follow a redirect             ../test_redirects, ../test_client::test_a_redirect_is_not_followed
 compression oracle (BREACH)               ../test_compression: off by default, choice for each message
 connection storm                          ../test_admission
-secrets in logs                           test_logs, ../test_logs
+secrets in logs, messages and reprs       test_secrets, test_logs, ../test_logs
+headers of a hostile server               ../test_fuzz_corpus (headers), ../test_credentials, ../test_reconnection
+a refusal that never ends                 ../test_answers
+hosts that are read in two ways           ../protocol/test_uri, ../test_securing
 forged lines and terminal codes in logs   test_logs, test_strangers
 port scans, other protocols, garbage      test_strangers, ../test_serving::test_strangers_are_one_line_in_the_log
 a fault in one connection                 test_one_connection_only, ../test_serving, ../test_faults, ../callbacks
