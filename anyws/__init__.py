@@ -1,31 +1,31 @@
 """anyws: WebSocket client and server for trio and asyncio, on AnyIO (RFC 6455).
 
-`connect` and `serve` are the native API; `client_connect` and `server` are the same with callbacks. The protocol
-without I/O is `anyws.protocol`.
+`connect` and `serve` are the native API. `client_connect` and `server` offer the same with callbacks; their types are
+in `anyws.callbacks`. The protocol without I/O is `anyws.protocol`.
 """
 
+from ._client.connect import connect
+from ._client.options import ClientOptions, ReconnectOptions
+from ._client.outages import Outage
+from ._client.reconnecting import reconnecting
+from ._connection.broadcast import broadcast
+from ._connection.options import ConnectionOptions
+from ._connection.receiving import MessageStream
+from ._connection.sending import PreparedMessage
+from ._connection.websocket import WebSocket
+from ._names import claim_names
+from ._server.accept import accept
+from ._server.activation import listeners_from_systemd
+from ._server.authentication import basic_auth
+from ._server.health import health_check
+from ._server.options import AcceptOptions, ServerOptions
+from ._server.renewal import reload_certificate, watch_certificate
+from ._server.serve import open_server, serve
+from ._server.server import Server
+from ._server.virtual_hosts import virtual_hosts
 from ._version import __version__
-from .accepting import accept
-from .activation import listeners_from_systemd
-from .addresses import Address, SocketAddresses, get_address
-from .authentication import basic_auth
-from .broadcasting import broadcast
-from .callback_client import client_connect
-from .callback_options import (
-    ClientConnectOptions,
-    ClientSocketOptions,
-    ListenerOptions,
-    ServerSocketOptions,
-    SocketServerOptions,
-)
-from .callback_server import Ready, server
-from .certificates import TLSOptions
-from .client import connect
-from .exceptions import ConnectionBroken, ConnectionClosed, ConnectionClosedLocally, ConnectionEnded
-from .health import health_check
-from .hosts import virtual_hosts
-from .options import AcceptOptions, ClientOptions, ConnectionOptions, ReconnectOptions, ServerOptions
-from .outages import Outage
+from .callbacks import client_connect, get_address, magic_string, server
+from .exceptions import ConnectionClosedError, ConnectionClosed, ConnectionClosedLocally, ConnectionClosedOK
 from .protocol.closing import Close, CloseCode
 from .protocol.deflate import DeflateParameters, PerMessageDeflate
 from .protocol.errors import (
@@ -45,29 +45,17 @@ from .protocol.extensions import Codec, Extension, ExtensionOffer
 from .protocol.frames import Opcode
 from .protocol.headers import Headers
 from .protocol.http11 import Request, Response
-from .protocol.keys import MAGIC_STRING as magic_string
-from .receiving import MessageStream
-from .reconnection import reconnecting
-from .renewal import reload_certificate, watch_certificate
-from .sending import PreparedMessage
-from .servers import Server
-from .serving import open_server, serve
-from .sockets import Room, Socket
-from .websocket import WebSocket
 
 __all__ = [
     "AcceptOptions",
-    "Address",
-    "ClientConnectOptions",
     "ClientOptions",
-    "ClientSocketOptions",
     "Close",
     "CloseCode",
     "Codec",
-    "ConnectionBroken",
+    "ConnectionClosedError",
     "ConnectionClosed",
     "ConnectionClosedLocally",
-    "ConnectionEnded",
+    "ConnectionClosedOK",
     "ConnectionOptions",
     "DeflateParameters",
     "Extension",
@@ -78,7 +66,6 @@ __all__ = [
     "InvalidText",
     "InvalidURI",
     "LimitExceeded",
-    "ListenerOptions",
     "LocalProtocolError",
     "MessageStream",
     "Opcode",
@@ -87,20 +74,13 @@ __all__ = [
     "PreparedMessage",
     "ProtocolError",
     "ProxyError",
-    "Ready",
     "ReconnectOptions",
     "RedirectError",
     "RemoteProtocolError",
     "Request",
     "Response",
-    "Room",
     "Server",
     "ServerOptions",
-    "ServerSocketOptions",
-    "Socket",
-    "SocketAddresses",
-    "SocketServerOptions",
-    "TLSOptions",
     "WebSocket",
     "WebSocketError",
     "__version__",
@@ -122,12 +102,4 @@ __all__ = [
     "watch_certificate",
 ]
 
-
-# Tracebacks, reprs and documentation name what users import, not where it stands.
-def _claim_names() -> None:
-    for name in __all__:
-        if hasattr(public := globals()[name], "__module__"):
-            public.__module__ = __name__
-
-
-_claim_names()
+claim_names(globals())

@@ -11,7 +11,7 @@ import anyio
 from .protocol.closing import Close, CloseCode
 from .protocol.errors import WebSocketError
 
-__all__ = ["ConnectionBroken", "ConnectionClosed", "ConnectionClosedLocally", "ConnectionEnded"]
+__all__ = ["ConnectionClosedError", "ConnectionClosed", "ConnectionClosedLocally", "ConnectionClosedOK"]
 
 _CLEAN = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
 
@@ -51,11 +51,11 @@ class ConnectionClosed(WebSocketError):
         return "" if self.received is None else self.received.reason
 
 
-class ConnectionEnded(ConnectionClosed, anyio.EndOfStream):
+class ConnectionClosedOK(ConnectionClosed, anyio.EndOfStream):
     """Nothing more will be received: the peer closed with 1000, 1001 or no code. Ends ``async for``."""
 
 
-class ConnectionBroken(ConnectionClosed, anyio.BrokenResourceError):
+class ConnectionClosedError(ConnectionClosed, anyio.BrokenResourceError):
     """The connection was lost, or closed with a code that is no clean end; or we sent after the Close of the peer."""
 
 

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ._connection.websocket import WebSocket
 from .protocol.http11 import Request, Response
-from .websocket import WebSocket
 
 try:
     from werkzeug.exceptions import HTTPException
     from werkzeug.routing import BaseConverter, FloatConverter, IntegerConverter, Map, Rule
 except ImportError as _missing:
-    raise ImportError("anyws.routing needs werkzeug: pip install 'anyws[routing]'") from _missing
+    raise ImportError("anyws.routing needs werkzeug: pip install 'anyio-websocket[routing]'") from _missing
 
 __all__ = ["Route", "RouteHandler", "Router"]
 

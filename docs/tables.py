@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from anyws.life import DEADLINES, TRANSITIONS, Phase
+from anyws._connection.life import DEADLINES, TRANSITIONS, Phase
 
 PAGE = Path(__file__).with_name("design.md")
 BEGIN = "<!-- life: python docs/tables.py -->\n"

@@ -13,7 +13,7 @@ parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")
 arguments = parser.parse_args()
 
 
-def callback_open(err: Exception | None, socket: anyws.Socket | None) -> None:
+def callback_open(err: Exception | None, socket: anyws.callbacks.Socket | None) -> None:
     print("client callback_open", flush=True)
     if socket is not None:
         socket.message_send("hello from client")

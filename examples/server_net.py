@@ -13,7 +13,9 @@ parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")
 arguments = parser.parse_args()
 
 
-def callback_connect(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+def callback_connect(
+    header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready
+) -> None:
     print(header_values)
     ready()
 
@@ -22,7 +24,7 @@ def callback_listener(server: anyws.Server) -> None:
     print("server callback_listener", *server.addresses[0][:2], flush=True)
 
 
-def callback_open(err: Exception | None, socket: anyws.Socket | None) -> None:
+def callback_open(err: Exception | None, socket: anyws.callbacks.Socket | None) -> None:
     print("server callback_open")
 
 

@@ -34,7 +34,9 @@ else:
     domain_key = issued.private_key_pem.bytes()
 
 
-def callback_connect(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+def callback_connect(
+    header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready
+) -> None:
     print(header_values)
     ready()
 
@@ -43,7 +45,7 @@ def callback_listener(server: anyws.Server) -> None:
     print("server callback_listener", *server.addresses[0][:2], flush=True)
 
 
-def callback_open(err: Exception | None, socket: anyws.Socket | None) -> None:
+def callback_open(err: Exception | None, socket: anyws.callbacks.Socket | None) -> None:
     print("server callback_open")
 
 

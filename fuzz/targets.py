@@ -9,10 +9,12 @@ import re
 from collections.abc import Callable, Iterable
 from http.cookiejar import CookieJar
 
-from anyws.authentication import parse_basic
-from anyws.backoff import retry_after
-from anyws.cookies import cookie_header, keep_cookies
-from anyws.options import ClientOptions
+from anyws._client.backoff import retry_after
+from anyws._client.cookies import cookie_header, keep_cookies
+from anyws._client.options import ClientOptions
+from anyws._client.redirects import Redirects
+from anyws._connection.websocket import WebSocket
+from anyws._server.authentication import parse_basic
 from anyws.protocol import (
     ClientHandshake,
     Codec,
@@ -38,9 +40,7 @@ from anyws.protocol.deflate import DeflateCodec
 from anyws.protocol.errors import RedirectError
 from anyws.protocol.negotiation import accept_offers, take_answers
 from anyws.protocol.origins import ForeignOrigin, OriginPolicy
-from anyws.redirects import Redirects
 from anyws.routing import Router
-from anyws.websocket import WebSocket
 
 __all__ = ["TARGETS"]
 

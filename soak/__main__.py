@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from anyws.cli import backends
+from anyws._cli import backends
 
 from . import connections, cycles, flood, storm
 from .state import Failed

@@ -11,7 +11,7 @@ import signal
 import anyio
 
 import anyws
-from anyws.cli.backends import BACKENDS, run
+from anyws._cli.backends import BACKENDS, run
 
 from .state import State
 

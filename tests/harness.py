@@ -19,9 +19,9 @@ import trio
 from anyio.abc import ByteStream, Listener, SocketAttribute
 from trio.testing import MockClock
 
-from anyws.transport.connecting import connect_tcp
-from anyws.transport.listening import listen_tcp
-from anyws.transport.stream import SocketStream
+from anyws._transport.connecting import connect_tcp
+from anyws._transport.listening import listen_tcp
+from anyws._transport.stream import SocketStream
 
 __all__ = [
     "Transport",

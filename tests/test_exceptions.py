@@ -34,8 +34,8 @@ EXAMPLES: list[anyws.WebSocketError] = [
     anyws.RedirectError("redirect", chain=("ws://a/",), request=REQUEST, response=RESPONSE),
     anyws.ProxyError("http://proxy.example", "refused", status=407, response=RESPONSE),
     anyws.ConnectionClosed(received=CLOSE, sent=CLOSE),
-    anyws.ConnectionEnded(received=CLOSE, sent=CLOSE),
-    anyws.ConnectionBroken(received=None, sent=None, detail="silent"),
+    anyws.ConnectionClosedOK(received=CLOSE, sent=CLOSE),
+    anyws.ConnectionClosedError(received=None, sent=None, detail="silent"),
     anyws.ConnectionClosedLocally(received=None, sent=CLOSE),
 ]
 
@@ -88,13 +88,13 @@ def test_a_subclass_need_not_do_anything() -> None:
 
 
 def fail() -> None:
-    raise anyws.ConnectionBroken(received=anyws.Close(1011, "no"), sent=None)
+    raise anyws.ConnectionClosedError(received=anyws.Close(1011, "no"), sent=None)
 
 
 def test_from_another_process() -> None:
     with (
         concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
-        pytest.raises(anyws.ConnectionBroken, match=r"received 1011 \(no\)") as raised,
+        pytest.raises(anyws.ConnectionClosedError, match=r"received 1011 \(no\)") as raised,
     ):
         pool.submit(fail).result()
     assert (raised.value.code, raised.value.reason) == (1011, "no")

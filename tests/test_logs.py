@@ -11,8 +11,8 @@ import pytest
 from anyio.abc import SocketAttribute
 
 import anyws
-from anyws.logs import connection_logger
-from anyws.transport.stream import SocketStream
+from anyws._logs import connection_logger
+from anyws._transport.stream import SocketStream
 
 from .peers import Wire, echo, ended, uri_of
 
@@ -75,7 +75,7 @@ async def test_nothing_is_logged_where_nothing_is_wrong(caplog: pytest.LogCaptur
         await websocket.send("hello")
         await websocket.receive()
         await websocket.aclose()
-        assert isinstance(await ended(websocket), anyws.ConnectionEnded)
+        assert isinstance(await ended(websocket), anyws.ConnectionClosedOK)
     assert caplog.records == []
 
 

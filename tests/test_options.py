@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 import anyws
-from anyws.callback_options import ClientConnectKeywords, ServerKeywords
-from anyws.checking import build_options, merged
-from anyws.options import AcceptKeywords, ConnectKeywords, ReconnectKeywords, ServeKeywords
+from anyws._checking import build_options, merged
+from anyws._client.options import ConnectKeywords, ReconnectKeywords
+from anyws._server.options import AcceptKeywords, ServeKeywords
+from anyws.callbacks._options import ClientConnectKeywords, ServerKeywords
 from anyws.testing import local_server
 
 
@@ -27,8 +28,8 @@ from anyws.testing import local_server
         (anyws.ReconnectOptions, ReconnectKeywords),
         (anyws.AcceptOptions, AcceptKeywords),
         (anyws.ServerOptions, ServeKeywords),
-        (anyws.ClientConnectOptions, ClientConnectKeywords),
-        (anyws.SocketServerOptions, ServerKeywords),
+        (anyws.callbacks.ClientConnectOptions, ClientConnectKeywords),
+        (anyws.callbacks.SocketServerOptions, ServerKeywords),
     ],
 )
 def test_the_keywords_are_the_fields(options: Any, keywords: type) -> None:
@@ -43,8 +44,8 @@ def test_the_keywords_are_the_fields(options: Any, keywords: type) -> None:
         (anyws.accept, anyws.AcceptOptions),
         (anyws.serve, anyws.ServerOptions),
         (anyws.open_server, anyws.ServerOptions),
-        (anyws.client_connect, anyws.ClientConnectOptions),
-        (anyws.server, anyws.SocketServerOptions),
+        (anyws.client_connect, anyws.callbacks.ClientConnectOptions),
+        (anyws.server, anyws.callbacks.SocketServerOptions),
     ],
 )
 def test_help_shows_every_option_with_its_default(function: Callable[..., object], options: Any) -> None:
@@ -65,8 +66,8 @@ def test_help_shows_every_option_with_its_default(function: Callable[..., object
         (anyws.accept, anyws.AcceptOptions),
         (anyws.serve, anyws.ServerOptions),
         (anyws.open_server, anyws.ServerOptions),
-        (anyws.client_connect, anyws.ClientConnectOptions),
-        (anyws.server, anyws.SocketServerOptions),
+        (anyws.client_connect, anyws.callbacks.ClientConnectOptions),
+        (anyws.server, anyws.callbacks.SocketServerOptions),
         (local_server, anyws.ServerOptions),
         (anyws.reconnecting, anyws.ReconnectOptions),
     ],

@@ -13,12 +13,12 @@ from werkzeug.routing import BaseConverter
 
 import anyws
 from anyws.routing import Route, Router
-from anyws.testing import connected_pair
+from anyws.testing import websocket_pair
 
 from .cli.commands import start
 from .peers import REQUEST, connected, uri_of
-from .test_plain_http import ask
-from .test_serving import answer_to
+from .server.test_plain_http import ask
+from .server.test_serving import answer_to
 
 
 def telling(name: str) -> Callable[..., Awaitable[None]]:
@@ -167,7 +167,7 @@ async def test_hosts(router: Router, host: str, name: str, parameters: dict[str,
     answer, state = ask_router(router, "/chat", host)
     assert answer is None
     assert state["route"].parameters == parameters
-    async with connected_pair("ws://x/chat", client_options={"headers": {}}) as (client, server):
+    async with websocket_pair("ws://x/chat", client_options={"headers": {}}) as (client, server):
         await state["route"].handler(server, **parameters)
         assert await client.receive() == f"{name} {parameters}"
 
@@ -294,13 +294,13 @@ async def test_a_hook_behind_the_router_knows_the_parameters(router: Router) -> 
 
 async def test_a_router_over_a_stream(router: Router) -> None:
     options = {"on_request": router.on_request}
-    async with connected_pair("ws://x/rooms/7", server_options=options) as (client, server):
+    async with websocket_pair("ws://x/rooms/7", server_options=options) as (client, server):
         await router(server)
         assert await client.receive() == "room {'room': 7}"
 
 
 async def test_a_router_that_was_not_asked_says_so(router: Router) -> None:
-    async with connected_pair("ws://x/rooms/7") as (_client, server):
+    async with websocket_pair("ws://x/rooms/7") as (_client, server):
         with pytest.raises(LookupError, match="on_request"):
             await router(server)
 
@@ -344,7 +344,7 @@ def test_the_extra_is_named_where_it_is_missing() -> None:
     with start([sys.executable, "-c", code]) as process:
         status, _, err = process.finish()
     assert status == 1
-    assert "ImportError: anyws.routing needs werkzeug: pip install 'anyws[routing]'" in err
+    assert "ImportError: anyws.routing needs werkzeug: pip install 'anyio-websocket[routing]'" in err
 
 
 def test_anyws_does_not_import_werkzeug_by_itself() -> None:

@@ -57,7 +57,7 @@ def plain_server(
 
 def plain_client(
     server: anyws.Server, *, socket_options: Options | None = None, **options: Any
-) -> AbstractAsyncContextManager[anyws.Socket]:
+) -> AbstractAsyncContextManager[anyws.callbacks.Socket]:
     """Connect to a server without TLS."""
     return anyws.client_connect({"secure": False, "socket_options": _target(server, socket_options), **options})
 
@@ -72,7 +72,7 @@ def tls_server(
 
 def tls_client(
     server: anyws.Server, pems: Pems | None, *, socket_options: Options | None = None, **options: Any
-) -> AbstractAsyncContextManager[anyws.Socket]:
+) -> AbstractAsyncContextManager[anyws.callbacks.Socket]:
     """Connect to a server with TLS; ``pems`` has the authority to trust."""
     trusted = {} if pems is None else {"ca": pems.ca}
     target = {**_target(server, trusted), **(socket_options or {})}

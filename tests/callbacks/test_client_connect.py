@@ -19,10 +19,10 @@ from tests.pems import Pems
 
 
 @asynccontextmanager
-async def headers_of(**options: Any) -> AsyncIterator[tuple[anyws.Headers, anyws.Socket]]:
+async def headers_of(**options: Any) -> AsyncIterator[tuple[anyws.Headers, anyws.callbacks.Socket]]:
     """Connect with these options; give what the server saw of them."""
 
-    def on_connect(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    def on_connect(header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready) -> None:
         headers.append(header_values)
         ready()
 
@@ -62,11 +62,11 @@ async def test_callback_open_gets_the_socket_before_the_body_begins() -> None:
     opened = Calls()
     async with plain_server() as server, plain_client(server, callback_open=opened) as socket:
         assert opened.seen == [(None, socket)]
-        assert isinstance(socket, anyws.Socket)
+        assert isinstance(socket, anyws.callbacks.Socket)
 
 
 async def test_the_body_waits_for_an_async_callback_open() -> None:
-    async def on_open(err: Exception | None, socket: anyws.Socket) -> None:
+    async def on_open(err: Exception | None, socket: anyws.callbacks.Socket) -> None:
         latency.append(await socket.ping())
 
     latency: list[float] = []
@@ -110,7 +110,7 @@ async def test_an_exception_of_callback_open_after_a_failure_comes_out() -> None
 
 
 async def test_messages_come_in_order_as_str_and_bytes() -> None:
-    def on_open(err: Exception | None, socket: anyws.Socket) -> None:
+    def on_open(err: Exception | None, socket: anyws.callbacks.Socket) -> None:
         for message in ("text", b"binary", "", b""):
             socket.message_send(message)
 
@@ -120,7 +120,7 @@ async def test_messages_come_in_order_as_str_and_bytes() -> None:
 
 
 async def test_messages_come_one_at_a_time() -> None:
-    def on_open(err: Exception | None, socket: anyws.Socket) -> None:
+    def on_open(err: Exception | None, socket: anyws.callbacks.Socket) -> None:
         for number in range(3):
             socket.message_send(str(number))
 
@@ -161,7 +161,7 @@ async def test_a_slow_handler_slows_the_peer() -> None:
 async def test_without_a_handler_messages_are_discarded() -> None:
     """More than all buffers hold goes through."""
 
-    async def on_open(err: Exception | None, socket: anyws.Socket) -> None:
+    async def on_open(err: Exception | None, socket: anyws.callbacks.Socket) -> None:
         for _ in range(64):
             await socket.send(bytes(1024 * 1024 - 1))
         all_sent.set()

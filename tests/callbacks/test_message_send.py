@@ -16,7 +16,7 @@ from tests.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, Pe
 
 
 @asynccontextmanager
-async def connected(peer: Peer, **options: Any) -> AsyncIterator[anyws.Socket]:
+async def connected(peer: Peer, **options: Any) -> AsyncIterator[anyws.callbacks.Socket]:
     """Connect to a peer that shows the frames; it goes when the block ends."""
     async with anyws.client_connect({"secure": False, "stream": peer.stream, "close_timeout": 5, **options}) as socket:
         yield socket
@@ -138,7 +138,7 @@ async def test_fragments_arrive_whole(message: str | bytes, size: int) -> None:
 # -- room --------------------------------------------------------------------------------------------------------------
 
 
-def fill(socket: anyws.Socket, size: int = 1000) -> list[bytes]:
+def fill(socket: anyws.callbacks.Socket, size: int = 1000) -> list[bytes]:
     """Send until there is no room; return what was accepted."""
     accepted: list[bytes] = []
     with pytest.raises(anyio.WouldBlock):
@@ -196,7 +196,7 @@ async def test_awaiting_it_raises_when_the_connection_is_lost() -> None:
         await anyio.wait_all_tasks_blocked()
         room = socket.message_send(bytes(2000))
         peer.cut()
-        with pytest.raises(anyws.ConnectionBroken):
+        with pytest.raises(anyws.ConnectionClosedError):
             await room
 
 
@@ -231,7 +231,7 @@ async def test_a_sync_lambda_that_returns_it_is_awaited() -> None:
 async def test_un_awaited_in_a_sync_hook() -> None:
     """Nothing warns of what was not awaited."""
 
-    def on_message(message: str, socket: anyws.Socket) -> None:
+    def on_message(message: str, socket: anyws.callbacks.Socket) -> None:
         socket.message_send(f"{message} {message}")
 
     echoes = Calls(1)
@@ -251,7 +251,7 @@ async def test_sending_after_the_peer_s_close() -> None:
         peer.send_close(1001, "bye")
         peer.send_eof()
         await socket.wait_closed()
-        with pytest.raises(anyws.ConnectionBroken) as caught:
+        with pytest.raises(anyws.ConnectionClosedError) as caught:
             socket.message_send("too late")
         assert isinstance(caught.value, anyio.BrokenResourceError)
         assert caught.value.received == anyws.Close(1001, "bye")

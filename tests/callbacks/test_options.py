@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import anyws
-from anyws.callback_options import ClientConnectKeywords, ServerKeywords
+from anyws.callbacks._options import ClientConnectKeywords, ServerKeywords
 from tests.callbacks.ends import plain_client, plain_server
 
 
@@ -200,8 +200,8 @@ async def test_a_hook_with_too_many_arguments_is_found_out_at_once() -> None:
 @pytest.mark.parametrize(
     ("function", "options", "keywords"),
     [
-        (anyws.client_connect, anyws.ClientConnectOptions, ClientConnectKeywords),
-        (anyws.server, anyws.SocketServerOptions, ServerKeywords),
+        (anyws.client_connect, anyws.callbacks.ClientConnectOptions, ClientConnectKeywords),
+        (anyws.server, anyws.callbacks.SocketServerOptions, ServerKeywords),
     ],
 )
 def test_options_keywords_and_signature_are_the_same(function: Any, options: type, keywords: type) -> None:

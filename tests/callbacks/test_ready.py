@@ -20,7 +20,7 @@ from tests.pems import Pems, in_file
 
 
 async def test_ready_completes_the_opening_handshake() -> None:
-    def on_connect(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    def on_connect(header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready) -> None:
         calls.append("callback_connect")
         ready()
 
@@ -29,7 +29,7 @@ async def test_ready_completes_the_opening_handshake() -> None:
     async with plain_server(callback_connect=on_connect, callback_open=opened) as server, plain_client(server):
         err, socket = await opened.first()
         assert err is None
-        assert isinstance(socket, anyws.Socket)
+        assert isinstance(socket, anyws.callbacks.Socket)
         assert socket in server.connections
         assert calls == ["callback_connect"]
 
@@ -40,7 +40,7 @@ async def test_without_callback_connect_the_handshake_completes() -> None:
 
 
 async def test_header_values_are_headers() -> None:
-    def on_connect(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    def on_connect(header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready) -> None:
         seen.append((header_values, socket.request))
         ready()
 
@@ -59,7 +59,7 @@ async def test_header_values_are_headers() -> None:
 
 
 async def test_ready_may_be_called_later_from_another_task() -> None:
-    def on_connect(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    def on_connect(header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready) -> None:
         waiting.append(ready)
         has_come.set()
 
@@ -67,7 +67,7 @@ async def test_ready_may_be_called_later_from_another_task() -> None:
         async with plain_client(server):
             is_open.set()
 
-    waiting: list[anyws.Ready] = []
+    waiting: list[anyws.callbacks.Ready] = []
     has_come, is_open = anyio.Event(), anyio.Event()
     async with plain_server(callback_connect=on_connect) as server, anyio.create_task_group() as tasks:
         tasks.start_soon(client, server)
@@ -80,7 +80,9 @@ async def test_ready_may_be_called_later_from_another_task() -> None:
 
 
 async def test_an_async_callback_connect_may_go_on_after_ready() -> None:
-    async def on_connect(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    async def on_connect(
+        header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready
+    ) -> None:
         ready()
         await socket_is_open.wait()
         await socket.message_send("from callback_connect")
@@ -95,7 +97,9 @@ async def test_an_async_callback_connect_may_go_on_after_ready() -> None:
 
 
 async def test_a_connection_ends_what_callback_connect_left_running() -> None:
-    async def on_connect(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    async def on_connect(
+        header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready
+    ) -> None:
         ready()
         try:
             await anyio.sleep(math.inf)
@@ -135,10 +139,10 @@ async def test_open_timeout_is_the_deadline_of_callback_connect() -> None:
 
 
 async def test_ready_after_the_deadline_does_nothing() -> None:
-    def on_connect(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    def on_connect(header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready) -> None:
         late.append(ready)
 
-    late: list[anyws.Ready] = []
+    late: list[anyws.callbacks.Ready] = []
     opened = Calls()
     async with plain_server(callback_connect=on_connect, callback_open=opened, open_timeout=0.05) as server:
         assert await answer(server) == b""
@@ -151,7 +155,7 @@ async def test_ready_after_the_deadline_does_nothing() -> None:
 
 
 async def test_refuse() -> None:
-    def on_connect(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    def on_connect(header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready) -> None:
         ready.refuse(401, {"WWW-Authenticate": "Basic"}, body="who are you?")
 
     opened = Calls()
@@ -177,7 +181,7 @@ async def test_refuse_says_403_by_default() -> None:
 async def test_refuse_takes_the_status_of_an_answer_only(status: int) -> None:
     """A 101 would be no refusal, and what is below 200 is no final answer (RFC 9110, 15.2)."""
 
-    def on_connect(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    def on_connect(header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready) -> None:
         try:
             ready.refuse(status)
         except ValueError as exc:
@@ -192,12 +196,14 @@ async def test_refuse_takes_the_status_of_an_answer_only(status: int) -> None:
 
 
 async def test_the_first_decision_counts() -> None:
-    def ready_twice(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    def ready_twice(header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready) -> None:
         ready()
         ready()
         ready.refuse(403)
 
-    def refuse_first(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    def refuse_first(
+        header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready
+    ) -> None:
         ready.refuse(404)
         ready.refuse(403)
         ready()
@@ -228,7 +234,7 @@ async def test_callback_connect_that_raises_before_ready(caplog: pytest.LogCaptu
 
 
 async def test_callback_connect_that_raises_after_ready(caplog: pytest.LogCaptureFixture) -> None:
-    def on_connect(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    def on_connect(header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready) -> None:
         ready()
         raise LookupError("no such user")
 
@@ -241,7 +247,9 @@ async def test_callback_connect_that_raises_after_ready(caplog: pytest.LogCaptur
 
 
 async def test_callback_connect_that_raises_while_the_connection_is_open(caplog: pytest.LogCaptureFixture) -> None:
-    async def on_connect(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    async def on_connect(
+        header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready
+    ) -> None:
         ready()
         await go_on.wait()
         raise LookupError("no such user")
@@ -274,7 +282,7 @@ async def test_callback_connect_that_raises_after_the_deadline(caplog: pytest.Lo
 async def test_extra_of_the_socket_before_it_is_open(pems: Pems, tmp_path: Any) -> None:
     """The peer's certificate is known to callback_connect: what it is for."""
 
-    def on_connect(header_values: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    def on_connect(header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready) -> None:
         seen.append((socket.extra(SocketAttribute.remote_port), socket.extra(TLSAttribute.peer_certificate, "none")))
         ready()
 

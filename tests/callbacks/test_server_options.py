@@ -27,7 +27,7 @@ def raw(stream: Any) -> sockets.socket:
     return found
 
 
-def names_in(socket: anyws.Socket) -> Any:
+def names_in(socket: anyws.callbacks.Socket) -> Any:
     certificate: Any = socket.extra(TLSAttribute.peer_certificate)
     return certificate["subjectAltName"]
 
@@ -162,7 +162,7 @@ async def test_a_socket_that_cannot_be_configured_does_not_end_the_server(monkey
         raise OSError(errno.EINVAL, "Invalid argument")
 
     async with plain_server() as server:
-        monkeypatch.setattr("anyws.transport.stream.SocketStream.configure", refuse)
+        monkeypatch.setattr("anyws._transport.stream.SocketStream.configure", refuse)
         async with await raw_client(server, b"") as stream:
             await StreamPeer(stream, "server").rest()
         async with plain_client(server) as socket:

@@ -17,7 +17,7 @@ from tests.peers import TEXT, Peer, open_sockets
 
 
 async def test_all_hooks_get_the_same_socket() -> None:
-    def on_connect(headers: anyws.Headers, socket: Any, ready: anyws.Ready) -> None:
+    def on_connect(headers: anyws.Headers, socket: Any, ready: anyws.callbacks.Ready) -> None:
         socket.user = headers["id"]
         sockets.append(socket)
         ready()
@@ -59,7 +59,7 @@ async def test_the_client_s_hooks_get_the_socket_of_the_block() -> None:
 
 
 async def test_before_it_is_open() -> None:
-    async def on_connect(headers: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    async def on_connect(headers: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready) -> None:
         found["repr"] = repr(socket)
         found["address"] = anyws.get_address(socket)
         found["port"] = socket.extra(SocketAttribute.remote_port)
@@ -72,13 +72,13 @@ async def test_before_it_is_open() -> None:
             _ = socket.no_such_thing
         ready()
 
-    async def message_send(socket: anyws.Socket) -> None:
+    async def message_send(socket: anyws.callbacks.Socket) -> None:
         socket.message_send("too early")
 
-    async def response(socket: anyws.Socket) -> None:
+    async def response(socket: anyws.callbacks.Socket) -> None:
         _ = socket.response
 
-    async def close_code(socket: anyws.Socket) -> None:
+    async def close_code(socket: anyws.callbacks.Socket) -> None:
         _ = socket.close_code
 
     unusable: dict[str, Any] = {
@@ -91,7 +91,7 @@ async def test_before_it_is_open() -> None:
     }
     found: dict[str, Any] = {}
     async with plain_server(callback_connect=on_connect) as server, plain_client(server, resource="/x") as socket:
-        assert found["repr"] == "<anyws.Socket connecting>"
+        assert found["repr"] == "<anyws.callbacks.Socket connecting>"
         ours, theirs = anyws.get_address(socket), found["address"]
         assert (theirs.local, theirs.remote) == (ours.remote, ours.local)
         assert found["port"] == socket.extra(SocketAttribute.local_port)

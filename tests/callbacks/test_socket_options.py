@@ -24,7 +24,7 @@ def socket_path() -> Iterator[str]:
         yield f"{directory}/s"
 
 
-def raw(socket: anyws.Socket) -> sockets.socket:
+def raw(socket: anyws.callbacks.Socket) -> sockets.socket:
     found: sockets.socket = socket.extra(SocketAttribute.raw_socket)
     return found
 
@@ -123,7 +123,7 @@ async def test_family(family: int, host: str) -> None:
         plain_server(listener_options={"host": host}) as server,
         plain_client(server, socket_options={"family": family}) as socket,
     ):
-        assert anyws.get_address(socket).remote == anyws.Address(host, server.addresses[0][1])
+        assert anyws.get_address(socket).remote == anyws.callbacks.Address(host, server.addresses[0][1])
 
 
 @pytest.mark.parametrize(("family", "host"), [(6, "127.0.0.1"), (4, "::1")])

@@ -100,7 +100,7 @@ async def test_the_body_ends_a_handler_that_is_still_busy() -> None:
 async def test_an_exception_of_message_handler_closes_that_one_connection(
     hook: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def on_message(message: str, socket: anyws.Socket) -> None:
+    async def on_message(message: str, socket: anyws.callbacks.Socket) -> None:
         if message == "fail":
             await fail_later()
         socket.message_send(message)
@@ -133,7 +133,7 @@ async def test_an_exception_of_callback_open_closes_that_one_connection(
 
 
 async def test_an_exception_of_callback_open_about_a_failure(caplog: pytest.LogCaptureFixture) -> None:
-    def on_open(err: Exception | None, socket: anyws.Socket | None) -> None:
+    def on_open(err: Exception | None, socket: anyws.callbacks.Socket | None) -> None:
         if err is not None:
             fail()
 
@@ -146,7 +146,7 @@ async def test_an_exception_of_callback_open_about_a_failure(caplog: pytest.LogC
 
 
 async def test_a_handler_that_finds_the_connection_closed_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
-    async def on_message(message: str, socket: anyws.Socket) -> None:
+    async def on_message(message: str, socket: anyws.callbacks.Socket) -> None:
         await socket.wait_closed()
         try:
             socket.message_send("too late")
@@ -166,7 +166,7 @@ async def test_a_handler_that_finds_the_connection_closed_is_no_error(caplog: py
 async def test_a_handler_of_a_client_that_finds_the_connection_closed_is_no_error() -> None:
     """The peer may go at any time after its message; the body finds out when it wants to know."""
 
-    async def on_message(message: str, socket: anyws.Socket) -> None:
+    async def on_message(message: str, socket: anyws.callbacks.Socket) -> None:
         await socket.wait_closed()
         try:
             socket.message_send("too late")
@@ -174,7 +174,7 @@ async def test_a_handler_of_a_client_that_finds_the_connection_closed_is_no_erro
             handled.set()
             raise
 
-    async def on_open(err: Exception | None, socket: anyws.Socket) -> None:
+    async def on_open(err: Exception | None, socket: anyws.callbacks.Socket) -> None:
         await socket.send("hello")
         await socket.aclose()
 
@@ -190,11 +190,11 @@ async def test_a_handler_of_a_client_that_finds_the_connection_closed_is_no_erro
 async def test_an_open_connection_does_not_excuse_connection_closed() -> None:
     """Another connection's end is an exception as any other."""
 
-    async def on_message(message: str, socket: anyws.Socket) -> None:
-        raise anyws.ConnectionBroken(received=None, sent=None)
+    async def on_message(message: str, socket: anyws.callbacks.Socket) -> None:
+        raise anyws.ConnectionClosedError(received=None, sent=None)
 
     async with plain_server(callback_open=lambda err, socket: socket.message_send("hello")) as server:
-        with pytest.raises(anyws.ConnectionBroken):
+        with pytest.raises(anyws.ConnectionClosedError):
             async with plain_client(server, message_handler=on_message):
                 await anyio.sleep_forever()
 
@@ -243,7 +243,7 @@ async def test_the_body_is_not_cancelled_when_the_connection_is_lost() -> None:
         await socket.wait_closed()
         await anyio.wait_all_tasks_blocked()
         assert socket.close_code == 1006
-        with pytest.raises(anyws.ConnectionBroken):
+        with pytest.raises(anyws.ConnectionClosedError):
             socket.message_send("too late")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anyws.cli.commands import Action, Close, Help, Ping, Send, SendFile, parse_line
+from anyws._cli.commands import Action, Close, Help, Ping, Send, SendFile, parse_line
 
 
 @pytest.mark.parametrize(

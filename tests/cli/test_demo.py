@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 
 from anyws.__main__ import main
-from anyws.cli import demo
-from anyws.cli.certificates import make_certificates
-from anyws.cli.scenes import HOST, SCENES
+from anyws._cli import demo
+from anyws._cli.certificates import make_certificates
+from anyws._cli.scenes import HOST, SCENES
 
 from .commands import run_anyws, start_anyws
 

@@ -197,7 +197,7 @@ def test_latency_stands_below_the_line(server: str, tmp_path: Path) -> None:
 def test_without_the_extra_lines_are_typed_plainly(server: str, tmp_path: Path, key: str, without: str) -> None:
     with open_window(tmp_path, "connect", server, without=without) as window:
         screen = window.expect(f"connected to {server}/", ">")
-        assert screen.count("pip install 'anyws[cli]'") == 1
+        assert screen.count("pip install 'anyio-websocket[cli]'") == 1
         window.type_text("hello")
         window.expect("> hello", "< hello")
         window.type_text("/ping")

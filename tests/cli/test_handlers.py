@@ -7,8 +7,8 @@ import logging
 import anyio
 import pytest
 
-from anyws.cli.handlers import Broadcast, echo
-from anyws.testing import connected_pair
+from anyws._cli.handlers import Broadcast, echo
+from anyws.testing import websocket_pair
 
 HURRY = {"close_timeout": 0.1}  # of connections whose other end does not read any more
 
@@ -17,8 +17,8 @@ async def test_a_slow_reader_misses_broadcasts_and_delays_nobody(caplog: pytest.
     broadcast = Broadcast()
     message = "x" * 100_000
     async with (
-        connected_pair(client_options=HURRY) as (sender, its_end),
-        connected_pair(client_options=HURRY) as (_slow, slow_end),
+        websocket_pair(client_options=HURRY) as (sender, its_end),
+        websocket_pair(client_options=HURRY) as (_slow, slow_end),
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(broadcast, its_end)
@@ -31,7 +31,7 @@ async def test_a_slow_reader_misses_broadcasts_and_delays_nobody(caplog: pytest.
 
 @pytest.mark.parametrize("make_handler", [lambda: echo, Broadcast])
 async def test_a_broken_connection_is_no_failure_of_the_handler(make_handler: type[Broadcast]) -> None:
-    async with connected_pair() as (client, server):
+    async with websocket_pair() as (client, server):
         await client.aclose(4000)
         await make_handler()(server)
 
@@ -39,9 +39,9 @@ async def test_a_broken_connection_is_no_failure_of_the_handler(make_handler: ty
 async def test_a_closed_connection_is_left_out_of_a_broadcast() -> None:
     broadcast = Broadcast()
     async with (
-        connected_pair() as (sender, its_end),
-        connected_pair() as (closed, closed_end),
-        connected_pair() as (reader, reader_end),
+        websocket_pair() as (sender, its_end),
+        websocket_pair() as (closed, closed_end),
+        websocket_pair() as (reader, reader_end),
         anyio.create_task_group() as tasks,
     ):
         broadcast._connections.add(closed_end)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anyws.cli.history import history_file
+from anyws._cli.history import history_file
 
 
 def test_it_follows_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from anyws.cli.looks import Looks, hexdump, pretty_json
-from anyws.cli.notes import escape
+from anyws._cli.looks import Looks, hexdump, pretty_json
+from anyws._cli.notes import escape
 
 
 @pytest.mark.parametrize(

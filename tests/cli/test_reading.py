@@ -9,8 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from anyws.cli.framing import IncompleteInput, splitter
-from anyws.cli.reading import Chunks, decoded, messages
+from anyws._cli.framing import IncompleteInput, splitter
+from anyws._cli.reading import Chunks, decoded, messages
 
 
 class Pieces(AsyncIterator[bytes]):

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from anyws.cli.screen import PlainScreen
+from anyws._cli.screen import PlainScreen
 
 
 class FakeTerminal(io.StringIO):
@@ -92,7 +92,7 @@ async def test_without_standard_streams_nothing_is_shown(monkeypatch: pytest.Mon
 
 
 async def test_what_was_typed_is_kept_where_it_cannot_be_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anyws.cli.screen.termios", None)
+    monkeypatch.setattr("anyws._cli.screen.termios", None)
     screen, shown = open_screen(monkeypatch)
     await screen.finish()
     assert shown.getvalue() == ""

@@ -45,7 +45,7 @@ def test_a_signal_closes_open_connections_with_1001() -> None:
         with anyio.fail_after(LIMIT), start_anyws("serve", "--echo", "--port", 0) as process:
             async with anyws.connect(process.expect_line("ws://")) as websocket:
                 process.send_signal(signal.SIGTERM)
-                with pytest.raises(anyws.ConnectionEnded):
+                with pytest.raises(anyws.ConnectionClosedOK):
                     await websocket.receive()
                 assert websocket.close_code == 1001
             assert process.finish()[0] == 0
@@ -60,7 +60,7 @@ def test_a_second_signal_stops_it_at_once_with_status_1(backend: str) -> None:
             uri = process.expect_line("ws://")
             async with anyws.connect(f"{uri}slow-end") as websocket:
                 process.send_signal(signal.SIGINT)
-                with pytest.raises(anyws.ConnectionEnded):
+                with pytest.raises(anyws.ConnectionClosedOK):
                     await websocket.receive()
                 process.send_signal(signal.SIGINT)
             assert process.finish() == (1, "", "")
@@ -117,7 +117,7 @@ def test_a_handler_of_the_working_directory(tmp_path: Path) -> None:
 def test_a_crash_of_the_handler_is_shown_and_ends_nothing() -> None:
     with start_anyws("serve", "--port", 0, peers.NAME) as process:
         uri = process.expect_line("ws://")
-        with pytest.raises(anyws.ConnectionBroken, match="1011"):
+        with pytest.raises(anyws.ConnectionClosedError, match="1011"):
             exchange(f"{uri}crash", "hello")
         assert exchange(uri, "hello") == "hello"
         status, _, err = process.stop()

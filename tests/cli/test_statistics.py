@@ -8,7 +8,7 @@ import statistics
 
 import pytest
 
-from anyws.cli.statistics import Times
+from anyws._cli.statistics import Times
 
 
 def test_of_many() -> None:

@@ -11,9 +11,9 @@ import anyio
 import pytest
 
 import anyws
-from anyws.cli.backends import BACKENDS
-from anyws.cli.interrupts import noticing_dropped_interrupts
-from anyws.cli.stopping import stop_signals
+from anyws._cli.backends import BACKENDS
+from anyws._cli.interrupts import noticing_dropped_interrupts
+from anyws._cli.stopping import stop_signals
 
 from .commands import LIMIT, start_anyws
 
@@ -157,7 +157,7 @@ def test_a_terminal_that_goes_closes_connections_with_1001(workers: tuple[object
         with anyio.fail_after(LIMIT), start_anyws("serve", "--port", 0, *workers) as process:
             async with anyws.connect(process.expect_line("ws://")) as websocket:
                 process.send_signal(signal.SIGHUP)
-                with pytest.raises(anyws.ConnectionEnded):
+                with pytest.raises(anyws.ConnectionClosedOK):
                     await websocket.receive()
                 assert websocket.close_code == 1001
             assert (await anyio.to_thread.run_sync(process.finish))[0] == 0
@@ -171,7 +171,7 @@ async def stop_serving(backend: str, handler: str, folder: Path) -> tuple[int, s
         uri = await anyio.to_thread.run_sync(process.expect_line, "ws://")  # others close at the same time
         async with anyws.connect(uri) as websocket:
             process.send_signal(signal.SIGTERM)
-            with pytest.raises(anyws.ConnectionEnded) as ended:
+            with pytest.raises(anyws.ConnectionClosedOK) as ended:
                 await websocket.receive()
         assert ended.value.received == anyws.Close(1001, "the server stops")
         return await anyio.to_thread.run_sync(process.finish)

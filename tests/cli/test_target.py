@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import anyws
-from anyws.cli import target
-from anyws.cli.statuses import CommandError, Status
-from anyws.cli.target import add_target, open_target, read_target
+from anyws._cli import target
+from anyws._cli.statuses import CommandError, Status
+from anyws._cli.target import add_target, open_target, read_target
 
 
 def read(*arguments: object) -> target.Target:

@@ -14,9 +14,9 @@ import anyio
 import pytest
 
 import anyws
-from anyws.cli.statuses import Status
-from anyws.cli.stopping import Stop
-from anyws.cli.workers import BackOff, Workers
+from anyws._cli.statuses import Status
+from anyws._cli.stopping import Stop
+from anyws._cli.workers import BackOff, Workers
 
 from .commands import LIMIT, Process, run_anyws, start, start_anyws
 from .tmux import needs_tmux, open_window
@@ -68,7 +68,7 @@ def crash(uri: str) -> None:
     """Let the worker that answers crash."""
 
     async def send() -> None:
-        with pytest.raises(anyws.ConnectionBroken):
+        with pytest.raises(anyws.ConnectionClosedError):
             await ask(uri, "crash")
 
     anyio.run(send)
@@ -100,7 +100,7 @@ def test_a_signal_closes_the_connections_of_all_workers_with_1001(number: int) -
                 async def use_one(*, task_status: anyio.abc.TaskStatus[None]) -> None:
                     async with anyws.connect(uri) as websocket:
                         task_status.started()
-                        with pytest.raises(anyws.ConnectionEnded):
+                        with pytest.raises(anyws.ConnectionClosedOK):
                             await websocket.receive()
                         assert websocket.close_code == 1001
 
@@ -218,7 +218,7 @@ def test_a_child_of_a_handler_s_module_holds_nobody_up(backend: str, tmp_path: P
 
 IGNORES = """\
 import anyio, os
-from anyws.cli import workers
+from anyws._cli import workers
 
 workers._GRACE = 0.5
 
@@ -291,7 +291,7 @@ async def test_the_back_off_grows(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 async def test_a_worker_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anyws.cli.workers._GRACE", 0.1)
+    monkeypatch.setattr("anyws._cli.workers._GRACE", 0.1)
     with anyio.CancelScope() as scope:
         stop = Stop(scope)
         assert await Workers(python(STUBBORN), 2).run(stop, lambda text: stop.ask()) is Status.FAILED

@@ -227,10 +227,10 @@ class Side:
                 raise
         else:
             while True:
-                await websocket.wait_for_room()
+                await websocket.drain()
                 try:
                     if message.mode is Mode.FRAMES:
-                        websocket.send_frames(body, fragment_size=message.piece, compress=compress)
+                        websocket.send_nowait(body, fragment_size=message.piece, compress=compress)
                     else:
                         websocket.send_nowait(body, compress=compress)
                 except anyio.WouldBlock:

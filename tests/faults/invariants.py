@@ -115,7 +115,7 @@ def _codes(scenario: Scenario, ours: Seen, theirs: Seen, script: Script) -> Iter
         if echoed is None or closed.sent.code != echoed.code:
             yield f"sent {closed.sent}, decided on {ours.began}, received {echoed}"
     is_clean = closed.received is not None and closed.received.code in _CLEAN
-    if not ours.discarded and isinstance(closed, anyws.ConnectionEnded) != (is_clean and ours.partial is None):
+    if not ours.discarded and isinstance(closed, anyws.ConnectionClosedOK) != (is_clean and ours.partial is None):
         yield f"{type(closed).__name__} after {closed.received}"
 
 
@@ -128,7 +128,7 @@ def _exceptions(scenario: Scenario, ours: Seen, theirs: Seen, script: Script, cl
     failure = ours.failure
     if script.end is End.CRASH and isinstance(failure, Crash):
         failure = None
-    if isinstance(failure, anyws.ConnectionBroken) and failure.undelivered and failure.received is None:
+    if isinstance(failure, anyws.ConnectionClosedError) and failure.undelivered and failure.received is None:
         failure = None  # some of what was sent has not arrived, and that is told
     if failure is not None and ours.opened:
         yield f"the block has raised {failure!r}"
@@ -142,7 +142,7 @@ def _exceptions(scenario: Scenario, ours: Seen, theirs: Seen, script: Script, cl
             yield f"the opening handshake has failed: {failure!r}"
     if ours.opened and not failure:
         for error in ours.send_errors:
-            if not isinstance(error, anyws.ConnectionClosedLocally | anyws.ConnectionBroken | anyws.ConnectionEnded):
+            if not isinstance(error, anyws.ConnectionClosedLocally | anyws.ConnectionClosedError | anyws.ConnectionClosedOK):
                 yield f"sending has raised {error!r}"
             if isinstance(error, anyws.ConnectionClosedLocally) and not ours.began:
                 yield f"sending has raised {error!r}, but this side began no close"

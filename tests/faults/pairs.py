@@ -11,9 +11,9 @@ import anyio
 from anyio.abc import ByteStream
 
 import anyws
+from anyws._transport.connecting import connect_tcp
+from anyws._transport.listening import listen_tcp
 from anyws.testing import memory_stream_pair
-from anyws.transport.connecting import connect_tcp
-from anyws.transport.listening import listen_tcp
 from tests.harness import address_of
 
 __all__ = ["Below", "Pair", "TLSContexts", "pair", "streams"]

@@ -21,7 +21,7 @@ class Mode(enum.Enum):
 
     SEND = "send()"
     NOWAIT = "send_nowait()"
-    FRAMES = "send_frames()"
+    FRAMES = "send_nowait(fragment_size=)"
     ITERABLE = "send() of an iterable"
 
 

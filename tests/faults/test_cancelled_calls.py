@@ -28,7 +28,7 @@ async def settle() -> None:
 def has_begun_to_close(websocket: anyws.WebSocket) -> bool:
     """Return whether a message that was not completed has marked the connection as broken."""
     try:
-        websocket.send_frames(b"", opcode=anyws.Opcode.PONG)
+        websocket.pong()
     except anyio.WouldBlock:
         return False
     except anyws.ConnectionClosedLocally as exc:
@@ -213,7 +213,7 @@ async def test_a_ping_leaves_the_connection_as_it_was(ours: Side, connected_over
         assert await other.receive() == "still here"
 
 
-@pytest.mark.parametrize("call", ["wait_closed", "wait_for_room"])
+@pytest.mark.parametrize("call", ["wait_closed", "drain"])
 async def test_a_cancelled_wait_changes_nothing(ours: Side, call: str, connected_over: Pair) -> None:
     async def wait() -> None:
         waited: Callable[[], Awaitable[None]] = getattr(websocket, call)

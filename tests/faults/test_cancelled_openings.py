@@ -10,10 +10,10 @@ import pytest
 
 import anyws
 from tests.callbacks.ends import plain_client, plain_server, tls_client, tls_server
+from tests.connection.test_cancellation import cancelled_everywhere
 from tests.harness import cancelling_at, open_sockets
 from tests.peers import echo, uri_of
 from tests.pems import Pems
-from tests.test_cancellation import cancelled_everywhere
 
 from .pairs import Below, TLSContexts, streams
 
@@ -183,10 +183,10 @@ async def _cancelling(step: int, scope: anyio.CancelScope, block: Any) -> None:
 async def test_client_connect(is_secure: bool, pems: Pems, caplog: pytest.LogCaptureFixture) -> None:
     nothing_stays = checking_sockets()
 
-    async def answer(message: str, socket: anyws.Socket) -> None:
+    async def answer(message: str, socket: anyws.callbacks.Socket) -> None:
         await socket.message_send(message)
 
-    async def on_open(err: Exception | None, socket: anyws.Socket) -> None:
+    async def on_open(err: Exception | None, socket: anyws.callbacks.Socket) -> None:
         if err is None:
             await socket.message_send("hello")
 
@@ -215,10 +215,10 @@ async def test_client_connect(is_secure: bool, pems: Pems, caplog: pytest.LogCap
 async def test_server(is_secure: bool, pems: Pems) -> None:
     nothing_stays = checking_sockets()
 
-    async def answer(message: str, socket: anyws.Socket) -> None:
+    async def answer(message: str, socket: anyws.callbacks.Socket) -> None:
         await socket.message_send(message)
 
-    async def on_connect(headers: anyws.Headers, socket: anyws.Socket, ready: anyws.Ready) -> None:
+    async def on_connect(headers: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready) -> None:
         await anyio.lowlevel.checkpoint()
         ready()
 

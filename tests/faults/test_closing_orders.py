@@ -339,6 +339,6 @@ async def test_the_end_of_tls(
         assert await websocket.receive() == "last words"
         closed = await ended(websocket)
         await websocket.wait_closed()
-        assert isinstance(closed, anyws.ConnectionEnded if closes_first else anyws.ConnectionBroken)
+        assert isinstance(closed, anyws.ConnectionClosedOK if closes_first else anyws.ConnectionClosedError)
         assert websocket.close_code == (1000 if closes_first else 1006)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -255,7 +255,7 @@ async def test_tls(meeting: Meeting, closed_by: str) -> None:
             assert (report["code"], report["reason"]) == (4000, "done")
         else:
             await met.order("close", code=4000, reason="done")
-            with pytest.raises(anyws.ConnectionBroken) as caught:
+            with pytest.raises(anyws.ConnectionClosedError) as caught:
                 await met.websocket.receive()
             assert (caught.value.code, caught.value.reason) == (4000, "done")
             assert (await met.report())["code"] == 4000

@@ -7,13 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from anyws.protocol import (
-    ClientHandshake,
-    HandshakeError,
-    Headers,
-    ServerHandshake,
-    parse_uri,
-)
+from anyws.protocol import ClientHandshake, HandshakeError, Headers, ServerHandshake, parse_uri
 from tests.conformance.heads import answer, client
 
 RESERVED = [

@@ -11,12 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from anyws.protocol import (
-    InvalidDeflate,
-    LimitExceeded,
-    PerMessageDeflate,
-    Role,
-)
+from anyws.protocol import InvalidDeflate, LimitExceeded, PerMessageDeflate, Role
 from anyws.protocol.deflate import PRESETS
 from tests.chunks import byte_by_byte, whole
 from tests.conformance.deflating import HELLO, RSV1, connection_of, deflated, failed

@@ -322,7 +322,7 @@ FIRST = """
 import codecs, contextvars, copy, gc, pickle, sys, weakref
 from contextlib import contextmanager
 from anyws.protocol.speedups import FrameQueue, MessageQueue, Payload
-from anyws.pumps.signals import Signal
+from anyws._connection.pumps.signals import Signal
 
 class Loop:
     def call_soon(self, callback, *arguments, context):

@@ -21,7 +21,7 @@ import contextvars, gc, os, sys
 import _testcapi
 from anyws.protocol import Connection, PerMessageDeflate, Role, State
 from anyws.protocol.speedups import FrameQueue, MessageQueue, Payload, apply_mask, build_frame, take_messages
-from anyws.pumps.signals import Signal
+from anyws._connection.pumps.signals import Signal
 
 KEY = b"\\x37\\xfa\\x21\\x3d"
 MESSAGES = ["a" * 100, b"b" * 1000, "\\u20ac" * 50, b"", "", "xy", "\\xe9" * 99] * 3

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from anyws.options import AcceptOptions
+from anyws._server.options import AcceptOptions
 from anyws.protocol.origins import ForeignOrigin, OriginPolicy
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anyws.options import ServerOptions
+from anyws._server.options import ServerOptions
 from anyws.protocol.server_handshake import begin_handshake
 from anyws.protocol.terms import ServerTerms
 from tests.conformance.heads import opening

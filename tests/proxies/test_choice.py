@@ -10,9 +10,9 @@ import anyio
 import pytest
 
 import anyws
-from anyws import proxies
+from anyws._client import proxies
+from anyws._client.proxies import choose_proxy
 from anyws.protocol import parse_uri
-from anyws.proxies import choose_proxy
 from tests.peers import Wire, connected, echo, open_sockets, uri_of
 
 ENVIRONMENT = [
@@ -95,7 +95,7 @@ async def test_a_stream_of_the_user_needs_no_proxy(monkeypatch: pytest.MonkeyPat
 async def test_without_python_socks_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxies, "ask_socks", None)
     with pytest.raises(
-        ImportError, match=r"the proxy socks5h://p:1080 needs python-socks: pip install 'anyws\[socks\]'"
+        ImportError, match=r"the proxy socks5h://p:1080 needs python-socks: pip install 'anyio-websocket\[socks\]'"
     ):
         await connected("ws://127.0.0.1:1/", proxy="socks5h://me:s3cret@p")
 
@@ -129,7 +129,9 @@ async def test_a_tls_context_for_a_proxy_without_tls(client_ssl_context: Any) ->
 def test_options_show_no_secret() -> None:
     options = anyws.ClientOptions(proxy="http://me:s3cret@p", auth=("me", "s3cret"), cookies={"a": "s3cret"})
     assert "s3cret" not in repr(options)
-    assert "s3cret" not in repr(anyws.ClientConnectOptions(authentication="s3cret", proxy_authorization="s3cret"))
+    assert "s3cret" not in repr(
+        anyws.callbacks.ClientConnectOptions(authentication="s3cret", proxy_authorization="s3cret")
+    )
     assert "s3cret" not in repr(anyws.ClientOptions(headers={"Authorization": "Bearer s3cret"}))
 
 

@@ -11,8 +11,8 @@ import pytest
 from anyio.abc import SocketStream
 
 import anyws
+from tests.connection.test_cancellation import cancelled_everywhere
 from tests.peers import connected, echo, on_mock_clock, open_sockets, uri_of
-from tests.test_cancellation import cancelled_everywhere
 
 from .programs import needs_socks
 from .scripted import http_tunnel, read_head, scripted_proxy, socks5_tunnel

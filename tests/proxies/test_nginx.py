@@ -55,7 +55,7 @@ async def test_the_server_closes(is_secure: bool, options: dict[str, Any], pem: 
     async with anyws.open_server(part, "127.0.0.1", 0) as server:
         with nginx(tmp_path, behind(server), pem if is_secure else None) as port:
             async with anyws.connect(uri(port, is_secure), **options) as websocket:
-                with pytest.raises(anyws.ConnectionBroken) as raised:
+                with pytest.raises(anyws.ConnectionClosedError) as raised:
                     await websocket.receive()
     assert raised.value.received == anyws.Close(4001, "enough")
 
@@ -104,7 +104,7 @@ async def test_connecting_again_once_the_server_is_back(tmp_path: Path) -> None:
     location = f"location / {{ proxy_pass http://127.0.0.1:{upstream}; proxy_next_upstream off; }}"
     with nginx(tmp_path, location) as port:
         async with anyio.create_task_group() as tasks:
-            async for connection in anyws.reconnecting(uri(port, False), first_delay=0.01, on_outage=start):
+            async for connection in anyws.reconnecting(uri(port, False), initial_delay=0.01, on_disconnect=start):
                 async with connection as websocket:
                     await websocket.send("hello")
                     assert await websocket.receive() == "hello"

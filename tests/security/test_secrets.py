@@ -55,12 +55,12 @@ async def fails(uri: str, **options: Any) -> BaseException:
         await connected(uri, **{"open_timeout": 2, **options})
     check_exception(raised.value)
 
-    def on_outage(outage: anyws.Outage) -> bool:
+    def on_disconnect(outage: anyws.Outage) -> bool:
         check(outage)
         return outage.failures < 2  # so that the line of the log is there as well
 
     with pytest.raises((OSError, anyws.WebSocketError, ValueError, TypeError, ImportError)) as again:
-        async for connection in anyws.reconnecting(uri, first_delay=0.001, on_outage=on_outage, **options):
+        async for connection in anyws.reconnecting(uri, initial_delay=0.001, on_disconnect=on_disconnect, **options):
             async with connection:
                 pass
     check_exception(again.value)
@@ -168,11 +168,16 @@ def test_the_other_values() -> None:
     response = anyws.Response(401, headers, SECRET)
     check(response, response.headers, anyws.HandshakeRefused("refused", response=response))
     check(anyws.AcceptOptions(headers=headers), anyws.ServerOptions(headers=headers))
-    check(anyws.TLSOptions(key=SECRET, passphrase=SECRET, cert=SECRET))
-    check(anyws.ClientSocketOptions(port=1, key=SECRET, passphrase=SECRET), anyws.ServerSocketOptions(key=SECRET))
+    check(anyws.callbacks.TLSOptions(key=SECRET, passphrase=SECRET, cert=SECRET))
+    check(
+        anyws.callbacks.ClientSocketOptions(port=1, key=SECRET, passphrase=SECRET),
+        anyws.callbacks.ServerSocketOptions(key=SECRET),
+    )
     hidden: dict[str, Any] = {"passphrase": SECRET}
-    check(anyws.ClientConnectOptions(authentication=SECRET, proxy_authorization=SECRET, socket_options=hidden))
-    check(anyws.SocketServerOptions(server_options=hidden))
+    check(
+        anyws.callbacks.ClientConnectOptions(authentication=SECRET, proxy_authorization=SECRET, socket_options=hidden)
+    )
+    check(anyws.callbacks.SocketServerOptions(server_options=hidden))
     check(anyws.basic_auth("here", credentials={"susi": SECRET}))
     proxy = parse_proxy(f"http://susi:{SECRET}@p")
     check(proxy, ProxyHandshake(proxy, parse_uri("ws://a/")))

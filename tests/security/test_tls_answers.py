@@ -12,8 +12,8 @@ import pytest
 from anyio.abc import ByteStream, SocketAttribute
 
 import anyws
+from anyws._transport.tls import TLSRecords, TLSStream
 from anyws.testing import memory_stream_pair
-from anyws.transport.tls import TLSRecords, TLSStream
 from tests.frames import REQUEST, opening_response
 from tests.peers import ended
 

@@ -1,0 +1,66 @@
+"""`anyws demo`."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+
+from .backends import is_missing, run
+from .certificates import Certificates, make_certificates
+from .scenes import HOST, SCENES, Scene
+from .stopping import stop_signals
+
+__all__ = ["add_arguments"]
+
+DESCRIPTION = """\
+Run the four examples of the document that anyws implements, client and server with TLS and without,
+on trio and on asyncio, and check that all goes as it should. The certificates are made for the run.
+The client of the document does not mask its frames, against RFC 6455: so it is also shown how a server
+that was not told to accept that refuses it (1002).
+
+It needs the extra "demo": pip install 'anyio-websocket[demo]'"""
+
+EPILOG = """\
+exit status: 0 when all went as expected; 1 when not; 2 when the extra is missing."""
+
+_BACKENDS = ("trio", "asyncio")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.description, parser.epilog = DESCRIPTION, EPILOG
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if is_missing("trio", "trustme"):
+        return 2
+    certificates = make_certificates(HOST)
+    successes = [
+        run(backend, functools.partial(_play, scene, backend, certificates))
+        for backend in _BACKENDS
+        for scene in SCENES
+    ]
+    print(f"{sum(successes)} of {len(successes)} went as expected")
+    return 0 if all(successes) else 1
+
+
+async def _play(scene: Scene, backend: str, certificates: Certificates) -> bool:
+    print(f"{backend}: {scene.title}")
+    happened: dict[str, list[str]] = {"server": [], "client": []}
+
+    def log(who: str, what: str, more: object = "", /) -> None:
+        happened[who].append(what)
+        print(f"  {who}  {what}" + (f" ({more})" if more else ""), flush=True)
+
+    is_over = False
+    async with stop_signals():
+        await scene.play(log, certificates)
+        is_over = True
+    if not is_over:
+        raise KeyboardInterrupt
+    for who, expected in scene.expected.items():
+        if happened[who] != expected:
+            print(f"  NOT AS EXPECTED. The {who} should have reported: {'; '.join(expected)}")
+    print()
+    return happened == scene.expected

@@ -1,0 +1,288 @@
+"""`anyws serve`."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import logging
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Generator
+from contextlib import aclosing, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+
+import anyws
+from anyws._server.options import AcceptOptions
+from anyws._server.serve import Handler
+
+from .arguments import count, port
+from .backends import add_backend, is_missing, run
+from .certificates import certificate_files
+from .handlers import Broadcast, echo, load_handler
+from .notes import note
+from .statuses import CommandError, Status
+from .stopping import stop_signals
+from .watching import source_changes
+from .workers import Workers, announce, stop_orphaned
+
+__all__ = ["add_arguments"]
+
+_PATIENCE = 5  # seconds that the process may live after a second signal
+
+DESCRIPTION = """\
+Serve WebSocket connections: with an echo, with a broadcast, or with a handler of yours.
+The URI is printed on stdout when the server listens. SIGINT (Ctrl-C), SIGTERM and SIGHUP stop
+it gracefully: connections are closed with 1001, and their handlers have 3 seconds to end. A second
+signal cancels the handlers at once; a process that has not ended 5 seconds later is ended.
+
+With --workers, several processes listen on the same port, and the system spreads the connections over
+them; each has its own memory, so a broadcast reaches the clients of one process only. One that crashes
+is started anew, after half a second, and twice as long after each further crash, up to 30 seconds."""
+
+EPILOG = """\
+examples:
+  anyws serve                              an echo on ws://127.0.0.1:8765/
+  anyws serve --broadcast --host ::        every message goes to all other clients, on all addresses
+  anyws serve --port 0                     a free port, see the URI that is printed
+  anyws serve --cert cert.pem --key key.pem                 TLS (wss:)
+  anyws serve --self-signed                TLS, with a certificate for this run
+  anyws serve --path /tmp/echo.sock        a unix socket (ws+unix:)
+  anyws serve chat:handler                 chat.py has: async def handler(websocket): ...
+  anyws serve --reload chat:handler        and start anew whenever a source file changes
+  anyws serve --workers 4 --log-level info --log-file serve.log chat:handler
+
+exit status:
+  0  a signal stopped it gracefully
+  1  it could not listen, or was stopped at once, or a worker did not stop in time
+  2  the command line is wrong"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.description, parser.epilog = DESCRIPTION, EPILOG
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--echo", action="store_true", help="send each message back; the default")
+    what.add_argument("--broadcast", action="store_true", help="send each message to all other clients")
+    what.add_argument("handler", nargs="?", metavar="MODULE:HANDLER", help="an async callable that gets each WebSocket")
+    where = parser.add_argument_group("where")
+    where.add_argument("--host", help="a name or an address to listen on; default: 127.0.0.1")
+    where.add_argument("--port", type=port, help="the TCP port, 0 for a free one; default: 8765")
+    where.add_argument("--path", metavar="SOCKET", help="listen on a unix socket, instead of --host and --port")
+    where.add_argument(
+        "--origin",
+        action="append",
+        help="let pages of this origin connect, such as http://localhost:5173; may be repeated; '*' for any; default: "
+        "only pages from the same host and port",
+    )
+    tls = parser.add_argument_group("TLS")
+    tls.add_argument("--cert", metavar="FILE", help="the certificate chain (PEM); switches TLS on")
+    tls.add_argument("--key", metavar="FILE", help="the private key (PEM); default: in the file of --cert")
+    tls.add_argument(
+        "--self-signed",
+        action="store_true",
+        help="TLS with a certificate for this run, of an authority whose file is shown; needs the extra demo",
+    )
+    processes = parser.add_argument_group("processes")
+    processes.add_argument("--workers", type=count, metavar="N", help="so many processes on the same port")
+    processes.add_argument(
+        "--reuse-port", action="store_true", help="let other processes listen on the same port; --workers does"
+    )
+    processes.add_argument("--reload", action="store_true", help="start anew when a Python file changes")
+    processes.add_argument(
+        "--reload-dir",
+        action="append",
+        type=Path,
+        metavar="FOLDER",
+        help="what --reload watches; may be repeated; default: the working directory",
+    )
+    logs = parser.add_argument_group("logs")
+    logs.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        help="what is logged: each connection (debug), those that failed (info), ...; default: warning",
+    )
+    logs.add_argument("--log-file", metavar="FILE", help="append the log to a file, instead of stderr")
+    parser.add_argument("--worker-pipe", type=int, help=argparse.SUPPRESS)  # of the parent, see `workers`
+    add_backend(parser)
+    parser.set_defaults(run=functools.partial(_run, parser))
+
+
+def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    if is_missing(arguments.backend, *(["trustme"] if arguments.self_signed else [])):
+        return Status.USAGE
+    _check(parser, arguments)
+    _set_up_logs(arguments)
+    with _self_signed(arguments) if arguments.self_signed else nullcontext():
+        if arguments.worker_pipe is None and (arguments.workers is not None or arguments.reload):
+            return run(arguments.backend, functools.partial(_supervise, arguments))
+        try:
+            handler = _choose_handler(arguments)
+        except ValueError as exc:
+            parser.error(f"argument MODULE:HANDLER: {exc}")
+        options = _options(arguments)
+        return run(arguments.backend, functools.partial(_serve, handler, options, arguments.worker_pipe))
+
+
+def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    if arguments.path is None:
+        arguments.host = "127.0.0.1" if arguments.host is None else arguments.host
+        arguments.port = 8765 if arguments.port is None else arguments.port
+    elif arguments.host is not None or arguments.port is not None:
+        parser.error("argument --path: not allowed with arguments --host and --port")
+    if arguments.key is not None and arguments.cert is None:
+        parser.error("argument --key: needs --cert")
+    if arguments.cert is not None and arguments.self_signed:
+        parser.error("argument --self-signed: not allowed with argument --cert")
+    try:
+        AcceptOptions(origins=arguments.origin)
+    except ValueError as exc:
+        parser.error(f"argument --origin: {exc}")
+    if arguments.reload_dir is not None and not arguments.reload:
+        parser.error("argument --reload-dir: needs --reload")
+    if (arguments.workers or 1) > 1 and arguments.path is not None:
+        parser.error("argument --workers: not allowed with argument --path")
+    if (arguments.workers or arguments.reload) and os.name != "posix":
+        parser.error("arguments --workers and --reload: not on this system")
+
+
+def _set_up_logs(arguments: argparse.Namespace) -> None:
+    if arguments.log_level is None and arguments.log_file is None:
+        return
+    level = (arguments.log_level or ("debug" if arguments.verbose else "warning")).upper()
+    try:
+        logging.basicConfig(
+            format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
+            level=level,
+            filename=arguments.log_file,
+            force=True,
+        )
+    except OSError as exc:
+        raise CommandError(Status.FAILED, f"cannot log to {arguments.log_file}: {exc.strerror or exc}") from exc
+    logging.getLogger("anyws").setLevel(level)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+
+
+@contextmanager
+def _self_signed(arguments: argparse.Namespace) -> Generator[None, None, None]:
+    hosts = dict.fromkeys(("localhost", "127.0.0.1", "::1", socket.gethostname(), arguments.host or "localhost"))
+    with certificate_files(*hosts) as folder:
+        arguments.cert, arguments.key = str(folder / "cert.pem"), str(folder / "key.pem")
+        note(f"anyws: the certificate is for this run only; clients trust it with --cacert {folder / 'ca.pem'}")
+        yield
+
+
+def _choose_handler(arguments: argparse.Namespace) -> Handler:
+    if arguments.handler is not None:
+        return load_handler(arguments.handler)
+    return Broadcast() if arguments.broadcast else echo
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    try:
+        context = None if arguments.cert is None else _tls_context(arguments.cert, arguments.key)
+    except OSError as exc:  # ssl.SSLError is one
+        raise CommandError(Status.FAILED, f"cannot use the certificate: {exc}") from exc
+    if arguments.path is not None:
+        return {"ssl_context": context, "origins": arguments.origin, "path": arguments.path}
+    return {
+        "ssl_context": context,
+        "origins": arguments.origin,
+        "host": arguments.host,
+        "port": arguments.port,
+        "reuse_port": arguments.reuse_port,
+    }
+
+
+def _tls_context(cert: str, key: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(cert, key)
+    return context
+
+
+async def _serve(handler: Handler, options: dict[str, Any], worker_pipe: int | None) -> int:
+    async with stop_signals(patience=_PATIENCE) as stop:
+        try:
+            async with anyws.open_server(handler, **options) as server, anyio.create_task_group() as tasks:
+                uris = [_uri(address, secure=options["ssl_context"] is not None) for address in server.addresses]
+                if worker_pipe is None:
+                    _print_lines("\n".join(uris))
+                else:
+                    announce(worker_pipe, "\n".join(uris))
+                    tasks.start_soon(stop_orphaned, stop)
+                await stop.wait()
+                tasks.cancel_scope.cancel()
+        except OSError as exc:
+            note(f"anyws: cannot listen: {exc.strerror or exc}")
+            return Status.FAILED
+        return Status.OK
+    return Status.FAILED  # the second signal came before the server had stopped
+
+
+async def _supervise(arguments: argparse.Namespace) -> int:
+    async with stop_signals(patience=_PATIENCE) as stop:
+        with _reserved(arguments):
+            workers = Workers(functools.partial(_worker_command, arguments), arguments.workers or 1)
+            if not arguments.reload:
+                return await workers.run(stop, _print_lines)
+            async with aclosing(source_changes(arguments.reload_dir or [Path()])) as changes:
+                return await workers.run(stop, _print_lines, changes)
+    return Status.FAILED
+
+
+@contextmanager
+def _reserved(arguments: argparse.Namespace) -> Generator[None, None, None]:
+    """Check that nobody else has the port; or choose a free one and keep it for the workers as long as the block."""
+    if arguments.path is not None:
+        yield
+        return
+    chooses = arguments.port == 0
+    shares = arguments.reuse_port
+    arguments.reuse_port = shares or chooses or (arguments.workers or 1) > 1
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            arguments.host or None, arguments.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, socket.SOCK_STREAM) as keeping:
+            keeping.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+            keeping.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, chooses or shares)
+            if family == socket.AF_INET6:
+                keeping.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
+            keeping.bind(address)  # and does not listen
+            arguments.port = keeping.getsockname()[1]
+            if not chooses:
+                keeping.close()
+            yield
+    except OSError as exc:
+        raise CommandError(Status.FAILED, f"cannot listen: {exc.strerror or exc}") from exc
+
+
+def _worker_command(arguments: argparse.Namespace, pipe: int) -> list[str]:
+    command = [sys.executable, "-m", "anyws", "serve", "--worker-pipe", str(pipe), "--backend", arguments.backend]
+    for name in ("host", "port", "path", "cert", "key", "log_level", "log_file"):
+        value = getattr(arguments, name)
+        if value is not None:
+            command += [f"--{name.replace('_', '-')}={value}"]
+    command += [f"--origin={origin}" for origin in arguments.origin or ()]
+    for name in ("echo", "broadcast", "reuse_port", "verbose"):
+        if getattr(arguments, name):
+            command.append(f"--{name.replace('_', '-')}")
+    return command if arguments.handler is None else [*command, "--", arguments.handler]
+
+
+def _print_lines(text: str) -> None:
+    print(text, flush=True)
+
+
+def _uri(address: Any, *, secure: bool) -> str:
+    scheme = "wss" if secure else "ws"
+    if not isinstance(address, tuple):
+        return f"{scheme}+unix:{quote(address)}"
+    host, port = address[:2]
+    return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"

@@ -1,0 +1,1 @@
+"""The client: connecting, redirects, credentials, proxies, connecting again."""

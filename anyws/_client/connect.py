@@ -1,0 +1,156 @@
+"""The client: `connect`."""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Unpack
+
+import anyio
+from anyio.abc import ByteStream
+
+from anyws._blocks import block
+from anyws._checking import build_options, with_signature_of
+from anyws._connection.link import Link
+from anyws._connection.websocket import WebSocket, running
+from anyws._logs import connection_logger
+from anyws._transport.connecting import connect_tcp, connect_unix
+from anyws._transport.ending import STREAM_ERRORS
+from anyws._transport.securing import default_context, start_tls
+from anyws._transport.stream import SocketStream
+from anyws._transport.turns import Turn
+from anyws.protocol.client_handshake import ClientHandshake
+from anyws.protocol.connection import Connection, Role
+from anyws.protocol.errors import HandshakeError, HandshakeRefused
+from anyws.protocol.http11 import Response
+from anyws.protocol.negotiation import as_extensions
+from anyws.protocol.uri import WebSocketURI, parse_uri
+
+from .answers import answer_to
+from .cookies import keep_cookies
+from .opening import open_within, request_headers
+from .options import ClientOptions, ConnectKeywords
+from .proxies import choose_proxy, connect_through
+
+__all__ = ["connect", "connect_stream", "open_connection", "open_link"]
+
+
+@with_signature_of(ClientOptions)
+@block("connect()")
+async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerator[WebSocket, None]:
+    """Connect to a WebSocket server: ``async with anyws.connect("wss://example.com/chat") as websocket``.
+
+    Example::
+
+        async with anyws.connect("wss://example.com/chat", open_timeout=5) as websocket:
+            await websocket.send("hello")  # str is a text message, bytes a binary one
+            async for message in websocket:  # until the server closes; one message: await websocket.receive()
+                print(message)
+
+    The connection is open when the block begins, and closed when it has ended: with 1000; with 1011 if the block raises
+    (the exception comes out as it is); a cancelled block writes a Close 1001 if that needs no waiting, and cuts.
+
+    Args:
+        uri: ``ws://``, ``wss://``, ``http://``, ``https://``, or ``ws+unix:/the/socket:/resource``. A user name and a
+            password in it are sent as Basic authentication, unless there is a header ``Authorization``.
+        options: keywords, each documented in `ClientOptions`.
+
+    Raises:
+        OSError: there is no such host, or it does not take the connection; or the proxy does not.
+        ssl.SSLError: TLS failed; `ssl.SSLCertVerificationError` when the certificate is not trusted.
+        TimeoutError: all this took more than ``open_timeout``.
+        HandshakeRefused: the server answered another HTTP status; the exception has the response and its body.
+        HandshakeError: the server's answer is no valid opening handshake (RFC 6455, 4.1).
+        RedirectError: a redirect is not followed, though ``max_redirects`` is not 0; a `HandshakeRefused`.
+        ProxyError: the proxy refuses, or its answer is none.
+        InvalidURI: the URI, or that of the proxy, cannot be used; the message says why.
+        ImportError: the proxy speaks SOCKS, and there is no python-socks.
+        TypeError: an unknown option, or one of the wrong type.
+        ValueError: an option out of its range.
+    """
+    settings = build_options(ClientOptions, options, where="connect()")
+    websocket, link = await open_connection(parse_uri(uri), settings)
+    async with running(websocket, link):
+        yield websocket
+
+
+async def open_connection(uri: WebSocketURI, options: ClientOptions) -> tuple[WebSocket, Link]:
+    """Connect; raise as `connect`."""
+    return await open_within(options.open_timeout, uri, options, _attempt)
+
+
+async def _attempt(uri: WebSocketURI, options: ClientOptions, turn: Turn) -> tuple[WebSocket, Link]:
+    stream = options.stream
+    if stream is None:
+        local = None if options.local_host is None else (options.local_host, options.local_port)
+        connect = functools.partial(connect_tcp, local=local, happy_eyeballs_delay=options.happy_eyeballs_delay)
+        stream = await connect_stream(uri, options, turn, connect)
+    if uri.secure:
+        hostname = uri.host if options.server_hostname is None else options.server_hostname
+        stream = await start_tls(stream, options.ssl_context or default_context(), hostname)
+    return await open_link(stream, uri, options)
+
+
+async def connect_stream(
+    uri: WebSocketURI, options: ClientOptions, turn: Turn, connect: Callable[..., Awaitable[SocketStream]]
+) -> ByteStream:
+    """Connect to the server, through a proxy where there is one.
+
+    Args:
+        uri: the server.
+        options: say which proxy.
+        turn: the turn to wait for.
+        connect: `connect_tcp` with its options.
+    """
+    if uri.socket_path is not None:
+        return await connect_unix(uri.socket_path)
+    proxy = choose_proxy(options.proxy, uri)
+    if proxy is not None:
+        return await connect_through(proxy, uri, connect, turn, options.proxy_ssl_context)
+    return await connect(uri.host, uri.port, turn=turn)
+
+
+async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOptions) -> tuple[WebSocket, Link]:
+    """Make the opening handshake on a stream, over TLS or not; raise as `connect`, with the stream closed."""
+    try:
+        handshake = ClientHandshake(
+            uri,
+            headers=request_headers(uri, options),
+            subprotocols=options.subprotocols,
+            extensions=[*as_extensions(options.extensions), *options.deflate],
+            origin=options.origin,
+        )
+        response = await _answer(stream, handshake)
+        keep_cookies(options.cookies, uri, response.headers)
+    except HandshakeRefused as exc:
+        keep_cookies(options.cookies, uri, exc.response.headers)
+        await anyio.aclose_forcefully(stream)
+        raise
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
+    core = Connection(
+        Role.CLIENT,
+        max_message_size=options.max_message_size,
+        max_frame_size=options.max_frame_size,
+        max_fragments=options.max_fragments,
+        masking=options.masking,
+        codecs=handshake.codecs,
+        hold_failure=True,
+    )
+    link = Link(stream, core, options, connection_logger("anyws.client", stream))
+    if handshake.trailing_data:
+        link.feed(handshake.trailing_data)
+    return WebSocket(link, handshake.request, response, handshake.subprotocol), link
+
+
+async def _answer(stream: ByteStream, handshake: ClientHandshake) -> Response:
+    try:
+        response = await answer_to(handshake, stream)
+    except ssl.SSLError:
+        raise
+    except STREAM_ERRORS as exc:
+        raise HandshakeError("the connection was lost during the opening handshake", request=handshake.request) from exc
+    assert response is not None
+    return response

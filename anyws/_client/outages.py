@@ -1,0 +1,33 @@
+"""What `reconnecting` tells its hook."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+__all__ = ["Outage", "DisconnectHook"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """There is no connection: connecting has failed, or a connection has ended.
+
+    Attributes:
+        exception: why: what connecting raised, or the `ConnectionClosed` that ended the block; None when the block came
+            to its end by itself.
+        lived: how long the connection was open, in seconds; None when connecting has failed.
+        failures: how many outages there were in a row, this one included, since a connection lived for
+            ``reset_after``.
+        delay: what will be waited before the next attempt, in seconds.
+        is_fatal: whether to give up, if the hook has no other opinion.
+    """
+
+    exception: Exception | None
+    lived: float | None
+    failures: int
+    delay: float
+    is_fatal: bool
+
+
+DisconnectHook = Callable[[Outage], bool | Awaitable[bool | None] | None]
+"""Looks at an outage: True to try again, False to give up, None for the default."""

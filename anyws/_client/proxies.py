@@ -1,0 +1,139 @@
+"""The way through a proxy: which one, and how to get to the server."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Literal
+from urllib.request import getproxies, proxy_bypass
+
+import anyio
+from anyio.abc import ByteStream
+
+from anyws._transport.connecting import resolve
+from anyws._transport.ending import STREAM_ERRORS
+from anyws._transport.securing import default_context, start_tls
+from anyws._transport.stream import SocketStream
+from anyws._transport.turns import Turn
+from anyws.protocol.errors import HandshakeError, InvalidURI, ProxyError
+from anyws.protocol.hosts import bare_host, with_port
+from anyws.protocol.proxy import Proxy, ProxyHandshake, parse_proxy
+from anyws.protocol.uri import WebSocketURI
+
+from .answers import answer_to
+
+try:
+    from .socks import ask_socks
+except ModuleNotFoundError:  # python-socks
+    ask_socks = None  # type: ignore[assignment]
+
+__all__ = ["Dial", "choose_proxy", "connect_through"]
+
+Dial = Callable[[str, int], Awaitable[SocketStream]]
+"""Connects to a host and a port over TCP."""
+
+
+def choose_proxy(proxy: str | Literal[True] | None, uri: WebSocketURI) -> Proxy | None:
+    """Return the proxy for a server; None for none.
+
+    Args:
+        proxy: the URI of the proxy; True for that of the environment; None.
+        uri: the server.
+
+    Raises:
+        InvalidURI: it is none; or the one of the environment is none.
+        ImportError: it speaks SOCKS, and there is no python-socks.
+    """
+    if proxy is None or uri.socket_path is not None:
+        return None
+    chosen = _from_environment(uri) if proxy is True else parse_proxy(proxy)
+    if chosen is not None and chosen.is_socks and ask_socks is None:
+        raise ImportError(f"the proxy {chosen} needs python-socks: pip install 'anyio-websocket[socks]'; or pass proxy=None")
+    return chosen
+
+
+async def connect_through(
+    proxy: Proxy, uri: WebSocketURI, dial: Dial, turn: Turn, context: ssl.SSLContext | None
+) -> ByteStream:
+    """Connect to a server through a proxy.
+
+    The turn is waited for at the address of the server, or, where the proxy looks up names, at its name
+    (RFC 6455, 4.1). When cancelled, no socket stays behind.
+
+    Args:
+        proxy: the proxy.
+        uri: the server.
+        dial: connects to the proxy.
+        turn: the turn to wait for.
+        context: the TLS context for an ``https:`` proxy; None for a default one.
+
+    Raises:
+        OSError: the proxy cannot be reached, or the name of the server, where we look it up, has no address.
+        ssl.SSLError: TLS with the proxy failed.
+        ProxyError: the proxy does not make a way.
+    """
+    note = f"while connecting to the proxy {proxy}"
+    host = uri.host if proxy.resolves_names else await _address(uri, only_ipv4=proxy.scheme == "socks4")
+    await turn.wait([(host, uri.port)])
+    try:
+        stream: ByteStream = await dial(proxy.host, proxy.port)
+        if proxy.scheme == "https":
+            stream = await start_tls(stream, context or default_context(), proxy.host)
+    except (OSError, HandshakeError) as exc:
+        exc.add_note(note)
+        raise
+    try:
+        if proxy.is_socks:
+            assert ask_socks is not None, "see choose_proxy"
+            await ask_socks(stream, proxy, host, uri.port)
+        else:
+            await answer_to(ProxyHandshake(proxy, uri), stream)
+    except ssl.SSLError as exc:
+        await anyio.aclose_forcefully(stream)
+        exc.add_note(note)
+        raise
+    except STREAM_ERRORS as exc:
+        await anyio.aclose_forcefully(stream)
+        raise ProxyError(str(proxy), "lost the connection before it answered") from exc
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
+    return stream
+
+
+def _from_environment(uri: WebSocketURI) -> Proxy | None:
+    """The proxy that the environment, or the system's settings on macOS and Windows, name for this server.
+
+    RFC 6455, 4.1 prefers SOCKS, then the proxy for HTTPS, then that for HTTP. As in browsers and in Go's net/http, what
+    is on loopback needs no proxy.
+    """
+    host = bare_host(uri.host)  # no list of hosts has the dot of the root
+    if _is_loopback(host):
+        return None
+    proxies = getproxies()
+    if not proxies or any(proxy_bypass(each) for each in {host, with_port(host, uri.port)}):
+        return None
+    for name in ("wss", "socks", "https", "all") if uri.secure else ("ws", "socks", "https", "http", "all"):
+        if value := proxies.get(name):
+            if name == "socks" and value.startswith("http://"):  # the settings of macOS
+                value = f"socks5h://{value.removeprefix('http://')}"
+            try:
+                return parse_proxy(value)
+            except InvalidURI as exc:
+                raise InvalidURI(value, f"{name}_proxy of the environment: {exc}") from None
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")  # RFC 6761, 6.3.
+
+
+async def _address(uri: WebSocketURI, *, only_ipv4: bool) -> str:
+    """Look the server up; IPv4 first, for a proxy need not have IPv6."""
+    addresses = await resolve(uri.host, uri.port, family=socket.AF_INET if only_ipv4 else socket.AF_UNSPEC)
+    return str(min(addresses, key=lambda each: ":" in each[1][0])[1][0])

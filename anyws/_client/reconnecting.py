@@ -1,0 +1,195 @@
+"""A client that connects again and again: `reconnecting`.
+
+How this works. The loop gives blocks, not connections: a connection lives in its own ``async with``, so that it is
+closed by the time that the block is left, however it is left. An ``async for`` over connections could not do that, for
+nothing tells an iterator that its loop was left by ``break`` or by an exception.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Unpack
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from anyws._blocks import block
+from anyws._checking import build_options, with_signature_of
+from anyws._connection.link import Link
+from anyws._connection.websocket import WebSocket, running
+from anyws._logs import ConnectionLogger
+from anyws._transport.ending import STREAM_ERRORS
+from anyws.exceptions import ConnectionClosed
+from anyws.protocol.errors import (
+    HandshakeError,
+    HandshakeRefused,
+    ProxyError,
+    RemoteProtocolError,
+    WebSocketError,
+    in_one_line,
+)
+from anyws.protocol.exchange import HeadEnded
+from anyws.protocol.uri import WebSocketURI, parse_uri
+
+from .backoff import jittered_delay, retry_after
+from .connect import open_connection
+from .options import ReconnectKeywords, ReconnectOptions
+from .outages import Outage
+
+__all__ = ["is_fatal", "reconnecting"]
+
+# Those that may go away by themselves (RFC 9110, 15.5 and 15.6; RFC 8470, 5.2).
+_TEMPORARY_STATUSES = (408, 425, 429, 500, 502, 503, 504)
+# Failures of the network beyond the proxy: SOCKS5 (RFC 1928, 6), and "request rejected or failed" of SOCKS4.
+_TEMPORARY_SOCKS_REPLIES = (1, 3, 4, 5, 6, 0x5B)
+# What we are, or send, is not welcome (RFC 6455, 7.4.1); Unauthorized and Forbidden of IANA's registry.
+_FINAL_CODES = (1002, 1003, 1007, 1008, 1009, 1010, 3000, 3003)
+_LOST = (HeadEnded, anyio.EndOfStream, *STREAM_ERRORS)
+
+
+@with_signature_of(ReconnectOptions)
+def reconnecting(
+    uri: str, **options: Unpack[ReconnectKeywords]
+) -> AsyncIterator[AbstractAsyncContextManager[WebSocket]]:
+    """Connect again whenever a connection has ended or cannot be made.
+
+    ::
+
+        async for connection in anyws.reconnecting("wss://example.com/feed"):
+            async with connection as websocket:
+                async for message in websocket:
+                    ...
+
+    Entering a block connects, and waits and tries again as long as that fails. The connection is closed when the block
+    is left, as with `connect`: by ``break``, ``return``, an exception or a cancellation. A block that comes to its end,
+    and one that a `ConnectionClosed` of its own connection ends (or a group of nothing else), goes on with the next
+    connection; any other exception comes out as it is.
+
+    What is waited is random, between 0 and a bound that doubles with each failure, from ``initial_delay`` to
+    ``max_delay``; after ``Retry-After`` of a 429 or 503. A connection that lived for ``reset_after`` begins anew.
+
+    These are fatal, and come out, unless ``on_disconnect`` says otherwise: HTTP statuses but 408, 425, 429, 500, 502, 503
+    and 504, of the server or the proxy; answers that are not HTTP or no valid opening handshake; certificates that are
+    not trusted; a SOCKS proxy that does not let us; the close codes 1002, 1003, 1007, 1008, 1009, 1010, 3000 and 3003,
+    received or because the server broke a rule or a limit of ours. All else that `connect` raises as `OSError`, such as
+    a refused connection, an unknown host or a timeout, and all other ends of a connection are tried again.
+
+    Args:
+        uri: as of `connect`.
+        options: keywords, each documented in `ReconnectOptions`. ``open_timeout`` is for each attempt.
+
+    Raises:
+        InvalidURI, TypeError, ValueError: at once, as `connect`.
+    """
+    settings = build_options(ReconnectOptions, options, where="reconnecting()")
+    return _Reconnecting(parse_uri(uri), settings)
+
+
+class _Reconnecting:
+    """The loop: it holds numbers only, so that it can be left at any time."""
+
+    def __init__(self, uri: WebSocketURI, options: ReconnectOptions) -> None:
+        self._uri = uri
+        self._options = options
+        self._logger = ConnectionLogger(logging.getLogger("anyws.client"), uri.host_header)
+        self._failures = 0
+        self._due = -float("inf")  # when to connect, on the clock of the event loop
+        self._ended: float | None = None  # how long the connection lived whose block has come to its end
+
+    def __aiter__(self) -> _Reconnecting:
+        return self
+
+    async def __anext__(self) -> AbstractAsyncContextManager[WebSocket]:
+        await checkpoint()
+        lived, self._ended = self._ended, None
+        # Only now is it known that the block was not left for good.
+        if lived is not None and not await self._goes_on(None, lived):
+            raise StopAsyncIteration
+        return self._connection()
+
+    @block("reconnecting()")
+    async def _connection(self) -> AsyncGenerator[WebSocket, None]:
+        websocket, link = await self._open()
+        begun = anyio.current_time()
+        lived = 0.0
+        is_over = False
+        try:
+            async with running(websocket, link):
+                try:
+                    yield websocket
+                finally:
+                    lived = anyio.current_time() - begun
+                    is_over = _is_over(link)
+        except Exception as exc:
+            closed = _closed_in(exc) if is_over else None
+            if closed is None or not await self._goes_on(closed, lived):
+                raise
+        else:
+            self._ended = lived
+
+    async def _open(self) -> tuple[WebSocket, Link]:
+        while True:
+            await anyio.sleep(max(0, self._due - anyio.current_time()))
+            try:
+                return await open_connection(self._uri, self._options)
+            except (OSError, WebSocketError) as exc:
+                if not await self._goes_on(exc, None):
+                    raise
+
+    async def _goes_on(self, exc: Exception | None, lived: float | None) -> bool:
+        """Decide what an outage means, and when to connect again."""
+        options = self._options
+        if lived is not None and lived >= options.reset_after:
+            self._failures = 0
+        self._failures += 1
+        asked_for = retry_after(exc.response) if isinstance(exc, HandshakeError) else 0
+        outage = Outage(
+            exception=exc,
+            lived=lived,
+            failures=self._failures,
+            delay=asked_for + jittered_delay(self._failures, options.initial_delay, options.max_delay),
+            is_fatal=exc is not None and is_fatal(exc),
+        )
+        opinion = options.on_disconnect(outage) if options.on_disconnect is not None else None
+        if inspect.isawaitable(opinion):
+            opinion = await opinion
+        goes_on = not outage.is_fatal if opinion is None else opinion
+        if goes_on:
+            self._due = anyio.current_time() + outage.delay
+            why = "the block has ended" if exc is None else in_one_line(f"{type(exc).__name__}: {exc}")
+            self._logger.info("connecting again in %.1f s (%s)", outage.delay, why)
+        return goes_on
+
+
+def is_fatal(exc: Exception) -> bool:
+    """Say whether to connect again would most likely fail in the same way."""
+    if isinstance(exc, HandshakeRefused):
+        return exc.status not in _TEMPORARY_STATUSES
+    if isinstance(exc, ProxyError) and exc.status is not None:
+        return exc.status not in (_TEMPORARY_SOCKS_REPLIES if exc.response is None else _TEMPORARY_STATUSES)
+    if isinstance(exc, HandshakeError):
+        return not isinstance(exc.__cause__, _LOST)
+    if isinstance(exc, ConnectionClosed):
+        return isinstance(exc.__cause__, RemoteProtocolError) or exc.code in _FINAL_CODES
+    return isinstance(exc, ssl.SSLCertVerificationError) or not isinstance(exc, OSError)
+
+
+def _is_over(link: Link) -> bool:
+    """Say whether a connection has ended or is ending, so that it is what an exception is about."""
+    try:
+        link.check_sendable()
+    except ConnectionClosed:
+        return True
+    return False
+
+
+def _closed_in(exc: Exception) -> ConnectionClosed | None:
+    """The `ConnectionClosed` that an exception is, or that it groups; None if there is anything else."""
+    if isinstance(exc, ExceptionGroup):
+        found = [_closed_in(each) for each in exc.exceptions]
+        return None if None in found else found[0]
+    return exc if isinstance(exc, ConnectionClosed) else None

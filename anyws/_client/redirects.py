@@ -1,0 +1,120 @@
+"""Redirects (RFC 9110, 15.4): where to, and what does not go along."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TypeVar
+from urllib.parse import urldefrag, urljoin, urlsplit
+
+from anyws.protocol.errors import HandshakeRefused, InvalidURI, RedirectError
+from anyws.protocol.headers import Headers, is_secret
+from anyws.protocol.uri import WebSocketURI, parse_uri, without_query
+
+from .options import ClientOptions
+
+__all__ = ["Redirects"]
+
+Options = TypeVar("Options", bound=ClientOptions)
+
+_STATUSES = (301, 302, 303, 307, 308)
+_SCHEMES = ("ws", "wss", "http", "https")  # a server has no say in the unix sockets of its clients
+
+
+class Redirects:
+    """The way of one connection from server to server.
+
+    Args:
+        uri: where it begins.
+        limit: how many redirects to follow.
+    """
+
+    def __init__(self, uri: WebSocketURI, limit: int) -> None:
+        self._limit = limit
+        self._chain = [uri]
+
+    def follow(self, refused: HandshakeRefused, options: Options) -> tuple[WebSocketURI, Options] | None:
+        """Return where to go next, and with which options; None if this is no redirect, or none is to be followed.
+
+        Raises:
+            RedirectError: this one is not followed.
+        """
+        location = refused.response.headers.get("location")
+        if not self._limit or refused.status not in _STATUSES or location is None:
+            return None
+        here = self._chain[-1]
+        try:
+            there = _target(here, location)
+        except ValueError as exc:
+            raise self._error(str(exc), refused) from refused
+        self._chain.append(there)
+        if here.secure and not there.secure:
+            raise self._error("from TLS to none", refused) from refused
+        if here.socket_path is not None and there.socket_path is None:
+            raise self._error("from a unix socket to another server", refused) from refused
+        if len(self._chain) > self._limit + 1:
+            raise self._error(f"more than {self._limit}, see max_redirects", refused) from refused
+        if _is_same_server(here, there):
+            return there, options
+        if options.ssl_context is not None:
+            problem = "to another server, and ssl_context may have a client certificate for this one"
+            raise self._error(problem, refused) from refused
+        return there, _without_credentials(options)
+
+    def note_on(self, exc: BaseException) -> None:
+        """Say in an error where it came from, if there were redirects."""
+        if len(self._chain) > 1:
+            exc.add_note(f"redirected: {self._shown}")
+
+    @property
+    def _shown(self) -> str:
+        return " -> ".join(without_query(uri) for uri in self._chain)
+
+    def _error(self, problem: str, refused: HandshakeRefused) -> RedirectError:
+        return RedirectError(
+            f"redirect not followed ({problem}): {self._shown}",
+            chain=tuple(map(str, self._chain)),
+            response=refused.response,
+            request=refused.request,
+        )
+
+
+def _target(here: WebSocketURI, location: str) -> WebSocketURI:
+    """Where a location leads to, without fragment and user information.
+
+    What is relative stays on the same connection's way: on its unix socket, and with its user name and password.
+    """
+    base = f"{'wss' if here.secure else 'ws'}://{here.host_header}{here.resource}"
+    try:
+        joined, _ = urldefrag(urljoin(base, _as_text(location)))
+        scheme = urlsplit(joined).scheme
+        if scheme not in _SCHEMES:
+            raise InvalidURI(joined, "its Location is of another scheme than ws, wss, http and https")
+        there = parse_uri(joined)
+    except InvalidURI:
+        raise
+    except ValueError:
+        raise InvalidURI(location, "its Location is no URI") from None
+    if _is_same_server(here, there):
+        return dataclasses.replace(here, resource=there.resource)
+    return dataclasses.replace(there, username=None, password=None)
+
+
+def _as_text(value: str) -> str:
+    """Decode the UTF-8 that some servers put into addresses, against RFC 9110, section 10.2.2."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
+
+
+def _is_same_server(here: WebSocketURI, there: WebSocketURI) -> bool:
+    return (here.secure, here.host, here.port) == (there.secure, there.host, there.port)
+
+
+def _without_credentials(options: Options) -> Options:
+    headers = [(name, value) for name, value in Headers(options.headers).multi_items() if not _is_for_one_server(name)]
+    return dataclasses.replace(options, headers=headers, auth=None, cookies=options.cookie_jar, server_hostname=None)
+
+
+def _is_for_one_server(name: str) -> bool:
+    return name.lower() == "host" or is_secret(name)

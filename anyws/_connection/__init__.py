@@ -1,0 +1,1 @@
+"""One running connection: `WebSocket`, its life, sending, receiving and keepalive."""

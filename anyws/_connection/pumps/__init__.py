@@ -1,0 +1,38 @@
+"""What moves bytes between a byte stream and a link."""
+
+from __future__ import annotations
+
+import asyncio
+
+from anyio.abc import ByteStream
+from anyio.lowlevel import current_token
+
+from anyws._transport.stream import SocketStream
+from anyws._transport.tls import TLSRecords, TLSStream
+
+from .background import Background, Timer, open_background
+from .callbacks import CallbackPump
+from .closed import CLOSED
+from .pump import Owner, Pump
+from .streams import StreamPump
+
+__all__ = ["CLOSED", "Background", "Owner", "Pump", "Timer", "new_pump", "open_background"]
+
+
+def new_pump(owner: Owner, stream: ByteStream) -> Pump:
+    """Return the best pump for a stream on this event loop."""
+    loop = current_token().native_token
+    records: TLSRecords | None = None
+    if isinstance(stream, TLSStream):
+        records, below = stream.records, stream.transport_stream
+    else:
+        below = stream
+    if not isinstance(below, SocketStream):
+        return StreamPump(owner, stream)
+    if not isinstance(loop, asyncio.AbstractEventLoop):
+        from .waiting import WaitingPump  # trio is there, for it runs
+
+        return WaitingPump(owner, below, records)
+    if CallbackPump.is_possible(loop):
+        return CallbackPump(owner, below, records, loop)
+    return StreamPump(owner, stream)

@@ -1,0 +1,121 @@
+"""The pump for a socket on asyncio and uvloop: the event loop calls when something has come."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from anyws._transport.resets import ResetWatch, watch_resets
+from anyws._transport.stream import SocketStream
+from anyws._transport.tls import TLSRecords
+
+from .background import Background
+from .pump import Owner, SocketPump
+from .signals import Signal
+
+__all__ = ["CallbackPump"]
+
+
+class CallbackPump(SocketPump):
+    """Registers for reading once, and not anew for each wait."""
+
+    __slots__ = (
+        "_descriptor",
+        "_is_registered",
+        "_is_reset",
+        "_loop",
+        "_resets",
+    )
+
+    def __init__(
+        self, owner: Owner, stream: SocketStream, records: TLSRecords | None, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._loop = loop
+        # What the loop's clock is, if it is that of `asyncio.BaseEventLoop`; to ask the loop takes twice as long.
+        is_monotonic = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
+        super().__init__(owner, stream, records, time.monotonic if is_monotonic else loop.time)
+        self._arrived: Signal = self.new_wakeup()
+        self._descriptor = stream.fileno()  # a selector that does not know a socket yet spells it out: two system calls
+        self._is_registered = False
+        self._is_reset = False
+        self._resets: ResetWatch | None = None
+
+    @staticmethod
+    def is_possible(loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether the loop tells when a socket is readable; that of Windows does not, by default."""
+        return not isinstance(loop, getattr(asyncio, "ProactorEventLoop", ()))
+
+    def new_wakeup(self) -> Signal:
+        """Return the cheapest signal on this event loop."""
+        return Signal(self._loop)
+
+    def _call_soon(self, callback: Callable[[], None]) -> None:
+        assert self._background is not None
+        self._background.call_soon(callback)
+
+    def start(self, background: Background) -> None:
+        """Begin."""
+        super().start(background)
+        if not self._is_closed:
+            self._resets = watch_resets(self._loop)
+            if self._resets is not None:
+                self._resets.add(self._descriptor, self._on_reset)
+        self.resume()
+
+    def resume(self) -> None:
+        """There may be room again, or somebody who waits."""
+        if not self._is_registered and self._background is not None and not self._is_closed and self._owner.may_read():
+            self._owner.keepalive.heard = self.now()
+            self._register()
+
+    def _register(self) -> None:
+        assert self._background is not None
+        self._is_registered = True
+        callback = self._on_readable_after_reset if self._is_reset else self._on_readable
+        self._background.call_when_readable(self._descriptor, callback)
+
+    def _on_readable(self) -> None:
+        if self._owner.reads_freely or self._owner.may_read():
+            self._read()
+            if self._owner.inbox.size or self._owner.has_piece:
+                self._arrived.set_now()
+        elif self._is_ending:
+            self._drain()
+        else:
+            self._stop()
+
+    def _on_reset(self) -> None:
+        self._is_reset = True
+        self._register_anew()
+
+    def _on_readable_after_reset(self) -> None:
+        """Read, and register anew: the event loop calls only once for each registration."""
+        self._on_readable()
+        self._register_anew()
+
+    def _register_anew(self) -> None:
+        if self._is_registered:
+            self._stop()
+            self._register()
+
+    def close(self) -> None:
+        """Close the stream at once."""
+        if self._resets is not None and not self._is_closed:
+            self._resets.remove(self._descriptor)
+        super().close()
+
+    def _drain_later(self) -> None:
+        if not self._is_registered:
+            self._register()
+
+    def _stop(self) -> None:
+        if self._is_registered:
+            self._is_registered = False
+            self._loop.remove_reader(self._descriptor)
+
+    def next_arrival(self) -> Awaitable[None]:
+        """Return what the task that receives is to await, at once, until something has changed for it."""
+        if self._owner.outbox.is_flush_due:
+            self.flush()
+        return self._arrived

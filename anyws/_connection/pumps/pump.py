@@ -1,0 +1,449 @@
+"""What a pump offers to its link, and needs of it."""
+
+from __future__ import annotations
+
+import functools
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import anyio
+
+from anyws._connection.keepalive import Keepalive, Output
+from anyws._connection.options import ConnectionOptions
+from anyws._connection.wakeup import Wakeup
+from anyws._transport.ending import STREAM_ERRORS
+from anyws._transport.stream import SocketStream, unacknowledged
+from anyws._transport.tls import TLSRecords
+from anyws.protocol.connection import Connection
+from anyws.protocol.outbox import Outbox
+from anyws.protocol.speedups import MessageQueue
+
+from .background import Background
+
+__all__ = ["READ_SIZE", "Owner", "Pump", "SocketPump"]
+
+READ_SIZE = 122880  # a message of 64 KiB in one go; from 128 KiB on the allocator maps fresh pages for every read
+_WRITE_SIZE = 65536  # when so much waits, it is written at once
+
+
+class Owner(Protocol):
+    """The link of a pump."""
+
+    core: Connection
+    options: ConnectionOptions
+    keepalive: Keepalive
+    drained: Wakeup | None
+    inbox: MessageQueue
+    outbox: Outbox
+    reads_freely: bool
+
+    @property
+    def input_ended(self) -> bool:
+        """Whether nothing more is to be read."""
+        ...
+
+    @property
+    def has_piece(self) -> bool:
+        """Whether there is a part of a message for the task that receives."""
+        ...
+
+    def may_read(self) -> bool:
+        """Say whether to read on; if not, `Pump.resume` is called when that may have changed."""
+        ...
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the peer."""
+
+    def feed_buffer(self, count: int) -> None:
+        """Take bytes from the peer that were read into what its core has given for that."""
+
+    def feed_eof(self) -> None:
+        """The peer has ended its side."""
+
+    def connection_lost(self, error: BaseException, *, input_too: bool) -> None:
+        """The connection is lost."""
+
+    def written(self) -> None:
+        """All is written that waited for the peer."""
+
+    def drop(self, why: str) -> None:
+        """Abort the connection, and say why."""
+
+    def fail_internally(self, exc: BaseException) -> None:
+        """Abort the connection because of an error that should be impossible."""
+
+    def abort(self) -> None:
+        """Close the stream; also once both sides have ended."""
+
+    def closed(self, error: Exception | None = None) -> None:
+        """The stream is closed, as far as possible."""
+
+
+class Pump(ABC):
+    """Feeds a link with what comes, writes what its core has queued, and ends the stream."""
+
+    __slots__ = (
+        "_arrived",
+        "_background",
+        "_is_writing",
+        "_owner",
+        "_sent",
+        "_written",
+        "now",
+        "unsent",
+    )
+
+    def __init__(self, owner: Owner, now: Callable[[], float] = anyio.current_time) -> None:
+        self._owner = owner
+        self._arrived = self.new_wakeup()
+        self._background: Background | None = None  # until it begins
+        self._written: Wakeup | None = None
+        self._is_writing = False
+        self._sent = 0  # bytes that the stream has accepted
+        self.unsent: int = 0
+        """The number of bytes that were taken from the outbox, and that the stream has not accepted."""
+        self.now: Callable[[], float] = now
+        """The time of the event loop, in seconds."""
+
+    def new_wakeup(self) -> Wakeup:
+        """Return the cheapest signal on this event loop."""
+        return Wakeup()
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a write waits for the peer."""
+        return self._is_writing
+
+    @property
+    def has_written(self) -> bool:
+        """Whether all is written that the core has queued, or cannot be."""
+        return not self._is_writing
+
+    @abstractmethod
+    def output(self) -> Output:
+        """Return how far our bytes have got."""
+
+    def _output_through(self, raw_socket: socket.socket | None) -> Output:
+        """Count what the kernel has yet to deliver as waiting, where it says so."""
+        queued = 0 if raw_socket is None else unacknowledged(raw_socket)
+        return Output(self._sent - queued, self._owner.outbox.size + self.unsent + queued)
+
+    def start(self, background: Background) -> None:
+        """Begin; what needs a task or a timer has it there."""
+        self._background = background
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Write what the core has queued, now or soon. Never waits."""
+
+    def flush_soon(self) -> None:
+        """Write what the core has queued in the next pass of the event loop at the latest. Never waits."""
+        self.flush()
+
+    async def write_all(self) -> None:
+        """Wait until all is written that the core has queued, or cannot be; for one task at a time."""
+        self.flush()
+        while not self.has_written:
+            self._written = self._written or self.new_wakeup()
+            await self._written.wait()
+
+    @abstractmethod
+    def end(self) -> None:
+        """End our side, once all is written, and cut when the peer has ended its side. Never waits."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the stream, now or soon; the owner is told."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """There may be room again, or somebody who waits."""
+
+    def expect(self) -> None:
+        """Something is awaited from the peer, though nobody may receive."""
+        self.resume()
+
+    def look(self) -> None:
+        """Read what has come, if it may be read and nobody does."""
+        self.expect()
+
+    async def attend(self) -> None:
+        """Something is awaited by a task that may as well read, if nobody else does; return at any time."""
+        self.expect()
+
+    def next_arrival(self) -> Awaitable[None]:
+        """Return what the task that receives is to await, at once, until something has changed for it."""
+        return self._arrived.wait()
+
+    def wake_receiver(self) -> None:
+        """Let a task go on that waits for `next_arrival`."""
+        self._arrived.set()
+
+    def _start(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Start a task; an error in it ends this connection, and nothing else."""
+        assert self._background is not None
+        self._background.start_soon(functools.partial(self._guard, task))
+
+    async def _guard(self, task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        except Exception as exc:
+            self._owner.fail_internally(exc)
+
+    def _has_written(self) -> None:
+        if self._written is not None:
+            self._written.set()
+        self._owner.written()
+
+    async def _within_write_timeout(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the peer to take more bytes, for ``write_timeout`` at most."""
+        timeout = self._owner.options.write_timeout
+        if timeout is None:
+            await write()
+            return
+        with anyio.move_on_after(timeout) as scope:
+            await write()
+        if scope.cancelled_caught:
+            self._owner.drop(f"the peer took no data for {timeout:g} s")
+
+
+class SocketPump(Pump):
+    """A pump that writes to a socket at once; what a peer does not take yet is left to a task.
+
+    Args:
+        owner: the link.
+        stream: the socket.
+        records: TLS, if there is any on the socket.
+        now: the time of the event loop, in seconds.
+    """
+
+    __slots__ = (
+        "_has_peer_ended",
+        "_is_closed",
+        "_is_ending",
+        "_is_lost",
+        "_is_tls_ended",
+        "_records",
+        "_stream",
+    )
+
+    def __init__(
+        self, owner: Owner, stream: SocketStream, records: TLSRecords | None, now: Callable[[], float]
+    ) -> None:
+        super().__init__(owner, now)
+        self._stream = stream
+        self._records = records
+        self._is_lost = False
+        self._is_closed = False
+        self._is_tls_ended = False  # our side of it
+        self._is_ending = False  # our side has ended: what still comes is dropped
+        self._has_peer_ended = False
+
+    @abstractmethod
+    def _call_soon(self, callback: Callable[[], None]) -> None:
+        """Call in the next pass of the event loop."""
+
+    def start(self, background: Background) -> None:
+        """Begin."""
+        super().start(background)
+        self.flush()
+        if self._records is not None:
+            self._look_for_end(self._records)
+
+    def flush(self) -> None:
+        """Write what the core has queued, as much as the peer takes."""
+        if self._is_writing or self._is_lost or self._background is None:
+            return
+        outbox, records = self._owner.outbox, self._records
+        try:
+            while True:
+                buffers = outbox.take()
+                if records is not None and buffers:
+                    buffers = records.encrypt(buffers)
+                elif records is not None:
+                    buffers = records.answers()
+                    outbox.control_taken = sum(map(len, buffers))
+                if not buffers:
+                    break
+                self.unsent = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
+                written = self._stream.send_nowait(buffers)
+                self._sent += written
+                self.unsent -= written
+                if self.unsent:
+                    self._write_later(_without(buffers, written))
+                    break
+                if not outbox.size and not outbox.pongs:
+                    break
+        except STREAM_ERRORS as exc:
+            self._output_lost(exc)
+        except Exception as exc:  # MemoryError, for example: what was taken from the outbox is lost
+            self._owner.fail_internally(exc)
+        else:
+            if self._owner.drained is not None:
+                self._owner.drained.set()
+
+    def flush_soon(self) -> None:
+        """Write what the core has queued, with what follows; in the next pass of the event loop at the latest."""
+        outbox = self._owner.outbox
+        if outbox.size >= _WRITE_SIZE:
+            self.flush()
+        elif not outbox.is_flush_due:
+            outbox.is_flush_due = True
+            self._call_soon(self._flush_now)
+
+    def end(self) -> None:
+        """End our side, and cut when the peer has ended its side.
+
+        Closing a socket that still has unread data resets the connection, and a reset may destroy the last bytes that
+        we sent (RFC 6455, 7.1.1): so what still comes is read and dropped.
+        """
+        try:
+            if self._records is not None and not self._is_tls_ended:
+                self._is_tls_ended = True
+                last = self._records.close()
+                written = self._stream.send_nowait([last]) if last and not self._is_lost else len(last)
+                if written < len(last):
+                    self._write_later([memoryview(last)[written:]])
+                    return
+            self._stream.send_eof_nowait()
+        except STREAM_ERRORS:
+            self._has_peer_ended = True
+        self._is_ending = True
+        if self._has_peer_ended:
+            self._owner.abort()
+        else:
+            self._drain_later()
+
+    @abstractmethod
+    def _drain_later(self) -> None:
+        """Call `_drain` whenever something comes."""
+
+    def _drain(self) -> None:
+        """Drop what has come."""
+        try:
+            self._stream.receive_nowait(READ_SIZE)
+        except anyio.WouldBlock:
+            pass
+        except (anyio.EndOfStream, *STREAM_ERRORS):
+            self._owner.abort()
+
+    def close(self) -> None:
+        """Close the stream at once."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._is_lost = True
+            self._stop()
+            self._stream.close()
+            self._has_written()
+            self._owner.closed()
+
+    @abstractmethod
+    def _stop(self) -> None:
+        """Wait for the socket no more."""
+
+    def _flush_now(self) -> None:
+        if self._owner.outbox.is_flush_due:
+            self._owner.outbox.is_flush_due = False
+            self.flush()
+
+    def _write_later(self, rest: list[memoryview]) -> None:
+        self._is_writing = True
+        self._start(functools.partial(self._write, rest))
+
+    async def _write(self, rest: list[memoryview]) -> None:
+        try:
+            for view in rest:
+                buffer = view
+                while buffer and not self._is_lost:
+                    await self._within_write_timeout(self._stream.wait_writable)
+                    written = 0 if self._is_closed else self._stream.send_nowait([buffer])
+                    self._sent += written
+                    self.unsent -= written
+                    buffer = buffer[written:]
+        except STREAM_ERRORS as exc:
+            self._is_writing = False
+            self._output_lost(exc)
+        else:
+            self._is_writing = False
+            self.flush()
+        if not self._is_writing:
+            self._has_written()
+            if self._is_tls_ended and not self._is_ending:
+                self.end()
+
+    def _output_lost(self, exc: BaseException) -> None:
+        self._is_lost = True
+        self._owner.connection_lost(exc, input_too=False)
+
+    def output(self) -> Output:
+        """Return how far our bytes have got."""
+        return self._output_through(None if self._is_closed else self._stream.raw_socket)
+
+    def look(self) -> None:
+        """Read what has come, if it may be read."""
+        if not self._is_closed and self._background is not None:
+            if self._is_ending:
+                self._drain()
+            elif self._owner.may_read():
+                self._read()
+                self.wake_receiver()
+
+    def _read(self) -> None:
+        """Read once, without waiting. What cannot be taken in, for example for lack of memory, ends the connection."""
+        owner = self._owner
+        try:
+            if not owner.reads_freely and self._records is None and (buffer := owner.core.get_buffer()) is not None:
+                self._read_into(buffer)
+            else:
+                self._read_and_feed()
+        except anyio.WouldBlock:
+            pass
+        except anyio.EndOfStream:
+            self._has_peer_ended = True
+            if self._records is None:
+                owner.feed_eof()
+            else:
+                self._records.decrypt_eof()
+                self._look_for_end(self._records)
+        except STREAM_ERRORS as exc:
+            owner.connection_lost(exc, input_too=True)
+        except Exception as exc:
+            owner.fail_internally(exc)
+
+    def _read_and_feed(self) -> None:
+        data = self._stream.receive_nowait(READ_SIZE)
+        if self._records is None:
+            self._owner.feed(data)
+            return
+        self._owner.feed(self._records.decrypt(data))
+        self._look_for_end(self._records)
+        if self._records.has_data_to_send:
+            self.flush()
+
+    def _read_into(self, buffer: memoryview) -> None:
+        """Read a part of a large message to where it stays."""
+        count = 0
+        try:
+            with buffer:
+                count = self._stream.receive_into_nowait(buffer)
+        finally:
+            self._owner.feed_buffer(count)
+
+    def _look_for_end(self, records: TLSRecords) -> None:
+        """See whether TLS has ended, which may come together with the last data."""
+        if isinstance(records.end, anyio.EndOfStream):
+            self._owner.feed_eof()
+        elif records.end is not None:
+            self._owner.connection_lost(records.end, input_too=True)
+
+
+def _without(buffers: Sequence[bytes], written: int) -> list[memoryview]:
+    """Return what is left of some buffers."""
+    rest: list[memoryview] = []
+    for buffer in buffers:
+        if written < len(buffer):
+            rest.append(memoryview(buffer)[written:])
+        written = max(0, written - len(buffer))
+    return rest

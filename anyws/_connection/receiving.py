@@ -1,0 +1,126 @@
+"""The receiving half of a connection: whole messages, or one piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable
+
+import anyio
+
+from anyws.protocol.connection import State
+
+from .link import Link
+
+__all__ = ["MessageStream", "Receiver"]
+
+
+class Receiver:
+    """Takes messages from the inbox of a link; for one task at a time.
+
+    Whatever waits here has taken nothing yet, so a receive that is cancelled loses nothing.
+
+    A message that is taken piece by piece is taken from the core while it is still coming in. What the core then puts
+    into the inbox at the message's end is the rest only, and belongs to the stream of that message.
+    """
+
+    __slots__ = (
+        "_is_receiving",
+        "_link",
+        "_stream",
+    )
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._is_receiving = False
+        self._stream: MessageStream | None = None  # has taken pieces of a message whose end it has not taken
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message; see `WebSocket.receive`."""
+        link, inbox = self._link, self._link.inbox
+        if self._is_receiving:
+            raise anyio.BusyResourceError("receiving from")
+        self._is_receiving = inbox.is_reserved = True
+        try:
+            if inbox.turns <= 0:
+                await link.yield_turn()
+            if self._stream is not None:
+                await self._skip_rest()
+            while not inbox.size:
+                await link.next_arrival()
+            return self._take()
+        finally:
+            self._is_receiving = link.receiver_waits = False
+            inbox.is_reserved = self._stream is not None
+
+    async def receive_piece(self, stream: MessageStream) -> tuple[str | bytes, bool]:
+        """Wait for the next piece of the message that this stream takes; return it, and whether it is the last."""
+        link, inbox = self._link, self._link.inbox
+        if self._is_receiving:
+            raise anyio.BusyResourceError("receiving from")
+        self._is_receiving = inbox.is_reserved = True
+        try:
+            if inbox.turns <= 0:
+                await link.yield_turn()
+            if self._stream is not stream:
+                await self._skip_rest()
+            while True:
+                if inbox.size:
+                    self._stream = None
+                    return self._take(), True
+                if link.core.held and not link.is_discarding and (piece := link.core.take_partial()):
+                    inbox.turns -= 1
+                    self._stream = stream
+                    if link.is_held_back:
+                        link.resume_reading()
+                    return piece, False
+                await self._next_arrival()
+        finally:
+            self._is_receiving = link.receiver_waits = False
+            inbox.is_reserved = self._stream is not None
+
+    def is_current(self, stream: MessageStream) -> bool:
+        """Whether the stream's message has begun, and neither ended nor been skipped."""
+        return self._stream is stream
+
+    async def _skip_rest(self) -> None:
+        """Drop the rest of a message whose stream was left early."""
+        while self._stream is not None:
+            if self._link.inbox.size:
+                self._stream = None
+                self._take()
+            else:
+                self._link.core.take_partial()
+                await self._next_arrival()
+
+    def _next_arrival(self) -> Awaitable[None]:
+        """Return what to await, at once, until something has come; raise if nothing will."""
+        if self._stream is not None and self._link.core.state is State.CLOSED:
+            raise self._link.broken()
+        return self._link.next_arrival(of_a_piece=True)
+
+    def _take(self) -> str | bytes:
+        self._link.inbox.turns -= 1
+        message = self._link.inbox.take()
+        if self._link.is_held_back:
+            self._link.resume_reading()
+        return message
+
+
+class MessageStream(AsyncIterator[str | bytes]):
+    """One message, piece by piece: see `WebSocket.receive_stream`."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._begun = False
+        self._ended = False
+
+    async def __anext__(self) -> str | bytes:
+        """Wait for the next piece and return it."""
+        if self._ended:
+            raise StopAsyncIteration
+        if self._begun and not self._receiver.is_current(self):
+            raise anyio.ClosedResourceError("the rest of this message was skipped by a later receive()")
+        piece, self._ended = await self._receiver.receive_piece(self)
+        if self._ended and self._begun and not piece:
+            raise StopAsyncIteration
+        self._begun = True
+        return piece

@@ -1,0 +1,1 @@
+"""The server: accepting, admission, request hooks, hosts, certificates."""

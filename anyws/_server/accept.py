@@ -1,0 +1,276 @@
+"""The server's side of one connection: `accept`."""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+from collections.abc import AsyncGenerator, Callable, Sequence
+from email.utils import formatdate
+from typing import Unpack
+
+import anyio
+from anyio.abc import ByteStream
+from anyio.streams.tls import TLSAttribute
+
+from anyws._blocks import block
+from anyws._cancellation import refusing_stray_cancellation
+from anyws._checking import build_options, with_signature_of
+from anyws._connection.link import Link
+from anyws._connection.websocket import WebSocket, running
+from anyws._deadlines import deadline, took_too_long
+from anyws._logs import ConnectionLogger, connection_logger
+from anyws._transport.ending import LINGER, STREAM_ERRORS, end_stream
+from anyws._transport.securing import is_plain_peer
+from anyws._transport.stream import receive_at_once, send_at_once
+from anyws._transport.tls import TLSStream
+from anyws.protocol.connection import Connection, Role
+from anyws.protocol.errors import HandshakeError, HandshakeRefused
+from anyws.protocol.http11 import Request, Response
+from anyws.protocol.server_handshake import ServerHandshake, begin_handshake, check_answer
+
+from .admission import Entry
+from .options import AcceptKeywords, AcceptOptions, RequestHook
+from .virtual_hosts import is_misdirected
+
+__all__ = ["accept", "ask", "hook_failure", "open_link"]
+
+_PIECE = 16384  # bytes of an answer that a slow client has to take at a time, as of a record of TLS
+
+
+@with_signature_of(AcceptOptions)
+@block("accept()")
+async def accept(stream: ByteStream, **options: Unpack[AcceptKeywords]) -> AsyncGenerator[WebSocket, None]:
+    """Be the server on a byte stream that you bring: ``async with anyws.accept(stream) as websocket``.
+
+    The block's end closes the connection as it does in `connect`. The stream is closed in any case.
+
+    Args:
+        stream: any AnyIO byte stream; TLS is put on it when there is an ``ssl_context``.
+        options: keywords, each documented in `AcceptOptions`.
+
+    Raises:
+        HandshakeRefused: the request was answered with another status than 101; the exception has the response. Where
+            ``on_request`` failed, that is 500, and its exception is the ``__cause__``.
+        HandshakeError: the client ended or lost the connection before.
+        ssl.SSLError: TLS failed.
+        TimeoutError: all this took more than ``open_timeout``.
+        TypeError: an unknown option, or one of the wrong type.
+        ValueError: an option out of its range.
+    """
+    settings = build_options(AcceptOptions, options, where="accept()")
+    websocket, link = await open_link(stream, settings, connection_logger("anyws.server", stream))
+    async with running(websocket, link):
+        yield websocket
+
+
+async def open_link(
+    stream: ByteStream,
+    options: AcceptOptions,
+    logger: ConnectionLogger,
+    *,
+    entry: Entry | None = None,
+    request_hooks: Sequence[RequestHook] | None = None,
+    tls_timeout: float | None = None,
+    on_secured: Callable[[TLSStream], None] | None = None,
+    on_failure: Callable[[Exception], None] | None = None,
+) -> tuple[WebSocket, Link]:
+    """Make the opening handshake, within ``open_timeout``; raise as `accept`, with the stream closed.
+
+    Another answer than 101 is written for as long as the client takes some of it every ``close_timeout``.
+
+    Args:
+        stream: the byte stream.
+        options: what was asked for.
+        logger: the connection's logger.
+        entry: whether the client is let in.
+        request_hooks: the request hooks, instead of those of the options.
+        tls_timeout: how long the TLS handshake may take of it, in seconds.
+        on_secured: gets the stream once TLS is on it.
+        on_failure: gets what a hook raised, before the client is answered 500.
+    """
+    entry = entry or Entry()
+    hooks = options.request_hooks if request_hooks is None else request_hooks
+    handshake: ServerHandshake | None = None
+    answer: Response | HandshakeRefused | None = None
+    try:
+        with entry.waiting(options.open_timeout) as waiting:
+            if options.ssl_context is not None:
+                stream = secured = await _start_tls(stream, options.ssl_context, tls_timeout)
+                if on_secured is not None:
+                    on_secured(secured)
+            handshake = begin_handshake(options.terms)
+            answer = await _find_answer(stream, options.ssl_context, handshake, hooks, entry)
+            if isinstance(answer, Response):
+                await _write(stream, handshake, answer, handshake.data_to_send(answer))
+        if waiting.cancelled_caught:
+            if not entry.is_interrupted or entry.refusal is None:
+                raise took_too_long("the opening handshake", options.open_timeout)
+            if handshake is None:
+                raise HandshakeError("turned away during the TLS handshake", response=entry.refusal)
+            answer = _refused(handshake, entry.refusal)
+        assert answer is not None
+        assert handshake is not None
+        if isinstance(answer, HandshakeRefused):
+            entry.settle()
+            if on_failure is not None and (failure := hook_failure(answer)) is not None:
+                on_failure(failure)
+            await _refuse(stream, handshake, answer, options.close_timeout)
+            raise answer
+    except BaseException:
+        answer = None  # which may be the exception: it has this frame in its traceback
+        with anyio.CancelScope(shield=True):  # else a cancellation from outside would take the place of the exception
+            await anyio.aclose_forcefully(stream)
+        raise
+    finally:
+        entry.settle()
+    assert handshake.request is not None
+    link = _new_link(stream, handshake, options, logger)
+    return WebSocket(link, handshake.request, answer, handshake.subprotocol), link
+
+
+def _new_link(stream: ByteStream, handshake: ServerHandshake, options: AcceptOptions, logger: ConnectionLogger) -> Link:
+    core = Connection(
+        Role.SERVER,
+        max_message_size=options.max_message_size,
+        max_frame_size=options.max_frame_size,
+        max_fragments=options.max_fragments,
+        accept_unmasked=options.accept_unmasked,
+        codecs=handshake.codecs,
+        hold_failure=True,
+    )
+    link = Link(stream, core, options, logger)
+    if handshake.trailing_data:
+        link.feed(handshake.trailing_data)
+    return link
+
+
+async def _start_tls(stream: ByteStream, context: ssl.SSLContext, limit: float | None) -> TLSStream:
+    try:
+        if limit is None:
+            return await TLSStream.wrap(stream, context, server_side=True)
+        with deadline(limit, "the TLS handshake"):
+            return await TLSStream.wrap(stream, context, server_side=True)
+    except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
+        raise HandshakeError("the client ended the connection during the TLS handshake") from exc
+    except ssl.SSLError as exc:
+        if is_plain_peer(exc):
+            exc.strerror = f"{exc.strerror}: the client does not speak TLS; is it to use wss:// or https://?"
+        if exc.reason in ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST"):
+            await _answer_plain_http(stream)
+        raise
+
+
+async def _answer_plain_http(stream: ByteStream) -> None:
+    """Tell a client without TLS what is wrong, as nginx and Go do; OpenSSL would only end the connection."""
+    body = b"this port speaks TLS: use wss:// or https://\n"
+    head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    try:
+        await send_at_once(stream, head % len(body) + body)
+    except STREAM_ERRORS:
+        pass
+
+
+async def _find_answer(
+    stream: ByteStream,
+    context: ssl.SSLContext | None,
+    handshake: ServerHandshake,
+    request_hooks: Sequence[RequestHook],
+    entry: Entry,
+) -> Response | HandshakeRefused:
+    """Read the request, and ask; return the response 101, or why there is another answer."""
+    try:
+        request = await _read_request(stream, handshake)
+    except HandshakeRefused as exc:
+        return exc
+    try:
+        with refusing_stray_cancellation("a hook"):
+            if context is not None and is_misdirected(context, stream.extra(TLSAttribute.ssl_object), request.host):
+                return handshake.refusal(421, f"Host {request.host!r} is not the one that TLS was made for")
+            refusal = entry.refusal
+            if refusal is None and request_hooks:
+                refusal = await ask(request_hooks, request)
+            entry.settle()
+            return _agreed(handshake, entry.refusal or refusal)
+    except Exception as exc:
+        # Our own side failed: the hook, or the choice of a subprotocol.
+        refused = handshake.refusal(500, "internal error")
+        refused.__cause__ = exc
+        return refused
+
+
+def hook_failure(exc: Exception) -> Exception | None:
+    """Return what a hook raised, where that is why the client was answered 500."""
+    if isinstance(exc, HandshakeRefused) and exc.status == 500 and isinstance(exc.__cause__, Exception):
+        return exc.__cause__
+    return None
+
+
+def _agreed(handshake: ServerHandshake, refusal: Response | None) -> Response | HandshakeRefused:
+    if refusal is not None:
+        return _refused(handshake, refusal)
+    try:
+        return handshake.accept()
+    except HandshakeRefused as exc:  # a request for plain HTTP
+        return exc
+
+
+def _refused(handshake: ServerHandshake, response: Response) -> HandshakeRefused:
+    return HandshakeRefused(f"answered {response.status}", response=response, request=handshake.request)
+
+
+async def _refuse(
+    stream: ByteStream, handshake: ServerHandshake, refused: HandshakeRefused, patience: float | None
+) -> None:
+    """Write the whole answer, for as long as the client takes some of it every ``patience`` seconds."""
+    data = memoryview(handshake.data_to_send(_dated(refused.response)))
+    for start in range(0, len(data), _PIECE):
+        with anyio.move_on_after(patience) as waiting:
+            await _write(stream, handshake, refused.response, bytes(data[start : start + _PIECE]))
+        if waiting.cancelled_caught:
+            raise TimeoutError(f"the client took nothing of the answer for {patience:g} s")
+    with anyio.move_on_after(LINGER):
+        await end_stream(stream)
+
+
+async def _read_request(stream: ByteStream, handshake: ServerHandshake) -> Request:
+    begun = False
+    while True:
+        try:
+            data = await (stream.receive() if begun else receive_at_once(stream))
+        except (anyio.EndOfStream, *STREAM_ERRORS) as exc:
+            what = "in the middle of its request" if begun else "without a request"
+            raise HandshakeError(f"the client ended the connection {what}") from exc
+        begun = True
+        request = handshake.receive_data(data)
+        if request is not None:
+            return request
+
+
+def _dated(response: Response) -> Response:
+    """The response with a Date, as RFC 9110, 6.6.1 demands of a server that has a clock."""
+    if "date" in response.headers:
+        return response
+    headers = [*response.headers.multi_items(), ("Date", formatdate(usegmt=True))]
+    return Response(response.status, headers, response.body, reason=response.reason)
+
+
+async def ask(request_hooks: Sequence[RequestHook], request: Request) -> Response | None:
+    """Call request hooks, sync or async, until one answers."""
+    for hook in request_hooks:
+        answer = hook(request)
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if answer is not None:
+            if not isinstance(answer, Response):
+                raise TypeError(f"on_request returned {type(answer).__name__}, expected an anyws.Response or None")
+            check_answer(answer)
+            return answer
+    return None
+
+
+async def _write(stream: ByteStream, handshake: ServerHandshake, response: Response, data: bytes) -> None:
+    try:
+        await send_at_once(stream, data)
+    except STREAM_ERRORS as exc:
+        problem = "the client ended the connection before it was answered"
+        raise HandshakeError(problem, request=handshake.request, response=response) from exc

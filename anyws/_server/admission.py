@@ -1,0 +1,157 @@
+"""Who may come in: how many connections in all, from one address, and in the opening handshake."""
+
+from __future__ import annotations
+
+from collections import Counter
+from ipaddress import IPv4Address, ip_address
+
+import anyio
+from anyio import TypedAttributeProvider
+from anyio.abc import SocketAttribute
+
+from anyws.protocol.http11 import Response
+
+from .options import ServerOptions
+
+__all__ = ["Admission", "Entry"]
+
+_RETRY = [("Retry-After", "1")]
+# How many streams that are refused already may be waited for, so that they hear why behind their request.
+_MAX_REFUSED = 64
+
+
+class Entry:
+    """One accepted stream on its way through the opening handshake.
+
+    Args:
+        waiting: the entries that are on this way, from which it is taken once it has an answer.
+
+    Attributes:
+        refusal: what to answer, where nothing is wrong with the request itself; None to let the client in.
+        is_interrupted: whether the client was turned away while it, or a hook, was waited for.
+    """
+
+    __slots__ = ("_is_turned_away", "_scope", "_waiting", "is_interrupted", "refusal")
+
+    def __init__(self, waiting: set[Entry] | None = None) -> None:
+        self.refusal: Response | None = None
+        self.is_interrupted: bool = False
+        self._waiting: set[Entry] = set() if waiting is None else waiting
+        self._waiting.add(self)
+        self._scope: anyio.CancelScope | None = None
+        self._is_turned_away = False
+
+    def waiting(self, limit: float | None = None) -> anyio.CancelScope:
+        """Return a scope to wait in for the client, and for hooks; it is cancelled when the client is turned away.
+
+        Args:
+            limit: how long it may take, in seconds; None for no limit.
+        """
+        self._scope = anyio.move_on_after(limit)
+        if self._is_turned_away:
+            self._interrupt()
+        return self._scope
+
+    def settle(self) -> None:
+        """The answer is known: nothing is waited for any more but that the client takes it."""
+        self._scope = None
+        self._waiting.discard(self)
+
+    def turn_away(self, refusal: Response) -> None:
+        """Refuse the client without waiting for its request."""
+        self.refusal = self.refusal or refusal
+        self._is_turned_away = True
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._scope is not None:
+            self.is_interrupted = True
+            self._scope.cancel()
+
+
+class Admission:
+    """Counts the streams of a server, and says who is one too many.
+
+    Whoever is refused is counted apart, so that it takes no place of others.
+
+    Args:
+        options: the limits.
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        self._options = options
+        self._admitted: dict[Entry, str | None] = {}
+        self._opening: set[Entry] = set()
+        self._refused: set[Entry] = set()
+        self._by_address: Counter[str] = Counter()
+        self._is_stopping = False
+
+    def enter(self, stream: TypedAttributeProvider) -> Entry:
+        """Take in an accepted stream; its `Entry` says whether it is to be refused."""
+        address = None if self._options.max_connections_per_address is None else _address(stream)
+        refusal = self._refusal(address)
+        if refusal is None:
+            entry = Entry(self._opening)
+            self._admitted[entry] = address
+            if address is not None:
+                self._by_address[address] += 1
+            return entry
+        is_urgent = self._is_stopping or self._is_busy or len(self._refused) >= _MAX_REFUSED
+        entry = Entry(None if is_urgent else self._refused)
+        entry.refusal = refusal
+        if is_urgent:
+            entry.turn_away(refusal)
+        return entry
+
+    def leave(self, entry: Entry) -> None:
+        """The stream has ended."""
+        entry.settle()
+        address = self._admitted.pop(entry, None)
+        if address is not None:
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
+
+    def stop(self) -> None:
+        """Turn away those that are in the opening handshake, and whoever comes from now on."""
+        self._is_stopping = True
+        for entry in self._opening | self._refused:
+            entry.turn_away(_STOPPING)
+
+    @property
+    def _is_busy(self) -> bool:
+        return _reached(self._options.max_handshakes, len(self._opening))
+
+    def _refusal(self, address: str | None) -> Response | None:
+        options = self._options
+        if self._is_stopping:
+            return _STOPPING
+        if address is not None and _reached(options.max_connections_per_address, self._by_address[address]):
+            return Response(429, _RETRY, "too many connections from this address\n")
+        if _reached(options.max_connections, len(self._admitted)):
+            return _unavailable("too many connections")
+        if self._is_busy:
+            return _unavailable("too many opening handshakes")
+        return None
+
+
+def _reached(limit: int | None, count: int) -> bool:
+    return limit is not None and count >= limit
+
+
+def _unavailable(why: str) -> Response:
+    return Response(503, _RETRY, f"{why}\n")
+
+
+_STOPPING = _unavailable("the server stops")
+
+
+def _address(stream: TypedAttributeProvider) -> str | None:
+    """The client's address as the limit sees it: of IPv6 the first 64 bits, which one client may have whole."""
+    remote = stream.extra(SocketAttribute.remote_address, None)
+    if not isinstance(remote, tuple):
+        return None
+    address = ip_address(remote[0].partition("%")[0])
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or address.exploded[:19])

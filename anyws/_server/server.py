@@ -1,0 +1,211 @@
+"""What listens, and owns the connections that it has accepted: `Server`."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import anyio
+from anyio import TypedAttributeProvider
+from anyio.abc import AsyncResource, ByteStream, Listener, SocketAttribute, SocketListener, TaskGroup
+
+from anyws._cancellation import is_cancelled_from_outside
+from anyws._connection.link import Link
+from anyws._connection.pumps import Background, open_background
+from anyws._connection.websocket import Running, WebSocket
+from anyws._logs import connection_logger
+from anyws.protocol.closing import CloseCode
+
+from .accept_failures import AcceptFailures
+from .admission import Admission, Entry
+from .options import ServerOptions
+
+__all__ = ["Server", "StartedServer"]
+
+_logger = logging.getLogger("anyws.server")
+
+
+class StartedServer(Protocol):
+    """What `serve` tells that it listens; a task status of AnyIO and one of trio are such."""
+
+    def started(self, value: Server, /) -> None:
+        """Take the server."""
+        ...
+
+
+class _StreamHandler(Protocol):
+    """Serves one accepted stream: the opening handshake and all that follows. Raises no `Exception`."""
+
+    def __call__(self, server: Server, stream: ByteStream, entry: Entry, /) -> Awaitable[None]: ...
+
+
+class Server(AsyncResource, TypedAttributeProvider):
+    """A listening server, from `serve` or `open_server`.
+
+    ``extra()`` gives the typed attributes of its first listener.
+    """
+
+    def __init__(
+        self, listeners: Sequence[Listener[Any]], stream_handler: _StreamHandler, options: ServerOptions
+    ) -> None:
+        self._listeners = listeners
+        self._stream_handler = stream_handler
+        self._options = options
+        self._links: dict[WebSocket, Link] = {}
+        self._admission = Admission(options)
+        self._accepting = anyio.CancelScope()
+        self._serving = anyio.CancelScope()
+        self._background: Background | None = None  # of its connections, while it runs
+        self._closing = False
+        self._stopped = anyio.Event()
+
+    @property
+    def addresses(self) -> list[Any]:
+        """Where the server listens, one element for each listener, as `socket.socket.getsockname` gives it.
+
+        ``(host, port)`` for IPv4, ``(host, port, flow information, scope)`` for IPv6, the path for a unix socket.
+        """
+        sockets = (listener.extra(SocketAttribute.raw_socket, None) for listener in self._listeners)
+        return [raw.getsockname() for raw in sockets if raw is not None and raw.fileno() >= 0]
+
+    @property
+    def connections(self) -> frozenset[WebSocket]:
+        """The connections that are open now."""
+        return frozenset(self._links)
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """The typed attributes of the first listener."""
+        return self._listeners[0].extra_attributes if self._listeners else {}
+
+    @property
+    def options(self) -> ServerOptions:
+        """What the server was told."""
+        return self._options
+
+    async def aclose(self, grace: float = 3) -> None:
+        """Stop gracefully: stop accepting, close all connections with 1001, wait for their handlers, then cancel them.
+
+        Who is in the opening handshake is answered 503. A handler finds that ``receive()`` ends, after the messages
+        that had come before, and that ``send()`` raises. When cancelled, the handlers are cancelled at once.
+
+        Args:
+            grace: how long to wait, in seconds.
+        """
+        self._closing = True
+        self._accepting.cancel()
+        self._admission.stop()
+        try:
+            for link in list(self._links.values()):
+                link.begin_close(CloseCode.GOING_AWAY, "the server stops", discard=False)
+            with anyio.move_on_after(grace):
+                await self._stopped.wait()
+        finally:
+            self._serving.cancel()
+        await self._stopped.wait()
+
+    async def run(self, *, task_status: StartedServer = anyio.TASK_STATUS_IGNORED) -> None:
+        """Accept and serve until cancelled or closed."""
+        try:
+            with self._serving:
+                async with open_background() as self._background, anyio.create_task_group() as connections:
+                    try:
+                        with self._accepting:
+                            await self._accept(connections, task_status)
+                    finally:
+                        await self._close_listeners()
+        finally:
+            self._stopped.set()
+
+    def connection(self, websocket: WebSocket, link: Link) -> AbstractAsyncContextManager[WebSocket]:
+        """Run a connection, as one of this server's."""
+        assert self._background is not None
+        return _Served(websocket, link, self._background, self)
+
+    def entered(self, websocket: WebSocket, link: Link) -> None:
+        """Take notice that a connection is open."""
+        self._links[websocket] = link
+        if self._closing:
+            link.begin_close(CloseCode.GOING_AWAY, "the server stops", discard=False)
+
+    def left(self, websocket: WebSocket) -> None:
+        """Take notice that a connection is over."""
+        del self._links[websocket]
+
+    async def _accept(self, connections: TaskGroup, task_status: StartedServer) -> None:
+        async with anyio.create_task_group() as accepting:
+            for listener in self._listeners:
+                accepting.start_soon(self._accept_from, listener, connections)
+            task_status.started(self)
+
+    async def _accept_from(self, listener: Listener[Any], connections: TaskGroup) -> None:
+        failures = AcceptFailures(connection_logger("anyws.server", listener))
+        while True:
+            try:
+                if not isinstance(listener, SocketListener):
+                    await listener.serve(self._serve_stream, connections)
+                    return
+                stream = await listener.accept()
+            except OSError as exc:
+                await failures.wait_after(exc)
+            else:
+                failures.forget()
+                connections.start_soon(self._serve_stream, stream, name="anyws.connection")
+
+    async def _serve_stream(self, stream: ByteStream) -> None:
+        entry = None
+        try:
+            entry = self._admission.enter(stream)
+            await self._stream_handler(self, stream, entry)
+        except anyio.get_cancelled_exc_class():
+            if anyio.current_effective_deadline() == -math.inf:
+                raise
+            # On asyncio the task of this connection was cancelled, or what it awaited. To raise would end the server;
+            # where asyncio.run() cancels all tasks on its way out, that ends by its own task.
+            if is_cancelled_from_outside():
+                _logger.info("the task of a connection was cancelled; the connection is closed")
+            else:
+                _logger.exception("a stream failed")
+        except Exception:
+            _logger.exception("a stream failed")
+            await anyio.aclose_forcefully(stream)
+        except BaseExceptionGroup as group:
+            # On trio, of a task group that fails while it is cancelled: what failed is no reason to end the server.
+            failures, rest = group.split(Exception)
+            if failures is not None:
+                _logger.error("a stream failed", exc_info=failures)
+            if rest is not None:
+                raise rest from None
+        finally:
+            if entry is not None:
+                self._admission.leave(entry)
+
+    async def _close_listeners(self) -> None:
+        with anyio.CancelScope(shield=True):
+            for listener in self._listeners:
+                await listener.aclose()
+
+
+class _Served(Running):
+    """Runs a connection of a server."""
+
+    __slots__ = ("_server",)
+
+    def __init__(self, websocket: WebSocket, link: Link, background: Background, server: Server) -> None:
+        super().__init__(websocket, link, background)
+        self._server = server
+
+    async def __aenter__(self) -> WebSocket:
+        """Begin."""
+        self._server.entered(self._websocket, self._link)
+        return await super().__aenter__()
+
+    async def __aexit__(self, *exc: Any) -> None:
+        """Close."""
+        try:
+            await super().__aexit__(*exc)
+        finally:
+            self._server.left(self._websocket)

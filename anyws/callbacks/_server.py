@@ -1,0 +1,270 @@
+"""The server of the callback API: `server`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Unpack
+
+import anyio
+from anyio.abc import ByteStream
+
+from anyws._background_task import background_task
+from anyws._blocks import block
+from anyws._checking import build_options, merged, with_signature_of
+from anyws._connection.link import Link
+from anyws._connection.websocket import WebSocket
+from anyws._logs import connection_logger
+from anyws._server.accept import open_link
+from anyws._server.admission import Entry
+from anyws._server.options import ServerOptions
+from anyws._server.serve import (
+    log_failure,
+    log_hook_failure,
+    log_no_connection,
+    open_listeners,
+    run_connection,
+    with_default_hosts,
+)
+from anyws._server.server import Server
+from anyws._transport.certificate import check_certificate
+from anyws._transport.stream import SocketStream
+from anyws.protocol.closing import CloseCode
+from anyws.protocol.errors import HandshakeError
+from anyws.protocol.headers import HeadersLike
+from anyws.protocol.http11 import Request, Response
+from anyws.protocol.server_handshake import check_answer
+
+from ._certificates import server_context
+from ._hooks import AsyncHook, wrap_hook
+from ._options import ListenerOptions, ServerKeywords, ServerSocketOptions, SocketServerOptions, sub_protocols
+from ._socket import Socket, handle_messages
+
+__all__ = ["Ready", "server"]
+
+
+class Ready:
+    """Completes an opening handshake, or refuses it; the first call decides, later ones do nothing."""
+
+    def __init__(self) -> None:
+        self._decided = anyio.Event()
+        self._refusal: Response | None = None
+        self._failure: Exception | None = None
+
+    def __call__(self) -> None:
+        """Complete the opening handshake."""
+        self._decided.set()
+
+    def refuse(self, status: int = 403, headers: HeadersLike = (), *, body: str | bytes = b"") -> None:
+        """Refuse the opening handshake with an HTTP status, and close.
+
+        Args:
+            status: the HTTP status.
+            headers: response headers.
+            body: the body of the response.
+
+        Raises:
+            ValueError: a status that cannot answer a request (200 to 599 can), or a header that cannot be sent.
+        """
+        response = Response(status, headers, body)
+        check_answer(response)
+        if not self._decided.is_set():
+            self._refusal = response
+            self._decided.set()
+
+    def fail(self, failure: Exception) -> bool:
+        """Take the exception of the hook; say whether nothing had been decided before."""
+        if self._decided.is_set():
+            return False
+        self._failure = failure
+        self._decided.set()
+        return True
+
+    async def wait(self) -> Response | None:
+        """Wait for the decision; return the refusal, if it is one, or raise what the hook raised."""
+        await self._decided.wait()
+        if self._failure is not None:
+            raise self._failure
+        return self._refusal
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Hooks:
+    on_connect: AsyncHook | None
+    on_open: AsyncHook | None
+    on_message: AsyncHook | None
+
+
+@with_signature_of(SocketServerOptions)
+@block("server()")
+async def server(
+    options: Mapping[str, Any] | None = None, /, **keywords: Unpack[ServerKeywords]
+) -> AsyncGenerator[Server, None]:
+    """Listen, with callbacks: ``async with anyws.server(message_handler=..., listener_options=...) as server``.
+
+    The server listens as long as the block lasts, and is then closed gracefully (1001). A socket whose opening
+    handshake has not completed 5 seconds after its TCP connection is destroyed; TLS and ``callback_connect`` count. For
+    each connection ``callback_connect``, ``callback_open`` and ``message_handler`` get the same `Socket`; messages come
+    one at a time and in their order. An exception of a hook closes that one connection (500 before the opening
+    handshake has completed, 1011 after) and is logged; one of ``callback_listener`` comes out of the block.
+
+    Args:
+        options: the options as a mapping; or
+        keywords: the options as keywords, each documented in `SocketServerOptions`; or some of both.
+
+    Raises:
+        OSError: the address or the port is not to be had, or a certificate file cannot be read.
+        TypeError: an unknown option, also in ``listener_options`` or ``server_options``, or one of the wrong type.
+        ValueError: an option out of its range.
+    """
+    where = "server()"
+    settings = build_options(SocketServerOptions, merged(options, keywords, where), where=where)
+    listening = build_options(ListenerOptions, settings.listener_options, where=f"listener_options of {where}")
+    accepted = build_options(ServerSocketOptions, settings.server_options, where=f"server_options of {where}")
+    on_listener = wrap_hook(settings.callback_listener, "callback_listener", "server")
+    hooks = _Hooks(
+        on_connect=wrap_hook(settings.callback_connect, "callback_connect", "header_values", "socket", "ready"),
+        on_open=wrap_hook(settings.callback_open, "callback_open", "err", "socket"),
+        on_message=wrap_hook(settings.message_handler, "message_handler", "message", "socket"),
+    )
+    native = _native(settings, listening, accepted)
+    if native.ssl_context is not None:
+        check_certificate(native.ssl_context)
+    # For all of the machine's addresses there is a socket for IPv4 beside that for IPv6, which must leave it the port.
+    ipv6_only = listening.ipv6_only or not listening.host
+    listeners = await open_listeners(listening.host, listening.port, native, ipv6_only=ipv6_only)
+
+    async def serve_stream(server: Server, stream: ByteStream, entry: Entry) -> None:
+        if isinstance(stream, SocketStream):
+            try:
+                stream.configure(
+                    no_delay=accepted.no_delay,
+                    keep_alive=accepted.keep_alive,
+                    keep_alive_delay=accepted.keep_alive_initial_delay,
+                )
+            except OSError as exc:  # some systems say so when the client has gone
+                log_no_connection(connection_logger("anyws.server", stream), exc)
+                await anyio.aclose_forcefully(stream)
+                return
+        await _Connection(server, stream, entry, hooks, accepted.handshake_timeout).serve()
+
+    listener = Server(listeners, serve_stream, with_default_hosts(native, listeners))
+    async with background_task(listener.run):
+        if on_listener is not None:
+            await on_listener(listener)
+        yield listener
+        await listener.aclose()
+
+
+def _native(settings: SocketServerOptions, listening: ListenerOptions, accepted: ServerSocketOptions) -> ServerOptions:
+    """Say in the native options what the document's options say."""
+    context = None
+    if settings.secure:
+        context = settings.ssl_context or server_context(
+            accepted, request_cert=accepted.request_cert, sni_callback=accepted.sni_callback
+        )
+    names = settings.subprotocols if settings.sub_protocol is None else sub_protocols(settings.sub_protocol)
+    return dataclasses.replace(
+        settings,
+        ssl_context=context,
+        subprotocols=names,
+        sub_protocol=None,
+        path=listening.path or settings.path,
+        backlog=settings.backlog if listening.backlog is None else listening.backlog,
+        reuse_port=listening.reuse_port or settings.reuse_port,
+    )
+
+
+class _Connection:
+    """One accepted stream, from its opening handshake to its end."""
+
+    def __init__(
+        self, server: Server, stream: ByteStream, entry: Entry, hooks: _Hooks, tls_timeout: float | None
+    ) -> None:
+        self._server = server
+        self._stream = stream
+        self._entry = entry
+        self._hooks = hooks
+        self._tls_timeout = tls_timeout
+        self._logger = connection_logger("anyws.server", stream)
+        self._socket = Socket(stream)
+        self._ready = Ready()
+        self._request: Request | None = None
+        self._link: Link | None = None
+        self._connect_failed = False
+
+    async def serve(self) -> None:
+        """Serve the stream; what goes wrong is logged."""
+        if self._hooks.on_connect is None:
+            await self._serve()
+            return
+        # callback_connect may go on after it has called ready(), so it is a task of the whole connection.
+        async with anyio.create_task_group() as self._tasks:
+            await self._serve()
+            self._tasks.cancel_scope.cancel()
+
+    async def _serve(self) -> None:
+        try:
+            self._link = await self._open()
+        except Exception as exc:
+            self._hook_failed(exc)
+        else:
+            if self._link is not None:
+                await run_connection(self._server.connection(self._socket, self._link), self._run, self._hook_failed)
+
+    async def _open(self) -> Link | None:
+        try:
+            try:
+                websocket, link = await open_link(
+                    self._stream,
+                    self._server.options,
+                    self._logger,
+                    entry=self._entry,
+                    request_hooks=[*self._server.options.request_hooks, self._on_request],
+                    tls_timeout=self._tls_timeout,
+                    on_secured=self._socket.secured,
+                    on_failure=functools.partial(log_hook_failure, self._logger),
+                )
+            finally:
+                self._ready()  # whatever callback_connect raises from now on is too late to be an answer: it is logged
+        except Exception as exc:
+            log_no_connection(self._logger, exc)
+            request = exc.request if isinstance(exc, HandshakeError) else self._request
+            if request is not None and self._hooks.on_open is not None:
+                await self._hooks.on_open(exc, None)
+            return None
+        self._socket.open(websocket, link)
+        return link
+
+    async def _on_request(self, request: Request) -> Response | None:
+        if not request.asks_for_websocket:
+            return None
+        self._request = request
+        self._socket.began(request)
+        if self._hooks.on_connect is None:
+            return None
+        self._tasks.start_soon(self._call_on_connect, self._hooks.on_connect, request)
+        return await self._ready.wait()
+
+    async def _call_on_connect(self, on_connect: AsyncHook, request: Request) -> None:
+        try:
+            await on_connect(request.headers, self._socket, self._ready)
+        except Exception as exc:
+            if not self._ready.fail(exc):
+                log_failure(self._logger, exc, "callback_connect")
+                self._connect_failed = True
+                self._close_failed()
+
+    async def _run(self, _: WebSocket) -> None:
+        self._close_failed()
+        if self._hooks.on_open is not None:
+            await self._hooks.on_open(None, self._socket)
+        await handle_messages(self._socket, self._hooks.on_message)
+
+    def _hook_failed(self, exc: Exception) -> None:
+        log_failure(self._logger, exc, "a hook")
+
+    def _close_failed(self) -> None:
+        if self._connect_failed and self._link is not None:
+            self._link.begin_close(CloseCode.INTERNAL_ERROR, "", discard=True)

@@ -1,0 +1,292 @@
+"""For tests of programs that use anyws: connections without a network, and a peer that does exactly what it is told."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Unpack
+
+import anyio
+from anyio.abc import ByteStream, SocketAttribute
+
+from anyws._background_task import background_task
+from anyws._cancellation import refusing_stray_cancellation
+from anyws._checking import build_options, with_signature_of
+from anyws._client.connect import open_link as connect_link
+from anyws._client.opening import with_credentials
+from anyws._client.options import ClientOptions
+from anyws._connection.link import Link
+from anyws._connection.websocket import WebSocket, running
+from anyws._logs import connection_logger
+from anyws._server.accept import hook_failure, open_link as accept_link
+from anyws._server.options import AcceptOptions, ServeKeywords, ServerOptions
+from anyws._server.serve import Handler, check_handler, is_closed, own_hooks, serving
+from anyws._transport.listening import listen_tcp
+from anyws.exceptions import ConnectionClosed
+from anyws.protocol.connection import Role
+from anyws.protocol.errors import HandshakeError
+from anyws.protocol.http11 import Request, Response
+from anyws.protocol.server_handshake import ServerHandshake
+from anyws.protocol.uri import parse_uri
+
+from ._scripted import Frame, ScriptedPeer
+from ._streams import MemoryStream, memory_stream_pair
+
+__all__ = [
+    "Frame",
+    "MemoryStream",
+    "ScriptedPeer",
+    "websocket_pair",
+    "connect_to_handler",
+    "local_server",
+    "memory_stream_pair",
+    "scripted_peer",
+    "scripted_server",
+]
+
+Options = Mapping[str, Any]
+Script = Callable[[ScriptedPeer], Awaitable[object]]
+Answer = Callable[[Request], Response | bytes | None]
+
+_URI = "ws://testserver/"
+
+
+@asynccontextmanager
+async def websocket_pair(
+    uri: str = _URI,
+    *,
+    client_options: Options | None = None,
+    server_options: Options | None = None,
+    capacity: int = 65536,
+) -> AsyncGenerator[tuple[WebSocket, WebSocket], None]:
+    """Connect a client and a server in memory.
+
+    ``async with websocket_pair() as (client, server)``: both are what `anyws.connect` and `anyws.accept` give, opening
+    handshake included, and both are closed with the block.
+
+    Args:
+        uri: the URI that the client connects to; nothing is resolved.
+        client_options: keywords as of `anyws.connect`.
+        server_options: keywords as of `anyws.accept`.
+        capacity: how many bytes may be on their way in each direction before the writer waits.
+    """
+    streams = memory_stream_pair(capacity)
+    accepting = build_options(AcceptOptions, server_options or {}, where="server_options")
+    client, client_link, server, server_link = await _open(uri, streams, client_options or {}, accepting)
+    async with running(server, server_link), running(client, client_link):
+        try:
+            yield client, server
+        finally:
+            # The client's close is not to wait behind messages that nobody has received.
+            server_link.discard()
+
+
+@asynccontextmanager
+async def connect_to_handler(
+    handler: Handler,
+    uri: str = _URI,
+    *,
+    client_options: Options | None = None,
+    server_options: Options | None = None,
+    grace: float = 3,
+) -> AsyncGenerator[WebSocket, None]:
+    """Connect a client in memory with a handler of yours.
+
+    ``async with connect_to_handler(handler) as websocket`` gives the client. The handler is served as by `anyws.serve`: it
+    may be a router, and the connection is closed when it returns. What it raises comes out of the block, unless the
+    block itself fails for another reason than the end of the connection; what a request hook raises, as the block
+    begins.
+
+    Args:
+        handler: the handler to test.
+        uri: the URI that the client connects to; nothing is resolved.
+        client_options: keywords as of `anyws.connect`.
+        server_options: keywords as of `anyws.accept`.
+        grace: how long the handler may go on after the client has closed, in seconds; then it is cancelled.
+    """
+    check_handler(handler)
+    accepting = build_options(AcceptOptions, server_options or {}, where="server_options")
+    accepting = dataclasses.replace(accepting, on_request=[*accepting.request_hooks, *own_hooks(handler)])
+    client, client_link, server, server_link = await _open(uri, memory_stream_pair(), client_options or {}, accepting)
+    ended = anyio.Event()
+    with _failures() as failures:
+
+        async def serve() -> None:
+            try:
+                async with running(server, server_link):
+                    await _recording(failures, handler, server)
+            except Exception:
+                pass  # it is recorded
+            finally:
+                ended.set()
+
+        async with background_task(serve):
+            async with running(client, client_link):
+                yield client
+            with anyio.move_on_after(grace):
+                await ended.wait()
+
+
+@with_signature_of(ServerOptions)
+@asynccontextmanager
+async def local_server(handler: Handler, **options: Unpack[ServeKeywords]) -> AsyncGenerator[str, None]:
+    """Serve a handler on a free port of the local host.
+
+    ``async with local_server(handler) as uri`` is for programs that make their connections by themselves. What handlers
+    and request hooks raise comes out of the block, as in `connect_to_handler`.
+
+    Args:
+        handler: the handler, as of `anyws.serve`.
+        options: keywords as of `anyws.serve`. With an ``ssl_context`` the URI is ``wss://localhost:...``.
+    """
+    settings = build_options(ServerOptions, options, where="local_server()")
+    with _failures() as failures:
+        async with serving(handler, "127.0.0.1", 0, settings, on_failure=failures.append) as server:
+            origin = "ws://127.0.0.1" if settings.ssl_context is None else "wss://localhost"
+            yield f"{origin}:{server.addresses[0][1]}/"
+
+
+async def _open(
+    uri: str, streams: tuple[ByteStream, ByteStream], client_options: Options, accepting: AcceptOptions
+) -> tuple[WebSocket, Link, WebSocket, Link]:
+    target = parse_uri(uri)
+    connecting = await with_credentials(build_options(ClientOptions, client_options, where="client_options"))
+    accepted: list[tuple[WebSocket, Link]] = []
+
+    async def accept() -> None:
+        try:
+            logger = connection_logger("anyws.server", streams[1])
+            accepted.append(await accept_link(streams[1], accepting, logger))
+        except Exception as exc:
+            failures.append(exc)
+
+    failures: list[Exception] = []
+    connected: tuple[WebSocket, Link] | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(accept)
+        try:
+            connected = await connect_link(streams[0], target, connecting)
+        except Exception as exc:
+            failures.insert(0, exc)
+    if connected is None or not accepted:
+        for stream in streams:
+            await anyio.aclose_forcefully(stream)
+        # The client only knows that it was answered 500.
+        raise next(filter(None, map(hook_failure, failures)), failures[0])
+    return *connected, *accepted[0]
+
+
+@contextmanager
+def _failures() -> Generator[list[Exception], None, None]:
+    """Raise what was recorded in the block at its end; it is also why a connection ended within the block."""
+    recorded: list[Exception] = []
+    try:
+        yield recorded
+    except (ConnectionClosed, HandshakeError) as exc:
+        if not recorded:
+            raise
+        raise _one_of(recorded) from exc
+    if recorded:
+        raise _one_of(recorded)
+
+
+def _one_of(failures: list[Exception]) -> Exception:
+    return failures[0] if len(failures) == 1 else ExceptionGroup("several connections failed", failures)
+
+
+async def _recording(failures: list[Exception], serve: Callable[[Any], Awaitable[object]], argument: object) -> None:
+    try:
+        with refusing_stray_cancellation("the handler"):
+            await serve(argument)
+    except Exception as exc:
+        if not is_closed(exc):
+            failures.append(exc)
+        raise
+
+
+@asynccontextmanager
+async def scripted_peer(
+    *, server: bool = False, options: Options | None = None, capacity: int = 65536
+) -> AsyncGenerator[tuple[WebSocket, ScriptedPeer], None]:
+    """Connect an `anyws.WebSocket` in memory with a peer that does what it is told.
+
+    ``async with scripted_peer() as (websocket, peer)``; the opening handshake has been made.
+
+    Args:
+        server: whether the `anyws.WebSocket` is the server of the two; by default it is the client.
+        options: keywords of the `anyws.WebSocket`, as of `anyws.accept` or `anyws.connect`.
+        capacity: how many bytes may be on their way in each direction before the writer waits.
+    """
+    streams = memory_stream_pair(capacity)
+    given = options or {}
+    accepting = build_options(AcceptOptions, given if server else {}, where="server_options")
+    client, client_link, accepted, server_link = await _open(_URI, streams, {} if server else given, accepting)
+    peer_stream = streams[0 if server else 1]
+    websocket, link = (accepted, server_link) if server else (client, client_link)
+    async with running(websocket, link):
+        try:
+            yield websocket, ScriptedPeer(peer_stream, Role.CLIENT if server else Role.SERVER, accepted.request)
+        finally:
+            # The end of the block is the end of the peer, so that nobody waits for its Close.
+            with anyio.CancelScope(shield=True):  # and an exception of the block comes out
+                await anyio.aclose_forcefully(peer_stream)
+
+
+@asynccontextmanager
+async def scripted_server(
+    script: Script | None = None, *, answer: Answer | None = None, grace: float = 1
+) -> AsyncGenerator[str, None]:
+    """Listen on a free port of the local host, and do with each connection what a script says.
+
+    ``async with scripted_server(script) as uri`` is for clients that make their connections by themselves. What a
+    script raises, such as a failed ``expect_frame()``, comes out of the block, as in `connect_to_handler`; that the client
+    has gone is no failure.
+
+    Args:
+        script: an async callable that gets the `ScriptedPeer` of each connection after its opening handshake; when it
+            returns, the stream is closed.
+        answer: gets each `anyws.Request`; returns None for the opening handshake, or what to answer in its place: an
+            `anyws.Response`, or bytes of any kind. The stream is then closed.
+        grace: how long scripts may go on after the block, in seconds; then they are cancelled.
+    """
+    (listener,) = await listen_tcp("127.0.0.1", 0)
+    accepting = anyio.CancelScope()
+    ended = anyio.Event()
+    with _failures() as failures:
+
+        async def meet(stream: ByteStream) -> None:
+            async with stream:
+                try:
+                    peer = await _scripted_opening(stream, answer)
+                    if peer is not None and script is not None:
+                        with refusing_stray_cancellation("the script"):
+                            await script(peer)
+                except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                    pass
+                except Exception as exc:
+                    failures.append(exc)
+
+        async def listen() -> None:
+            async with listener, anyio.create_task_group() as scripts:
+                with accepting:
+                    await listener.serve(meet, scripts)
+            ended.set()
+
+        async with background_task(listen):
+            yield f"ws://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/"
+            accepting.cancel()
+            with anyio.move_on_after(grace):
+                await ended.wait()
+
+
+async def _scripted_opening(stream: ByteStream, answer: Answer | None) -> ScriptedPeer | None:
+    handshake = ServerHandshake()
+    while (request := handshake.receive_data(await stream.receive())) is None:
+        pass
+    given = None if answer is None else answer(request)
+    if given is None:
+        await stream.send(handshake.data_to_send(handshake.accept()))
+        return ScriptedPeer(stream, Role.SERVER, request, handshake.trailing_data)
+    await stream.send(given if isinstance(given, bytes) else handshake.data_to_send(given))
+    return None

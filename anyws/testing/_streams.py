@@ -1,0 +1,105 @@
+"""A pair of byte streams in memory, each the other's peer."""
+
+from __future__ import annotations
+
+import anyio
+from anyio.abc import ByteStream
+from anyio.lowlevel import checkpoint
+
+from anyws._connection.wakeup import Wakeup
+
+__all__ = ["MemoryStream", "memory_stream_pair"]
+
+
+class _Pipe:
+    """One direction: bytes on their way, at most ``capacity`` of them."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.buffer: bytearray = bytearray()
+        self.ended = False  # the writer sends no more
+        self.abandoned = False  # the reader takes no more
+        self.changed_for_reader: Wakeup = Wakeup()
+        self.changed_for_writer: Wakeup = Wakeup()
+
+    def wake(self) -> None:
+        self.changed_for_reader.set()
+        self.changed_for_writer.set()
+
+
+class MemoryStream(ByteStream):
+    """One end of a pair that behaves as TCP does: bytes in order, in any pieces, with back-pressure and half-close."""
+
+    def __init__(self, incoming: _Pipe, outgoing: _Pipe) -> None:
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._closed = False
+        self._receive_guard = anyio.ResourceGuard("reading from")
+        self._send_guard = anyio.ResourceGuard("writing to")
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Return what has come, at least 1 byte and at most ``max_bytes``; raises as `anyio.abc.ByteStream`."""
+        with self._receive_guard:
+            await checkpoint()
+            pipe = self._incoming
+            while True:
+                if self._closed:
+                    raise anyio.ClosedResourceError
+                if pipe.buffer:
+                    data = bytes(pipe.buffer[:max_bytes])
+                    del pipe.buffer[:max_bytes]
+                    pipe.changed_for_writer.set()
+                    return data
+                if pipe.ended:
+                    raise anyio.EndOfStream
+                await pipe.changed_for_reader.wait()
+
+    async def send(self, item: bytes) -> None:
+        """Send all of the bytes; waits while the peer does not read; raises as `anyio.abc.ByteStream`."""
+        with self._send_guard:
+            await checkpoint()
+            pipe = self._outgoing
+            rest = memoryview(item)
+            while True:
+                if self._closed or pipe.ended:
+                    raise anyio.ClosedResourceError
+                if pipe.abandoned:
+                    raise anyio.BrokenResourceError
+                room = pipe.capacity - len(pipe.buffer)
+                if room > 0 and rest:
+                    pipe.buffer += rest[:room]
+                    rest = rest[room:]
+                    pipe.changed_for_reader.set()
+                if not rest:
+                    return
+                await pipe.changed_for_writer.wait()
+
+    async def send_eof(self) -> None:
+        """End our side; the peer's side stays open."""
+        self._outgoing.ended = True
+        self._outgoing.wake()
+        await checkpoint()
+
+    async def aclose(self) -> None:
+        """Close both sides."""
+        self._closed = True
+        self._outgoing.ended = True
+        self._incoming.abandoned = True
+        self._outgoing.wake()
+        self._incoming.wake()
+        await checkpoint()
+
+
+def memory_stream_pair(capacity: int = 65536) -> tuple[MemoryStream, MemoryStream]:
+    """Return two streams, each the other's peer.
+
+    Args:
+        capacity: how many bytes may be on their way in each direction before sending waits; at least 1.
+
+    Raises:
+        ValueError: the capacity is below 1, so nothing could ever be sent.
+    """
+    if capacity < 1:
+        raise ValueError(f"capacity is {capacity}: expected at least 1")
+    one, other = _Pipe(capacity), _Pipe(capacity)
+    return MemoryStream(one, other), MemoryStream(other, one)

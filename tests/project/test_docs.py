@@ -1,0 +1,100 @@
+"""Pages of the documentation that are more than the sum of their code blocks."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import anyws
+import anyws.protocol
+import anyws.routing
+import anyws.testing
+from tests.cli.commands import ROOT, start
+from tests.interop.browser import needs_chromium, open_tab, with_devtools
+from tests.peers import uri_of
+
+
+def blocks_of(page: str) -> list[str]:
+    """Return the Python blocks of a page."""
+    text = (ROOT / "docs" / page).read_text()
+    return re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def run_tests(source: str, tmp_path: Path) -> None:
+    """Run a page's tests as a user does; each must pass on asyncio and on trio."""
+    (tmp_path / "test_page.py").write_text(source)
+    names = re.findall(r"^async def (test_\w+)", source, re.MULTILINE)
+    command = [sys.executable, "-m", "pytest", "-v", "-W", "error", "-p", "no:cacheprovider", "--rootdir", tmp_path]
+    with start([*command, tmp_path], cwd=tmp_path) as process:
+        status, out, err = process.finish()
+    assert (status, err) == (0, ""), out
+    assert names
+    for name in names:
+        for backend in ("asyncio", "trio"):
+            assert re.search(rf"::{name}\[{backend}\b.*\] PASSED", out), (name, backend)
+
+
+def test_the_page_on_testing_is_a_file_of_tests(tmp_path: Path) -> None:
+    source = "\n".join(blocks_of("testing.md"))
+    assert source.count("\nasync def test_") > 10
+    run_tests(source, tmp_path)
+
+
+def test_the_chat_of_the_tutorial_passes_its_tests(tmp_path: Path) -> None:
+    *program, tests = blocks_of("chat.md")
+    assert "from chat import" in tests
+    (tmp_path / "chat.py").write_text("\n\n".join(program))
+    run_tests(tests, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The DevTools protocol of a browser."""
+    with with_devtools(tmp_path_factory.mktemp("chromium")) as uri:
+        yield uri
+
+
+@needs_chromium
+async def test_the_page_of_the_chat_works_in_a_browser(devtools: str) -> None:
+    *program, _tests = blocks_of("chat.md")
+    chat: dict[str, Any] = {"__name__": "chat"}
+    exec("\n".join(program), chat)
+    async with (
+        anyws.open_server(chat["make_handler"](), "127.0.0.1", 0, on_request=chat["serve_page"]) as server,
+        anyws.connect(uri_of(server)) as ann,
+        open_tab(devtools) as tab,
+    ):
+        await ann.send("Ann")
+        assert await ann.receive() == "Ann is here"
+
+        await tab.show(uri_of(server, scheme="http"))
+        await tab.wait_for("socket.readyState === WebSocket.OPEN")
+        for text, said in [("Bob", "Bob is here"), ("<b>hello</b>", "Bob: <b>hello</b>")]:
+            await tab.fill("input", text)
+            await tab.evaluate("document.querySelector('form').requestSubmit()")
+            assert await ann.receive() == said
+        await ann.send("welcome")
+        lines = "Array.from(document.querySelectorAll('#said li'), (line) => line.textContent).join()"
+        await tab.wait_for(f"{lines} === 'Bob is here,Bob: <b>hello</b>,Ann: welcome'")
+        assert tab.problems == []
+
+
+@pytest.mark.parametrize("module", [anyws, anyws.protocol, anyws.routing, anyws.testing])
+def test_the_reference_has_every_public_name(module: ModuleType) -> None:
+    page = (ROOT / "docs" / "reference.md").read_text()
+    public = getattr(module, "__all__", [name for name, value in vars(module).items() if is_public(name, value)])
+    assert public
+    for name in public:
+        found = re.search(rf"auto\w+:: (anyws|{module.__name__})\.{name}\b|py:data:: {name}\b", page)
+        assert found or f"{{py:class}}`~anyws.{name}`" in page, name
+
+
+def is_public(name: str, value: object) -> bool:
+    """Say whether a package means to show a name: not its modules, nor what it imports from elsewhere."""
+    return not name.startswith("_") and not isinstance(value, ModuleType)
