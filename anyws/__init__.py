@@ -25,7 +25,7 @@ from ._server.server import Server
 from ._server.virtual_hosts import virtual_hosts
 from ._version import __version__
 from .callbacks import client_connect, get_address, magic_string, server
-from .exceptions import ConnectionClosedError, ConnectionClosed, ConnectionClosedLocally, ConnectionClosedOK
+from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedLocally, ConnectionClosedOK
 from .protocol.closing import Close, CloseCode
 from .protocol.deflate import DeflateParameters, PerMessageDeflate
 from .protocol.errors import (
@@ -52,8 +52,8 @@ __all__ = [
     "Close",
     "CloseCode",
     "Codec",
-    "ConnectionClosedError",
     "ConnectionClosed",
+    "ConnectionClosedError",
     "ConnectionClosedLocally",
     "ConnectionClosedOK",
     "ConnectionOptions",

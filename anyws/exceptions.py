@@ -11,7 +11,7 @@ import anyio
 from .protocol.closing import Close, CloseCode
 from .protocol.errors import WebSocketError
 
-__all__ = ["ConnectionClosedError", "ConnectionClosed", "ConnectionClosedLocally", "ConnectionClosedOK"]
+__all__ = ["ConnectionClosed", "ConnectionClosedError", "ConnectionClosedLocally", "ConnectionClosedOK"]
 
 _CLEAN = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
 

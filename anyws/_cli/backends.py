@@ -29,7 +29,8 @@ def is_missing(*packages: str) -> bool:
     """Say whether one of these optional packages is not installed, and then tell the user how to get it."""
     for package in packages:
         if package in _EXTRAS and importlib.util.find_spec(package) is None:
-            note(f"anyws: this needs {package}, which is not installed: pip install 'anyio-websocket[{_EXTRAS[package]}]'")
+            extra = f"anyio-websocket[{_EXTRAS[package]}]"
+            note(f"anyws: this needs {package}, which is not installed: pip install '{extra}'")
             return True
     return False
 

@@ -155,16 +155,16 @@ def server_name(option: str, name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconnectOptions(ClientOptions):
-    """What a client knows that connects again.
+    """The options of `reconnecting`, besides those of `connect`.
 
     Attributes:
-        initial_delay: the most that is waited after a first failure; it doubles with each further one. 5 s, as RFC 6455,
-            7.2.3 suggests.
-        max_delay: the most that is ever waited, ``Retry-After`` aside. 60 s.
-        reset_after: a connection that lived for so long is no failure: the delays begin anew. 60 s. A server that
-            takes connections and drops them at once gets no more of them than one that takes none.
-        on_disconnect: a sync or async callable that gets each `Outage` before anything is waited: True to try again, False
-            to give up, None for the default. To give up raises the exception, or, where there is none, ends the loop.
+        initial_delay: the upper bound of the delay after a first failure; it doubles with each further one. 5 s, as RFC
+            6455, section 7.2.3, suggests.
+        max_delay: the largest upper bound, ``Retry-After`` aside. 60 s.
+        reset_after: a connection that stays open this many seconds resets the delays. 60 s. A server that accepts
+            connections and drops them at once is not sent more of them than one that accepts none.
+        on_disconnect: a sync or async callable that is given each `Outage` before the delay. It returns True to try
+            again, False to stop, or None for the default. To stop raises the exception, or, without one, ends the loop.
     """
 
     initial_delay: float = 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-__all__ = ["Outage", "DisconnectHook"]
+__all__ = ["DisconnectHook", "Outage"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,16 +15,15 @@ class Outage:
     Attributes:
         exception: why: what connecting raised, or the `ConnectionClosed` that ended the block; None when the block came
             to its end by itself.
-        lived: how long the connection was open, in seconds; None when connecting has failed.
-        failures: how many outages there were in a row, this one included, since a connection lived for
-            ``reset_after``.
+        duration: how long the connection was open, in seconds; None if connecting failed.
+        attempt: the number of outages in a row, this one included, since a connection stayed open for ``reset_after``.
         delay: what will be waited before the next attempt, in seconds.
         is_fatal: whether to give up, if the hook has no other opinion.
     """
 
     exception: Exception | None
-    lived: float | None
-    failures: int
+    duration: float | None
+    attempt: int
     delay: float
     is_fatal: bool
 

@@ -50,7 +50,9 @@ def choose_proxy(proxy: str | Literal[True] | None, uri: WebSocketURI) -> Proxy 
         return None
     chosen = _from_environment(uri) if proxy is True else parse_proxy(proxy)
     if chosen is not None and chosen.is_socks and ask_socks is None:
-        raise ImportError(f"the proxy {chosen} needs python-socks: pip install 'anyio-websocket[socks]'; or pass proxy=None")
+        raise ImportError(
+            f"the proxy {chosen} needs python-socks: pip install 'anyio-websocket[socks]'; or pass proxy=None"
+        )
     return chosen
 
 

@@ -72,8 +72,8 @@ def reconnecting(
     What is waited is random, between 0 and a bound that doubles with each failure, from ``initial_delay`` to
     ``max_delay``; after ``Retry-After`` of a 429 or 503. A connection that lived for ``reset_after`` begins anew.
 
-    These are fatal, and come out, unless ``on_disconnect`` says otherwise: HTTP statuses but 408, 425, 429, 500, 502, 503
-    and 504, of the server or the proxy; answers that are not HTTP or no valid opening handshake; certificates that are
+    These are fatal, and raised, unless ``on_disconnect`` says otherwise: HTTP statuses other than 408, 425, 429, 500,
+    502, 503 and 504, of the server or the proxy; answers that are not HTTP or no valid opening handshake; certificates that are
     not trusted; a SOCKS proxy that does not let us; the close codes 1002, 1003, 1007, 1008, 1009, 1010, 3000 and 3003,
     received or because the server broke a rule or a limit of ours. All else that `connect` raises as `OSError`, such as
     a refused connection, an unknown host or a timeout, and all other ends of a connection are tried again.
@@ -149,8 +149,8 @@ class _Reconnecting:
         asked_for = retry_after(exc.response) if isinstance(exc, HandshakeError) else 0
         outage = Outage(
             exception=exc,
-            lived=lived,
-            failures=self._failures,
+            duration=lived,
+            attempt=self._failures,
             delay=asked_for + jittered_delay(self._failures, options.initial_delay, options.max_delay),
             is_fatal=exc is not None and is_fatal(exc),
         )

@@ -22,7 +22,13 @@ from anyio.lowlevel import checkpoint
 from anyws._logs import ConnectionLogger
 from anyws._transport.stream import SocketStream
 from anyws._transport.tls import TLSStream
-from anyws.exceptions import ConnectionClosedError, ConnectionClosed, ConnectionClosedLocally, ConnectionClosedOK, is_clean
+from anyws.exceptions import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedLocally,
+    ConnectionClosedOK,
+    is_clean,
+)
 from anyws.protocol.closing import Close
 from anyws.protocol.connection import Connection, Event as Received, Pong, State
 from anyws.protocol.outbox import Outbox

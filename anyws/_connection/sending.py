@@ -99,7 +99,9 @@ class Sender:
             compress: see `WebSocket.send`.
         """
         kind = _checked_opcode(opcode)
-        message = _checked_item(item.message if kind is not None and isinstance(item, PreparedMessage) else item, fragment_size)
+        message = _checked_item(
+            item.message if kind is not None and isinstance(item, PreparedMessage) else item, fragment_size
+        )
         link = self._link
         link.check_sendable()
         if kind is Opcode.CLOSE:

@@ -104,9 +104,7 @@ class WebSocket(ObjectStream[str | bytes]):
         else:
             await self._sender.send(item, fragment_size, compress)
 
-    def send_nowait(
-        self, item: Sendable, *, fragment_size: int | None = None, compress: bool | None = None
-    ) -> None:
+    def send_nowait(self, item: Sendable, *, fragment_size: int | None = None, compress: bool | None = None) -> None:
         """Send a message without waiting; also from synchronous code, in the thread of the event loop.
 
         Args:
@@ -152,8 +150,8 @@ class WebSocket(ObjectStream[str | bytes]):
             reason: cut at 123 bytes of UTF-8.
 
         Raises:
-            ConnectionClosedError: messages were accepted that the peer has not taken; see `ConnectionClosed.undelivered`.
-                Raised once for each connection.
+            ConnectionClosedError: messages were accepted that the peer has not taken; see
+                `ConnectionClosed.undelivered`. Raised once for each connection.
             TypeError: the code is not an `int`, or the reason not a `str`.
             ValueError: the code cannot be sent.
         """

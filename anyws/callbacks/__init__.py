@@ -18,11 +18,11 @@ from ._socket import Backpressure, Socket
 
 __all__ = [
     "Address",
+    "Backpressure",
     "ClientConnectOptions",
     "ClientSocketOptions",
     "ListenerOptions",
     "Ready",
-    "Backpressure",
     "ServerSocketOptions",
     "Socket",
     "SocketAddresses",

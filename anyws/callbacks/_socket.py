@@ -58,7 +58,9 @@ class Socket(WebSocket):
         """The typed attributes of the stream below."""
         return super().extra_attributes if self._opened else self._transport.extra_attributes
 
-    def message_send(self, message: Sendable, opcode: int | None = None, fragment_size: int | None = None) -> Backpressure:
+    def message_send(
+        self, message: Sendable, opcode: int | None = None, fragment_size: int | None = None
+    ) -> Backpressure:
         """Queue a message, from a sync hook or an async one.
 
         The message is accepted as a whole or not at all. In an async function, ``await socket.message_send(...)`` goes

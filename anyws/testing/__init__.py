@@ -2,7 +2,7 @@
 
 from anyws._names import claim_names
 
-from ._connections import websocket_pair, connect_to_handler, local_server, scripted_peer, scripted_server
+from ._connections import connect_to_handler, local_server, scripted_peer, scripted_server, websocket_pair
 from ._scripted import Frame, ScriptedPeer
 from ._streams import MemoryStream, memory_stream_pair
 
@@ -10,12 +10,12 @@ __all__ = [
     "Frame",
     "MemoryStream",
     "ScriptedPeer",
-    "websocket_pair",
     "connect_to_handler",
     "local_server",
     "memory_stream_pair",
     "scripted_peer",
     "scripted_server",
+    "websocket_pair",
 ]
 
 claim_names(globals())

@@ -37,12 +37,12 @@ __all__ = [
     "Frame",
     "MemoryStream",
     "ScriptedPeer",
-    "websocket_pair",
     "connect_to_handler",
     "local_server",
     "memory_stream_pair",
     "scripted_peer",
     "scripted_server",
+    "websocket_pair",
 ]
 
 Options = Mapping[str, Any]
@@ -93,8 +93,8 @@ async def connect_to_handler(
 ) -> AsyncGenerator[WebSocket, None]:
     """Connect a client in memory with a handler of yours.
 
-    ``async with connect_to_handler(handler) as websocket`` gives the client. The handler is served as by `anyws.serve`: it
-    may be a router, and the connection is closed when it returns. What it raises comes out of the block, unless the
+    ``async with connect_to_handler(handler) as websocket`` gives the client. The handler is served as by `anyws.serve`:
+    it may be a router, and the connection is closed when it returns. What it raises comes out of the block, unless the
     block itself fails for another reason than the end of the connection; what a request hook raises, as the block
     begins.
 
@@ -240,8 +240,8 @@ async def scripted_server(
     """Listen on a free port of the local host, and do with each connection what a script says.
 
     ``async with scripted_server(script) as uri`` is for clients that make their connections by themselves. What a
-    script raises, such as a failed ``expect_frame()``, comes out of the block, as in `connect_to_handler`; that the client
-    has gone is no failure.
+    script raises, such as a failed ``expect_frame()``, is raised by the block, as in `connect_to_handler`; a client that
+    has gone is not a failure.
 
     Args:
         script: an async callable that gets the `ScriptedPeer` of each connection after its opening handshake; when it

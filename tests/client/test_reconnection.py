@@ -238,9 +238,9 @@ async def test_it_waits_for_a_server_that_is_not_there_yet() -> None:
                 break
         tasks.cancel_scope.cancel()
     assert len(outages) >= 3
-    assert [outage.failures for outage in outages] == list(range(1, len(outages) + 1))
+    assert [outage.attempt for outage in outages] == list(range(1, len(outages) + 1))
     assert all(isinstance(outage.exception, ConnectionRefusedError) for outage in outages)
-    assert all(outage.lived is None and not outage.is_fatal for outage in outages)
+    assert all(outage.duration is None and not outage.is_fatal for outage in outages)
 
 
 async def test_credentials_are_asked_for_each_time() -> None:
@@ -513,8 +513,8 @@ async def test_the_hook_sees_how_long_a_connection_lived() -> None:
     broken, ended = outages
     assert isinstance(broken.exception, anyws.ConnectionClosedError)
     assert ended.exception is None
-    assert (broken.failures, ended.failures) == (1, 2)
-    assert all(outage.lived is not None and 0 <= outage.lived < 5 for outage in outages)
+    assert (broken.attempt, ended.attempt) == (1, 2)
+    assert all(outage.duration is not None and 0 <= outage.duration < 5 for outage in outages)
     assert all(0 <= outage.delay <= 0.002 and not outage.is_fatal for outage in outages)
 
 
@@ -522,7 +522,7 @@ async def test_the_hook_ends_the_loop() -> None:
     count = 0
     async with serving(echo) as server:
         async for connection in anyws.reconnecting(
-            uri_of(server), on_disconnect=lambda outage: outage.failures < 3, **QUICK
+            uri_of(server), on_disconnect=lambda outage: outage.attempt < 3, **QUICK
         ):
             async with connection:
                 count += 1
@@ -563,7 +563,7 @@ async def test_what_it_logs(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "anyws.client")
     uri = f"ws://me:s3cret@127.0.0.1:{free_port()}/?t0ken"
     with pytest.raises(ConnectionRefusedError):
-        async for connection in anyws.reconnecting(uri, on_disconnect=lambda outage: outage.failures < 3, **QUICK):
+        async for connection in anyws.reconnecting(uri, on_disconnect=lambda outage: outage.attempt < 3, **QUICK):
             async with connection:
                 raise AssertionError("there is a connection")
     lines = [record.getMessage() for record in caplog.records if "again" in record.getMessage()]

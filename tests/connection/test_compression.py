@@ -12,7 +12,7 @@ import pytest
 
 import anyws
 from anyws.protocol import Opcode
-from anyws.testing import websocket_pair, scripted_peer
+from anyws.testing import scripted_peer, websocket_pair
 from tests.peers import echo, ended, uri_of
 
 DEFLATE = "permessage-deflate"

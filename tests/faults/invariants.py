@@ -142,7 +142,9 @@ def _exceptions(scenario: Scenario, ours: Seen, theirs: Seen, script: Script, cl
             yield f"the opening handshake has failed: {failure!r}"
     if ours.opened and not failure:
         for error in ours.send_errors:
-            if not isinstance(error, anyws.ConnectionClosedLocally | anyws.ConnectionClosedError | anyws.ConnectionClosedOK):
+            if not isinstance(
+                error, anyws.ConnectionClosedLocally | anyws.ConnectionClosedError | anyws.ConnectionClosedOK
+            ):
                 yield f"sending has raised {error!r}"
             if isinstance(error, anyws.ConnectionClosedLocally) and not ours.began:
                 yield f"sending has raised {error!r}, but this side began no close"

@@ -57,7 +57,7 @@ async def fails(uri: str, **options: Any) -> BaseException:
 
     def on_disconnect(outage: anyws.Outage) -> bool:
         check(outage)
-        return outage.failures < 2  # so that the line of the log is there as well
+        return outage.attempt < 2  # so that the line of the log is there as well
 
     with pytest.raises((OSError, anyws.WebSocketError, ValueError, TypeError, ImportError)) as again:
         async for connection in anyws.reconnecting(uri, initial_delay=0.001, on_disconnect=on_disconnect, **options):

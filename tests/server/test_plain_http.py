@@ -15,7 +15,7 @@ from anyio.abc import ByteStream
 
 import anyws
 import anyws.routing
-from anyws.testing import websocket_pair, memory_stream_pair
+from anyws.testing import memory_stream_pair, websocket_pair
 from tests.peers import REQUEST, StreamPeer, connected, echo, on_mock_clock, uri_of
 
 from .test_serving import PLAIN, answer_to

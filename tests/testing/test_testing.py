@@ -20,11 +20,11 @@ from anyws.routing import Router
 from anyws.testing import (
     Frame,
     ScriptedPeer,
-    websocket_pair,
     connect_to_handler,
     local_server,
     scripted_peer,
     scripted_server,
+    websocket_pair,
 )
 from tests.peers import connected, open_sockets
 
@@ -381,7 +381,7 @@ async def test_a_scripted_peer_that_waits_in_vain_fails(expect: Any, expected: s
         await peer.expect_end()
 
 
-# -- connect_to_handler ------------------------------------------------------------------------------------------------------
+# -- connect_to_handler ------------------------------------------------------------------------------------------------
 
 
 async def shout(websocket: anyws.WebSocket) -> None:
