@@ -79,31 +79,34 @@ async def serving() -> AsyncIterator[AbstractAsyncContextManager[Any]]:
 BLOCKS = [connected, connected_over_a_stream, accepted, reconnected, connected_with_callbacks, serving]
 
 
-@asynccontextmanager
-async def moving_on() -> AsyncIterator[None]:
-    with anyio.move_on_after(LIMIT):
-        yield
+Begin = Callable[[], object]
+"""Starts the clock of a limit: once the block has been entered, which may take long on a busy machine."""
 
 
 @asynccontextmanager
-async def failing_after() -> AsyncIterator[None]:
-    with anyio.fail_after(LIMIT):
-        yield
+async def moving_on() -> AsyncIterator[Begin]:
+    with anyio.move_on_after(None) as scope:
+        yield lambda: setattr(scope, "deadline", anyio.current_time() + LIMIT)
 
 
 @asynccontextmanager
-async def with_asyncio_timeout() -> AsyncIterator[None]:
-    async with asyncio.timeout(LIMIT):
-        yield
+async def failing_after() -> AsyncIterator[Begin]:
+    with anyio.fail_after(None) as scope:
+        yield lambda: setattr(scope, "deadline", anyio.current_time() + LIMIT)
 
 
 @asynccontextmanager
-async def with_cancelled_task() -> AsyncIterator[None]:
+async def with_asyncio_timeout() -> AsyncIterator[Begin]:
+    async with asyncio.timeout(None) as timeout:
+        yield lambda: timeout.reschedule(asyncio.get_running_loop().time() + LIMIT)
+
+
+@asynccontextmanager
+async def with_cancelled_task() -> AsyncIterator[Begin]:
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().call_later(LIMIT, task.cancel)
     try:
-        yield
+        yield lambda: asyncio.get_running_loop().call_later(LIMIT, task.cancel)
     finally:
         task.uncancel()
 
@@ -112,7 +115,7 @@ LIMITS = [moving_on, failing_after, with_asyncio_timeout, with_cancelled_task]
 ASYNCIO_ONLY = [with_asyncio_timeout, with_cancelled_task]
 
 Opened = Callable[[], AbstractAsyncContextManager[AbstractAsyncContextManager[Any]]]
-Limited = Callable[[], AbstractAsyncContextManager[None]]
+Limited = Callable[[], AbstractAsyncContextManager[Begin]]
 
 
 @pytest.mark.parametrize("limited", LIMITS)
@@ -125,7 +128,8 @@ async def test_raised_in_the_block_before_it_is_cancelled(
     error = KeyError("mine")
     async with opened() as block:
         with pytest.raises(KeyError) as raised:
-            async with limited(), block:
+            async with limited() as begin, block:
+                begin()
                 raise error
     assert raised.value is error
 
@@ -140,7 +144,8 @@ async def test_raised_in_a_finally_while_the_block_is_cancelled(
     error = KeyError("mine")
     async with opened() as block:
         with pytest.raises(KeyError) as raised:
-            async with limited(), block:
+            async with limited() as begin, block:
+                begin()
                 try:
                     await anyio.sleep_forever()
                 finally:

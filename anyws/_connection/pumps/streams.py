@@ -116,11 +116,10 @@ class StreamPump(Pump):
 
     async def _wait_for_resume(self) -> None:
         self._is_paused = True
-        try:
+        while not (self._owner.may_read() or self._owner.input_ended):
             await self._resumed.wait()
-        finally:
-            self._is_paused = False
-            self._owner.keepalive.heard = self.now()
+        self._is_paused = False
+        self._owner.keepalive.heard = self.now()
 
     async def _write(self) -> None:
         owner = self._owner
