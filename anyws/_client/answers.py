@@ -49,6 +49,7 @@ async def answer_to(handshake: Handshake[T_co], stream: ByteStream) -> T_co:
         BrokenResourceError, OSError: the connection was lost before the head of the answer had come.
         ssl.SSLError: the server ended TLS with an alert, as one that wants a client certificate does (TLS 1.3).
     """
+    answer: T_co | None = None
     try:
         await send_at_once(stream, handshake.data_to_send())
     except STREAM_ERRORS:

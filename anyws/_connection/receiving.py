@@ -48,7 +48,7 @@ class Receiver:
                 await link.next_arrival()
             return self._take()
         finally:
-            self._is_receiving = link.receiver_waits = False
+            self._is_receiving = link.intake.receiver_waits = False
             inbox.is_reserved = self._stream is not None
 
     async def receive_piece(self, stream: MessageStream) -> tuple[str | bytes, bool]:
@@ -66,15 +66,15 @@ class Receiver:
                 if inbox.size:
                     self._stream = None
                     return self._take(), True
-                if link.core.held and not link.is_discarding and (piece := link.core.take_partial()):
+                if link.core.held and not link.intake.is_discarding and (piece := link.core.take_partial()):
                     inbox.turns -= 1
                     self._stream = stream
-                    if link.is_held_back:
+                    if link.intake.is_held_back:
                         link.resume_reading()
                     return piece, False
                 await self._next_arrival()
         finally:
-            self._is_receiving = link.receiver_waits = False
+            self._is_receiving = link.intake.receiver_waits = False
             inbox.is_reserved = self._stream is not None
 
     def is_current(self, stream: MessageStream) -> bool:
@@ -94,13 +94,13 @@ class Receiver:
     def _next_arrival(self) -> Awaitable[None]:
         """Return what to await, at once, until something has come; raise if nothing will."""
         if self._stream is not None and self._link.core.state is State.CLOSED:
-            raise self._link.broken()
+            raise self._link.ending.error_closed()
         return self._link.next_arrival(of_a_piece=True)
 
     def _take(self) -> str | bytes:
         self._link.inbox.turns -= 1
         message = self._link.inbox.take()
-        if self._link.is_held_back:
+        if self._link.intake.is_held_back:
             self._link.resume_reading()
         return message
 

@@ -142,7 +142,7 @@ class Sender:
         """Wait until there is room, or nothing can be sent any more. The caller has the turn."""
         self._link.check_sendable()
         while not self._link.has_room:
-            await self._link.drain()
+            await self._link.wait_for_progress()
             self._link.check_sendable()
 
     def _hand_over(

@@ -54,6 +54,7 @@ class WebSocket(ObjectStream[str | bytes]):
         self.response = response
         self.subprotocol = subprotocol
         self._inbox = link.inbox
+        self._intake = link.intake
         self._outbox = link.outbox
         self._sender = Sender(link)
         self._receiver = Receiver(link)
@@ -161,7 +162,7 @@ class WebSocket(ObjectStream[str | bytes]):
         except BaseException:
             self._link.abort()
             raise
-        self._link.check_delivered()
+        self._link.ending.check_delivered()
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended, TCP included; whoever closes it."""
@@ -215,7 +216,7 @@ class WebSocket(ObjectStream[str | bytes]):
         message = self._inbox.take_now()
         if message is None:
             return await self._receiver.receive()
-        if self._link.is_held_back:
+        if self._intake.is_held_back:
             self._link.resume_reading()
         return message
 
@@ -223,7 +224,7 @@ class WebSocket(ObjectStream[str | bytes]):
         """Wait for the next message and return it, until a clean close."""
         message = self._inbox.take_now()
         if message is not None:
-            if self._link.is_held_back:
+            if self._intake.is_held_back:
                 self._link.resume_reading()
             return message
         try:

@@ -10,13 +10,13 @@ from anyio.lowlevel import current_token
 from anyws._transport.stream import SocketStream
 from anyws._transport.tls import TLSRecords, TLSStream
 
-from .background import Background, Timer, open_background
+from .background import Alarm, Background, Timer, open_background
 from .callbacks import CallbackPump
 from .closed import CLOSED
 from .pump import Owner, Pump
 from .streams import StreamPump
 
-__all__ = ["CLOSED", "Background", "Owner", "Pump", "Timer", "new_pump", "open_background"]
+__all__ = ["CLOSED", "Alarm", "Background", "Owner", "Pump", "Timer", "new_pump", "open_background"]
 
 
 def new_pump(owner: Owner, stream: ByteStream) -> Pump:

@@ -21,7 +21,7 @@ try:
 except ModuleNotFoundError:  # then AnyIO does not ask it
     current_async_library_cvar = None  # type: ignore[assignment]
 
-__all__ = ["Background", "Timer", "open_background"]
+__all__ = ["Alarm", "Background", "Timer", "open_background"]
 
 _logger = logging.getLogger("anyws")
 
@@ -74,6 +74,35 @@ class Background:
         """End: all connections are over."""
         if self._clock is not None:
             self._clock.stop()
+
+
+class Alarm:
+    """One call at a time that may change."""
+
+    __slots__ = ("_due", "_timer")
+
+    def __init__(self) -> None:
+        self._timer: Timer | None = None
+        self._due = math.inf
+
+    def set(self, background: Background, when: float, callback: Callable[[], None]) -> None:
+        """Call at this time, or before it if an earlier call is pending: the caller then sets the alarm again."""
+        if self._timer is not None and self._due <= when:
+            return
+        self.cancel()
+        if when != math.inf:
+            self._timer = background.call_at(when, callback)
+        self._due = when
+
+    def rang(self) -> None:
+        """The call has come."""
+        self._timer = None
+
+    def cancel(self) -> None:
+        """Do not call."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 @asynccontextmanager

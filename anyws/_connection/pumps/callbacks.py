@@ -76,9 +76,9 @@ class CallbackPump(SocketPump):
         self._background.call_when_readable(self._descriptor, callback)
 
     def _on_readable(self) -> None:
-        if self._owner.reads_freely or self._owner.may_read():
+        if self._owner.intake.reads_freely or self._owner.may_read():
             self._read()
-            if self._owner.inbox.size or self._owner.has_piece:
+            if self._owner.inbox.size or self._owner.intake.has_piece:
                 self._arrived.set_now()
         elif self._is_ending:
             self._drain()

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import anyio
 
+from anyws._connection.intake import Intake
 from anyws._connection.keepalive import Keepalive, Output
 from anyws._connection.options import ConnectionOptions
 from anyws._connection.wakeup import Wakeup
@@ -36,17 +37,12 @@ class Owner(Protocol):
     keepalive: Keepalive
     drained: Wakeup | None
     inbox: MessageQueue
+    intake: Intake
     outbox: Outbox
-    reads_freely: bool
 
     @property
     def input_ended(self) -> bool:
         """Whether nothing more is to be read."""
-        ...
-
-    @property
-    def has_piece(self) -> bool:
-        """Whether there is a part of a message for the task that receives."""
         ...
 
     def may_read(self) -> bool:
@@ -394,7 +390,11 @@ class SocketPump(Pump):
         """Read once, without waiting. What cannot be taken in, for example for lack of memory, ends the connection."""
         owner = self._owner
         try:
-            if not owner.reads_freely and self._records is None and (buffer := owner.core.get_buffer()) is not None:
+            if (
+                not owner.intake.reads_freely
+                and self._records is None
+                and (buffer := owner.core.get_buffer()) is not None
+            ):
                 self._read_into(buffer)
             else:
                 self._read_and_feed()

@@ -110,7 +110,7 @@ class StreamPump(Pump):
                 owner.connection_lost(exc, input_too=True)
             else:
                 owner.feed(data)
-                if owner.inbox.size or owner.has_piece:
+                if owner.inbox.size or owner.intake.has_piece:
                     self._arrived.set()
                 del data  # an idle connection keeps nothing
 
