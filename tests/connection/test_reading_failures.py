@@ -40,12 +40,12 @@ Fails: Any = _Fails  # it stands in the place of an object of another type
 
 def break_inbox(link: Link) -> None:
     """The short way, of whole and plain messages."""
-    link.inbox = Fails(link.inbox, "put_frames")
+    link.intake.inbox = Fails(link.inbox, "put_frames")
 
 
 def break_core(link: Link) -> None:
     """The way of everything else."""
-    link.inbox = Fails(link.inbox, "put")
+    link.intake.inbox = Fails(link.inbox, "put")
 
 
 async def check_end(websocket: anyws.WebSocket, caplog: pytest.LogCaptureFixture) -> None:
