@@ -67,6 +67,7 @@ ORDER = [
     "anyws._connection.intake",
     "anyws._connection.pumps.background",
     "anyws._connection.pumps.pump",
+    "anyws._connection.pumps.sockets",
     "anyws._connection.pumps.streams",
     "anyws._connection.pumps.closed",
     "anyws._connection.pumps.signals",

@@ -11,8 +11,9 @@ from anyws._transport.stream import SocketStream
 from anyws._transport.tls import TLSRecords
 
 from .background import Background
-from .pump import Owner, SocketPump
+from .pump import Owner
 from .signals import Signal
+from .sockets import SocketPump
 
 __all__ = ["CallbackPump"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import anyio
@@ -14,19 +14,16 @@ from anyws._connection.intake import Intake
 from anyws._connection.keepalive import Keepalive, Output
 from anyws._connection.options import ConnectionOptions
 from anyws._connection.wakeup import Wakeup
-from anyws._transport.ending import STREAM_ERRORS
-from anyws._transport.stream import SocketStream, unacknowledged
-from anyws._transport.tls import TLSRecords
+from anyws._transport.stream import unacknowledged
 from anyws.protocol.connection import Connection
 from anyws.protocol.outbox import Outbox
 from anyws.protocol.speedups import MessageQueue
 
 from .background import Background
 
-__all__ = ["READ_SIZE", "Owner", "Pump", "SocketPump"]
+__all__ = ["READ_SIZE", "Owner", "Pump"]
 
 READ_SIZE = 122880  # a message of 64 KiB in one go; from 128 KiB on the allocator maps fresh pages for every read
-_WRITE_SIZE = 65536  # when so much waits, it is written at once
 
 
 class Owner(Protocol):
@@ -203,247 +200,3 @@ class Pump(ABC):
             await write()
         if scope.cancelled_caught:
             self._owner.drop(f"the peer took no data for {timeout:g} s")
-
-
-class SocketPump(Pump):
-    """A pump that writes to a socket at once; what a peer does not take yet is left to a task.
-
-    Args:
-        owner: the link.
-        stream: the socket.
-        records: TLS, if there is any on the socket.
-        now: the time of the event loop, in seconds.
-    """
-
-    __slots__ = (
-        "_has_peer_ended",
-        "_is_closed",
-        "_is_ending",
-        "_is_lost",
-        "_is_tls_ended",
-        "_records",
-        "_stream",
-    )
-
-    def __init__(
-        self, owner: Owner, stream: SocketStream, records: TLSRecords | None, now: Callable[[], float]
-    ) -> None:
-        super().__init__(owner, now)
-        self._stream = stream
-        self._records = records
-        self._is_lost = False
-        self._is_closed = False
-        self._is_tls_ended = False  # our side of it
-        self._is_ending = False  # our side has ended: what still comes is dropped
-        self._has_peer_ended = False
-
-    @abstractmethod
-    def _call_soon(self, callback: Callable[[], None]) -> None:
-        """Call in the next pass of the event loop."""
-
-    def start(self, background: Background) -> None:
-        """Begin."""
-        super().start(background)
-        self.flush()
-        if self._records is not None:
-            self._look_for_end(self._records)
-
-    def flush(self) -> None:
-        """Write what the core has queued, as much as the peer takes."""
-        if self._is_writing or self._is_lost or self._background is None:
-            return
-        outbox, records = self._owner.outbox, self._records
-        try:
-            while True:
-                buffers = outbox.take()
-                if records is not None and buffers:
-                    buffers = records.encrypt(buffers)
-                elif records is not None:
-                    buffers = records.answers()
-                    outbox.control_taken = sum(map(len, buffers))
-                if not buffers:
-                    break
-                self.unsent = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
-                written = self._stream.send_nowait(buffers)
-                self._sent += written
-                self.unsent -= written
-                if self.unsent:
-                    self._write_later(_without(buffers, written))
-                    break
-                if not outbox.size and not outbox.pongs:
-                    break
-        except STREAM_ERRORS as exc:
-            self._output_lost(exc)
-        except Exception as exc:  # MemoryError, for example: what was taken from the outbox is lost
-            self._owner.fail_internally(exc)
-        else:
-            if self._owner.drained is not None:
-                self._owner.drained.set()
-
-    def flush_soon(self) -> None:
-        """Write what the core has queued, with what follows; in the next pass of the event loop at the latest."""
-        outbox = self._owner.outbox
-        if outbox.size >= _WRITE_SIZE:
-            self.flush()
-        elif not outbox.is_flush_due:
-            outbox.is_flush_due = True
-            self._call_soon(self._flush_now)
-
-    def end(self) -> None:
-        """End our side, and cut when the peer has ended its side.
-
-        Closing a socket that still has unread data resets the connection, and a reset may destroy the last bytes that
-        we sent (RFC 6455, 7.1.1): so what still comes is read and dropped.
-        """
-        try:
-            if self._records is not None and not self._is_tls_ended:
-                self._is_tls_ended = True
-                last = self._records.close()
-                written = self._stream.send_nowait([last]) if last and not self._is_lost else len(last)
-                if written < len(last):
-                    self._write_later([memoryview(last)[written:]])
-                    return
-            self._stream.send_eof_nowait()
-        except STREAM_ERRORS:
-            self._has_peer_ended = True
-        self._is_ending = True
-        if self._has_peer_ended:
-            self._owner.abort()
-        else:
-            self._drain_later()
-
-    @abstractmethod
-    def _drain_later(self) -> None:
-        """Call `_drain` whenever something comes."""
-
-    def _drain(self) -> None:
-        """Drop what has come."""
-        try:
-            self._stream.receive_nowait(READ_SIZE)
-        except anyio.WouldBlock:
-            pass
-        except (anyio.EndOfStream, *STREAM_ERRORS):
-            self._owner.abort()
-
-    def close(self) -> None:
-        """Close the stream at once."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._is_lost = True
-            self._stop()
-            self._stream.close()
-            self._has_written()
-            self._owner.closed()
-
-    @abstractmethod
-    def _stop(self) -> None:
-        """Wait for the socket no more."""
-
-    def _flush_now(self) -> None:
-        if self._owner.outbox.is_flush_due:
-            self._owner.outbox.is_flush_due = False
-            self.flush()
-
-    def _write_later(self, rest: list[memoryview]) -> None:
-        self._is_writing = True
-        self._start(functools.partial(self._write, rest))
-
-    async def _write(self, rest: list[memoryview]) -> None:
-        try:
-            for view in rest:
-                buffer = view
-                while buffer and not self._is_lost:
-                    await self._within_write_timeout(self._stream.wait_writable)
-                    written = 0 if self._is_closed else self._stream.send_nowait([buffer])
-                    self._sent += written
-                    self.unsent -= written
-                    buffer = buffer[written:]
-        except STREAM_ERRORS as exc:
-            self._is_writing = False
-            self._output_lost(exc)
-        else:
-            self._is_writing = False
-            self.flush()
-        if not self._is_writing:
-            self._has_written()
-            if self._is_tls_ended and not self._is_ending:
-                self.end()
-
-    def _output_lost(self, exc: BaseException) -> None:
-        self._is_lost = True
-        self._owner.connection_lost(exc, input_too=False)
-
-    def output(self) -> Output:
-        """Return how far our bytes have got."""
-        return self._output_through(None if self._is_closed else self._stream.raw_socket)
-
-    def look(self) -> None:
-        """Read what has come, if it may be read."""
-        if not self._is_closed and self._background is not None:
-            if self._is_ending:
-                self._drain()
-            elif self._owner.may_read():
-                self._read()
-                self.wake_receiver()
-
-    def _read(self) -> None:
-        """Read once, without waiting. What cannot be taken in, for example for lack of memory, ends the connection."""
-        owner = self._owner
-        try:
-            if (
-                not owner.intake.reads_freely
-                and self._records is None
-                and (buffer := owner.core.get_buffer()) is not None
-            ):
-                self._read_into(buffer)
-            else:
-                self._read_and_feed()
-        except anyio.WouldBlock:
-            pass
-        except anyio.EndOfStream:
-            self._has_peer_ended = True
-            if self._records is None:
-                owner.feed_eof()
-            else:
-                self._records.decrypt_eof()
-                self._look_for_end(self._records)
-        except STREAM_ERRORS as exc:
-            owner.connection_lost(exc, input_too=True)
-        except Exception as exc:
-            owner.fail_internally(exc)
-
-    def _read_and_feed(self) -> None:
-        data = self._stream.receive_nowait(READ_SIZE)
-        if self._records is None:
-            self._owner.feed(data)
-            return
-        self._owner.feed(self._records.decrypt(data))
-        self._look_for_end(self._records)
-        if self._records.has_data_to_send:
-            self.flush()
-
-    def _read_into(self, buffer: memoryview) -> None:
-        """Read a part of a large message to where it stays."""
-        count = 0
-        try:
-            with buffer:
-                count = self._stream.receive_into_nowait(buffer)
-        finally:
-            self._owner.feed_buffer(count)
-
-    def _look_for_end(self, records: TLSRecords) -> None:
-        """See whether TLS has ended, which may come together with the last data."""
-        if isinstance(records.end, anyio.EndOfStream):
-            self._owner.feed_eof()
-        elif records.end is not None:
-            self._owner.connection_lost(records.end, input_too=True)
-
-
-def _without(buffers: Sequence[bytes], written: int) -> list[memoryview]:
-    """Return what is left of some buffers."""
-    rest: list[memoryview] = []
-    for buffer in buffers:
-        if written < len(buffer):
-            rest.append(memoryview(buffer)[written:])
-        written = max(0, written - len(buffer))
-    return rest

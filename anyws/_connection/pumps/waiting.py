@@ -11,7 +11,8 @@ from anyws._transport.stream import SocketStream
 from anyws._transport.tls import TLSRecords
 
 from .background import Background, Timer
-from .pump import Owner, SocketPump
+from .pump import Owner
+from .sockets import SocketPump
 
 __all__ = ["WaitingPump"]
 
