@@ -71,17 +71,17 @@ async def test_the_page_of_the_chat_works_in_a_browser(devtools: str) -> None:
         open_tab(devtools) as tab,
     ):
         await ann.send("Ann")
-        assert await ann.receive() == "Ann is here"
+        assert await ann.receive() == "Ann joined"
 
         await tab.show(uri_of(server, scheme="http"))
         await tab.wait_for("socket.readyState === WebSocket.OPEN")
-        for text, said in [("Bob", "Bob is here"), ("<b>hello</b>", "Bob: <b>hello</b>")]:
+        for text, said in [("Bob", "Bob joined"), ("<b>hello</b>", "Bob: <b>hello</b>")]:
             await tab.fill("input", text)
             await tab.evaluate("document.querySelector('form').requestSubmit()")
             assert await ann.receive() == said
         await ann.send("welcome")
         lines = "Array.from(document.querySelectorAll('#said li'), (line) => line.textContent).join()"
-        await tab.wait_for(f"{lines} === 'Bob is here,Bob: <b>hello</b>,Ann: welcome'")
+        await tab.wait_for(f"{lines} === 'Bob joined,Bob: <b>hello</b>,Ann: welcome'")
         assert tab.problems == []
 
 
