@@ -18,11 +18,9 @@ INSTALLS = re.compile(
 
 
 def texts() -> list[Path]:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, check=True, text=True).stdout.split(
-        "\n"
-    )
+    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, check=True, text=True)
     suffixes = {".py", ".md", ".toml", ".yml", ".yaml", ".sh", ".service", ".html", ".txt", ""}
-    paths = [ROOT / name for name in listed if name]
+    paths = [ROOT / name for name in listing.stdout.splitlines()]
     return [path for path in paths if path.suffix in suffixes and path.is_file() and path != Path(__file__)]
 
 
