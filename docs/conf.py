@@ -4,7 +4,10 @@ import builtins
 import dataclasses
 import inspect
 
+from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.typing import stringify_annotation
 
 import anyws
@@ -94,7 +97,22 @@ NAMED = {
 }
 
 
+def resolve_in_rooms(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes.TextElement
+) -> nodes.reference | None:
+    """Find a name in the other public modules, so that a docstring may say `WebSocket` or `Socket` anywhere."""
+    if node.get("refdomain") != "py":
+        return None
+    for module in ("anyws", "anyws.callbacks", "anyws.testing", "anyws.protocol"):
+        target = f"{module}.{node['reftarget']}"
+        found = env.domains["py"].resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, contnode)
+        if found is not None:
+            return found
+    return None
+
+
 def setup(app: Sphinx) -> None:
-    """Hook into autodoc, before and behind napoleon."""
+    """Hook into autodoc, before and behind napoleon, and into references."""
+    app.connect("missing-reference", resolve_in_rooms)
     app.connect("autodoc-process-docstring", leave_out_options, priority=100)
     app.connect("autodoc-process-docstring", show_attributes, priority=900)

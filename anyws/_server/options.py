@@ -36,7 +36,7 @@ RequestHook = Callable[[Request], Response | Awaitable[Response | None] | None]
 
 
 class _RemembersTerms(ConnectionOptions):
-    """Has room for what is worked out of options once; it is no option itself."""
+    """Has a slot for what is worked out of the options once; it is not an option itself."""
 
     __slots__ = ("_terms",)
 
