@@ -22,7 +22,7 @@ from .servers import Contestant
 __all__ = ["Result", "Results", "number"]
 
 _LOOPS = ("asyncio", "uvloop", "trio")
-_VERSIONS = ("anyws", "picows", "aiohttp", "websockets", "trio-websocket", "anyio", "trio", "uvloop")
+_VERSIONS = ("anyio-websocket", "picows", "aiohttp", "websockets", "trio-websocket", "anyio", "trio", "uvloop")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,7 @@ def check_archives(work: Path, dist: Path) -> Iterator[str]:
     yield from sdist_faults(sdist)
     with tarfile.open(sdist) as archive:
         archive.extractall(work, filter="data")
-    source = work / f"anyws-{version()}"
+    source = work / f"anyio_websocket-{version()}"
     for name, env in (("pure", PURE), ("compiled", {})):
         built = work / name
         run("-m", "build", "--wheel", "--outdir", built, source, env=env)
@@ -67,7 +67,7 @@ def try_wheel(wheel: Path, folder: Path, *, compiled: bool) -> Iterator[str]:
     """Install a wheel in a fresh environment, and use it from a directory without the repository."""
     run("-m", "venv", folder)
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", f"anyws[demo] @ {wheel.as_uri()}"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", f"anyio-websocket[demo] @ {wheel.as_uri()}"], check=True)
     said = subprocess.run([python, "-m", "anyws", "--version"], cwd=folder, check=True, capture_output=True, text=True)
     if said.stdout.split()[:2] != ["anyws", version()]:
         yield f"{wheel.name}: --version says {said.stdout.strip()}"

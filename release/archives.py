@@ -17,7 +17,7 @@ _MADE = ("PKG-INFO", "setup.cfg", "anyws.egg-info/")  # by setuptools
 
 def sdist_faults(sdist: Path) -> Iterator[str]:
     """Compare an sdist with the repository: tests and documentation are in it too."""
-    top = f"anyws-{version()}/"
+    top = f"anyio_websocket-{version()}/"
     with tarfile.open(sdist) as archive:
         files = {member.name.removeprefix(top) for member in archive if member.isfile()}
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, check=True, text=True).stdout.split(
