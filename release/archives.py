@@ -12,7 +12,7 @@ from .agreement import ROOT, version
 
 __all__ = ["sdist_faults", "wheel_faults"]
 
-_MADE = ("PKG-INFO", "setup.cfg", "anyws.egg-info/")  # by setuptools
+_MADE = ("PKG-INFO", "setup.cfg", "anyio_websocket.egg-info/")  # by setuptools
 
 
 def sdist_faults(sdist: Path) -> Iterator[str]:
