@@ -111,8 +111,9 @@ def sanitizers(session: nox.Session) -> None:
     session.run("python", "setup.py", "build_ext", "--inplace", env={"CFLAGS": flags})
     library = str(session.run("gcc", "-print-file-name=libasan.so", external=True, silent=True)).strip()
     session.run(
-        *("python", "-m", "pytest", "tests/protocol", "tests/test_fuzz_corpus.py", "tests/test_signals.py"),
-        *("tests/test_websocket.py", "tests/test_backpressure.py", *session.posargs),
+        *("python", "-m", "pytest", "tests/protocol", "tests/project/test_fuzz_corpus.py"),
+        *(f"tests/connection/test_{name}.py" for name in ("signals", "websocket", "backpressure")),
+        *session.posargs,
         env={
             "LD_PRELOAD": library,
             "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # the interpreter leaves memory behind
