@@ -3,9 +3,9 @@
 How this works. Every byte that arrives is a sign of life. A peer that stays silent is sent a Ping, and has a limited
 time to answer. Two cases need more care:
 
-* What we send is on its way for a long time, over a slow line: our Ping waits behind it, so no Pong can come. Then each
-  byte that the peer takes is a sign of life. It counts only if much already waited at the check before: a frozen
-  program whose kernel still acknowledges small messages is not alive.
+* Our Ping waits behind a long transfer over a slow line, so no Pong can come. Then each byte that the peer takes is a
+  sign of life, as long as much waits without a pause. A pause ends that: the peer has the Ping now, and the kernel of a
+  frozen program goes on to acknowledge small messages.
 * We do not read, because the application does not receive: whatever the peer sends waits unread. Such a peer is not
   dropped, unless it does not take what we send either, and then after three times as long.
 
@@ -37,8 +37,10 @@ class Output(NamedTuple):
 CONTROL_FRAMES_SIZE = 128
 """The size of a Ping and a Close, with TLS around them, in bytes: so little that waits need not be a message."""
 
-# A peer that we do not listen to has so many times as long.
+# A peer that we do not read from has this many times as long.
 _DEAF_ROUNDS = 3
+# How often to look, within `timeout`, whether the peer takes what waits for it.
+_LOOKS = 16
 
 
 class Verdict(enum.Enum):
@@ -60,22 +62,39 @@ class Keepalive:
         now: the current time.
     """
 
-    __slots__ = ("_asked", "_deaf_rounds", "_has_looked", "_interval", "_output", "_timeout", "heard")
+    __slots__ = (
+        "_asked_after",
+        "_deaf_rounds",
+        "_has_backlog",
+        "_has_looked",
+        "_interval",
+        "_output",
+        "_sampled_at",
+        "_since",
+        "_timeout",
+        "heard",
+    )
 
     def __init__(self, interval: float | None, timeout: float | None, now: float) -> None:
         self._interval = math.inf if interval is None else interval
         self._timeout = math.inf if timeout is None else timeout
-        self._asked: tuple[float, float] | None = None  # the value of `heard` at the Ping, and the time of the Ping
+        self._asked_after: float | None = None  # the value of `heard` when the Ping was sent, until it is answered
+        self._since = now  # when the time for the answer began
+        self._has_backlog = False  # whether much has waited for the peer at every check since the Ping
         self._has_looked = False
         self._deaf_rounds = 0  # in which the peer has taken nothing
         self._output = Output(0, 0)  # at the last check
+        self._sampled_at = now  # the time of the last check
         self.heard: float = now
         """When the last byte arrived; set by whoever reads it."""
 
     @property
     def deadline(self) -> float:
         """When to call `check` next."""
-        return self.heard + self._interval if self._asked is None else self._asked[1] + self._timeout
+        if self._asked_after is None:
+            return self.heard + self._interval
+        look_at_backlog = self._sampled_at + self._timeout / _LOOKS if self._has_backlog else math.inf
+        return min(self._since + self._timeout, look_at_backlog)
 
     def check(self, now: float, *, deaf: bool, output: Output) -> Verdict:
         """Return what to do now.
@@ -86,25 +105,21 @@ class Keepalive:
                 tells it that we are alive (RFC 6455, section 5.5.3).
             output: how far our bytes have got.
         """
-        if self._output.waiting > CONTROL_FRAMES_SIZE and output.taken > self._output.taken:
-            self._is_alive(now)
-        self._output = output
-        if self._asked is not None and self.heard > self._asked[0]:
-            self._is_alive(self.heard)
-        if now < self.deadline:
+        if self._asked_after is not None:
+            if self.heard > self._asked_after:
+                self._is_alive(self.heard)
+            elif self._has_backlog:
+                self._follow_backlog(now, output)
+        self._output, self._sampled_at = output, now
+        if self._asked_after is None:
+            if now < self.deadline:
+                return Verdict.WAIT
+            return self._ask(now, deaf=deaf, output=output)
+        if now < self._since + self._timeout:
             return Verdict.WAIT
-        if deaf and not output.waiting:
-            self._is_alive(now)
-            return Verdict.PONG
-        if self._asked is None:
-            if self._timeout == math.inf:
-                self.heard = now
-            else:
-                self._asked = (self.heard, now)
-            return Verdict.WAIT if deaf else Verdict.PING
         if deaf and self._deaf_rounds < _DEAF_ROUNDS - 1:
             self._deaf_rounds += 1
-            self._asked = None
+            self._asked_after = None
             self.heard = now
             return Verdict.WAIT
         if not self._has_looked:
@@ -112,8 +127,28 @@ class Keepalive:
             return Verdict.LOOK
         return Verdict.DROP
 
+    def _ask(self, now: float, *, deaf: bool, output: Output) -> Verdict:
+        if deaf and not output.waiting:
+            self._is_alive(now)
+            return Verdict.PONG
+        if self._timeout == math.inf:
+            self.heard = now
+        else:
+            self._asked_after = self.heard
+            self._since = now
+            self._has_backlog = output.waiting > CONTROL_FRAMES_SIZE
+        return Verdict.WAIT if deaf else Verdict.PING
+
+    def _follow_backlog(self, now: float, output: Output) -> None:
+        """Give the peer as long as before if it has taken any of what waits."""
+        self._has_backlog = output.waiting > CONTROL_FRAMES_SIZE
+        if output.taken > self._output.taken:
+            self._since = now if self._has_backlog else self._sampled_at
+            self._has_looked = False
+            self._deaf_rounds = 0
+
     def _is_alive(self, at: float) -> None:
-        self._asked = None
+        self._asked_after = None
         self._has_looked = False
         self._deaf_rounds = 0
         self.heard = at

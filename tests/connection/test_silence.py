@@ -16,7 +16,7 @@ def verdicts(keepalive: Keepalive, *, deaf: bool = False, output: Output = NOTHI
     """Check at each deadline until the peer is dropped."""
     found: list[tuple[float, Verdict]] = []
     while not found or found[-1][1] is not Verdict.DROP:
-        assert len(found) < 20
+        assert len(found) < 40
         now = keepalive.deadline
         found.append((now, keepalive.check(now, deaf=deaf, output=output)))
     return found
@@ -49,6 +49,23 @@ def test_what_is_taken_at_once_is_no_sign_of_life() -> None:
     keepalive = Keepalive(20, 5, 100)
     for taken, expected in enumerate((Verdict.PING, Verdict.LOOK, Verdict.DROP)):
         assert keepalive.check(keepalive.deadline, deaf=False, output=Output(1000 * taken, 0)) is expected
+
+
+def test_a_backlog_counts_until_it_ends() -> None:
+    keepalive = Keepalive(20, 16, 100)
+    assert keepalive.check(120, deaf=False, output=Output(0, MUCH)) is Verdict.PING
+    assert keepalive.check(121, deaf=False, output=Output(50, MUCH)) is Verdict.WAIT
+    assert keepalive.check(122, deaf=False, output=Output(50 + MUCH, 0)) is Verdict.WAIT
+    # The Ping was taken between 121 and 122. What waits again later is acknowledged by the kernel of a frozen program.
+    assert keepalive.deadline == 121 + 16
+    assert keepalive.check(130, deaf=False, output=Output(900, MUCH)) is Verdict.WAIT
+    assert keepalive.check(137, deaf=False, output=Output(1900, MUCH)) is Verdict.LOOK
+    assert keepalive.check(137, deaf=False, output=Output(1900, MUCH)) is Verdict.DROP
+
+
+def test_a_backlog_that_is_not_taken_does_not_count() -> None:
+    found = verdicts(Keepalive(20, 16, 100), output=Output(0, MUCH))
+    assert found[-1] == (136, Verdict.DROP)
 
 
 def test_an_unread_peer_that_takes_everything_is_told_that_we_live_and_never_dropped() -> None:

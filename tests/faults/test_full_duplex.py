@@ -137,11 +137,12 @@ async def test_a_handler_that_does_not_receive_for_minutes_keeps_its_connection(
 
 
 @on_mock_clock
-async def test_two_that_send_and_do_not_receive_for_minutes(ours: Side) -> None:
+async def test_two_that_send_and_do_not_receive_for_more_than_a_minute(ours: Side) -> None:
+    """Each looks dead to the other, so this cannot go on for ever; but a busy handler has three times as long."""
     async with websocket_pair() as (client, server), anyio.create_task_group() as tasks:
         for websocket in (client, server):
             tasks.start_soon(send_many, websocket, 20, 100_000)
-        await anyio.sleep(300)
+        await anyio.sleep(100)
         assert (client.close_code, server.close_code) == (None, None)
         for websocket in (client, server):
             tasks.start_soon(receive_many_slowly, websocket, 20, 100_000)

@@ -41,9 +41,9 @@ def test_the_examples_of_the_document_meet(kind: str, backend: str, client_backe
             assert client.expect_line("") == "client callback_open"
             headers = server.expect_line("Headers(")
             for name, value in {
-                "Authorization": "auth-string",
-                "Proxy-Authorization": "proxy-auth",
-                "Sec-WebSocket-Protocol": "sub-proto",
+                "Authorization": "[hidden]",
+                "Proxy-Authorization": "[hidden]",
+                "Sec-WebSocket-Protocol": "[hidden]",
                 "id": "id-string",
                 "type": "type-string",
             }.items():

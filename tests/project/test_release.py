@@ -105,14 +105,14 @@ def test_a_wheel_must_hold_all_modules_and_types_and_no_more(tmp_path: Path) -> 
             for extra in (
                 *more,
                 "anyws/",
-                "anyws-0.1.0.dist-info/licenses/LICENSE",
-                "anyws-0.1.0.dist-info/entry_points.txt",
+                "anyio_websocket-0.1.0.dist-info/licenses/LICENSE",
+                "anyio_websocket-0.1.0.dist-info/entry_points.txt",
             ):
                 archive.writestr(extra, "")
         return list(archives.wheel_faults(wheel, compiled="-cp" in name))
 
     twin = "anyws/protocol/_speedups.cpython-311-x86_64-linux-gnu.so"
-    pure, compiled = "anyws-0.1.0-py3-none-any.whl", "anyws-0.1.0-cp311-cp311-linux_x86_64.whl"
+    pure, compiled = "anyio_websocket-0.1.0-py3-none-any.whl", "anyio_websocket-0.1.0-cp311-cp311-linux_x86_64.whl"
     assert make(pure) == make(compiled, more=(twin,)) == []
     assert make(pure, without="anyws/py.typed") == [f"{pure} lacks anyws/py.typed"]
     assert make(pure, without="anyws/protocol/_speedups.pyi") == [f"{pure} lacks anyws/protocol/_speedups.pyi"]
@@ -129,15 +129,15 @@ def test_an_sdist_must_hold_the_repository(tmp_path: Path, monkeypatch: pytest.M
     (tree / "ignored").touch()
     subprocess.run(["git", "add", "tests.py"], cwd=tree, check=True)
     monkeypatch.setattr(archives, "ROOT", tree)
-    sdist = tmp_path / "anyws-0.1.0.tar.gz"
+    sdist = tmp_path / "anyio_websocket-0.1.0.tar.gz"
 
     def make(*names: str) -> list[str]:
         with tarfile.open(sdist, "w:gz") as archive:
             for name in names:
-                archive.addfile(tarfile.TarInfo(f"anyws-0.1.0/{name}"))
+                archive.addfile(tarfile.TarInfo(f"anyio_websocket-0.1.0/{name}"))
         return list(archives.sdist_faults(sdist))
 
-    assert make("tests.py", "PKG-INFO", "anyws.egg-info/SOURCES.txt") == []
+    assert make("tests.py", "PKG-INFO", "anyio_websocket.egg-info/SOURCES.txt") == []
     assert make("PKG-INFO") == [f"{sdist.name} lacks tests.py"]
     assert make("tests.py", "secret") == [f"{sdist.name} has secret"]
 
