@@ -141,7 +141,7 @@ async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOption
     )
     link = Link(stream, core, options, connection_logger("anyws.client", stream))
     if handshake.trailing_data:
-        link.feed(handshake.trailing_data)
+        link.feed_first(handshake.trailing_data)
     return WebSocket(link, handshake.request, response, handshake.subprotocol), link
 
 

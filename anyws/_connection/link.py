@@ -180,8 +180,15 @@ class Link(Lifecycle):
 
     # -- for the pump --------------------------------------------------------------------------------------------------
 
+    def feed_first(self, data: bytes) -> None:
+        """Take the bytes that came behind the head of the opening handshake, before the connection starts."""
+        try:
+            self.feed(data)
+        except Exception as exc:
+            self.fail_internally(exc)
+
     def feed(self, data: bytes) -> None:
-        """Take bytes from the peer, also those behind the head of the opening handshake.
+        """Take bytes from the peer.
 
         The pump wakes the task that receives, if there is something for it.
         """

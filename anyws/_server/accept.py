@@ -140,7 +140,7 @@ def _new_link(stream: ByteStream, handshake: ServerHandshake, options: AcceptOpt
     )
     link = Link(stream, core, options, logger)
     if handshake.trailing_data:
-        link.feed(handshake.trailing_data)
+        link.feed_first(handshake.trailing_data)
     return link
 
 

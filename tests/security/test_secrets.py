@@ -139,9 +139,7 @@ async def test_what_an_open_connection_says(user: str, query: str, options: dict
         await websocket.receive()
         raise LookupError("a handler that fails")
 
-    async with anyws.open_server(
-        handler, "127.0.0.1", 0, headers={"Set-Cookie": f"a={SECRET}"}, allowed_hosts=["*"]
-    ) as server:
+    async with anyws.open_server(handler, "127.0.0.1", 0, headers={"Set-Cookie": f"a={SECRET}"}) as server:
         uri = uri_of(server).replace("//", f"//{user}") + query
         async with anyws.connect(uri, **options) as websocket:
             check(websocket, websocket.request, websocket.response, websocket.response.headers)
