@@ -83,12 +83,12 @@ class Attacker:
                 rest = rest[count:]
 
     def read_head(self) -> str:
-        """Return the status of the response; ``cut`` where there is none."""
+        """Return the status of the response; ``aborted`` if there is none."""
         while b"\r\n\r\n" not in self._received and self._receive():
             pass
         head, _, rest = bytes(self._received).partition(b"\r\n\r\n")
         self._received[:] = rest
-        return head.split(b" ")[1].decode() if head.startswith(b"HTTP/") else "cut"
+        return head.split(b" ")[1].decode() if head.startswith(b"HTTP/") else "aborted"
 
     def close_code(self) -> str:
         """Return the code of the server's Close; what comes before it is read."""
@@ -105,7 +105,7 @@ class Attacker:
                 if opcode == _CLOSE:
                     return str(int.from_bytes(payload[:2], "big"))
             if not self._receive():
-                return "cut"
+                return "aborted"
 
     def go(self) -> None:
         """End the connection."""
@@ -153,7 +153,7 @@ def frames(
             raise RuntimeError("no opening handshake")
         attacker.sent = 0
         attacker.send(pieces)
-        end = "held back" if attacker.is_held_back else attacker.close_code() if reads else "goes on"
+        end = "held back" if attacker.is_held_back else attacker.close_code() if reads else "continues"
         attacker.go()
         return Outcome(attacker.sent, how, end)
 
