@@ -48,7 +48,7 @@ def _table(title: str, cases: Sequence[Case], columns: Mapping[str, Outcomes]) -
         else:
             rows.append("| " + " | ".join([case.name, *found, f"{case.rule} ({case.section})"]) + " |")
     if agreed:
-        names = f"The same, and right, everywhere: {'; '.join(agreed)}."
+        names = f"Handled correctly by all: {'; '.join(agreed)}."
         rows += ["", *textwrap.wrap(names, 118, break_long_words=False, break_on_hyphens=False)]
     return "\n".join(rows)
 
