@@ -1,4 +1,4 @@
-"""Cases that are compressed messages (RFC 7692)."""
+"""Compressed messages (RFC 7692), as cases for both roles."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def _deflated(*messages: bytes) -> tuple[Frame, ...]:
     )
 
 
-_HELLO, _AGAIN, _FINAL = "f248cdc9c90700", "f200110000", "f348cdc9c9070000"  # 7.2.3.1, 7.2.3.2, 7.2.3.4
+# RFC 7692, sections 7.2.3.1, 7.2.3.2 and 7.2.3.4
+_HELLO, _AGAIN, _FINAL = "f248cdc9c90700", "f200110000", "f348cdc9c9070000"
 
 DEFLATE_CASES = [
     Case(

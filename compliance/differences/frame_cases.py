@@ -1,4 +1,4 @@
-"""Cases that are frames, for both roles."""
+"""Frames, as cases for both roles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases that are requests, for servers."""
+"""Requests, as cases for servers."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def _case(name: str, head: bytes, *, right: str = "400", **fields: Any) -> Case:
 
 
 def _replaced(name: str, old: bytes, new: bytes, **fields: Any) -> Case:
-    """Replace a part of the correct request."""
+    """Replace a part of the valid request."""
     assert REQUEST.count(old) == 1, old
     return _case(name, REQUEST.replace(old, new), **fields)
 
 
 def _added(name: str, headers: bytes, *, body: bytes = b"", **fields: Any) -> Case:
-    """Add headers to the correct request, and perhaps a body."""
+    """Add headers, and optionally a body, to the valid request."""
     return _case(name, REQUEST.removesuffix(b"\r\n") + headers + b"\r\n\r\n" + body, **fields)
 
 
 def _offering(offer: str, **fields: Any) -> Case:
-    """Look at the answer to an offer."""
+    """Check the response to an offer."""
     return Case(name=f"offer `{offer}`", roles=("server",), offer=offer, shows_agreement=True, **fields)
 
 

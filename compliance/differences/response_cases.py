@@ -1,4 +1,4 @@
-"""Cases that are responses, for clients."""
+"""Responses, as cases for clients."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def _case(name: str, head: bytes, *, right: str = _REFUSED, **fields: Any) -> Ca
 
 
 def _replaced(name: str, old: bytes, new: bytes, **fields: Any) -> Case:
-    """Replace a part of the correct response."""
+    """Replace a part of the valid response."""
     assert RESPONSE.count(old) == 1, old
     return _case(name, RESPONSE.replace(old, new), **fields)
 
 
 def _added(name: str, headers: bytes, **fields: Any) -> Case:
-    """Add headers to the correct response."""
+    """Add headers to the valid response."""
     return _case(name, RESPONSE.removesuffix(b"\r\n") + headers + b"\r\n\r\n", **fields)
 
 
 def _answering(answer: str, *, section: str = "RFC 7692, 7.1", **fields: Any) -> Case:
-    """Answer an offer of permessage-deflate."""
+    """Respond to an offer of permessage-deflate."""
     return _added(f"answer `{answer}`", f"Sec-WebSocket-Extensions: {answer}".encode(), section=section, **fields)
 
 
