@@ -26,7 +26,7 @@ def _added(name: str, headers: bytes, **fields: Any) -> Case:
     return _case(name, RESPONSE.removesuffix(b"\r\n") + headers + b"\r\n\r\n", **fields)
 
 
-def _answering(answer: str, *, section: str = "RFC 7692, 7.1", **fields: Any) -> Case:
+def _answering(answer: str, *, section: str = "RFC 7692, section 7.1", **fields: Any) -> Case:
     """Respond to an offer of permessage-deflate."""
     return _added(f"answer `{answer}`", f"Sec-WebSocket-Extensions: {answer}".encode(), section=section, **fields)
 
