@@ -1,1 +1,1 @@
-"""Measurements of anyws beside its peers: ``nox -s benchmarks``."""
+"""Benchmarks of anyws and comparable libraries: ``nox -s benchmarks``."""

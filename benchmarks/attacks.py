@@ -1,8 +1,8 @@
-"""What attacks cost a server: ``python -m benchmarks.attacks [--loop LOOP] [NAME ...]``.
+"""Measure what attacks cost a server: ``python -m benchmarks.attacks [--loop LOOP] [NAME ...]``.
 
-Each attack gets a server of its own in another process: an echo with all defaults, and compression where an attack
-needs it. Each ends by itself. Printed is a table in Markdown: what was sent, by how much the server's memory grew at
-its peak, its CPU time, and how it ended. Somebody else must be served afterwards. Linux only. See docs/security.md.
+Each attack runs against a new echo server in a separate process, with default options, and with compression if the
+attack needs it. The output is a table in Markdown: what was sent, the growth of the server's peak memory, its CPU time,
+and how the attack ended. After each attack, another client must still be served. Linux only. See docs/security.md.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parent.parent
 _TICK = os.sysconf("SC_CLK_TCK")
-_PATIENCE = 1.0  # seconds without progress, after which a server counts as one that holds us back
-_BACKLOG, _PAUSE = 64, 0.05  # beyond its backlog, a listening socket lets clients wait for a second
-_TIME_LIMIT = 15  # seconds for one answer
+_PATIENCE = 1.0  # seconds without progress after which the server counts as holding the attacker back
+_BACKLOG, _PAUSE = 64, 0.05  # clients beyond the backlog of a listening socket wait for a second
+_TIME_LIMIT = 15  # seconds for one response
 _REQUEST = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
@@ -37,11 +37,11 @@ _MEBIBYTE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an attacker has seen.
+    """The outcome of an attack.
 
     Attributes:
-        sent: bytes that the server, or the systems between, took.
-        how: what was sent, in words.
+        sent: the number of bytes that the server, or the operating system, accepted.
+        how: a description of what was sent.
         end: the status, the close code, or what else the server did.
     """
 
@@ -51,11 +51,11 @@ class Outcome:
 
 
 class Attacker:
-    """A connection to the server, with a plain socket.
+    """A connection to the server over a plain socket.
 
     Args:
-        port: where the server listens.
-        request: what to send first; by default an opening handshake.
+        port: the port of the server.
+        request: the first bytes to send; by default an opening handshake.
     """
 
     def __init__(self, port: int, request: bytes = _REQUEST + b"\r\n") -> None:
@@ -68,7 +68,7 @@ class Attacker:
             self.send([request])
 
     def send(self, pieces: Iterable[bytes]) -> None:
-        """Send, until all is sent, or the server does not take more, or has gone."""
+        """Send until everything is sent, the server accepts no more, or the connection is lost."""
         for piece in pieces:
             rest = memoryview(piece)
             while rest:
@@ -83,15 +83,15 @@ class Attacker:
                 rest = rest[count:]
 
     def read_head(self) -> str:
-        """Return the status of the response; ``cut`` where there is none."""
+        """Return the status of the response; ``aborted`` if there is none."""
         while b"\r\n\r\n" not in self._received and self._receive():
             pass
         head, _, rest = bytes(self._received).partition(b"\r\n\r\n")
         self._received[:] = rest
-        return head.split(b" ")[1].decode() if head.startswith(b"HTTP/") else "cut"
+        return head.split(b" ")[1].decode() if head.startswith(b"HTTP/") else "aborted"
 
     def close_code(self) -> str:
-        """Return the code of the server's Close; what comes before it is read."""
+        """Read up to the server's Close, and return its code."""
         while True:
             while len(self._received) >= 2:
                 length, start = self._received[1], 2
@@ -105,10 +105,10 @@ class Attacker:
                 if opcode == _CLOSE:
                     return str(int.from_bytes(payload[:2], "big"))
             if not self._receive():
-                return "cut"
+                return "aborted"
 
-    def go(self) -> None:
-        """End the connection."""
+    def disconnect(self) -> None:
+        """Close the connection."""
         self._socket.close()
 
     def _receive(self) -> bool:
@@ -122,7 +122,7 @@ class Attacker:
 
 
 def frame(first: int, payload: bytes = b"", *, length: int | None = None) -> bytes:
-    """Return a frame, its masking key zero; its length may be a lie."""
+    """Return a frame with a zero masking key. The announced length may be wrong."""
     size = len(payload) if length is None else length
     if size < 126:
         head = bytes([first, 0x80 | size])
@@ -134,7 +134,7 @@ def frame(first: int, payload: bytes = b"", *, length: int | None = None) -> byt
 
 
 def deflated(size: int) -> bytes:
-    """Return so many zeros, compressed."""
+    """Return this many zero bytes, compressed."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
     return (compressor.compress(bytes(size)) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
@@ -145,23 +145,23 @@ def deflated(size: int) -> bytes:
 def frames(
     how: str, pieces: Iterable[bytes], *, compress: bool = False, reads: bool = True
 ) -> Callable[[int], Outcome]:
-    """Return an attack of frames."""
+    """Return an attack that sends frames."""
 
     def attack(port: int) -> Outcome:
         attacker = Attacker(port, _REQUEST + (_OFFER if compress else b"") + b"\r\n")
         if attacker.read_head() != "101":
-            raise RuntimeError("no opening handshake")
+            raise RuntimeError("the opening handshake failed")
         attacker.sent = 0
         attacker.send(pieces)
-        end = "held back" if attacker.is_held_back else attacker.close_code() if reads else "goes on"
-        attacker.go()
+        end = "held back" if attacker.is_held_back else attacker.close_code() if reads else "continues"
+        attacker.disconnect()
         return Outcome(attacker.sent, how, end)
 
     return attack
 
 
 def requests(how: str, data: bytes, count: int) -> Callable[[int], Outcome]:
-    """Return an attack of so many requests, one after the other."""
+    """Return an attack that sends this many requests, one after another."""
 
     def attack(port: int) -> Outcome:
         sent, ends = 0, set()
@@ -169,14 +169,14 @@ def requests(how: str, data: bytes, count: int) -> Callable[[int], Outcome]:
             attacker = Attacker(port, data)
             ends.add(attacker.read_head())
             sent += attacker.sent
-            attacker.go()
+            attacker.disconnect()
         return Outcome(sent, how, ", ".join(sorted(ends)))
 
     return attack
 
 
 def silent(how: str, data: bytes, count: int) -> Callable[[int], Outcome]:
-    """Return an attack of so many connections at once that never finish their request."""
+    """Return an attack with this many concurrent connections that never complete their request."""
 
     def attack(port: int) -> Outcome:
         attackers = []
@@ -188,21 +188,21 @@ def silent(how: str, data: bytes, count: int) -> Callable[[int], Outcome]:
         for attacker in attackers:
             end = attacker.read_head()
             ends[end] = ends.get(end, 0) + 1
-            attacker.go()
+            attacker.disconnect()
         return Outcome(len(data) * count, how, ", ".join(f"{number} x {end}" for end, number in sorted(ends.items())))
 
     return attack
 
 
 def fragments(payload: bytes, count: int) -> Iterator[bytes]:
-    """Yield a message that does not end."""
+    """Yield the fragments of a message that never ends."""
     yield frame(_TEXT, payload)
     for _ in range(count // 1000):
         yield frame(_CONTINUATION, payload) * 1000
 
 
 def bomb(size: int, count: int = 1) -> list[bytes]:
-    """Return a compressed message of zeros, in so many fragments."""
+    """Return a compressed message of zero bytes, in this many fragments."""
     payload = deflated(size)
     step = -(-len(payload) // count)
     parts = [payload[start : start + step] for start in range(0, len(payload), step)]
@@ -213,7 +213,7 @@ def bomb(size: int, count: int = 1) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """An attack with its name; ``compress`` says whether the server's compression is on."""
+    """An attack with its name. ``compress`` says whether the server enables compression."""
 
     name: str
     run: Callable[[int], Outcome]
@@ -234,7 +234,7 @@ ATTACKS = [
         requests("100 heads of 16 kB", _REQUEST + b"Sec-WebSocket-Extensions: b" + b" " * 15_000 + b"b\r\n\r\n", 100),
     ),
     Attack("silence", silent("1,000 connections without a request", b"", 1000)),
-    Attack("connection storm", silent("2,000 halves of a request", _REQUEST, 2000)),
+    Attack("connection storm", silent("2,000 incomplete requests", _REQUEST, 2000)),
     Attack("length overflow", frames("a header of 2**63 - 1 bytes", [frame(_FIN | _BINARY, length=2**63 - 1)])),
     Attack(
         "big message", frames("a frame of 64 MiB", [frame(_FIN | _BINARY, length=64 * _MEBIBYTE), bytes(_MEBIBYTE)])
@@ -255,7 +255,9 @@ ATTACKS = [
     ),
     Attack(
         "final blocks",
-        frames("20,000 messages of 8", [frame(0xC2, b"\x03\x00" * 8) * 1000] * 20, compress=True, reads=False),
+        frames(
+            "20,000 messages with 8 of them", [frame(0xC2, b"\x03\x00" * 8) * 1000] * 20, compress=True, reads=False
+        ),
         compress=True,
     ),
     Attack("not agreed", frames("RSV1", [frame(_FIN | _RSV1 | _TEXT, b"x")])),
@@ -271,7 +273,7 @@ ATTACKS = [
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table: memory in KiB, CPU time in seconds."""
+    """A row of the table, with memory in KiB and CPU time in seconds."""
 
     attack: Attack
     outcome: Outcome
@@ -280,31 +282,31 @@ class Row:
 
 
 def peak(pid: int) -> int:
-    """Return the most memory that a process has had, in KiB."""
+    """Return the peak memory of a process, in KiB."""
     found = re.search(r"^VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     assert found is not None
     return int(found[1])
 
 
 def cpu_time(pid: int) -> float:
-    """Return the CPU time that a process has taken, in seconds."""
+    """Return the CPU time that a process has used, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICK
 
 
 def serves(port: int) -> bool:
-    """Say whether somebody else gets an echo."""
+    """Return whether another client gets an echo."""
     other = Attacker(port)
     if other.read_head() != "101":
         return False
     other.send([frame(_FIN | _TEXT, b"hello"), frame(_FIN | _CLOSE, b"\x03\xe8")])
     code = other.close_code()
-    other.go()
+    other.disconnect()
     return code == "1000"
 
 
 def run(attack: Attack, loop: str) -> Row:
-    """Start a server, attack it, and end it."""
+    """Start a server, attack it, and stop it."""
     command = [sys.executable, "-m", "benchmarks.contestants.anyws", "--loop", loop]
     command += ["--compression", "ratio" if attack.compress else "off"]
     with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as server:
@@ -316,7 +318,7 @@ def run(attack: Attack, loop: str) -> Row:
             memory, cpu = peak(server.pid), cpu_time(server.pid)
             outcome = attack.run(port)
             if not serves(port):
-                outcome = Outcome(outcome.sent, outcome.how, f"{outcome.end}; and serves nobody any more")
+                outcome = Outcome(outcome.sent, outcome.how, f"{outcome.end}; no longer serves other clients")
             return Row(attack, outcome, peak(server.pid) - memory, cpu_time(server.pid) - cpu)
         finally:
             server.kill()
@@ -324,7 +326,7 @@ def run(attack: Attack, loop: str) -> Row:
 
 def table(rows: list[Row]) -> Iterator[str]:
     """Yield the lines of a table in Markdown."""
-    yield "| Attack | Sent | Bytes | Memory at the peak, MiB | CPU time, s | End |"
+    yield "| Attack | Sent | Bytes | Peak memory, MiB | CPU time, s | End |"
     yield "|---|---|---:|---:|---:|---|"
     for row in rows:
         sent = row.outcome
@@ -333,12 +335,15 @@ def table(rows: list[Row]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Run the attacks that are named, or all."""
+    """Run the selected attacks, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks", description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--loop", choices=["asyncio", "uvloop", "trio"], default="asyncio", help="what the server runs on"
+        "--loop",
+        choices=["asyncio", "uvloop", "trio"],
+        default="asyncio",
+        help="event loop of the server (default: %(default)s)",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="an attack; by default all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="attack to run (default: all)")
     arguments = parser.parse_args()
     chosen = [attack for attack in ATTACKS if not arguments.names or attack.name in arguments.names]
     with contextlib.suppress(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""The contestants as clients, beside a fast echo server: `serve.c`."""
+"""Measures the contestants as clients of a fast echo server: `serve.c`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _client(contestant: Contestant, load: Load, port: int, core: int | None) -> 
             if core is not None:
                 os.sched_setaffinity(process.pid, {core})
             if process.stdout.readline() != "ready\n":
-                raise RuntimeError(f"{contestant} does not connect")
+                raise RuntimeError(f"{contestant} did not connect")
             yield process
         finally:
             process.kill()
@@ -87,16 +87,16 @@ def measure_clients(
     seconds: float,
     add: Callable[[Load, Contestant, Result], None],
 ) -> None:
-    """Let all clients take a load in turn, several times.
+    """Run a load with all clients in turn, for several rounds.
 
     Args:
-        load: which one; its mode is ``client``.
-        contestants: those that can be clients.
-        cache: where the server is compiled to.
-        cores: of the client, and of the server.
-        rounds: how often; another round before them only warms.
-        seconds: for one measurement.
-        add: takes each result.
+        load: the load; its mode is ``client``.
+        contestants: the contestants that have a client.
+        cache: the folder for the compiled server.
+        cores: the cores of the client and of the server.
+        rounds: the number of rounds, after one round to warm up.
+        seconds: the duration of one measurement.
+        add: called with each result.
     """
     with ExitStack() as stack:
         server, port = stack.enter_context(_server(cache, cores[1]))

@@ -1,4 +1,4 @@
-"""CPU time of a process, from ``/proc/PID/task/*/schedstat`` (Linux)."""
+"""Reads the CPU time of a process from ``/proc/PID/task/*/schedstat`` (Linux)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["Usage", "usage"]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process had of a core, in seconds.
+    """The CPU use of a process, in seconds.
 
     Attributes:
-        running: its CPU time.
-        waiting: how long it could have run, but others had the core.
+        running: the CPU time.
+        waiting: how long it could have run, but other processes used the core.
     """
 
     running: float
@@ -26,7 +26,7 @@ class Usage:
 
 
 def usage(pid: int) -> Usage:
-    """Return what a process has used so far, over all its threads."""
+    """Return the CPU use of a process so far, over all its threads."""
     running = waiting = 0
     for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         fields = path.read_text().split()

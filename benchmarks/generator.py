@@ -1,4 +1,4 @@
-"""The load generator `load.c`: compiled on the spot, given frames, and started beside a server."""
+"""Compiles and runs the load generator `load.c`."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from .cpu import Usage, usage
 __all__ = ["NoGenerator", "Outcome", "compiled", "frame", "generator", "request"]
 
 _TIME_LIMIT = 120  # seconds
-_MASKING_KEY = bytes.fromhex("37fa213d")  # RFC 6455, 5.7
+_MASKING_KEY = bytes.fromhex("37fa213d")  # RFC 6455, section 5.7
 _TEXT, _BINARY, _FIN, _RSV1 = 1, 2, 0x80, 0x40
 
 
 class NoGenerator(Exception):
-    """There is no load generator, and why."""
+    """The load generator is unavailable. The message says why."""
 
 
 def compiled(name: str, cache: Path, *, tls: bool = False) -> Path:
-    """Compile a C file beside this one, once for each version of it; return the program.
+    """Compile a C file of this folder, once per version of the file, and return the program.
 
     Raises:
-        NoGenerator: there is no compiler, or nothing to link with.
+        NoGenerator: there is no compiler, or OpenSSL is missing.
     """
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
-        raise NoGenerator("there is no C compiler")
+        raise NoGenerator("no C compiler was found")
     source = Path(__file__).with_name(name)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
     program = cache / f"{source.stem}-{digest}{'-tls' if tls else ''}"
@@ -46,13 +46,13 @@ def compiled(name: str, cache: Path, *, tls: bool = False) -> Path:
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             missing = "openssl/ssl.h" in done.stderr or "-lssl" in done.stderr
-            raise NoGenerator("there is no OpenSSL to compile with" if missing else done.stderr)
+            raise NoGenerator("the OpenSSL headers or libraries were not found" if missing else done.stderr)
         os.replace(f"{program}.new", program)
     return program
 
 
 def frame(payload: str | bytes, *, compress: bool = False) -> bytes:
-    """Return a masked frame with a whole message; compressed, it needs no earlier one (RFC 7692, 7.2.1)."""
+    """Return a masked frame with a complete message, if compressed without context (RFC 7692, section 7.2.1)."""
     opcode = _TEXT if isinstance(payload, str) else _BINARY
     data = payload.encode() if isinstance(payload, str) else payload
     if compress:
@@ -71,7 +71,7 @@ def frame(payload: str | bytes, *, compress: bool = False) -> bytes:
 
 
 def request(*, compress: bool) -> bytes:
-    """Return an opening handshake."""
+    """Return the request of an opening handshake."""
     key = base64.b64encode(bytes(range(16)))
     offer = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" if compress else b""
     return (
@@ -84,9 +84,9 @@ def write_frames(path: Path, frames: Sequence[bytes], answers: Sequence[int]) ->
     """Write the file FRAMES of `load.c`.
 
     Args:
-        path: where to.
-        frames: what to send, in turn.
-        answers: the size of the payload that comes back for each; -1 if it is not known.
+        path: the file.
+        frames: the frames to send, in turn.
+        answers: the payload size of the response to each frame; -1 if unknown.
     """
     numbers = [len(frames)]
     for each, answer in zip(frames, answers, strict=True):
@@ -96,13 +96,13 @@ def write_frames(path: Path, frames: Sequence[bytes], answers: Sequence[int]) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What the generator has seen.
+    """The result of one measurement by the generator.
 
     Attributes:
-        messages: how many came back.
-        seconds: from the first that was sent to the last that came back.
+        messages: the number of responses.
+        seconds: the time from the first message to the last response.
         latencies: the percentiles 50, 99 and 99.9, in microseconds.
-        generator: its own use of its core.
+        generator: the CPU use of the generator.
     """
 
     messages: int
@@ -112,13 +112,13 @@ class Outcome:
 
 
 class Generator:
-    """A generator whose connections are open."""
+    """A running generator with open connections."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def run(self) -> Outcome:
-        """Let it work, to the end."""
+        """Run the load to the end."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         before = usage(self._process.pid)
@@ -126,7 +126,7 @@ class Generator:
         self._process.stdin.flush()
         fields = self._process.stdout.readline().split()
         if len(fields) != 5:
-            raise RuntimeError("the load generator has failed")
+            raise RuntimeError("the load generator failed")
         p50, p99, p999 = map(float, fields[2:])
         return Outcome(
             messages=int(fields[0]),
@@ -138,14 +138,14 @@ class Generator:
 
 @contextmanager
 def generator(command: Sequence[str], core: int | None) -> Iterator[Generator]:
-    """Start a generator on a core, and open its connections; what it keeps open ends with the block."""
+    """Start a generator on a core, and open its connections. They are closed at the end of the block."""
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             if core is not None:
                 os.sched_setaffinity(process.pid, {core})
             if process.stdout.readline() != "ready\n":
-                raise RuntimeError("the load generator has not opened its connections")
+                raise RuntimeError("the load generator could not open its connections")
             yield Generator(process)
             process.communicate(timeout=_TIME_LIMIT)
         finally:

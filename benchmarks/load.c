@@ -1,15 +1,15 @@
-/* The load: one process, one epoll loop, frames that were built before.
+/* The load generator: one process, one epoll loop, and frames built in advance.
  *
- *   load echo PORT CONNECTIONS IN_FLIGHT SECONDS FRAMES REQUEST    round trips: every frame is answered by a message
+ *   load echo PORT CONNECTIONS IN_FLIGHT SECONDS FRAMES REQUEST    round trips: each frame gets a message in response
  *   load raw ...                                                   the same with plain bytes: no handshake, no frames
- *   load fanout ...                                                the first connection sends, every one gets an answer
- *   load handshakes ...                                            connect, opening handshake, Close, end of the stream
+ *   load fanout ...                                                the first connection sends, all connections receive
+ *   load handshakes ...                                            connect, opening handshake, Close, end of stream
  *
- * With "tls" after REQUEST it speaks TLS (where it was compiled with -DWITH_TLS), and trusts everybody.
- * FRAMES and REQUEST are files. FRAMES: a count, then for each frame its size and the size of the payload that comes
- * back (-1: any), all int32 in the byte order of the machine, then the frames themselves. They are sent in turn.
- * It says "ready", waits for a line, works, says its figures in one line, and waits for the end of its input: whoever
- * runs it reads the server's CPU time meanwhile. Linux only.
+ * With "tls" after REQUEST it uses TLS (if compiled with -DWITH_TLS) and accepts any certificate.
+ * FRAMES and REQUEST are files. FRAMES contains a count, then for each frame its size and the payload size of the
+ * response (-1: any), all as int32 in native byte order, then the frames themselves. They are sent in turn.
+ * The program prints "ready", waits for a line, runs the load, prints the results in one line, and waits for the end of
+ * its input, so that the caller can read the CPU time of the server. Linux only.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -38,17 +38,17 @@ enum { CLOSE = 8, READ_SIZE = 1 << 20, EVENTS = 512, SUB = 32, BUCKETS = 64 * SU
 struct connection {
     int fd, state;
     int wants_out;        /* registered for EPOLLOUT */
-    long to_send;         /* frames that are due */
-    long frame;           /* the next one, of the file's */
-    size_t offset;        /* what of it has been sent */
-    uint8_t head[14];     /* of the frame that is coming */
+    long to_send;         /* frames due to be sent */
+    long frame;           /* index of the next frame */
+    size_t offset;        /* bytes of it already sent */
+    uint8_t head[14];     /* head of the current frame */
     int head_size;
-    uint64_t remaining;   /* of its payload */
-    uint64_t message;     /* the payload of the message so far */
+    uint64_t remaining;   /* of the payload */
+    uint64_t message;     /* payload of the message so far */
     long answered;
-    uint64_t *sent_at;    /* a ring */
+    uint64_t *sent_at;    /* ring buffer */
     long sent_count;
-    char response[4];     /* the last bytes of the head of the response */
+    char response[4];     /* last bytes of the response head */
     int response_size;
 #ifdef WITH_TLS
     SSL *tls;
@@ -78,7 +78,7 @@ static uint64_t now(void) {
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-/* Buckets of the latencies: SUB for each power of two, so an error of 3 % at most. */
+/* Latency buckets: SUB per power of two, which limits the error to 3 %. */
 static int bucket_of(uint64_t nanoseconds) {
     if (nanoseconds < SUB)
         return (int)nanoseconds;
@@ -114,7 +114,7 @@ static void *read_file(const char *name, size_t *size) {
     return data;
 }
 
-/* The frames, repeated until there are at least as many as are in flight, so that one write can send them all. */
+/* The frames, repeated to at least the number in flight, so that one write can send them all. */
 static void read_frames(const char *name) {
     size_t size;
     int32_t *numbers = read_file(name, &size);
@@ -248,12 +248,12 @@ static void send_more(struct connection *c, long count, uint64_t time) {
     write_frames(c);
 }
 
-/* One message has come back whole. */
+/* A complete message was received. */
 static void answered(struct connection *c, uint64_t time) {
     int32_t expected = answer_sizes[c->answered % frame_count];
     if (expected >= 0 && (uint64_t)expected != c->message) {
         errno = 0;
-        fprintf(stderr, "load: %llu bytes, not %d\n", (unsigned long long)c->message, expected);
+        fprintf(stderr, "load: received %llu bytes, expected %d\n", (unsigned long long)c->message, expected);
         fail("an answer of another length");
     }
     c->message = 0;
@@ -302,7 +302,7 @@ static void parse_frames(struct connection *c, const uint8_t *data, size_t size,
     }
 }
 
-/* The head of the response: its status, then up to the empty line; what follows it is left. */
+/* Reads the response head up to the empty line, and checks the status. */
 static size_t parse_response(struct connection *c, const uint8_t *data, size_t size) {
     for (size_t i = 0; i < size; i++) {
         if (c->response_size == 9 && memcmp(data + i, "101", size - i < 3 ? size - i : 3)) {
@@ -429,7 +429,7 @@ int main(int argc, char **argv) {
     while (mode != HANDSHAKES && opened < connections)
         step();
     if (mode == FANOUT)
-        usleep(200000); /* until the handlers of all connections run */
+        usleep(200000); /* until all handlers are running */
     is_ready = 1;
     printf("ready\n");
     fflush(stdout);

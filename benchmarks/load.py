@@ -1,8 +1,8 @@
-"""The load: many open connections from one process, that cost it next to nothing.
+"""A load of many open connections from one process at very low cost.
 
-How this works: a compressor's bytes depend on nothing but the messages and the agreed parameters, so what one
-connection sends is made once, by `anyws.protocol`, and all send the same. Of what comes back, only the first
-connection's is inflated and checked; of the others the frames are counted.
+How this works: the output of a compressor depends only on the messages and the negotiated parameters. The bytes to send
+are therefore created once, with `anyws.protocol`, and sent on all connections. Only the responses on the first
+connection are decompressed and checked; on the others, frames are counted.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _LIMIT = 1024 * 1024
 
 
 def json_messages(count: int, size: int) -> list[str]:
-    """Make messages as a trading feed may have: records that resemble each other, all different.
+    """Generate messages like those of a trading feed: records that are similar, but all different.
 
     Args:
-        count: how many.
-        size: bytes of each; the last record of a message is cut off.
+        count: the number of messages.
+        size: the size of each in bytes; the last record of a message is truncated.
     """
     source = random.Random(1)
     return [_json_message(source, number, size) for number in range(count)]
@@ -64,14 +64,14 @@ def _json_message(source: random.Random, number: int, size: int) -> str:
 
 
 class _Client(asyncio.Protocol):
-    """One connection. It answers Pings at any time, so that no server gives it up."""
+    """A connection. It answers Pings at any time, so that no server drops it."""
 
     def __init__(self, handshake: ClientHandshake) -> None:
         self.handshake = handshake
         self.response: Response | None = None
         self.transport: asyncio.Transport
         self._received = bytearray()
-        self._answer = bytearray()  # the frames of the message that is coming
+        self._answer = bytearray()  # the frames of the current message
         self._waiter: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -81,7 +81,7 @@ class _Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._waiter.done():
-            self._waiter.set_exception(ConnectionError("the server ended a connection"))
+            self._waiter.set_exception(ConnectionError("the server closed a connection"))
 
     def data_received(self, data: bytes) -> None:
         if self.response is None:
@@ -96,21 +96,21 @@ class _Client(asyncio.Protocol):
         """Wait for the response.
 
         Raises:
-            HandshakeError: it is not what it must be.
-            ConnectionError: the server ended the connection.
+            HandshakeError: the response is invalid.
+            ConnectionError: the server closed the connection.
         """
         await self._waiter
         assert self.response is not None
         return self.response
 
     async def exchange(self, wire: bytes) -> bytes:
-        """Send a message, and return the frames of the answer.
+        """Send a message, and return the frames of the response.
 
         Raises:
-            ConnectionError: the server ended the connection.
+            ConnectionError: the server closed the connection.
         """
         if self.transport.is_closing():
-            raise ConnectionError("the server ended a connection")
+            raise ConnectionError("the server closed a connection")
         self._waiter = asyncio.get_running_loop().create_future()
         self.transport.write(wire)
         return await self._waiter
@@ -129,7 +129,7 @@ class _Client(asyncio.Protocol):
         first = frame[0]
         if first & 0x0F == Opcode.PING:
             self.transport.write(serialize_frame(Opcode.PONG, frame[2:], masking_key=bytes(4)))
-        elif not first & 0x08:  # RFC 6455, 5.2: a data frame
+        elif not first & 0x08:  # RFC 6455, section 5.2: a data frame
             self._answer += frame
             if first & 0x80:
                 self._waiter.set_result(bytes(self._answer))
@@ -137,7 +137,7 @@ class _Client(asyncio.Protocol):
 
 
 def _end_of_frame(data: bytearray) -> int | None:
-    """Return where the first frame ends; None if that has not come (RFC 6455, 5.2, without a mask)."""
+    """Return the end of the first frame (RFC 6455, section 5.2, without a mask); None if it is incomplete."""
     if len(data) < 2:
         return None
     length, head = data[1], 2
@@ -150,11 +150,11 @@ def _end_of_frame(data: bytearray) -> int | None:
 
 
 class Load:
-    """Connections to one server, kept open.
+    """Open connections to one server.
 
     Args:
-        port: the server's, on 127.0.0.1.
-        compress: whether to offer permessage-deflate, as browsers do: the server may bound both windows.
+        port: the port of the server on 127.0.0.1.
+        compress: whether to offer permessage-deflate as browsers do, so that the server may limit both windows.
         ssl_context: the TLS context, or None for plain TCP.
     """
 
@@ -164,19 +164,19 @@ class Load:
         self._ssl_context = ssl_context
         self._clients: list[_Client] = []
         self.agreed = ""
-        """What the server answered in ``Sec-WebSocket-Extensions``."""
+        """The ``Sec-WebSocket-Extensions`` of the response."""
 
     async def open(self, count: int) -> None:
-        """Open so many connections more."""
+        """Open this many more connections."""
         await _some_at_a_time(self._open_one, range(count))
 
     async def exchange(self, messages: list[str]) -> None:
-        """Send the messages on each of the connections, one after the other, and await each answer.
+        """Send the messages on each connection, one after another, and wait for each response.
 
-        To be called once: compressed messages fit the state that they were made for.
+        Call this only once: compressed messages depend on the state of the compressor.
 
         Raises:
-            ConnectionError: the server ended a connection, or answered something else.
+            ConnectionError: the server closed a connection, or sent a wrong response.
         """
         first, *others = self._clients
         core = Connection(Role.CLIENT, max_message_size=_LIMIT, codecs=first.handshake.codecs)
@@ -185,7 +185,7 @@ class Load:
             core.send_message(message)
             wires.append(b"".join(iter(core.data_to_send, b"")))
             if message not in core.receive_data(await first.exchange(wires[-1])):
-                raise ConnectionError("the server answered something else")
+                raise ConnectionError("the server sent a wrong response")
 
         async def run(client: _Client) -> None:
             for wire in wires:
@@ -194,7 +194,7 @@ class Load:
         await _some_at_a_time(run, others)
 
     def close(self) -> None:
-        """Cut all connections."""
+        """Abort all connections."""
         for client in self._clients:
             client.transport.abort()
 

@@ -1,4 +1,4 @@
-"""The loads: what is sent, on how many connections, and how the server is set up for it."""
+"""The loads: what is sent, on how many connections, and how the server is configured."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .load import json_messages
 __all__ = ["GROUPS", "LOADS", "Load", "Setting"]
 
 _MEBIBYTE = 1024 * 1024
-_JSON_MESSAGES = 32  # different ones, in turn
+_JSON_MESSAGES = 32  # different messages, sent in turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """How a server is started; loads that share it share the process.
+    """The configuration of a server. Loads with the same setting share one process.
 
     Attributes:
-        tls: whether it speaks TLS.
-        compression: whether it has permessage-deflate, with the settings that are its default.
-        max_size: the largest message that it must take, in bytes; None for its default.
-        broadcast: whether it sends every message to all.
+        tls: whether to use TLS.
+        compression: whether to enable permessage-deflate, with default settings.
+        max_size: the maximum message size in bytes; None for the default.
+        broadcast: whether to send every message to all connections.
     """
 
     tls: bool = False
@@ -37,18 +37,17 @@ class Load:
     """A load.
 
     Attributes:
-        name: for the command line.
-        title: for the table.
-        mode: of `load.c`: ``echo``, ``fanout`` or ``handshakes``; or ``client``, where `serve.c` is the other side; or
-            ``memory``.
-        connections: how many are open.
-        in_flight: messages on each of them that have not come back.
-        size: bytes of a message.
-        text: whether it is text, or binary.
-        json: whether it is JSON of that size, several in turn; otherwise all the same.
-        setting: of the server.
-        sweep: the group of loads which it is a point of, with ``x``.
-        x: where in the plot of its group.
+        name: the name on the command line.
+        title: the title in the table.
+        mode: ``echo``, ``fanout`` or ``handshakes`` of `load.c`; ``client``, with the server `serve.c`; or ``memory``.
+        connections: the number of open connections.
+        in_flight: the number of messages in flight on each connection.
+        size: the size of a message in bytes.
+        text: whether messages are text instead of binary.
+        json: whether to send different JSON messages in turn; otherwise all messages are the same.
+        setting: the configuration of the server.
+        sweep: the plot of which this load is a point.
+        x: the horizontal position in that plot.
     """
 
     name: str
@@ -64,7 +63,7 @@ class Load:
     x: int = 0
 
     def write(self, folder: Path) -> tuple[Path, Path, Path]:
-        """Write what the generator needs: frames, the same without WebSocket, and the request."""
+        """Write the files for the generator: frames, the same data without WebSocket, and the request."""
         frames, raw, head = (folder / f"{self.name}.{kind}" for kind in ("frames", "raw", "request"))
         messages = self._messages()
         compress = self.setting.compression

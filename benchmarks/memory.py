@@ -1,8 +1,8 @@
-"""Memory of a server per connection: ``python -m benchmarks.memory [--connections N] [--rounds N] [NAME ...]``.
+"""Measure memory per connection: ``python -m benchmarks.memory [--connections N] [--rounds N] [NAME ...]``.
 
-Each contestant runs in a process of its own, all of them in turn, several times; the medians are printed as a table in
-Markdown. What counts is the unique set size, that is the memory that nobody else shares (``/proc/PID/smaps_rollup``,
-Linux). Buffers of the kernel are not part of it. See docs/memory.md.
+Each contestant runs in a separate process. All of them are measured in turn, several times, and the medians are printed
+as a table in Markdown. The measured quantity is the unique set size: the memory that no other process shares
+(``/proc/PID/smaps_rollup``, Linux). It excludes kernel buffers. See docs/memory.md.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from statistics import median
 
 import trustme
 
+import anyws
+
 from .load import Load, json_messages
 
 _ROOT = Path(__file__).parent.parent
 _WS = _ROOT / "tests" / "interop" / "node_modules" / "ws" / "package.json"
-_WARM = 20  # connections that are open before the first reading
-_MESSAGES, _MESSAGE_SIZE = 16, 8192  # 128 KiB: the largest window is full, twice over
+_WARM = 20  # connections opened before the first reading
+_MESSAGES, _MESSAGE_SIZE = 16, 8192  # 128 KiB: fills the largest window
 _TIME_LIMIT = 300  # seconds for one contestant
 
 
@@ -40,10 +42,10 @@ class Contestant:
     """A server with its settings.
 
     Attributes:
-        name: the distribution, or "ws" for the one from npm.
-        loop: what it runs on.
+        name: the name of the library; "ws" is from npm.
+        loop: the event loop.
         compression: ``off``, or the name of a setting.
-        tls: whether it speaks TLS.
+        tls: whether to use TLS.
     """
 
     name: str
@@ -53,7 +55,7 @@ class Contestant:
 
     @property
     def command(self) -> list[str]:
-        """The server's command line, without that for TLS."""
+        """The command line of the server, without options for TLS."""
         options = ["--loop", self.loop, "--compression", self.compression]
         if self.name == "ws":
             return ["node", "--expose-gc", "benchmarks/contestants/ws.mjs", *options]
@@ -61,7 +63,9 @@ class Contestant:
 
     @property
     def version(self) -> str | None:
-        """The version of what is installed; None if nothing is."""
+        """The installed version; None if it is not installed."""
+        if self.name == "anyws":
+            return anyws.__version__
         if self.name != "ws":
             try:
                 return importlib.metadata.version(self.name)
@@ -88,12 +92,12 @@ CONTESTANTS = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What one run gave, in KiB per connection.
+    """The result of one run, in KiB per connection.
 
     Attributes:
-        idle: after the opening handshake.
-        used: after the messages.
-        agreed: the extensions that the server agreed to.
+        idle: the memory after the opening handshake.
+        used: the memory after the messages.
+        agreed: the extensions that the server accepted.
     """
 
     idle: float
@@ -102,13 +106,13 @@ class Reading:
 
 
 def unique_set_size(pid: int) -> int:
-    """Return the memory of a process that is its own, in KiB."""
+    """Return the unique set size of a process, in KiB."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:")))
 
 
 async def settled(process: asyncio.subprocess.Process) -> int:
-    """Let a server collect its garbage; return its memory once two readings nearly agree, in KiB."""
+    """Make a server collect garbage, and return its memory in KiB once two readings nearly agree."""
     before = -1
     for _ in range(10):
         process.send_signal(signal.SIGUSR2)
@@ -121,7 +125,7 @@ async def settled(process: asyncio.subprocess.Process) -> int:
 
 
 async def measure(contestant: Contestant, connections: int, certificates: Path) -> Reading:
-    """Start a contestant, load it, read its memory before and after, and end it."""
+    """Start a contestant, read its memory before and after the load, and stop it."""
     command, context = contestant.command, None
     if contestant.tls:
         command += ["--tls", str(certificates / "certificate.pem"), str(certificates / "key.pem")]
@@ -134,7 +138,7 @@ async def measure(contestant: Contestant, connections: int, certificates: Path) 
         async with asyncio.timeout(_TIME_LIMIT):
             said = (await process.stdout.readline()).split()
             if said[:3] != [b"listening", b"on", b"port"]:
-                raise RuntimeError(f"{contestant} does not listen")
+                raise RuntimeError(f"{contestant} did not start to listen")
             messages = json_messages(_MESSAGES, _MESSAGE_SIZE)
             loads = [
                 Load(int(said[3]), compress=contestant.compression != "off", ssl_context=context) for _ in range(2)
@@ -156,7 +160,7 @@ async def measure(contestant: Contestant, connections: int, certificates: Path) 
 
 
 def write_certificates(folder: Path) -> None:
-    """Write an authority, and a certificate of 127.0.0.1 with its key, as PEM."""
+    """Write a CA certificate, and a certificate for 127.0.0.1 with its key, as PEM files."""
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     authority.cert_pem.write_to_path(folder / "authority.pem")
@@ -166,7 +170,7 @@ def write_certificates(folder: Path) -> None:
 
 
 def table(readings: dict[Contestant, list[Reading]]) -> str:
-    """Return the medians in Markdown."""
+    """Return the medians as a table in Markdown."""
     lines = ["| Server | On | Compression | Idle, KiB | Used, KiB | Agreed |", "|---|---|---|--:|--:|---|"]
     for contestant, runs in readings.items():
         setting = "TLS, off" if contestant.tls else contestant.compression
@@ -177,7 +181,7 @@ def table(readings: dict[Contestant, list[Reading]]) -> str:
 
 
 def versions() -> str:
-    """Return what was measured, in one line."""
+    """Return the versions of everything measured, in one line."""
     found = {contestant.name: contestant.version for contestant in CONTESTANTS}
     found |= {name: importlib.metadata.version(name) for name in ("anyio", "trio", "uvloop")}
     programs = [f"Python {platform.python_version()}", f"zlib {zlib.ZLIB_RUNTIME_VERSION}"]
@@ -188,7 +192,7 @@ def versions() -> str:
 
 
 async def main(names: list[str], connections: int, rounds: int) -> None:
-    """Measure, with a line on stderr for each run; print the table."""
+    """Measure, print a line on stderr for each run, and print the table."""
     contestants = [each for each in CONTESTANTS if each.version and (not names or each.name in names)]
     readings: dict[Contestant, list[Reading]] = {each: [] for each in contestants}
     with tempfile.TemporaryDirectory() as folder:
@@ -204,9 +208,11 @@ async def main(names: list[str], connections: int, rounds: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.memory", description="Measure memory per connection.")
     known = list(dict.fromkeys(each.name for each in CONTESTANTS))
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; default: all installed")
-    parser.add_argument("--connections", type=int, default=1000, help="per server (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="of all contestants (default: %(default)s)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"library: {', '.join(known)} (default: all installed)"
+    )
+    parser.add_argument("--connections", type=int, default=1000, help="connections per server (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds (default: %(default)s)")
     options = parser.parse_args()
     if unknown := set(options.names) - set(known):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")

@@ -1,4 +1,4 @@
-"""Plots of the results, as SVG: ``python -m benchmarks.plots`` draws them anew from what was measured last."""
+"""Plots of the results, as SVG. ``python -m benchmarks.plots`` draws them from the latest results."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ _COLOURS = {
     "bare-trio": "#777777",
 }
 _LOOPS = ("asyncio", "uvloop", "trio")
-_PANEL, _HEAD, _BAR = 3.4, 0.55, 0.19  # inches: a panel's width, what stands above its bars, and each of them
-_TITLE, _SMALL = 44, 7  # characters of a line, points
-_PERCENTILES = {"50 %": "o", "99 %": "d", "99.9 %": "|"}  # of the messages are at least as fast, and their markers
+_PANEL, _HEAD, _BAR = 3.4, 0.55, 0.19  # inches: width of a panel, height above its bars, height of a bar
+_TITLE, _SMALL = 44, 7  # characters per line, points
+_PERCENTILES = {"50 %": "o", "99 %": "d", "99.9 %": "|"}  # percentiles and their markers
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot: a panel for each load and loop; or, for curves, one for each loop.
+    """A plot with a panel for each load and event loop, or for curves, one for each event loop.
 
     Attributes:
-        title: what it shows, with its unit.
-        loads: the names of its loads.
-        values: what of a result is shown: one figure as a bar, several as points.
-        x: what the horizontal axis of curves is; empty for bars and points.
+        title: the title, with the unit.
+        loads: the names of the loads.
+        values: returns the figures to show: one as a bar, several as points.
+        x: the label of the horizontal axis of curves; empty for bars and points.
     """
 
     title: str
@@ -77,18 +77,18 @@ PLOTS = {
     ),
     "sizes": Plot("CPU of a server for each message, microseconds", _names("sizes"), x="bytes of a message"),
 }
-"""All plots, by what their files are called."""
+"""All plots, by the names of their files."""
 
 
 def draw(folder: Path, results: Results, loads: Iterable[Load], contestants: Sequence[Contestant]) -> list[Path]:
-    """Draw what was measured of the loads; return the files. Without matplotlib there are none."""
+    """Draw the results for the loads, and return the files. Without matplotlib, draw nothing."""
     try:
         matplotlib: Any = importlib.import_module("matplotlib")
     except ImportError:
         return []
     matplotlib.use("svg")
     settings = {"svg.hashsalt": "anyws", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 8}
-    matplotlib.rcParams.update(settings)  # the same figures give the same file
+    matplotlib.rcParams.update(settings)  # makes the files reproducible
     folder.mkdir(parents=True, exist_ok=True)
     plt: Any = importlib.import_module("matplotlib.pyplot")
     names = {load.name for load in loads}
@@ -107,7 +107,7 @@ def draw(folder: Path, results: Results, loads: Iterable[Load], contestants: Seq
 def _cell(
     plot: Plot, results: Results, load: Load, loop: str, contestants: Iterable[Contestant]
 ) -> dict[str, tuple[float, ...]]:
-    """Return what there is for one panel, by the name of the contestant."""
+    """Return the figures for one panel, by contestant."""
     found: dict[str, tuple[float, ...]] = {}
     for each in (each for each in contestants if each.loop == loop):
         memory = results.memory(each) if load.mode == "memory" else None
@@ -145,7 +145,7 @@ def _bars(
             axes.tick_params(axis="y", length=0, labelsize=8)
             (_bar_of_each if all(len(values) == 1 for values in cell.values()) else _points_of_each)(axes, cell)
             axes.set_xticks([])
-            axes.set_ylim(count - 0.5, -0.5)  # from above, and as high as in the other columns
+            axes.set_ylim(count - 0.5, -0.5)  # top-down, with the same scale in all columns
     markers = [line for line in grid[0, 0].lines if line.get_marker() != "None"][: len(_PERCENTILES)]
     if markers:
         figure.legend(markers, _PERCENTILES, loc="outside lower center", ncols=len(markers), fontsize=8)
@@ -205,7 +205,7 @@ def _curves(
 
 
 def _short(count: int) -> str:
-    """Return a number as briefly as it is: 65,536 as 64 Ki, 10,000 as 10 k."""
+    """Format a round number briefly: 65,536 as 64 Ki, 10,000 as 10 k."""
     for unit, size in (("Mi", 1024 * 1024), ("Ki", 1024), ("k", 1000)):
         if count >= size and count % size == 0:
             return f"{count // size} {unit}"
@@ -214,9 +214,9 @@ def _short(count: int) -> str:
 
 def main() -> None:
     """Draw all plots."""
-    parser = argparse.ArgumentParser(prog="benchmarks.plots", description="Draw what was measured, without measuring.")
+    parser = argparse.ArgumentParser(prog="benchmarks.plots", description="Draw the latest results, without measuring.")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "speed.json")
-    parser.add_argument("--plots", type=Path, default=ROOT / "docs" / "_static", help="folder of the plots")
+    parser.add_argument("--plots", type=Path, default=ROOT / "docs" / "_static", help="folder for the plots")
     options = parser.parse_args()
     results = Results()
     results.read(options.results)

@@ -1,4 +1,4 @@
-"""What each preset of `compression` costs: ``python -m benchmarks.presets`` prints the table of docs/compression.md."""
+"""Measure the cost of each preset of `compression`, for docs/compression.md: ``python -m benchmarks.presets``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROUNDS = 7
 
 
 def _codecs(deflate: PerMessageDeflate) -> tuple[DeflateCodec, DeflateCodec]:
-    """Both ends of a connection."""
+    """Return the codecs of both ends of a connection."""
     accepted = deflate.accept(deflate.offers()[0])
     assert accepted is not None
     answer, server = accepted
@@ -34,7 +34,7 @@ def _inflate(codec: DeflateCodec, messages: Sequence[bytes]) -> None:
 
 
 def _memory(use: Callable[[], object]) -> int:
-    """Return how many bytes are held after the call that were not before it."""
+    """Return the memory that the call allocates and keeps, in bytes."""
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     kept = use()
@@ -69,7 +69,7 @@ def _row(name: str, deflate: PerMessageDeflate) -> str:
 
 def main() -> None:
     """Print the table."""
-    print("| Preset | Compressor | Decompressor, kept window | Size of 256 B, 1 KiB, 8 KiB | CPU for 1 KiB |")
+    print("| Preset | Compressor | Decompressor and window | Size of 256 B, 1 KiB, 8 KiB | CPU time for 1 KiB |")
     print("|---|--:|--:|--:|--:|")
     for name, deflate in PRESETS.items():
         print(f"| {_row(name, deflate)} |")

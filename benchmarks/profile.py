@@ -1,7 +1,7 @@
-"""Where the time of our server goes: ``python -m benchmarks.profile LOAD [--loop LOOP]``.
+"""Show where the anyws server spends its time: ``python -m benchmarks.profile LOAD [--loop LOOP]``.
 
-The load of `benchmarks.speed` runs against a server under cProfile, which makes calls in Python look dearer than they
-are. What is in system calls, in the event loop, in AnyIO, in h11 and in anyws itself is told apart by file.
+Runs a load of `benchmarks.speed` against a server under cProfile, which makes Python calls look more expensive than
+they are. System calls, the event loop, AnyIO, h11 and anyws itself are distinguished by file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _place(file: str, function: str) -> str:
 
 
 def _profile(load_name: str, loop: str, cache: Path, folder: Path) -> tuple[pstats.Stats, int]:
-    """Run the load against a server that is being profiled; return the profile and the number of messages."""
+    """Run the load against a profiled server, and return the profile and the number of messages."""
     load = LOADS[load_name]
     contestant = next(each for each in CONTESTANTS if (each.name, each.loop) == ("anyws", loop))
     memory.write_certificates(folder)
@@ -64,11 +64,13 @@ def _profile(load_name: str, loop: str, cache: Path, folder: Path) -> tuple[psta
 
 
 def main() -> None:
-    """Print two tables: by place, and the dearest functions."""
-    parser = argparse.ArgumentParser(prog="benchmarks.profile", description="Show where the time of our server goes.")
+    """Print two tables: time by package, and the most expensive functions."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.profile", description="Show where the anyws server spends its time."
+    )
     parser.add_argument("load", choices=[load.name for load in LOADS.values() if load.mode in ("echo", "handshakes")])
     parser.add_argument("--loop", choices=("asyncio", "uvloop", "trio"), default="asyncio")
-    parser.add_argument("--functions", type=int, default=20, help="how many to show (default: %(default)s)")
+    parser.add_argument("--functions", type=int, default=20, help="number of functions to show (default: %(default)s)")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "anyws-benchmarks")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +78,7 @@ def main() -> None:
     functions = {
         key: (calls, time)
         for key, (_, calls, time, _, _) in stats.stats.items()  # type: ignore[attr-defined]
-        if calls >= messages / 4  # and not the start
+        if calls >= messages / 4  # skip the startup
     }
     places: Counter[str] = Counter()
     called: Counter[str] = Counter()
@@ -89,8 +91,8 @@ def main() -> None:
     for place, time in places.most_common():
         print(f"| {place} | {time / whole:.0%} | {called[place] / messages:.1f} |")
     print("\n| Function | Share | Calls for each |\n|---|--:|--:|")
-    dearest = sorted(functions.items(), key=lambda each: -each[1][1])[: options.functions]
-    for (file, line, name), (calls, time) in dearest:
+    slowest = sorted(functions.items(), key=lambda each: -each[1][1])[: options.functions]
+    for (file, line, name), (calls, time) in slowest:
         where = name if file == "~" else f"{name} ({Path(file).parent.name}/{Path(file).name}:{line})"
         print(f"| {where} | {time / whole:.1%} | {calls / messages:.1f} |")
 

@@ -1,4 +1,4 @@
-"""What was measured, as tables in Markdown, as JSON and as plots."""
+"""The results, as tables in Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Result:
     """One measurement.
 
     Attributes:
-        cpu: of the server for one message, in microseconds.
+        cpu: CPU time of the server per message, in microseconds.
         rate: messages per second.
-        p50: latency in microseconds, and p99 and p999 likewise.
-        server: the part of the time that the server could have run, 1 if its core was full.
-        stolen: the part of the time in which others had its core.
-        generator: the part of the time that the load generator could have run.
+        p50: median latency in microseconds; likewise p99 and p999.
+        server: share of the time in which the server could have run; 1 if its core was fully loaded.
+        stolen: share of the time in which other processes used its core.
+        generator: share of the time in which the load generator could have run.
     """
 
     cpu: float
@@ -49,7 +49,7 @@ class Result:
 
     @classmethod
     def of(cls, outcome: Outcome, used: Usage) -> Result:
-        """Divide what was used by what was done."""
+        """Return the result of one measurement."""
         p50, p99, p999 = outcome.latencies
         return cls(
             cpu=used.running / outcome.messages * 1e6,
@@ -63,11 +63,11 @@ class Result:
         )
 
     def to_json(self) -> dict[str, float | None]:
-        """Return it by name with four digits, None for what was not measured."""
+        """Return the figures by name with four digits; None if not measured."""
         return {key: None if math.isnan(value) else float(f"{value:.4g}") for key, value in asdict(self).items()}
 
     def line(self) -> str:
-        """Return it as one line for people."""
+        """Return the figures as one readable line."""
         return (
             f"{self.cpu:.2f} us CPU, {self.rate:,.0f}/s, {self.p50:.0f} {self.p99:.0f} {self.p999:.0f} us, "
             f"server {self.server:.0%} ({self.stolen:.0%} stolen), generator {self.generator:.0%}"
@@ -75,7 +75,7 @@ class Result:
 
 
 def number(value: float) -> str:
-    """Return a number with three digits, more or less; nothing for one that was not measured."""
+    """Format a number with about three digits; empty if it was not measured."""
     if math.isnan(value):
         return ""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
@@ -90,7 +90,7 @@ class Results:
         self._skipped: dict[tuple[str, str], str] = {}
 
     def read(self, file: Path) -> None:
-        """Take what an earlier run has written, if it has."""
+        """Read the results of an earlier run, if there are any."""
         if not file.exists():
             return
         found = json.loads(file.read_text())
@@ -103,24 +103,24 @@ class Results:
             self._skipped[each["load"], each["who"]] = each["why"]
 
     def forget(self, load: Load, contestant: Contestant) -> None:
-        """Drop what is measured again."""
+        """Remove results that are measured again."""
         self._runs.pop((load.name, contestant), None)
         self._skipped.pop((load.name, f"{contestant.name} on {contestant.loop}"), None)
 
     def add(self, load: Load, contestant: Contestant, result: Result) -> None:
-        """Keep a measurement."""
+        """Add a measurement."""
         self._runs.setdefault((load.name, contestant), []).append(result)
 
     def add_memory(self, contestant: Contestant, kibibytes: float) -> None:
-        """Keep what an idle connection took."""
+        """Add the memory of an idle connection, in KiB."""
         self._memory[contestant] = kibibytes
 
     def skip(self, load: str, who: str, why: str) -> None:
-        """Keep the reason why there is none."""
+        """Record why something was not measured."""
         self._skipped[load, who] = why
 
     def median(self, load: Load, contestant: Contestant) -> Result | None:
-        """Return the median of each figure; None if nothing was measured."""
+        """Return the median of each figure; None if there are no measurements."""
         runs = self._runs.get((load.name, contestant))
         if not runs:
             return None
@@ -128,11 +128,11 @@ class Results:
         return Result(**{key: median(value[key] for value in values) for key in values[0]})
 
     def memory(self, contestant: Contestant) -> float | None:
-        """Return what an idle connection took, in KiB; None if nothing was measured."""
+        """Return the memory of an idle connection, in KiB; None if it was not measured."""
         return self._memory.get(contestant)
 
     def best_peer(self, load: Load, loop: str, contestants: Iterable[Contestant]) -> float | None:
-        """Return the CPU time of the best peer on the same loop."""
+        """Return the CPU time of the best other library on the same event loop."""
         found = [self.median(load, each) for each in contestants if each.is_peer and each.loop == loop]
         return min((each.cpu for each in found if each), default=None)
 
@@ -152,7 +152,7 @@ class Results:
     def _cpu_table(self, loop: str, loads: Sequence[Load], contestants: Sequence[Contestant]) -> str:
         rows = [each for each in contestants if each.loop == loop]
         lines = [
-            f"CPU per message on {loop}, microseconds; in brackets the ratio to the best peer there:",
+            f"CPU per message on {loop}, microseconds; in parentheses the ratio to the best other library:",
             "",
             f"| Load | {' | '.join(each.name for each in rows)} |",
             f"|---|{'--:|' * len(rows)}",
@@ -198,7 +198,7 @@ class Results:
 
 
 def versions() -> str:
-    """Return what was measured, in one line."""
+    """Return the versions of everything measured, in one line."""
     found = []
     for name in _VERSIONS:
         try:

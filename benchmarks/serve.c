@@ -1,7 +1,7 @@
-/* A fast echo server, for the measurement of clients: one process, one epoll loop.
+/* A fast echo server to measure clients: one process, one epoll loop.
  *
- * It says "listening on port N" and serves until it is killed. The opening handshake is not checked; every frame is
- * sent back unmasked, a Ping as a Pong, and a Close ends the connection. Linux only.
+ * It prints "listening on port N" and serves until it is killed. It does not check the opening handshake. It echoes
+ * every frame unmasked, answers Pings with Pongs, and closes the connection after a Close. Linux only.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -27,7 +27,7 @@ struct bytes {
 struct connection {
     int fd, is_open, is_closing, wants_out;
     struct bytes in, out;
-    size_t written; /* of out */
+    size_t written; /* bytes of out */
 };
 
 static int poll_fd;
@@ -52,7 +52,7 @@ static void append(struct bytes *bytes, const void *data, size_t size) {
     bytes->size += size;
 }
 
-/* SHA-1 (RFC 3174) of at most 119 bytes: of the key and the GUID. */
+/* SHA-1 (RFC 3174) of at most 119 bytes, for the key and the GUID. */
 static void sha1(const char *text, size_t size, uint8_t *digest) {
     uint8_t block[128] = {0};
     uint32_t h[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0}, w[80];
@@ -103,7 +103,7 @@ static void accept_key(const uint8_t *key, char *out) {
     *out = 0;
 }
 
-/* The head of the request, once it is whole; what was used of the input. */
+/* Processes the request head once it is complete. Returns the number of bytes consumed. */
 static size_t take_request(struct connection *c) {
     uint8_t *end = memmem(c->in.data, c->in.size, "\r\n\r\n", 4);
     if (!end)
@@ -124,7 +124,7 @@ static size_t take_request(struct connection *c) {
     return (size_t)(end - c->in.data) + 4;
 }
 
-/* One frame, once it is whole; what was used of the input from `from` on. */
+/* Processes a complete frame at `from`. Returns the number of bytes consumed. */
 static size_t take_frame(struct connection *c, size_t from) {
     uint8_t *data = c->in.data + from;
     size_t size = c->in.size - from, head = 2;
@@ -181,7 +181,7 @@ static void end(struct connection *c) {
     free(c);
 }
 
-/* Say whether the connection is still there. */
+/* Returns whether the connection is still open. */
 static int write_out(struct connection *c) {
     while (c->written < c->out.size) {
         ssize_t count = send(c->fd, c->out.data + c->written, c->out.size - c->written, MSG_NOSIGNAL | MSG_DONTWAIT);

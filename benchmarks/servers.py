@@ -1,4 +1,4 @@
-"""The contestants as processes: which there are, on what they run, and what each can do."""
+"""The contestants as server processes, and the loads that they support."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .loads import Load, Setting
 __all__ = ["CONTESTANTS", "ROOT", "Contestant", "Running", "environment_of", "module_of", "started"]
 
 ROOT = Path(__file__).parent.parent
-_COMPRESSIONS = {"anyws-zlib-ng": "zlib-ng", "anyws-speed": "speed"}  # where it is not the default
-_SOCKET_BUFFER = 65536  # bytes that a socket takes without waiting, at least
+_COMPRESSIONS = {"anyws-zlib-ng": "zlib-ng", "anyws-speed": "speed"}  # if not the default
+_SOCKET_BUFFER = 65536  # bytes that a socket always accepts without waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Contestant:
     """A server.
 
     Attributes:
-        name: the distribution; ``anyws-pure`` is anyws without its extension, ``anyws-zlib-ng`` compresses with
-            zlib-ng, ``anyws-speed`` with the preset "speed", ``bare-`` has no WebSocket at all.
+        name: the name of the library. ``anyws-pure`` is anyws without its compiled extension, ``anyws-zlib-ng``
+            compresses with zlib-ng, ``anyws-speed`` uses the preset "speed", and ``bare-`` has no WebSocket.
         loop: asyncio, uvloop or trio.
     """
 
@@ -35,24 +35,24 @@ class Contestant:
 
     @property
     def is_bare(self) -> bool:
-        """Whether it echoes bytes only."""
+        """Whether it only echoes bytes."""
         return self.name.startswith("bare-")
 
     @property
     def is_peer(self) -> bool:
-        """Whether anyws is compared with it."""
+        """Whether it is another library."""
         return not self.is_bare and not self.name.startswith("anyws")
 
     def why_not(self, load: Load) -> str:
-        """Say why it cannot take a load; empty if it can."""
+        """Return why it does not support a load; empty if it does."""
         if self.is_bare and (load.mode != "echo" or load.setting.compression):
             return "no WebSocket"
         if self.name == "bare-await" and (load.setting.tls or load.size * load.in_flight > _SOCKET_BUFFER):
-            return "it has only what a small message needs"
+            return "only for small messages"
         if load.setting.compression and self.name == "trio-websocket":
-            return "it cannot compress"
+            return "no compression"
         if not load.setting.compression and self.name in _COMPRESSIONS:
-            return "as anyws"
+            return "the same as anyws"
         return ""
 
     def command(self, setting: Setting, certificates: Path) -> list[str]:
@@ -90,19 +90,19 @@ CONTESTANTS = [
 
 
 def module_of(contestant: Contestant) -> str:
-    """Return the name of its module, among the servers as among the clients."""
+    """Return the name of its module, in `contestants` and in `clients`."""
     return "anyws" if contestant.name.startswith("anyws-") else contestant.name.replace("-", "_")
 
 
 def environment_of(contestant: Contestant) -> dict[str, str]:
-    """Return the environment of its process."""
+    """Return the environment variables of its process."""
     environment = {key: value for key, value in os.environ.items() if key != "ANYWS_NO_EXTENSION"}
     return environment | ({"ANYWS_NO_EXTENSION": "1"} if contestant.name == "anyws-pure" else {})
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that listens: its process and its port."""
+    """A listening server: its process ID and its port."""
 
     pid: int
     port: int
@@ -112,14 +112,14 @@ class Running:
 def started(
     contestant: Contestant, setting: Setting, certificates: Path, core: int | None, log: IO[bytes]
 ) -> Iterator[Running]:
-    """Start a server on a core; it ends with the block.
+    """Start a server on a core, and stop it at the end of the block.
 
     Args:
-        contestant: which one.
-        setting: what it is told.
+        contestant: the server.
+        setting: its configuration.
         certificates: the folder with its certificate.
-        core: where it runs; None for anywhere.
-        log: what it says beside its port goes there.
+        core: the core to run on; None for any.
+        log: the file for its stderr.
     """
     command = contestant.command(setting, certificates)
     with subprocess.Popen(
@@ -131,7 +131,7 @@ def started(
                 os.sched_setaffinity(process.pid, {core})
             said = process.stdout.readline().split()
             if said[:3] != [b"listening", b"on", b"port"]:
-                raise RuntimeError(f"{contestant} does not listen")
+                raise RuntimeError(f"{contestant} did not start to listen")
             yield Running(process.pid, int(said[3]))
         finally:
             process.kill()

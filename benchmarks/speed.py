@@ -1,8 +1,8 @@
-"""CPU time, throughput and latency of servers: ``python -m benchmarks.speed [--loads ...] [--contestants ...]``.
+"""Measure CPU time, throughput and latency: ``python -m benchmarks.speed [--loads ...] [--contestants ...]``.
 
-Every contestant runs in a process of its own on one core, the load generator (`load.c`) on another. All servers of a
-setting are up at once and take each load in turn, round for round; the medians of the rounds are what counts. Before
-the first round a server has seen connections come and go. Linux only. See docs/performance.md.
+Every contestant runs in a separate process on one core, and the load generator (`load.c`) on another. All servers of a
+setting run at the same time and are measured in turn, round by round; the results are medians over the rounds. Before
+the first round, each server has handled connections. Linux only. See docs/performance.md.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _WARM_CONNECTIONS, _WARM_SECONDS = 4, 0.1
 
 
 class Bench:
-    """What all measurements of a run share.
+    """The state shared by all measurements of a run.
 
     Args:
-        folder: a temporary one, for files and certificates.
-        cache: where the generator is compiled to.
-        seconds: how long one measurement takes.
+        folder: a temporary folder for files and certificates.
+        cache: the folder for the compiled generator.
+        seconds: the duration of one measurement.
     """
 
     def __init__(self, folder: Path, cache: Path, seconds: float) -> None:
@@ -51,7 +51,7 @@ class Bench:
         self.results = Results()
 
     def run(self, setting: Setting, loads: Sequence[Load], contestants: Sequence[Contestant], rounds: int) -> None:
-        """Start the servers of a setting, and give them its loads."""
+        """Start the servers of a setting, and run its loads."""
         program = compiled("load.c", self._cache, tls=setting.tls)
         with ExitStack() as stack, (self._folder / "log").open("wb") as log:
             servers: dict[Contestant, Running] = {}
@@ -66,7 +66,7 @@ class Bench:
                 self._run_load(program, load, servers, rounds)
 
     def run_clients(self, load: Load, contestants: Sequence[Contestant], rounds: int) -> None:
-        """Give the clients a load."""
+        """Run a load with the clients."""
         measure_clients(
             load,
             [each for each in contestants if not each.why_not(load)],
@@ -78,7 +78,7 @@ class Bench:
         )
 
     def run_memory(self, load: Load, contestants: Sequence[Contestant]) -> None:
-        """Measure memory for each idle connection, once, as benchmarks/memory.py does."""
+        """Measure the memory of idle connections once, like benchmarks/memory.py."""
         for each in contestants:
             if each.is_bare or each.why_not(load) or each.name == "anyws-pure":
                 continue
@@ -94,7 +94,7 @@ class Bench:
     def _run_load(self, program: Path, load: Load, servers: dict[Contestant, Running], rounds: int) -> None:
         files = load.write(self._folder)
         running = dict(servers)
-        for number in range(-1, rounds):  # the first one only warms
+        for number in range(-1, rounds):  # the first round only warms up
             for contestant, server in list(running.items()):
                 why_not = contestant.why_not(load)
                 try:
@@ -117,7 +117,7 @@ class Bench:
         connections, seconds = load.connections, self._seconds
         if warms:
             connections, seconds = min(connections, _WARM_CONNECTIONS), _WARM_SECONDS
-            for _ in range(_WARM_CONNECTIONS):  # asyncio frees a whole read when a peer just goes
+            for _ in range(_WARM_CONNECTIONS):  # asyncio frees a whole read buffer when a peer disconnects
                 socket.create_connection(("127.0.0.1", server.port)).close()
         command = [program, mode, server.port, connections, load.in_flight, seconds, raw if mode == "raw" else frames]
         command += [request, *(["tls"] if load.setting.tls else [])]
@@ -129,26 +129,30 @@ class Bench:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="benchmarks.speed", description="Measure CPU time, throughput and latency.")
     names = list(dict.fromkeys(each.name for each in CONTESTANTS))
     known = [*GROUPS, *LOADS]
-    parser.add_argument("--loads", nargs="+", choices=known, metavar="LOAD", help=f"of {', '.join(known)}; default all")
-    parser.add_argument("--contestants", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
+    parser.add_argument(
+        "--loads", nargs="+", choices=known, metavar="LOAD", help=f"load or group: {', '.join(known)} (default: all)"
+    )
+    parser.add_argument(
+        "--contestants", nargs="+", choices=names, metavar="NAME", help=f"contestant: {', '.join(names)} (default: all)"
+    )
     parser.add_argument("--loops", nargs="+", choices=("asyncio", "uvloop", "trio"), metavar="LOOP")
-    parser.add_argument("--rounds", type=int, default=3, help="of all contestants (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=1, help="for one measurement (default: %(default)s)")
-    parser.add_argument("--keep", action="store_true", help="keep the results of earlier runs, of what is not run now")
-    parser.add_argument("--output", type=Path, default=_ROOT / "benchmarks" / "results", help="folder of the figures")
-    parser.add_argument("--plots", type=Path, default=_ROOT / "docs" / "_static", help="folder of the plots")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=1, help="duration of one measurement (default: %(default)s)")
+    parser.add_argument("--keep", action="store_true", help="keep earlier results of what is not measured now")
+    parser.add_argument("--output", type=Path, default=_ROOT / "benchmarks" / "results", help="folder for the results")
+    parser.add_argument("--plots", type=Path, default=_ROOT / "docs" / "_static", help="folder for the plots")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "anyws-benchmarks")
     return parser.parse_args(arguments)
 
 
 def main() -> None:
-    """Measure; print the tables, write figures and plots."""
+    """Measure, print the tables, and write the results and plots."""
     options = parse()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # stops the servers as well
     chosen: dict[str, Load] = {}
     for name in options.loads or GROUPS:
         chosen |= {each.name: each for each in GROUPS.get(name, [LOADS[name]] if name in LOADS else [])}
@@ -181,7 +185,7 @@ def main() -> None:
             except NoGenerator as error:
                 for load in loads:
                     bench.results.skip(load.name, "all", str(error))
-            finally:  # what there is, in case it is ended
+            finally:  # write partial results in case the run is interrupted
                 bench.results.write(options.output, shown, everybody)
                 draw(options.plots, bench.results, shown, everybody)
     print(bench.results.tables(shown, everybody))

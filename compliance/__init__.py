@@ -1,1 +1,1 @@
-"""The Autobahn testsuite against anyws, as server and as client: ``nox -s autobahn``."""
+"""Runs the Autobahn testsuite against anyws, as server and as client: ``nox -s autobahn``."""

@@ -1,4 +1,4 @@
-"""Run the suite: ``python -m compliance [--jobs N] FOLDER [TIER] [ROLE ...] [BACKEND ...]``; see docs/compliance.md."""
+"""Run the testsuite: ``python -m compliance [--jobs N] FOLDER [TIER] [ROLE ...] [BACKEND ...]``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .tiers import TIERS
 
 
 async def main(runs: list[Run], jobs: int) -> bool:
-    """Run all, so many at a time; print what came out, in the order of the runs, and return whether all was good."""
+    """Run up to ``jobs`` runs at a time, print their results, and return whether all passed."""
     limiter = anyio.CapacityLimiter(jobs)
     outcomes: dict[Run, tuple[str, list[str]]] = {}
 
@@ -32,12 +32,12 @@ async def main(runs: list[Run], jobs: int) -> bool:
 
 
 def parse(arguments: list[str]) -> tuple[list[Run], int]:
-    """Return the runs that the command line asks for, and how many at a time."""
+    """Return the runs selected on the command line, and how many may run at a time."""
     parser = argparse.ArgumentParser(prog="compliance", description="Run the Autobahn testsuite against anyws.")
-    parser.add_argument("folder", type=Path, help="where the suite is, or is installed, and where the reports go")
+    parser.add_argument("folder", type=Path, help="folder for the testsuite and the reports")
     choices = [*TIERS, *ROLES, *BACKENDS]
-    parser.add_argument("choices", nargs="*", help=f"of {', '.join(choices)}; default: core, all roles and backends")
-    parser.add_argument("--jobs", type=int, default=1, help="how many runs at a time (default: %(default)s)")
+    parser.add_argument("choices", nargs="*", help=f"{', '.join(choices)} (default: core, all roles and backends)")
+    parser.add_argument("--jobs", type=int, default=1, help="number of concurrent runs (default: %(default)s)")
     options = parser.parse_args(arguments)
     if unknown := set(options.choices) - set(choices):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(choices)}")

@@ -1,4 +1,4 @@
-"""What both programs under test do: send back every message, in order."""
+"""The behaviour of both programs under test: echo every message, in order."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Backend = Literal["asyncio", "uvloop", "trio"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 MAX_MESSAGE_SIZE = 16 * 1024 * 1024  # cases 9.1.6 and 9.2.6
-MAX_FRAGMENTS = 65536 + 1  # cases 9.3.1 and 9.4.1: 4 MiB in fragments of 64 bytes, and an empty one
+MAX_FRAGMENTS = 65536 + 1  # cases 9.3.1 and 9.4.1: 4 MiB in fragments of 64 bytes, plus an empty fragment
 
 
 async def echo(websocket: anyws.WebSocket) -> None:
-    """Echo until the connection ends; many cases end it with a violation of the protocol."""
+    """Echo until the connection closes; in many cases because of a protocol violation."""
     try:
         async for message in websocket:
             await websocket.send(message)
@@ -25,7 +25,7 @@ async def echo(websocket: anyws.WebSocket) -> None:
 
 
 def backend_options(backend: Backend) -> dict[str, Any]:
-    """Return the keywords of `anyio.run` for a backend."""
+    """Return the keyword arguments of `anyio.run` for a backend."""
     if backend == "trio":
         return {"backend": "trio"}
     return {"backend": "asyncio", "backend_options": {"use_uvloop": backend == "uvloop"}}

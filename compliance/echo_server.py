@@ -25,6 +25,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="The server that the Autobahn testsuite tests.")
+    parser = argparse.ArgumentParser(description="The server under test by the Autobahn testsuite.")
     parser.add_argument("--backend", choices=BACKENDS, default="asyncio")
     anyio.run(main, **backend_options(parser.parse_args().backend))

@@ -1,7 +1,7 @@
-"""Install the testsuite: ``python -m compliance.install FOLDER`` makes a virtualenv of Python 2.7 there.
+"""Install the testsuite: ``python -m compliance.install FOLDER`` creates a virtualenv for Python 2.7 there.
 
-The suite is for Python 2.7 only, so this neither uses nor touches the environment that anyws is tested in. Exit status
-77 says, with the reason on stdout, that there is nothing to install it with.
+The testsuite needs Python 2.7, so this neither uses nor changes the environment in which anyws is tested. If it cannot
+be installed, the exit status is 77 and stdout has the reason.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ SKIPPED = 77  # as in automake and meson
 
 _PINS = Path(__file__).with_name("requirements-wstest.txt")
 _PINS_OF_VIRTUALENV = Path(__file__).with_name("requirements-virtualenv.txt")
-# What the pinned wheels are for (cp27mu): narrow builds of Python 2.7 cannot load them.
+# The pinned wheels are for cp27mu; narrow builds of Python 2.7 cannot load them.
 _IS_RIGHT = "import sys; sys.exit(not (sys.version_info[:2] == (2, 7) and sys.maxunicode > 0xFFFF))"
 _PIP_OPTIONS = ("--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes")
 
 
 class NoPython27(Exception):
-    """The suite cannot be installed on this machine; says why."""
+    """The testsuite cannot be installed on this machine. The message says why."""
 
 
 def interpreter(folder: Path) -> Path:
-    """Return the Python 2.7 of an installed suite."""
+    """Return the Python 2.7 of an installed testsuite."""
     return folder / "bin" / "python"
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment for a Python 2.7, without what is meant for the Python that runs us."""
+    """Return the environment for Python 2.7, without variables meant for the Python that runs this program."""
     ours = {"PYTHONPATH", "PYTHONHOME", "PYTHONWARNINGS", "VIRTUAL_ENV"}
     return {name: value for name, value in os.environ.items() if name not in ours} | {"PYTHONUNBUFFERED": "1"}
 
 
 def install(folder: Path) -> None:
-    """Make the virtualenv, unless it is there with the same pins.
+    """Create the virtualenv, unless it already exists with the same pins.
 
     Raises:
-        NoPython27: there is no Python 2.7 for it.
-        subprocess.CalledProcessError: pip failed, and has said why.
+        NoPython27: no suitable Python 2.7 was found.
+        subprocess.CalledProcessError: pip failed; its output says why.
     """
     stamp = folder / "pins.sha256"
     pins = hashlib.sha256(_PINS.read_bytes() + _PINS_OF_VIRTUALENV.read_bytes()).hexdigest()
@@ -64,19 +64,19 @@ def install(folder: Path) -> None:
 
 
 def find_python27() -> Path:
-    """Return a Python 2.7 that runs: from the PATH, or one of pyenv's that need not be switched on.
+    """Return a working Python 2.7 from the PATH, or from pyenv even if it is not active.
 
     Raises:
-        NoPython27: there is none.
+        NoPython27: none was found.
     """
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise NoPython27("the Autobahn testsuite is pinned for Linux on x86_64")
     for candidate in _candidates():
         check = [str(candidate), "-c", _IS_RIGHT]
-        # One of pyenv's shims is on the PATH even where its version is not switched on; it fails.
+        # A pyenv shim is on the PATH even if its version is not active; running it fails.
         if not subprocess.run(check, check=False, capture_output=True, env=clean_environment()).returncode:
             return candidate
-    raise NoPython27("there is no Python 2.7, which the Autobahn testsuite needs: neither on the PATH nor in pyenv")
+    raise NoPython27("the Autobahn testsuite needs Python 2.7, which is neither on the PATH nor in pyenv")
 
 
 def _candidates() -> Iterator[Path]:
@@ -88,7 +88,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def _make_virtualenv(python27: Path, folder: Path, scratch: Path) -> None:
-    # Our own pip fetches it: a Python 2.7 from a distribution has none.
+    # The current Python's pip downloads it, because the Python 2.7 of a distribution has no pip.
     source = scratch / "virtualenv"
     pip = [sys.executable, "-m", "pip", "install", *_PIP_OPTIONS]
     subprocess.run([*pip, "--target", str(source), "-r", str(_PINS_OF_VIRTUALENV)], check=True)
@@ -101,12 +101,12 @@ def _install_pins(folder: Path, scratch: Path) -> None:
     wsaccel = [pin for pin in pins if pin.startswith("wsaccel==")]
     _pip(folder, scratch / "pins.txt", [pin for pin in pins if pin not in wsaccel])
     if shutil.which("gcc") is None:
-        print("no gcc: the testsuite goes without wsaccel, and takes five times the CPU")
+        print("gcc was not found: without wsaccel, the testsuite needs five times the CPU time")
         return
     try:
         _pip(folder, scratch / "wsaccel.txt", wsaccel, "--no-build-isolation")
     except subprocess.CalledProcessError:
-        print("wsaccel could not be built: the testsuite goes without it, and takes five times the CPU")
+        print("wsaccel could not be built: without it, the testsuite needs five times the CPU time")
 
 
 def _pip(folder: Path, requirements: Path, pins: list[str], *options: str) -> None:

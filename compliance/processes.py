@@ -1,4 +1,4 @@
-"""The programs of a run: each writes to a log, says there where it listens, and is ended with its block."""
+"""The programs of a run. Each writes to a log, including the port on which it listens, and is killed with its block."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PORT = re.compile(r"^listening on port (\d+)$", re.MULTILINE)
 async def running(
     command: Sequence[str | Path], log: Path, *, cwd: Path, env: dict[str, str] | None = None
 ) -> AsyncGenerator[Process, None]:
-    """Run a program as long as the block; what still runs then is killed."""
+    """Run a program during the block, and kill it on exit."""
     with log.open("wb") as output:
         process = await anyio.open_process(
             [str(word) for word in command],
@@ -43,10 +43,10 @@ async def running(
 
 
 async def port_of(process: Process, log: Path) -> int:
-    """Wait until a program says on which port it listens.
+    """Wait until a program reports the port on which it listens.
 
     Raises:
-        RuntimeError: it ended before.
+        RuntimeError: the program exited before.
     """
     while True:
         ended = process.returncode is not None
@@ -54,5 +54,5 @@ async def port_of(process: Process, log: Path) -> int:
         if said is not None:
             return int(said[1])
         if ended:
-            raise RuntimeError(f"it ended before it listened; see {log}")
+            raise RuntimeError(f"the program exited before it listened; see {log}")
         await anyio.sleep(0.02)

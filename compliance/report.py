@@ -1,4 +1,4 @@
-"""The verdict on one run: strictly OK, and nothing else."""
+"""The verdict on one run, which only strict OK passes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 __all__ = ["Report"]
 
-# There is no other verdict for these: data after a Close, and close codes that RFC 6455 does not speak of.
+# The testsuite has no other verdict for these: data after a Close, and close codes that RFC 6455 does not mention.
 _INFORMATIONAL = frozenset({"7.1.6", "7.13.1", "7.13.2"})
 
 
 class Report:
-    """What the suite says of one agent.
+    """The report of the testsuite on one agent.
 
     Args:
-        folder: where the suite has written it.
-        agent: the only agent in it.
-        expected: how many cases must have been run.
+        folder: the folder of the report.
+        agent: the only agent in the report.
+        expected: the number of cases that must have been run.
     """
 
     def __init__(self, folder: Path, agent: str, expected: int) -> None:
@@ -31,7 +31,7 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """The counts: "298 OK, 3 INFORMATIONAL, 0 other of 301"."""
+        """The counts, for example "298 OK, 3 INFORMATIONAL, 0 other of 301"."""
         counts = Counter(
             case["behavior"] if self._is_good(number, case) else "other" for number, case in self._cases.items()
         )
@@ -40,12 +40,12 @@ class Report:
 
     @property
     def faults(self) -> list[str]:
-        """What is wrong, a line each; empty if all is as it must be."""
+        """A line for each problem; empty if the run passed."""
         faults = [self._fault(number) for number in self._cases if not self._is_good(number, self._cases[number])]
         if len(self._cases) != self._expected:
-            faults.append(f"{len(self._cases)} cases were run instead of {self._expected}")
+            faults.append(f"{len(self._cases)} cases were run, expected {self._expected}")
         if self._other_agents:
-            faults.append(f"there are unknown agents in the report: {', '.join(self._other_agents)}")
+            faults.append(f"unknown agents in the report: {', '.join(self._other_agents)}")
         return faults
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""One run: one role on one backend, with the suite as its peer."""
+"""One run: anyws in one role on one backend, with the testsuite as its peer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Role = Literal["server", "client"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 _ROOT = Path(__file__).parent.parent
-# wstest itself would listen on all interfaces, and cannot say which free port it got. Python 2.7.
+# wstest itself would listen on all interfaces, and cannot report the port that it chose. This is Python 2.7.
 _WSTEST = """
 from autobahntestsuite import wstest
 
@@ -40,14 +40,14 @@ wstest.run()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run of the suite.
+    """One run of the testsuite.
 
     Attributes:
-        role: which end anyws is.
-        backend: what it runs on.
-        tier: the cases.
-        suite: the folder of the suite's virtualenv.
-        reports: the folder of all reports; this run's is in one of its own below, made anew.
+        role: the role of anyws.
+        backend: the backend that anyws runs on.
+        tier: the cases to run.
+        suite: the folder of the testsuite's virtualenv.
+        reports: the folder of all reports; each run creates its own subfolder.
     """
 
     role: Role
@@ -58,16 +58,16 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The run in words."""
+        """A description of the run."""
         return f"{self.role} on {self.backend}"
 
     @property
     def folder(self) -> Path:
-        """Where logs and the report (``index.html``) of this run are."""
+        """The folder with the logs and the report (``index.html``) of this run."""
         return self.reports / f"{self.role}-{self.backend}"
 
     async def run(self) -> tuple[str, list[str]]:
-        """Run it; return the counts, and what is wrong, a line each."""
+        """Run the cases. Return the counts, and a line for each problem."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         try:
@@ -75,7 +75,7 @@ class Run:
                 await (self._test_server() if self.role == "server" else self._test_client())
             report = Report(self.folder, self._agent, self.tier.count)
         except TimeoutError:
-            return "no report", [f"it took more than {self.tier.time_limit:g} s; the last case is {self._last_case()}"]
+            return "no report", [f"timed out after {self.tier.time_limit:g} s in case {self._last_case()}"]
         except (OSError, RuntimeError) as exc:
             return "no report", [str(exc)]
         return report.summary, report.faults + self._complaints()
@@ -89,7 +89,7 @@ class Run:
             async with running(wstest, self._log("wstest"), cwd=self.folder, env=clean_environment()) as fuzzer:
                 await fuzzer.wait()
             if process.returncode is not None:
-                raise RuntimeError(f"the server ended; see {self._log('anyws')}")
+                raise RuntimeError(f"the server exited; see {self._log('anyws')}")
 
     async def _test_client(self) -> None:
         wstest = self._wstest("fuzzingserver", {"url": "ws://127.0.0.1:0"})
@@ -104,7 +104,7 @@ class Run:
     def _wstest(self, mode: str, peer: dict[str, Any]) -> list[str | Path]:
         specification = self.folder / f"{mode}.json"
         specification.write_text(json.dumps(peer | {"outdir": str(self.folder), "cases": self.tier.patterns}))
-        # 0: no web server beside.
+        # -u 0: no web server.
         return [interpreter(self.suite), "-c", _WSTEST, "-m", mode, "-s", specification, "-u", "0"]
 
     @property
@@ -121,6 +121,6 @@ class Run:
         return cases[-1] if cases else "none"
 
     def _complaints(self) -> list[str]:
-        """What our program wrote besides its port: warnings, errors in a task, tracebacks."""
+        """Return the log lines of the program under test other than its port: warnings, errors, tracebacks."""
         lines = self._log("anyws").read_text(errors="replace").splitlines()
         return [f"log: {line}" for line in lines if not line.startswith("listening on port ")]

@@ -1,4 +1,4 @@
-"""Which cases a run has, and how many they are."""
+"""The cases of a run, and their number."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ __all__ = ["TIERS", "Tier"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
-    """A choice of cases.
+    """A selection of cases.
 
     Attributes:
-        patterns: the cases; a pattern with ``*`` matches each case that begins with it.
-        count: how many cases that is, in the release of the suite that is pinned.
-        time_limit: seconds for one role on one backend, several times what it takes.
+        patterns: the cases; a trailing ``*`` matches all cases with that prefix.
+        count: the number of cases in the pinned release of the testsuite.
+        time_limit: the limit for one role on one backend in seconds, several times the usual duration.
     """
 
     patterns: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Writes the tables of the documentation that the code determines: ``python docs/tables.py``."""
+"""Generates the tables of the documentation that come from the code: ``python docs/tables.py``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ END = "<!-- end of life -->\n"
 
 
 def life_table() -> Iterator[str]:
-    """Yield the lines of the table of a connection's life."""
-    yield "| Phase | Bounded by | Ends |"
+    """Yield the lines of the table of connection phases."""
+    yield "| Phase | Deadline | Transitions |"
     yield "|---|---|---|"
     for phase in Phase:
         ways = [
@@ -26,7 +26,7 @@ def life_table() -> Iterator[str]:
 
 
 def with_table(text: str) -> str:
-    """Return the page with the table as it is now."""
+    """Return the page with its table replaced by the current one."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n" + "\n".join(life_table()) + f"\n\n{END}{after}"

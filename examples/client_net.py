@@ -1,4 +1,4 @@
-"""The document's "Client Net Socket example", line by line: ``python examples/client_net.py [HOST] [PORT]``."""
+"""The "Client Net Socket example" of the node:websocket proposal: ``python examples/client_net.py [HOST] [PORT]``."""
 
 import argparse
 
@@ -6,7 +6,7 @@ import anyio
 
 import anyws
 
-parser = argparse.ArgumentParser(description="The document's client without TLS; Ctrl-C stops it.")
+parser = argparse.ArgumentParser(description="The client without TLS of the node:websocket proposal; Ctrl-C stops it.")
 parser.add_argument("host", nargs="?", default="127.0.0.1")
 parser.add_argument("port", nargs="?", type=int, default=8765)
 parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")

@@ -1,4 +1,4 @@
-"""Talks to an echo: ``python examples/echo_client.py [URI] [--backend trio]``."""
+"""A client for an echo server: ``python examples/echo_client.py [URI] [--backend trio]``."""
 
 import argparse
 
@@ -18,7 +18,7 @@ async def main(uri: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Talks to an echo, such as echo_server.py.")
+    parser = argparse.ArgumentParser(description="A client for an echo server, such as echo_server.py.")
     parser.add_argument("uri", nargs="?", default="ws://127.0.0.1:8765/")
     parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""An echo: ``python examples/echo_server.py [HOST] [PORT] [--backend trio]``."""
+"""An echo server: ``python examples/echo_server.py [HOST] [PORT] [--backend trio]``."""
 
 import argparse
 
@@ -20,7 +20,7 @@ async def main(host: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="An echo; Ctrl-C stops it.")
+    parser = argparse.ArgumentParser(description="An echo server. Press Ctrl-C to stop.")
     parser.add_argument("host", nargs="?", default="127.0.0.1")
     parser.add_argument("port", nargs="?", type=int, default=8765)
     parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")

@@ -1,4 +1,4 @@
-"""A trio program that uses no AnyIO itself: ``python examples/nursery_trio.py``."""
+"""A trio program that does not use AnyIO directly: ``python examples/nursery_trio.py``."""
 
 import trio
 

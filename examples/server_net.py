@@ -1,4 +1,4 @@
-"""The document's "Server Net example", line by line: ``python examples/server_net.py [HOST] [PORT]``."""
+"""The "Server Net example" of the node:websocket proposal: ``python examples/server_net.py [HOST] [PORT]``."""
 
 import argparse
 
@@ -6,7 +6,7 @@ import anyio
 
 import anyws
 
-parser = argparse.ArgumentParser(description="The document's server without TLS; Ctrl-C stops it.")
+parser = argparse.ArgumentParser(description="The server without TLS of the node:websocket proposal; Ctrl-C stops it.")
 parser.add_argument("host", nargs="?", default="127.0.0.1")
 parser.add_argument("port", nargs="?", type=int, default=8765)
 parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")
@@ -44,7 +44,8 @@ options = {
     },
     "secure": False,
     "server_options": {},
-    # Not in the document, whose clients do not mask: without this they are refused with 1002, as RFC 6455 demands.
+    # Not in the proposal. Its clients don't mask their frames; without this option they are rejected with 1002, as
+    # RFC 6455, section 5.1, requires.
     "accept_unmasked": True,
 }
 

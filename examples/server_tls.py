@@ -1,6 +1,6 @@
-"""The document's "Server TLS example", line by line: ``python examples/server_tls.py [HOST] [PORT] [--cert FILE ...]``.
+"""The "Server TLS example" of the node:websocket proposal: ``python server_tls.py [HOST] [PORT] [--cert FILE]``.
 
-Without a certificate it makes one, which needs the package ``trustme``.
+Without ``--cert`` it generates a certificate, which needs the package ``trustme``.
 """
 
 import argparse
@@ -10,12 +10,12 @@ import anyio
 
 import anyws
 
-parser = argparse.ArgumentParser(description="The document's server with TLS; Ctrl-C stops it.")
+parser = argparse.ArgumentParser(description="The server with TLS of the node:websocket proposal; Ctrl-C stops it.")
 parser.add_argument("host", nargs="?", default="127.0.0.1")
 parser.add_argument("port", nargs="?", type=int, default=8765)
-parser.add_argument("--ca", type=Path, help="the authority (PEM) of clients' certificates")
-parser.add_argument("--cert", type=Path, help="the certificate (PEM); default: one made for this run")
-parser.add_argument("--key", type=Path, help="its private key (PEM)")
+parser.add_argument("--ca", type=Path, help="CA certificate (PEM) for client certificates")
+parser.add_argument("--cert", type=Path, help="certificate (PEM); default: generated for this run")
+parser.add_argument("--key", type=Path, help="private key of the certificate (PEM)")
 parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")
 arguments = parser.parse_args()
 
@@ -69,7 +69,8 @@ options = {
         "cert": domain_certificate,
         "key": domain_key,
     },
-    # Not in the document, whose clients do not mask: without this they are refused with 1002, as RFC 6455 demands.
+    # Not in the proposal. Its clients don't mask their frames; without this option they are rejected with 1002, as
+    # RFC 6455, section 5.1, requires.
     "accept_unmasked": True,
 }
 

@@ -1,4 +1,4 @@
-"""An echo on the sockets that systemd has opened (socket activation), or on one of its own: until SIGTERM.
+"""An echo server on the sockets that systemd has opened (socket activation), or otherwise on port 8765.
 
 Usage: python examples/systemd_server.py [--backend asyncio|trio]
 
@@ -8,8 +8,8 @@ Usage: python examples/systemd_server.py [--backend asyncio|trio]
     [Install]
     WantedBy=sockets.target
 
-systemd listens from its start on, starts the service with the first connection, and keeps those that come while the
-service is restarted.
+systemd listens from boot, and starts the service on the first connection. Connections that arrive while the service
+restarts wait in the socket.
 """
 
 import argparse
@@ -36,6 +36,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="an echo on the sockets that systemd has opened")
+    parser = argparse.ArgumentParser(description="An echo server on the sockets that systemd has opened.")
     parser.add_argument("--backend", default="asyncio", choices=["asyncio", "trio"])
     anyio.run(main, backend=parser.parse_args().backend)

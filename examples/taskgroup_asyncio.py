@@ -1,4 +1,4 @@
-"""An asyncio program that uses no AnyIO itself: ``python examples/taskgroup_asyncio.py``."""
+"""An asyncio program that does not use AnyIO directly: ``python examples/taskgroup_asyncio.py``."""
 
 import asyncio
 

@@ -1,9 +1,9 @@
-"""An echo in several processes on one port.
+"""An echo server in several processes on one port.
 
 ``python examples/workers.py [HOST] [PORT] [--workers N] [--backend trio]``
 
-Ctrl-C or SIGTERM stops all of them gracefully. SO_REUSEPORT lets each process have a listening socket of its own on the
-same port; Linux spreads new connections over them.
+Ctrl-C or SIGTERM shuts them all down gracefully. With SO_REUSEPORT, each process has its own listening socket on the
+same port, and Linux distributes new connections between them.
 """
 
 import argparse
@@ -26,14 +26,14 @@ async def echo(websocket: anyws.WebSocket) -> None:
 async def serve(host: str, port: int) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with anyws.open_server(echo, host, port, reuse_port=True) as server:
-            report("listens on", *server.addresses[0][:2])
+            report("listening on", *server.addresses[0][:2])
             async for _ in signals:
                 break
-    report("has ended")
+    report("stopped")
 
 
 def report(*words: object) -> None:
-    print(f"process {os.getpid()} {' '.join(map(str, words))}\n", end="", flush=True)  # as a whole, among others
+    print(f"process {os.getpid()} {' '.join(map(str, words))}\n", end="", flush=True)  # one write: lines never mix
 
 
 def work(host: str, port: int, backend: str) -> None:
@@ -41,11 +41,11 @@ def work(host: str, port: int, backend: str) -> None:
 
 
 def main(host: str, port: int, count: int, backend: str) -> None:
-    spawn = multiprocessing.get_context("spawn")  # a fork would copy this process in whatever state it is
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as reserved:  # it never listens
+    spawn = multiprocessing.get_context("spawn")  # a fork would copy the state of this process
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as reserved:  # never listens
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, True)
         reserved.bind((host, port))
-        port = reserved.getsockname()[1]  # the same for all, also where it was 0
+        port = reserved.getsockname()[1]  # the same for all workers, even if it was 0
         workers = [spawn.Process(target=work, args=(host, port, backend)) for _ in range(count)]
 
         def stop(number: int, frame: object) -> None:
@@ -61,7 +61,7 @@ def main(host: str, port: int, count: int, backend: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="An echo in several processes; Ctrl-C stops it.")
+    parser = argparse.ArgumentParser(description="An echo server in several processes. Press Ctrl-C to stop.")
     parser.add_argument("host", nargs="?", default="127.0.0.1")
     parser.add_argument("port", nargs="?", type=int, default=8765)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)

@@ -1,1 +1,1 @@
-"""Coverage-guided fuzzing of what reads a peer's bytes, see docs/fuzzing.md."""
+"""Coverage-guided fuzzing of the code that reads a peer's bytes; see docs/fuzzing.md."""

@@ -12,12 +12,12 @@ from .targets import TARGETS
 
 CORPUS = Path(__file__).with_name("corpus")
 _MAX_LENGTH = 2048  # bytes of one input
-_TIMEOUT = 10  # seconds for one input: then it hangs
+_TIMEOUT = 10  # seconds for one input, which hangs if it takes longer
 _MEMORY = 1024  # MiB
 
 
 def fuzz(name: str, seconds: int, cache: Path) -> bool:
-    """Fuzz one target; what is new goes to the cache, from which the next run goes on. Return whether all was good."""
+    """Fuzz one target, and store new inputs in the cache for the next run. Return whether the target passed."""
     found, crashes = cache / name, cache / "crashes"
     found.mkdir(parents=True, exist_ok=True)
     crashes.mkdir(exist_ok=True)
@@ -44,12 +44,12 @@ def fuzz(name: str, seconds: int, cache: Path) -> bool:
     )
     output = process.stdout + process.stderr
     runs = re.search(r"stat::number_of_executed_units:\s*(\d+)", output)
-    # Of the first line with coverage, what the corpus reaches; of the last, what was reached.
+    # The first line with coverage is that of the corpus, the last that of the whole run.
     covered = re.findall(r"cov: (\d+)", output)
     good = process.returncode == 0 and runs is not None
     if not good:
         print(output[-4000:])
-        print(f"{name}: failed; python -m fuzz {name} --input FILE plays the file again that is named above")
+        print(f"{name}: failed; repeat with python -m fuzz {name} --input FILE, with the file named above")
         return False
     assert runs is not None
     first, last = (covered[0], covered[-1]) if covered else ("?", "?")
@@ -63,14 +63,14 @@ def fuzz(name: str, seconds: int, cache: Path) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Run, print what came out, and return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m fuzz", description="Fuzz what reads a peer's bytes.")
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; default: all")
-    parser.add_argument("--seconds", type=int, default=10, help="for each target (default: %(default)s)")
+    """Run the fuzzer, print the results, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m fuzz", description="Fuzz the code that reads a peer's bytes.")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"target: {', '.join(TARGETS)} (default: all)")
+    parser.add_argument("--seconds", type=int, default=10, help="duration for each target (default: %(default)s)")
     parser.add_argument(
-        "--cache", type=Path, default=Path("build/fuzz"), help="for what is found (default: %(default)s)"
+        "--cache", type=Path, default=Path("build/fuzz"), help="folder for new inputs (default: %(default)s)"
     )
-    parser.add_argument("--input", type=Path, help="a file to give to the target, instead of fuzzing")
+    parser.add_argument("--input", type=Path, help="run the target with this file instead of fuzzing")
     options = parser.parse_args(arguments)
     if unknown := set(options.targets) - set(TARGETS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(TARGETS)}")

@@ -1,6 +1,7 @@
-"""What is fuzzed. Each target takes any bytes, and raises nothing, or what it checks does not hold.
+"""The fuzz targets. Each accepts any bytes, and raises an exception if a check fails.
 
-What it checks: no exception but the documented ones, the same result in one piece and byte by byte, bounded output.
+Targets check that only documented exceptions are raised, that the result is the same in one piece and byte by byte, and
+that the output is bounded.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ __all__ = ["TARGETS"]
 
 _LIMIT = 1000  # bytes of one message
 _NONCE = b"the sample nonce"
-_QUEUE = 17 * 131 + 133  # bytes: the newest 16 Pongs and one more, and a Close, as long as they can be
+_QUEUE = 17 * 131 + 133  # bytes: 16 automatic Pongs and one more, and a Close, all of maximum size
 _BITS = [str(bits) for bits in range(8, 16)]
 _URI = WebSocketURI(secure=False, host="localhost", port=80)
 
@@ -56,7 +57,7 @@ def _bytes_of(data: bytes) -> Iterable[bytes]:
 
 
 def decoder(data: bytes) -> None:
-    """Frames to events. The first byte chooses: bit 0 the role, bit 1 compression, bit 2 the limits."""
+    """Decode frames. The first byte selects the role (bit 0), compression (bit 1) and limits (bit 2)."""
     options, wire = data[:1], data[1:]
     if not options:
         return
@@ -65,7 +66,7 @@ def decoder(data: bytes) -> None:
     whole = _receive(role, compressed, limited, [wire])
     single = _receive(role, compressed, limited, _bytes_of(wire))
     if compressed and limited and {whole[1], single[1]} == {1007, 1009}:
-        return  # Both are true, and which is seen first depends on the pieces.
+        return  # Both apply, and which one is detected first depends on the chunks.
     assert whole == single, (whole, single)
 
 
@@ -90,12 +91,12 @@ def _receive(role: Role, compressed: bool, limited: bool, chunks: Iterable[bytes
 
 
 def request_head(data: bytes) -> None:
-    """A server reads an opening handshake and answers it."""
-    assert _answer(data, [data]) == _answer(data, _bytes_of(data))
+    """Read a request as a server, and respond to it."""
+    assert _respond(data, [data]) == _respond(data, _bytes_of(data))
 
 
-def _answer(data: bytes, chunks: Iterable[bytes]) -> tuple[object, bytes]:
-    """The request, and the answer to it; nothing if more is needed."""
+def _respond(data: bytes, chunks: Iterable[bytes]) -> tuple[object, bytes]:
+    """Return the request and the response to it, or (None, b"") if the request is incomplete."""
     server = ServerHandshake(subprotocols=["chat", "superchat"], extensions=[PerMessageDeflate()], origins=["*"])
     fed = 0
     for chunk in chunks:
@@ -113,12 +114,12 @@ def _answer(data: bytes, chunks: Iterable[bytes]) -> tuple[object, bytes]:
 
 
 def response_head(data: bytes) -> None:
-    """A client reads the answer to its opening handshake."""
+    """Read a response as a client."""
     assert _result(data, [data]) == _result(data, _bytes_of(data))
 
 
 def _result(data: bytes, chunks: Iterable[bytes]) -> tuple[object, ...]:
-    """What has come of the bytes: the response, what comes behind it, the agreement; or the error."""
+    """Return the response, the bytes after it and what was negotiated; or the error."""
     client = ClientHandshake(
         _URI, subprotocols=["chat"], extensions=[PerMessageDeflate()], nonce=_NONCE, max_body_bytes=50
     )
@@ -133,17 +134,17 @@ def _result(data: bytes, chunks: Iterable[bytes]) -> tuple[object, ...]:
     except HandshakeError as exc:
         result = (type(exc), str(exc), exc.response)
     else:
-        raise AssertionError(f"the end was taken for a response: {response}")
+        raise AssertionError(f"the end of the stream was treated as a response: {response}")
     assert result[2] is None or len(result[2].body) <= 50
     return result
 
 
 def headers(data: bytes) -> None:
-    """The value of a header of a stranger, as each of those that are parsed."""
+    """Parse a header value from a peer as each of the headers that anyws parses."""
     value = data.decode("latin-1")
     try:
         Response(200, {"X": value})
-    except ValueError:  # this one does not come through the reader of heads
+    except ValueError:  # the HTTP parser rejects this value
         return
     assert 0 <= retry_after(Response(503, {"Retry-After": value})) <= 86400
     _set_cookies(value)
@@ -155,13 +156,13 @@ def headers(data: bytes) -> None:
             pass
     parse_basic(value)
     parse_basic(f"Basic {value}")
-    if re.fullmatch(r"[\x21-\x7e]+", value):  # as h11 takes a target
+    if re.fullmatch(r"[\x21-\x7e]+", value):  # targets that h11 accepts
         _ROUTER.on_request(Request(target=value, headers=Headers({"Host": "localhost"})))
     _ROUTER.on_request(Request(target="/", headers=Headers({"Host": value})))
 
 
 async def _handle(websocket: WebSocket, **parameters: object) -> None:
-    """Handle nothing: only the routing counts."""
+    """Do nothing: only the routing is tested."""
 
 
 _ROUTER = Router()
@@ -171,7 +172,7 @@ _ROUTER.redirect("/old/<name>", "/new/<name>")
 
 
 def _set_cookies(value: str) -> None:
-    """Whatever a server sets, the next request can be sent."""
+    """Check that the next request can be sent, whatever cookies a server sets."""
     for target in (_URI, WebSocketURI(secure=True, host="www.example.com", port=443, resource="/a/b?c")):
         jar = CookieJar()
         keep_cookies(jar, target, Headers({"Set-Cookie": value}))
@@ -180,7 +181,7 @@ def _set_cookies(value: str) -> None:
 
 
 def _redirect(value: str) -> None:
-    """A redirect leads to a server, or is an error that says where it came from."""
+    """Check that a redirect leads to a server, or raises RedirectError."""
     redirects = Redirects(_URI, 1)
     refused = HandshakeRefused("", response=Response(302, {"Location": value}))
     try:
@@ -193,7 +194,7 @@ def _redirect(value: str) -> None:
 
 
 def extensions(data: bytes) -> None:
-    """The grammar of ``Sec-WebSocket-Extensions``, and the negotiation."""
+    """Parse ``Sec-WebSocket-Extensions``, and negotiate extensions."""
     text = data.decode("latin-1")
     try:
         offers = parse_extensions(text)
@@ -203,13 +204,13 @@ def extensions(data: bytes) -> None:
     answers, codecs = accept_offers([PerMessageDeflate()], offers)
     assert len(answers) == len(codecs) <= 1
     if codecs:
-        # The answer is one that a client may take which has offered the same.
+        # A client that made the same offer must be able to accept the response.
         server_bits, client_bits = (_bits(offers, f"{side}_max_window_bits") for side in ("server", "client"))
         theirs = PerMessageDeflate(server_max_window_bits=server_bits, client_max_window_bits=client_bits)
         try:
             [codec] = take_answers([theirs], parse_extensions(serialize_extensions(answers)))
         except ValueError:
-            assert len(offers) > 1  # the answer is to another one of the offers
+            assert len(offers) > 1  # the response is to another of the offers
             return
         _check_pair(codecs[0], codec)
     try:
@@ -232,7 +233,7 @@ def _check_pair(one: Codec, other: Codec) -> None:
 
 
 def inflate(data: bytes) -> None:
-    """Two compressed messages. The first byte chooses the parameters, the second says how long the first message is."""
+    """Decompress two messages. The first byte selects the parameters, the second is the length of the first message."""
     if len(data) < 2:
         return
     options, cut, messages = data[0], 2 + data[1], data[2:]
@@ -241,7 +242,7 @@ def inflate(data: bytes) -> None:
     both = (messages[: cut - 2], messages[cut - 2 :])
     whole = _inflate(parameters, [[message] for message in both])
     single = _inflate(parameters, [list(_bytes_of(message)) or [b""] for message in both])
-    if bits == 15:  # Whether zlib sees a distance beyond a smaller window depends on the pieces that it gets.
+    if bits == 15:  # Whether zlib detects a distance beyond a smaller window depends on how its input is split.
         assert whole == single, (whole, single)
 
 
@@ -261,7 +262,7 @@ def _inflate(parameters: DeflateParameters, messages: Iterable[list[bytes]]) -> 
 
 
 def uri(data: bytes) -> None:
-    """A URI, and the request that is sent to it."""
+    """Parse a URI, and create the request for it."""
     text = data.decode(errors="surrogatepass") if _is_text(data) else data.decode("latin-1")
     try:
         value = parse_uri(text)
@@ -272,7 +273,9 @@ def uri(data: bytes) -> None:
         assert parse_uri(str(value)) == value, (value, str(value))
     try:
         request = ClientHandshake(value, nonce=_NONCE).data_to_send()
-    except ValueError:  # Basic authentication has no colon in a user name, and no control characters (RFC 7617, 2).
+    except (
+        ValueError
+    ):  # Basic authentication allows no colon in a user name, and no control characters (RFC 7617, section 2).
         assert re.search(r":|[\x00-\x1f\x7f-\x9f]", f"{value.username}{value.password or ''}")
         return
     assert request.startswith(f"GET {value.resource} HTTP/1.1\r\n".encode())
@@ -280,7 +283,7 @@ def uri(data: bytes) -> None:
     server = ServerHandshake()
     try:
         received = server.receive_data(request)
-    except HandshakeRefused:  # Of the names that a client looks up, a server accepts those which are host names.
+    except HandshakeRefused:  # A client looks up some names that a server does not accept as host names.
         return
     assert isinstance(server.accept(), Response)
     assert received is not None
@@ -298,4 +301,4 @@ def _is_text(data: bytes) -> bool:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target for target in (decoder, request_head, response_head, headers, extensions, inflate, uri)
 }
-"""The targets by their names."""
+"""The targets by name."""

@@ -1,4 +1,4 @@
-"""One target in atheris, which never returns: ``python -m fuzz.worker TARGET [LIBFUZZER OPTION ...] [FOLDER ...]``."""
+"""Run one target in atheris, which never returns: ``python -m fuzz.worker TARGET [OPTION ...] [FOLDER ...]``."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The check-list of a release: ``nox -s release -- [--final]``."""
+"""Build and check a release: ``nox -s release -- [--final]``."""

@@ -1,4 +1,4 @@
-"""``python -m release [--final] [--dist FOLDER]``: build, look, install, and list what is wrong."""
+"""Build, check and install a release, and list all problems: ``python -m release [--final] [--dist FOLDER]``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .agreement import ROOT, disagreements, unfinished, version
+from .agreement import DISTRIBUTION, ROOT, disagreements, unfinished, version
 from .archives import sdist_faults, wheel_faults
 
 PURE = {"ANYWS_NO_EXTENSION": "1"}
@@ -20,29 +20,29 @@ IMPORTS = "import anyws, anyws.testing; from anyws.protocol import speedups_in_u
 
 
 def main() -> int:
-    """Return 0 when nothing is wrong, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m release", description="The check-list of a release.")
-    parser.add_argument("--final", action="store_true", help="ask for the date, the URLs and a clean tree as well")
-    parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="where to leave the sdist and the wheels")
+    """Return 0 if there are no problems, otherwise 1."""
+    parser = argparse.ArgumentParser(prog="python -m release", description="Build and check a release.")
+    parser.add_argument("--final", action="store_true", help="also require a release date, URLs and a clean tree")
+    parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="folder for the sdist and the wheels")
     arguments = parser.parse_args()
     faults = [*disagreements(), *(unfinished() if arguments.final else ())]
     with tempfile.TemporaryDirectory() as work:
         faults += check_archives(Path(work), arguments.dist)
     for fault in faults:
         print(f"- {fault}")
-    print(f"anyws {version()}: {len(faults) or 'no'} faults; {arguments.dist} has what was built")
+    print(f"{DISTRIBUTION} {version()}: {len(faults) or 'no'} problems; the archives are in {arguments.dist}")
     return 1 if faults else 0
 
 
 def check_archives(work: Path, dist: Path) -> Iterator[str]:
-    """Build the sdist, the wheels from it and not from the tree, and try them."""
+    """Build the sdist, build the wheels from the sdist instead of the tree, and try them."""
     shutil.rmtree(dist, ignore_errors=True)
     run("-m", "build", "--sdist", "--outdir", dist, ROOT)
     (sdist,) = dist.glob("*.tar.gz")
     yield from sdist_faults(sdist)
     with tarfile.open(sdist) as archive:
         archive.extractall(work, filter="data")
-    source = work / f"anyio_websocket-{version()}"
+    source = work / sdist.name.removesuffix(".tar.gz")
     for name, env in (("pure", PURE), ("compiled", {})):
         built = work / name
         run("-m", "build", "--wheel", "--outdir", built, source, env=env)
@@ -53,7 +53,7 @@ def check_archives(work: Path, dist: Path) -> Iterator[str]:
         if compiled and sys.platform == "linux":
             run("-m", "auditwheel", "repair", "--wheel-dir", dist, wheel)
             if not list(dist.glob("*manylinux*.whl")) and not list(dist.glob("*musllinux*.whl")):
-                yield f"auditwheel gave {wheel.name} no tag for other machines"
+                yield f"{wheel.name}: auditwheel found no portable platform tag"
         else:
             shutil.copy(wheel, dist)
     for wheel in dist.glob("*linux*.whl"):
@@ -64,10 +64,10 @@ def check_archives(work: Path, dist: Path) -> Iterator[str]:
 
 
 def try_wheel(wheel: Path, folder: Path, *, compiled: bool) -> Iterator[str]:
-    """Install a wheel in a fresh environment, and use it from a directory without the repository."""
+    """Install a wheel in a fresh environment, and use it outside the repository."""
     run("-m", "venv", folder)
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", f"anyio-websocket[demo] @ {wheel.as_uri()}"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", f"{DISTRIBUTION}[demo] @ {wheel.as_uri()}"], check=True)
     said = subprocess.run([python, "-m", "anyws", "--version"], cwd=folder, check=True, capture_output=True, text=True)
     if said.stdout.split()[:2] != ["anyws", version()]:
         yield f"{wheel.name}: --version says {said.stdout.strip()}"
@@ -77,7 +77,7 @@ def try_wheel(wheel: Path, folder: Path, *, compiled: bool) -> Iterator[str]:
 
 
 def run(*arguments: str | Path, env: Mapping[str, str] | None = None) -> None:
-    """Run a tool with this interpreter; it must succeed."""
+    """Run a module with this interpreter, and raise if it fails."""
     subprocess.run([sys.executable, *arguments], check=True, env={**os.environ, **(env or {})})
 
 

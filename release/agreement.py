@@ -1,4 +1,4 @@
-"""Do the version, the changelog, the citation, the metadata and the sessions say the same?"""
+"""Check that the version, the changelog, the citation, the metadata and the nox sessions agree."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ROOT", "disagreements", "unfinished", "version"]
+__all__ = ["DISTRIBUTION", "ROOT", "disagreements", "unfinished", "version"]
 
 ROOT = Path(__file__).parent.parent
+DISTRIBUTION = "anyio-websocket"
 
 _FILES = (
     *("README.md", "CHANGELOG.md", "LICENSE", "SECURITY.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "CITATION.cff"),
@@ -29,50 +30,52 @@ def version() -> str:
 
 
 def disagreements() -> Iterator[str]:
-    """Tell what must be so at all times, and is not."""
-    yield from (f"there is no {name}" for name in _FILES if not (ROOT / name).is_file())
+    """Yield violations of what must hold at all times."""
+    yield from (f"{name} is missing" for name in _FILES if not (ROOT / name).is_file())
     if not re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", version()):
-        yield f"the version {version()} is not X.Y.Z, with aN, bN or rcN (PEP 440)"
+        yield f"the version {version()} is not X.Y.Z, optionally with aN, bN or rcN (PEP 440)"
     if (cited := _cited("version")) != version():
-        yield f"CITATION.cff has version {cited}, the package {version()}"
+        yield f"CITATION.cff has version {cited}, but the package has {version()}"
     yield from _changelog()
     yield from _metadata()
 
 
 def unfinished() -> Iterator[str]:
-    """Tell what a release needs, and a working tree need not have."""
+    """Yield what is missing for a release, but not needed in a working tree."""
     sections = _sections()
     released = next((day for name, day in sections if name == version()), None)
     if released is None:
         yield f"CHANGELOG.md has no section [{version()}] with its date"
     if (cited := _cited("date-released")) != released:
-        yield f"CITATION.cff has date-released {cited}, the changelog {released}"
+        yield f"CITATION.cff has date-released {cited}, but the changelog has {released}"
     if not _project().get("urls"):
-        yield "pyproject.toml has no [project.urls]: the repository, the changelog and the documentation"
+        yield "pyproject.toml has no [project.urls] for the repository, the changelog and the documentation"
     if changed := _git("status", "--porcelain"):
-        yield f"the tree is not clean:\n{changed}"
+        yield f"the working tree is not clean:\n{changed}"
     if f"v{version()}" in _git("tag").split():
-        yield f"there is a tag v{version()} already"
+        yield f"the tag v{version()} already exists"
 
 
 def _changelog() -> Iterator[str]:
     sections = _sections()
     if not sections or sections[0][0] != "Unreleased":
-        yield "CHANGELOG.md does not begin with [Unreleased]"
+        yield "CHANGELOG.md does not start with [Unreleased]"
     for name, day in sections[1:]:
         try:
             date.fromisoformat(day or "")
         except ValueError:
-            yield f"CHANGELOG.md: [{name}] has no date, as in [{name}] - 2026-12-31"
+            yield f"CHANGELOG.md: [{name}] has no date; expected [{name}] - 2026-12-31"
     for kind in re.findall(r"^### (.+)$", _text("CHANGELOG.md"), re.MULTILINE):
         if kind not in _KINDS:
-            yield f"CHANGELOG.md: {kind} is none of {', '.join(_KINDS)}"
+            yield f"CHANGELOG.md: {kind} is not one of {', '.join(_KINDS)}"
 
 
 def _metadata() -> Iterator[str]:
     project = _project()
+    if project.get("name") != DISTRIBUTION:
+        yield f"pyproject.toml has the name {project.get('name')}, not {DISTRIBUTION}"
     if "version" not in project["dynamic"]:
-        yield "pyproject.toml has a version of its own"
+        yield "pyproject.toml must not define a version; anyws/_version.py does"
     for field in ("description", "readme", "license", "license-files", "authors", "keywords", "classifiers"):
         if not project.get(field):
             yield f"pyproject.toml has no {field}"
@@ -80,9 +83,9 @@ def _metadata() -> Iterator[str]:
     named = [name.removeprefix(prefix) for name in project["classifiers"] if name.startswith(prefix)]
     tested = re.search(r"^@nox\.session\(python=(\[.*\])\)\ndef tests\(", _text("noxfile.py"), re.MULTILINE)
     if tested is None or ast.literal_eval(tested[1]) != [f"3.{minor}" for minor in named]:
-        yield f"the classifiers name 3.{', 3.'.join(named)}, other versions than the session tests"
+        yield f"the classifiers name 3.{', 3.'.join(named)}, which differs from the versions of the nox session tests"
     if project["requires-python"] != f">=3.{named[0]}":
-        yield f"requires-python is {project['requires-python']}, the first classifier 3.{named[0]}"
+        yield f"requires-python is {project['requires-python']}, but the first classifier is 3.{named[0]}"
 
 
 def _sections() -> list[tuple[str, str | None]]:

@@ -1,1 +1,1 @@
-"""Long and large runs that look for leaks: ``nox -s soak``, see docs/soak.md."""
+"""Long and large runs that look for leaks: ``nox -s soak``; see docs/soak.md."""

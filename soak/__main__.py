@@ -17,7 +17,7 @@ from .state import Failed
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A run, with its defaults; it returns its figures by name."""
+    """A run with its defaults. `start` returns the figures by name."""
 
     start: Callable[[argparse.Namespace], dict[str, str]]
     connections: int | None = None
@@ -55,14 +55,18 @@ _SPARE = 100  # descriptors
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m soak", description="Look for leaks. Progress goes to stderr.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_RUNS)}; default: all")
-    parser.add_argument("--backend", choices=backends.BACKENDS, default="asyncio", help="default: %(default)s")
+    parser = argparse.ArgumentParser(
+        prog="python -m soak", description="Look for leaks. Progress is written to stderr."
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"run: {', '.join(_RUNS)} (default: all)")
+    parser.add_argument(
+        "--backend", choices=backends.BACKENDS, default="asyncio", help="event loop (default: %(default)s)"
+    )
     numbers = ", ".join(f"{name} {run.connections}" for name, run in _RUNS.items() if run.connections)
     seconds = ", ".join(f"{name} {run.seconds}" for name, run in _RUNS.items() if run.seconds)
-    parser.add_argument("--connections", type=int, help=f"at a time; default: {numbers}")
-    parser.add_argument("--seconds", type=float, help=f"default: {seconds}")
-    parser.add_argument("--cycles", type=int, default=100_000, help="default: %(default)s")
+    parser.add_argument("--connections", type=int, help=f"number of concurrent connections (default: {numbers})")
+    parser.add_argument("--seconds", type=float, help=f"duration (default: {seconds})")
+    parser.add_argument("--cycles", type=int, default=100_000, help="number of cycles (default: %(default)s)")
     given = parser.parse_args(arguments)
     given.names = given.names or list(_RUNS)
     if unknown := set(given.names) - set(_RUNS):
@@ -71,7 +75,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def main(arguments: list[str]) -> int:
-    """Run, print the figures, and return the exit status: 1 if something was found."""
+    """Run, print the figures, and return the exit status: 1 if a run found a problem."""
     given = _parse(arguments)
     status = 0
     for name in given.names:
@@ -91,16 +95,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _raise_limit(connections: int) -> None:
-    """Raise the limit on descriptors of this process, and of those that it starts, as far as is needed.
+    """Raise the limit on file descriptors for this process and its children, as far as necessary.
 
     Raises:
-        Failed: the system does not allow so many.
+        Failed: the system does not allow that many.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = connections + _SPARE
     if soft != resource.RLIM_INFINITY and soft < needed:
         if hard != resource.RLIM_INFINITY and hard < needed:
-            raise Failed(f"{needed} descriptors are needed, and the limit is {hard}: see ulimit -Hn")
+            raise Failed(f"{needed} file descriptors are needed, but the limit is {hard}; see ulimit -Hn")
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 

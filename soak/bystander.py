@@ -1,4 +1,4 @@
-"""A well-behaved client of a storm: ``python -m soak.bystander PORT`` prints its latencies when stdin ends."""
+"""A well-behaved client during a storm: ``python -m soak.bystander PORT`` prints its latencies when stdin ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PAUSE = 0.02  # seconds between two messages
 
 
 def main(port: int) -> None:
-    """Exchange messages until stdin ends; a wrong echo, and the end of the connection, are errors."""
+    """Exchange messages until stdin ends. Exit with an error after a wrong echo, or if the connection is lost."""
     latencies: list[float] = []
     with socket.create_connection(("127.0.0.1", port)) as connection, connection.makefile("rb") as stream:
         connection.sendall(REQUEST)
@@ -29,7 +29,7 @@ def main(port: int) -> None:
             begin = time.perf_counter()
             connection.sendall(serialize_frame(Opcode.BINARY, message, masking_key=b"\x37\xfa\x21\x3d"))
             if stream.read(2 + len(message)) != serialize_frame(Opcode.BINARY, message):
-                raise SystemExit("the server does not serve the well-behaved")
+                raise SystemExit("the server did not serve the well-behaved client")
             latencies.append((time.perf_counter() - begin) * 1000)
     cuts = statistics.quantiles(latencies, n=100)
     print(json.dumps({"messages": len(latencies), "median": cuts[49], "p99": cuts[98], "most": max(latencies)}))

@@ -1,4 +1,4 @@
-"""Clients that cost next to nothing: plain sockets, one selector for all of them."""
+"""Clients that need almost no resources: plain sockets that share one selector."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ __all__ = ["REQUEST", "Client", "Crowd"]
 REQUEST = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)  # the key of RFC 6455, 1.3
+)  # the key of RFC 6455, section 1.3
 _ACCEPT = b"\r\nsec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"
-_SOURCES = 200  # addresses, so that there are ports enough
+_SOURCES = 200  # addresses, so that there are enough ports
 _MASKING_KEY = b"\x37\xfa\x21\x3d"
 _FIN = 0x80
 _RESET = struct.pack("ii", 1, 0)  # linger for 0 seconds: close() resets the connection
 
 
 class Client:
-    """One connection, from one of 200 addresses.
+    """A connection from one of 200 addresses.
 
     Args:
-        number: a number of its own.
-        port: the server's, on 127.0.0.1.
-        greeting: what to send first.
+        number: a unique number.
+        port: the port of the server on 127.0.0.1.
+        greeting: the first bytes to send.
 
     Attributes:
-        status: of the response, 0 before there is one.
-        is_gone: whether the connection has ended, by either side.
-        echoes: how many messages have come back.
+        status: the status of the response; 0 before it has arrived.
+        is_gone: whether either side has closed the connection.
+        echoes: the number of messages that were echoed.
     """
 
     def __init__(self, number: int, port: int, greeting: bytes = REQUEST) -> None:
@@ -56,36 +56,36 @@ class Client:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether an echo is still to come."""
+        """Whether an echo is still outstanding."""
         return self._awaited is not None
 
     def greeted(self) -> None:
-        """Do what comes after the greeting: nothing."""
+        """Called after the greeting was sent. Does nothing by default."""
 
     def send(self, message: bytes) -> None:
-        """Send a message, the echo of which must come back."""
+        """Send a message and expect its echo."""
         self._awaited = message
         self._send_frame(Opcode.BINARY, message)
 
     def send_close(self) -> None:
-        """Begin the closing handshake."""
+        """Start the closing handshake."""
         self._send_frame(Opcode.CLOSE, b"\x03\xe8")
 
     def reset(self) -> None:
-        """End the connection with a reset."""
+        """Reset the connection."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.leave()
 
     def leave(self) -> None:
-        """End TCP, without a Close."""
+        """Close TCP without a Close frame."""
         self.is_gone = True
         self.socket.close()
 
     def receive(self) -> None:
-        """Take what has come.
+        """Process received data.
 
         Raises:
-            Failed: it is not what must come.
+            Failed: the data is not what the server must send.
         """
         try:
             data = self.socket.recv(65536)
@@ -108,7 +108,7 @@ class Client:
             self.leave()
             return
         if count < len(data):
-            raise Failed(f"client {self.number}: the server takes no more")
+            raise Failed(f"client {self.number}: the server accepts no more data")
 
     def _receive_head(self) -> None:
         head, end, rest = self._received.partition(b"\r\n\r\n")
@@ -140,24 +140,24 @@ class Client:
 
 
 class Crowd:
-    """Clients in one selector."""
+    """Clients that share one selector."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
 
     def close(self) -> None:
-        """End the selector; the clients have gone before."""
+        """Close the selector. All clients must be gone."""
         self._selector.close()
 
     def add(self, client: Client) -> None:
-        """Let a client send its greeting as soon as it is connected."""
+        """Add a client, which sends its greeting as soon as it is connected."""
         self._selector.register(client.socket, selectors.EVENT_WRITE, client)
 
     def turn(self, patience: float) -> None:
-        """Serve the clients that have something to do.
+        """Serve the clients whose sockets are ready.
 
         Args:
-            patience: how long to wait for one, in seconds.
+            patience: how long to wait for a client, in seconds.
         """
         for key, events in self._selector.select(patience):
             client: Client = key.data
@@ -169,20 +169,22 @@ class Crowd:
                 self._selector.unregister(key.fileobj)
 
     def wait(self, clients: Iterable[Client], is_done: Callable[[Client], bool], *, limit: float) -> None:
-        """Wait until something holds of all the clients.
+        """Wait until a condition holds for all clients.
 
         Args:
-            clients: whom to look at.
-            is_done: what must hold.
+            clients: the clients to check.
+            is_done: the condition.
             limit: how long to wait, in seconds.
 
         Raises:
-            Failed: it took longer.
+            Failed: the limit has expired.
         """
         end = time.monotonic() + limit
         while late := [client for client in clients if not is_done(client)]:
             if time.monotonic() > end:
-                raise Failed(f"{len(late)} clients still wait after {limit:g} s, the first of status {late[0].status}")
+                raise Failed(
+                    f"{len(late)} clients still wait after {limit:g} s, the first with status {late[0].status}"
+                )
             clients = late
             self.turn(0.05)
 

@@ -1,4 +1,4 @@
-"""Many connections, each active: memory stays flat, every echo is right, and all is gone at the end."""
+"""Many active connections: memory stays flat, every echo is right, and everything is released at the end."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .state import Failed, State, check_flat, check_gone
 
 __all__ = ["run"]
 
-_WARM = 50  # connections that come and go before the first look
+_WARM = 50  # connections that are opened and closed before the first measurement
 _AT_A_TIME = 500  # opening handshakes
-_LIMIT = 60.0  # seconds, for whatever the server has to do meanwhile
-_BYTES_PER_ECHO = 8  # by which memory may grow: less than the smallest object has
-_STRAY = 2048  # KiB by which it may grow anyhow
+_LIMIT = 60.0  # seconds, for anything that the server has to do meanwhile
+_BYTES_PER_ECHO = 8  # allowed growth: less than the size of the smallest object
+_STRAY = 2048  # KiB of growth that are always allowed
 _SIZES = (16, 125, 126, 1000, 4000)  # bytes of a message
 
 
 class _Population:
-    """Clients that send in turn, so that each sends once in an interval."""
+    """Clients that send in turn, each once per interval."""
 
     def __init__(self, port: int, interval: float) -> None:
         self.crowd = Crowd()
@@ -32,7 +32,7 @@ class _Population:
 
     @property
     def echoes(self) -> int:
-        """How many messages have come back."""
+        """The number of echoed messages."""
         return sum(client.echoes for client in self.clients)
 
     def open(self, count: int) -> None:
@@ -47,11 +47,11 @@ class _Population:
         self._check()
 
     def turn(self) -> None:
-        """Take what comes, and answer Pings."""
+        """Process received data, and answer Pings."""
         self.crowd.turn(0.01)
 
     def live(self, seconds: float) -> None:
-        """Let every client send, again and again."""
+        """Let every client send repeatedly."""
         begin, turns, passed = time.monotonic(), self._turns, 0.0
         while passed < seconds:
             passed = min(time.monotonic() - begin, seconds)
@@ -63,7 +63,7 @@ class _Population:
         self._check()
 
     def close(self) -> None:
-        """End all: a third each with a Close, with the end of TCP, with a reset."""
+        """Close all connections: a third each with a Close, by closing TCP, and with a reset."""
         polite = self.clients[::3]
         for client in polite:
             client.send_close()
@@ -76,7 +76,7 @@ class _Population:
 
     def _send(self, client: Client) -> None:
         if client.is_gone:
-            raise Failed(f"client {client.number}: the server has ended the connection")
+            raise Failed(f"client {client.number}: the server has closed the connection")
         if client.is_waiting:
             self.late += 1
             return
@@ -95,16 +95,16 @@ def run(backend: str, connections: int, seconds: float, interval: float = 5.0) -
 
     Args:
         backend: the server's event loop.
-        connections: how many.
-        seconds: for how long they are used; before that they warm up, a fifth of it and two intervals at least.
-        interval: each client sends once in so many seconds.
+        connections: the number of connections.
+        seconds: how long they are used, after a warm-up of a fifth of this time, or at least two intervals.
+        interval: each client sends one message per interval, in seconds.
 
     Returns:
         The figures, by name.
 
     Raises:
-        Failed: memory grows by more than 2 MiB and 8 bytes for each message; an echo is wrong or lost; or something is
-            left at the end.
+        Failed: memory grows by more than 2 MiB plus 8 bytes per message; an echo is wrong or lost; or something is
+            not released at the end.
     """
     with serving(backend) as (process, port):
         empty = process.state()
@@ -113,9 +113,9 @@ def run(backend: str, connections: int, seconds: float, interval: float = 5.0) -
         population = _Population(port, interval)
         population.open(connections)
         opened = process.state(population.turn)
-        warming = max(seconds / 10, interval)  # long enough for each client to send
+        warming = max(seconds / 10, interval)  # long enough for each client to send once
         population.live(warming)
-        process.state(population.turn)  # the messages of a moment wait, and take memory that they had not taken
+        process.state(population.turn)  # messages that wait meanwhile allocate memory for the first time
         population.live(warming)
         echoes_before = population.echoes
         times, states = _watch(process, population, seconds)
@@ -128,9 +128,9 @@ def run(backend: str, connections: int, seconds: float, interval: float = 5.0) -
     return {
         "connections": f"{connections}",
         "seconds": f"{seconds:g}",
-        "echoes": f"{echoes} right, none wrong or lost; {population.late} times one was late",
+        "echoes": f"{echoes} right, none wrong or lost; {population.late} late",
         "memory": f"{before.memory} KiB before, {opened.memory} opened, {memories[0]} warm, {memories[-1]} at the end, "
-        f"{min(memories)} to {max(memories)} between; {after.memory} when all have gone",
+        f"{min(memories)} to {max(memories)} in between; {after.memory} after closing",
         "growth": f"{growth:.0f} KiB in {seconds:g} s",
         "descriptors": f"{before.descriptors} before, {states[-1].descriptors} open, {after.descriptors} after",
         "tasks": f"{before.tasks} before, {states[-1].tasks} open, {after.tasks} after",

@@ -1,4 +1,4 @@
-"""Connect and close, in every way of closing: nothing grows."""
+"""Connects and closes in every possible way: nothing grows."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ __all__ = ["WAYS", "run"]
 
 _WORKERS = 8
 _SAMPLES = 20
-_STRAY = 2048  # KiB by which memory may grow: Python takes it in arenas of 1 MiB
-_SOURCES = 100  # addresses to connect from, so that there are ports enough
-_HANDSHAKE_STEPS = 24  # a handshake suspends fewer times
+_STRAY = 2048  # KiB by which memory may grow: Python allocates arenas of 1 MiB
+_SOURCES = 100  # addresses to connect from, so that there are enough ports
+_HANDSHAKE_STEPS = 24  # more than the number of times that a handshake suspends
 
 _Connecting = AbstractAsyncContextManager[anyws.WebSocket]
 
 
 class _Mishap(Exception):
-    """What a block raises that fails."""
+    """The exception raised in a block that fails."""
 
 
 def _set_reset(websocket: anyws.WebSocket) -> None:
-    """Let the connection end with a reset when its socket is closed."""
+    """Make the connection end with a reset when its socket is closed."""
     raw = websocket.extra(SocketAttribute.raw_socket)
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def handle(websocket: anyws.WebSocket) -> None:
-    """Echo, or end the connection as the message says."""
+    """Echo a message, or end the connection as the message requests."""
     async for message in websocket:
         match message:
             case "return":
@@ -49,7 +49,7 @@ async def handle(websocket: anyws.WebSocket) -> None:
                 await websocket.aclose(4000, "as you wish")
             case "raise":
                 raise _Mishap
-            case "cut":
+            case "abort":
                 await anyio.aclose_forcefully(websocket)
             case "end":
                 websocket.extra(SocketAttribute.raw_socket).shutdown(socket.SHUT_WR)
@@ -63,7 +63,7 @@ async def handle(websocket: anyws.WebSocket) -> None:
 async def _exchange(websocket: anyws.WebSocket) -> None:
     await websocket.send("hello")
     if await websocket.receive() != "hello":
-        raise Failed("a wrong echo")
+        raise Failed("wrong echo")
 
 
 # -- the ways ----------------------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def _server_ends(how: str, *codes: int) -> Callable[[_Connecting, int], Awaitabl
 async def _client_is_refused(connecting: _Connecting, number: int) -> None:
     try:
         async with connecting:
-            raise Failed("a connection that must be refused")
+            raise Failed("the server accepted a connection that it must reject")
     except anyws.HandshakeError:
         pass
 
@@ -143,24 +143,24 @@ async def _expect(websocket: anyws.WebSocket, *codes: int) -> None:
         if exc.code not in codes:
             raise Failed(f"closed with {exc.code}, not {codes}") from exc
     else:
-        raise Failed("a message where the connection must end")
+        raise Failed("received a message, but the connection must end")
 
 
 WAYS: dict[str, Callable[[_Connecting, int], Awaitable[None]]] = {
     "the client closes": _client_closes,
-    "the client closes at once": _client_does_nothing,
+    "the client closes immediately": _client_does_nothing,
     "the client's block raises": _client_raises,
     "the client's block is cancelled": _client_is_cancelled,
-    "the client is cancelled in the opening handshake": _client_is_cancelled_early,
+    "the client is cancelled during the opening handshake": _client_is_cancelled_early,
     "the client ends TCP": _client_ends_tcp,
     "the client resets": _client_resets,
     "the handler returns": _server_ends("return", 1000),
     "the handler closes": _server_ends("close", 4000),
     "the handler raises": _server_ends("raise", 1011),
-    "the handler cuts": _server_ends("cut", 1000),
+    "the handler aborts": _server_ends("abort", 1000),
     "the server ends TCP": _server_ends("end", 1006),
     "the server resets": _server_ends("reset", 1000, 1006),  # the Close may overtake the reset
-    "the server refuses": _client_is_refused,
+    "the server rejects": _client_is_refused,
 }
 
 
@@ -168,17 +168,17 @@ WAYS: dict[str, Callable[[_Connecting, int], Awaitable[None]]] = {
 
 
 async def run(cycles: int) -> dict[str, str]:
-    """Connect and close, eight at a time, client and server in one process.
+    """Connect and close eight connections at a time, client and server in one process.
 
     Args:
-        cycles: how many, of all ways together.
+        cycles: the number of connections, over all ways.
 
     Returns:
         The figures, by name.
 
     Raises:
-        Failed: memory grows by more than 2 MiB after the first quarter; descriptors, tasks or objects are left; or a
-            connection ends in another way than it must.
+        Failed: memory grows by more than 2 MiB after the first quarter; descriptors, tasks or objects are not released;
+            or a connection does not end as it must.
     """
     batch = max(cycles // _SAMPLES, 2 * len(WAYS))
     begin, done = time.perf_counter(), 0
@@ -212,7 +212,7 @@ async def run(cycles: int) -> dict[str, str]:
 
 
 async def _cycle(uri: str, numbers: range) -> None:
-    """Make the cycles of these numbers, some at a time."""
+    """Run the cycles with these numbers, some of them concurrently."""
     ways = list(WAYS.items())
 
     async def work(worker: int) -> None:
@@ -239,7 +239,7 @@ def _refuse(request: anyws.Request) -> anyws.Response | None:
 
 @contextmanager
 def _complaints() -> Iterator[list[str]]:
-    """Collect what is logged as a warning or worse, besides the failures that were asked for."""
+    """Collect log records of level WARNING and above, except for deliberate failures."""
     found: list[str] = []
 
     class Collect(logging.Handler):

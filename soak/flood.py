@@ -1,4 +1,4 @@
-"""Both sides send large messages as fast as they can, and receive slowly: memory stays bounded."""
+"""Both sides send large messages as fast as they can, and receive them slowly: memory stays bounded."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from .state import Failed, check_gone, memory, settled, steady
 
 __all__ = ["run"]
 
-_SIZE = 1024 * 1024  # bytes of a message: the largest that is taken by default
-_PAUSE = 0.05  # seconds between two messages that one side takes
-_BOUND = 16 * 1024  # KiB for each connection, both sides together: 8 messages for each direction
-_CLOSING = 1  # seconds that a server may wait for a client that has vanished
+_SIZE = 1024 * 1024  # bytes of a message: the maximum by default
+_PAUSE = 0.05  # seconds between two messages that one side receives
+_BOUND = 16 * 1024  # KiB per connection, both sides together: 8 messages per direction
+_CLOSING = 1  # seconds that a server may wait for a client that has disappeared
 _SAMPLING = 0.05  # seconds
 _FILLER = os.urandom(_SIZE - 8)
 
 
 @dataclass(slots=True)
 class _Tally:
-    """What all connections together have received."""
+    """Counts over all connections."""
 
     messages: int = 0
     faults: int = 0
 
 
 async def _flood(websocket: anyws.WebSocket, tally: _Tally) -> None:
-    """Send and receive, until the connection ends."""
+    """Send and receive until the connection closes."""
 
     async def send() -> None:
         number = 0
@@ -56,18 +56,18 @@ async def _flood(websocket: anyws.WebSocket, tally: _Tally) -> None:
 
 
 async def run(connections: int, seconds: float) -> dict[str, str]:
-    """Flood, client and server in one process.
+    """Flood connections, client and server in one process.
 
     Args:
-        connections: how many.
-        seconds: for how long.
+        connections: the number of connections.
+        seconds: the duration.
 
     Returns:
         The figures, by name.
 
     Raises:
-        Failed: memory grows beyond 16 MiB for each connection, a message is wrong or lost, no message comes, or
-            something is left at the end.
+        Failed: memory grows by more than 16 MiB per connection; a message is wrong or lost; no message arrives; or
+            something is not released at the end.
     """
     tally = _Tally()
 
@@ -101,13 +101,13 @@ async def run(connections: int, seconds: float) -> dict[str, str]:
     if growth > _BOUND * connections:
         raise Failed(f"memory grew by {growth} KiB with {connections} connections")
     if tally.faults or not tally.messages:
-        raise Failed(f"{tally.messages} messages, {tally.faults} wrong ones")
+        raise Failed(f"{tally.messages} messages, {tally.faults} of them wrong")
     check_gone(before, after)
     return {
         "connections": f"{connections}, {seconds:g} s",
         "messages": f"{tally.messages} of 1 MiB, {tally.messages / seconds / connections / 2:.1f}/s on each side",
-        "memory": f"{before.memory} KiB before, {most} at most, {after.memory} after; "
-        f"{growth / connections:.0f} KiB for each connection, both sides together",
+        "memory": f"{before.memory} KiB before, {most} peak, {after.memory} after; "
+        f"{growth / connections:.0f} KiB per connection, both sides together",
         "descriptors": f"{before.descriptors} before, {after.descriptors} after",
         "tasks": f"{before.tasks} before, {after.tasks} after",
         "objects": f"{before.objects} before, {after.objects} after",

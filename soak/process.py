@@ -1,4 +1,4 @@
-"""The server's process, as the run sees it."""
+"""The server process of a run."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _STOPPING = 30.0
 
 
 class ServerProcess(subprocess.Popen[str]):
-    """`soak.server` in a process of its own."""
+    """`soak.server` in a separate process."""
 
     def state(self, meanwhile: Callable[[], object] | None = None) -> State:
-        """Ask the server what it holds.
+        """Ask the server for its state.
 
         Args:
-            meanwhile: what to do, again and again, until it answers.
+            meanwhile: called repeatedly until the server responds.
         """
         assert self.stdout is not None
         self.send_signal(signal.SIGUSR2)
@@ -37,7 +37,7 @@ class ServerProcess(subprocess.Popen[str]):
         return State(**json.loads(self.read_line()))
 
     def settled(self, before: State) -> State:
-        """Wait until all has gone that has come, and what held it, half a minute at most."""
+        """Wait until all connections are released, for up to half a minute."""
         end = time.monotonic() + state.SETTLING
         previous, now = before, self.state()
         while not has_settled(before, previous, now) and time.monotonic() < end:
@@ -49,37 +49,37 @@ class ServerProcess(subprocess.Popen[str]):
         """Stop the server.
 
         Raises:
-            Failed: it did not stop with status 0, or it has complained about something.
+            Failed: the exit status is not 0, or there is output on stderr.
         """
         self.terminate()
         _, complaints = self.communicate(timeout=_STOPPING)
         if self.returncode or complaints:
-            raise Failed(f"the server ended with status {self.returncode}: {complaints[-4000:]}")
+            raise Failed(f"the server exited with status {self.returncode}: {complaints[-4000:]}")
 
     def read_line(self) -> str:
         """Return the next line that the server prints.
 
         Raises:
-            Failed: it has ended.
+            Failed: the server has exited.
         """
         assert self.stdout is not None
         line = self.stdout.readline()
         if not line:
             _, complaints = self.communicate(timeout=_STOPPING)
-            raise Failed(f"the server ended with status {self.returncode}: {complaints[-4000:]}")
+            raise Failed(f"the server exited with status {self.returncode}: {complaints[-4000:]}")
         return line
 
 
 @contextmanager
 def serving(backend: str, *, max_connections: int | None = None) -> Iterator[tuple[ServerProcess, int]]:
-    """Run the server beside a block, and stop it.
+    """Run the server during a block, and stop it on exit.
 
     Args:
         backend: the event loop.
-        max_connections: of the server.
+        max_connections: the option of the server.
 
-    Returns:
-        The process, and the port where it listens.
+    Yields:
+        The process, and the port on which it listens.
     """
     command = [sys.executable, "-m", "soak.server", "--backend", backend]
     if max_connections is not None:

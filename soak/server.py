@@ -1,4 +1,4 @@
-"""The server of a run: ``python -m soak.server`` prints its port, then its state at each SIGUSR2, until SIGTERM."""
+"""The server of a run: ``python -m soak.server`` prints its port, and on each SIGUSR2 its state, until SIGTERM."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .state import State
 
 __all__ = ["echo"]
 
-_BACKLOG = 4096  # a storm shall reach the server, not wait for the kernel to try again after a second
+_BACKLOG = 4096  # so that a storm reaches the server, instead of waiting for the kernel to retry after a second
 
 
 async def echo(websocket: anyws.WebSocket) -> None:
-    """Send back every message."""
+    """Echo every message."""
     async for message in websocket:
         await websocket.send(message)
 
@@ -40,7 +40,7 @@ async def main(max_connections: int | None) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="The server of a run.")
+    parser = argparse.ArgumentParser(description="Run the server of a soak run.")
     parser.add_argument("--backend", choices=BACKENDS, default="asyncio")
     parser.add_argument("--max-connections", type=int)
     options = parser.parse_args()

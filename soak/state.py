@@ -1,4 +1,4 @@
-"""What a process holds, as Linux, the event loop and the garbage collector tell it."""
+"""The resources of a process, according to Linux, the event loop and the garbage collector."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ import anyio.lowlevel
 
 __all__ = ["Failed", "State", "check_flat", "check_gone", "has_gone", "has_settled", "memory", "settled", "steady"]
 
-_JITTER_ON_TRIO = 6  # objects: time limits that were passed or moved go when trio next sorts them
-SETTLING = 30.0  # seconds that the last traces of a connection may take
+_JITTER_ON_TRIO = 6  # objects: trio removes expired and changed deadlines when it next sorts them
+SETTLING = 30.0  # seconds until the last resources of a connection must be released
 
 _MOMENT = 0.1  # seconds
-_STRAY_OBJECTS = 300  # asyncio keeps up to 100 timers that were cancelled; caches, and the samples of a run, add some
-_STRAY_ON_TRIO = 8000  # trio keeps up to 1,000 cancel scopes whose deadlines were given up
+_STRAY_OBJECTS = 300  # asyncio keeps up to 100 cancelled timers; caches and the samples of a run add some
+_STRAY_ON_TRIO = 8000  # trio keeps up to 1,000 cancel scopes whose deadlines no longer apply
 
 
 class Failed(Exception):
-    """A run has found what must not be."""
+    """A run found a problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What a process holds after its garbage was collected.
+    """The resources of a process after garbage collection.
 
     Attributes:
-        memory: the unique set size, that is what nobody else shares, in KiB; glibc has returned to the system what it
-            had kept for later.
-        descriptors: open files and sockets.
-        tasks: of the event loop.
-        objects: that the garbage collector knows.
-        ours: those of them that are instances of classes of anyws.
+        memory: the unique set size, which no other process shares, in KiB, once glibc has returned its free memory to
+            the system.
+        descriptors: the number of open files and sockets.
+        tasks: the number of tasks in the event loop.
+        objects: the number of objects known to the garbage collector.
+        ours: the number of these that are instances of anyws classes.
         is_trio: whether the event loop is trio's.
     """
 
@@ -50,7 +50,7 @@ class State:
 
     @classmethod
     def now(cls) -> State:
-        """Look at this process, from within its event loop."""
+        """Return the state of this process; call it within the event loop."""
         gc.collect()
         objects = gc.get_objects()
         _trim()
@@ -65,7 +65,7 @@ class State:
 
 
 def _trim() -> None:
-    """Let glibc return memory that is free."""
+    """Make glibc return free memory to the system."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
@@ -78,7 +78,7 @@ def memory() -> int:
 
 
 async def steady() -> State:
-    """Wait until two looks, a moment apart, show as many descriptors and tasks."""
+    """Wait until the numbers of descriptors and tasks no longer change."""
     before, now = None, State.now()
     while before is None or (before.descriptors, before.tasks) != (now.descriptors, now.tasks):
         await anyio.sleep(_MOMENT)
@@ -87,7 +87,7 @@ async def steady() -> State:
 
 
 async def settled(before: State) -> State:
-    """Wait until all has gone that has come, and what held it, half a minute at most."""
+    """Wait until all connections are released, for up to half a minute."""
     previous, now = before, State.now()
     with anyio.move_on_after(SETTLING):
         while not has_settled(before, previous, now):
@@ -97,24 +97,24 @@ async def settled(before: State) -> State:
 
 
 def has_settled(before: State, previous: State, now: State) -> bool:
-    """Whether all has gone, and no more goes: the event loop may hold for one more pass what held a task."""
+    """Return whether everything is released. The event loop may keep references to a task for one more iteration."""
     jitter = _JITTER_ON_TRIO if now.is_trio else 0
     return has_gone(before, now) and (now.objects == before.objects or abs(now.objects - previous.objects) <= jitter)
 
 
 def has_gone(before: State, after: State) -> bool:
-    """Whether there are no more descriptors and tasks than before."""
+    """Return whether there are no more descriptors and tasks than before."""
     return after.descriptors <= before.descriptors and after.tasks <= before.tasks
 
 
 def check_gone(before: State, after: State) -> None:
-    """Check that all is gone that has come.
+    """Check that everything is released.
 
     Raises:
         Failed: there are more descriptors, tasks or objects than before.
     """
     if not has_gone(before, after) or after.ours > before.ours:
-        raise Failed(f"not all is gone: {before} before, {after} after")
+        raise Failed(f"not everything was released: {before} before, {after} after")
     if after.objects > before.objects + (_STRAY_ON_TRIO if after.is_trio else _STRAY_OBJECTS):
         raise Failed(f"objects: {before.objects} before, {after.objects} after")
 
@@ -123,15 +123,15 @@ def check_flat(steps: Sequence[float], memories: Sequence[int], *, bound: float)
     """Check that memory does not grow.
 
     Args:
-        steps: seconds or cycles, at each sample.
-        memories: in KiB, at each sample.
-        bound: by how much it may grow, in KiB.
+        steps: the seconds or cycles of each sample.
+        memories: the memory of each sample, in KiB.
+        bound: the allowed growth, in KiB.
 
     Returns:
-        By how much it grew from the first to the last step, along the line that fits the samples best, in KiB.
+        The growth from the first to the last step along the regression line, in KiB.
 
     Raises:
-        Failed: it grew by more.
+        Failed: memory grew by more than the bound.
     """
     growth = statistics.linear_regression(steps, memories).slope * (steps[-1] - steps[0])
     if growth > bound:

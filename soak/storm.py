@@ -1,4 +1,4 @@
-"""Thousands of clients at once, again and again, many of them bad: a well-behaved one is served, nothing is left."""
+"""Thousands of clients at once, repeatedly, many misbehaving: others are served, and everything is released."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from .state import Failed, check_flat, check_gone
 __all__ = ["run"]
 
 _LIMIT = 60.0  # seconds for one part of a round
-_KIB_PER_CLIENT = 4  # an eighth of what a connection takes: what was free is in pieces after a storm
+_KIB_PER_CLIENT = 4  # an eighth of the cost of a connection: a storm fragments free memory
 _GREETINGS = {
     "good": REQUEST,
-    "leaves in the request": REQUEST[:60],
-    "resets in the request": REQUEST[:60],
+    "disconnects during the request": REQUEST[:60],
+    "resets during the request": REQUEST[:60],
     "resets before the response": REQUEST,
     "silent": b"",
     "garbage": os.urandom(64).replace(b"\n", b"") + b"\r\n\r\n",
     "TLS": bytes.fromhex("16030100c8010000c40303"),
     "plain HTTP": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
-_ANSWERS = {"good": {101}, "garbage": {400}, "TLS": {400}, "plain HTTP": {426}}
+_RESPONSES = {"good": {101}, "garbage": {400}, "TLS": {400}, "plain HTTP": {426}}
 _KINDS = ("good", "good", "good", *_GREETINGS)
 
 
@@ -41,28 +41,28 @@ class _Visitor(Client):
         self.kind = kind
 
     def greeted(self) -> None:
-        """Vanish, if that is its kind."""
-        if self.kind.startswith("leaves"):
+        """Disconnect, if the client is of that kind."""
+        if self.kind.startswith("disconnects"):
             self.leave()
         elif self.kind.startswith("resets"):
             self.reset()
 
 
 def run(backend: str, connections: int, seconds: float, limit: int | None) -> dict[str, str]:
-    """Let storms come.
+    """Run storms against a server.
 
     Args:
         backend: the server's event loop.
-        connections: how many clients a storm has.
-        seconds: for how long new storms come.
+        connections: the number of clients in a storm.
+        seconds: how long to start new storms.
         limit: the server's ``max_connections``.
 
     Returns:
         The figures, by name.
 
     Raises:
-        Failed: a client gets another answer than it must; a well-behaved one is not served; something is left after a
-            storm; or memory grows, after the first quarter, by more than 2 MiB and 4 KiB for each client of a storm.
+        Failed: a client gets a wrong response; the well-behaved client is not served; something is not released after a
+            storm; or after the first quarter, memory grows by more than 2 MiB plus 4 KiB per client of a storm.
     """
     with serving(backend, max_connections=limit) as (process, port), _bystander(port) as bystander:
         first = process.state()
@@ -82,7 +82,7 @@ def run(backend: str, connections: int, seconds: float, limit: int | None) -> di
     return {
         "storms": f"{len(states) - 1} of {connections} clients: "
         + ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items())),
-        "latency of a well-behaved client": "{median:.1f} ms, 99 % below {p99:.0f} ms, at most {most:.0f} ms; "
+        "latency of a well-behaved client": "{median:.1f} ms, 99 % below {p99:.0f} ms, maximum {most:.0f} ms; "
         "{messages} messages".format(**served),
         "memory": f"{before.memory} KiB after the first, {memories[0]} after a quarter, {memories[-1]} after the last",
         "growth": f"{growth:.0f} KiB in the last three quarters",
@@ -93,19 +93,19 @@ def run(backend: str, connections: int, seconds: float, limit: int | None) -> di
 
 
 def _round(port: int, connections: int, limit: int | None) -> Counter[str]:
-    """Let one storm pass; return how often the server gave which status to clients that wait for one."""
+    """Run one storm. Return the number of responses by status, for the clients that wait for one."""
     crowd = Crowd()
     visitors = [_Visitor(number, port, _KINDS[number % len(_KINDS)]) for number in range(connections)]
     for visitor in visitors:
         crowd.add(visitor)
-    awaiting = [visitor for visitor in visitors if visitor.kind in _ANSWERS]
+    awaiting = [visitor for visitor in visitors if visitor.kind in _RESPONSES]
     crowd.wait(visitors, _is_done, limit=_LIMIT)
     for visitor in awaiting:
-        if visitor.status not in _ANSWERS[visitor.kind] | ({503} if limit is not None else set()):
-            raise Failed(f"{visitor.kind!r} was answered {visitor.status}")
+        if visitor.status not in _RESPONSES[visitor.kind] | ({503} if limit is not None else set()):
+            raise Failed(f"{visitor.kind!r} got the status {visitor.status}")
     inside = [visitor for visitor in awaiting if visitor.status == 101]
     if limit is not None and not 0 < len(inside) < limit:
-        raise Failed(f"{len(inside)} connections beside the well-behaved one, with max_connections={limit}")
+        raise Failed(f"{len(inside)} connections besides the well-behaved one, with max_connections={limit}")
     for visitor in inside:
         visitor.send(b"%d" % visitor.number)
     crowd.wait(inside, lambda visitor: not visitor.is_waiting or visitor.is_gone, limit=_LIMIT)
@@ -139,7 +139,7 @@ def _bystander(port: int) -> Iterator[subprocess.Popen[str]]:
 
 
 def _ask(bystander: subprocess.Popen[str]) -> dict[str, float]:
-    """End the well-behaved client; return what it says of its latency."""
+    """Stop the well-behaved client, and return its latencies."""
     out, _ = bystander.communicate(timeout=_LIMIT)
     if bystander.returncode:
         raise Failed("the well-behaved client was not served")

@@ -1,1 +1,1 @@
-"""The clients that are measured: each sends a message for every one that comes back, as its documentation shows how."""
+"""The measured clients. Each sends a message for every echo, in the way that its documentation shows."""

@@ -8,7 +8,7 @@ from .driver import Run, parse, start
 
 
 async def main() -> None:
-    """Converse in one session."""
+    """Run all connections in one session."""
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         await Run(

@@ -1,4 +1,4 @@
-"""What every client is told, and what it does."""
+"""The command line of the clients, and what they have in common."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Options:
     """The command line of a client.
 
     Attributes:
-        loop: asyncio, uvloop or trio; a client takes those that it supports.
-        port: of the server on 127.0.0.1.
-        connections: how many to open.
-        in_flight: messages on each of them that have not come back.
-        size: bytes of a message.
-        text: whether it is text.
+        loop: asyncio, uvloop or trio, as far as the client supports it.
+        port: the port of the server on 127.0.0.1.
+        connections: the number of connections to open.
+        in_flight: the number of messages in flight on each connection.
+        size: the size of a message in bytes.
+        text: whether messages are text.
     """
 
     loop: str
@@ -38,7 +38,7 @@ class Options:
 
     @property
     def uri(self) -> str:
-        """Where to connect."""
+        """The URI to connect to."""
         return f"ws://127.0.0.1:{self.port}/"
 
     @property
@@ -48,7 +48,7 @@ class Options:
 
 
 def parse(*loops: str) -> Options:
-    """Read the command line, and warm the allocator as the end of a connection does: see docs/performance.md."""
+    """Parse the command line, and warm up the allocator as a closed connection does; see docs/performance.md."""
     bytes(256 * 1024)
     parser = argparse.ArgumentParser()
     parser.add_argument("--loop", choices=loops, default=loops[0])
@@ -59,10 +59,10 @@ def parse(*loops: str) -> Options:
 
 
 class Progress:
-    """Counts what comes back, and says when it is time to stop.
+    """Counts echoes, and decides when to stop.
 
-    It says "ready", reads a line with the seconds that each of the runs takes, and says the count and the seconds after
-    each; the end of the input ends the client. The waiting blocks the loop: nothing else is to be done meanwhile.
+    Before each run it prints "ready" and reads a line with the duration in seconds; after the run it prints the number
+    of echoes and the seconds. The client exits at the end of its input. Waiting blocks the event loop on purpose.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Progress:
         self._begin = 0.0
 
     def wait(self) -> bool:
-        """Wait for the next run; False if there is none."""
+        """Wait for the next run. Return False if there is none."""
         print("ready", flush=True)
         line = sys.stdin.readline()
         if line:
@@ -80,24 +80,24 @@ class Progress:
         return bool(line)
 
     def report(self) -> None:
-        """Say what the run gave."""
+        """Print the result of the run."""
         print(self.messages, time.perf_counter() - self._begin, flush=True)
 
-    def goes_on(self) -> bool:
-        """Count a message, and say whether to send another."""
+    def continues(self) -> bool:
+        """Count an echo, and return whether to send another message."""
         self.messages += 1
         return time.perf_counter() < self.end
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Runs a library with the usual two coroutine functions for a connection.
+    """Runs a library whose connections have coroutine functions to send and receive.
 
     Attributes:
         options: the command line.
         connect: opens a connection.
         send: sends a message on it.
-        receive: takes one from it.
+        receive: receives a message from it.
     """
 
     options: Options
@@ -106,7 +106,7 @@ class Run:
     receive: Callable[[Any], Awaitable[object]]
 
     async def __call__(self) -> None:
-        """Open the connections, and send as long as there is somebody who asks for it."""
+        """Open the connections, and run until the end of the input."""
         progress, message = Progress(), self.options.message
         in_flight, send, receive = range(self.options.in_flight), self.send, self.receive
 
@@ -115,7 +115,7 @@ class Run:
                 await send(connection, message)
             while True:
                 await receive(connection)
-                if not progress.goes_on():
+                if not progress.continues():
                     break
                 await send(connection, message)
             for _ in in_flight[1:]:
@@ -132,7 +132,7 @@ class Run:
 
 
 def start(main: Callable[[], Awaitable[None]], options: Options) -> None:
-    """Run a client on its loop."""
+    """Run a client on its event loop."""
     if options.loop == "trio":
         anyio.run(main, backend="trio")
     else:

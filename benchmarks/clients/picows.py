@@ -1,4 +1,4 @@
-"""picows: its core API, that is callbacks."""
+"""picows, with its core API (callbacks)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from .driver import Progress, parse, start
 
-picows: Any = importlib.import_module("picows")  # type checkers need not have it
+picows: Any = importlib.import_module("picows")  # not installed for type checkers
 
 
 class Conversation(picows.WSListener):  # type: ignore[misc]
-    """Sends a message for each that comes back."""
+    """Sends a message for each echo."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Conversation(picows.WSListener):  # type: ignore[misc]
         self.is_done: asyncio.Future[None]
 
     def on_ws_connected(self, transport: Any) -> None:
-        """Keep the transport."""
+        """Store the transport."""
         self.transport = transport
 
     def begin(self) -> asyncio.Future[None]:
@@ -32,9 +32,9 @@ class Conversation(picows.WSListener):  # type: ignore[misc]
         return self.is_done
 
     def on_ws_frame(self, transport: Any, frame: Any) -> None:
-        """Send the next."""
-        frame.get_payload_as_utf8_text() if options.text else frame.get_payload_as_bytes()  # what others give as well
-        if progress.goes_on():
+        """Send the next message."""
+        frame.get_payload_as_utf8_text() if options.text else frame.get_payload_as_bytes()  # as other libraries do
+        if progress.continues():
             transport.send(kind, message)
         else:
             self.outstanding -= 1
@@ -43,7 +43,7 @@ class Conversation(picows.WSListener):  # type: ignore[misc]
 
 
 async def main() -> None:
-    """Open the connections, and send as long as there is somebody who asks for it."""
+    """Open the connections, and run until the end of the input."""
     listeners = [(await picows.ws_connect(Conversation, options.uri))[1] for _ in range(options.connections)]
     while progress.wait():
         await asyncio.gather(*[each.begin() for each in listeners])

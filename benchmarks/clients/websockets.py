@@ -1,4 +1,4 @@
-"""websockets, its APIs for asyncio and for trio."""
+"""websockets, with its APIs for asyncio and trio."""
 
 from __future__ import annotations
 

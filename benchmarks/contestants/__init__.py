@@ -1,1 +1,1 @@
-"""The servers that are measured: each echoes every message, as its own documentation shows how."""
+"""The measured servers. Each echoes every message, in the way that its documentation shows."""

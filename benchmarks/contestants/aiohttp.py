@@ -1,4 +1,4 @@
-"""aiohttp: ``WebSocketResponse``. A server can only switch compression on or off; it is on by default."""
+"""aiohttp: ``WebSocketResponse``. Servers can only enable or disable compression, which is on by default."""
 
 from __future__ import annotations
 

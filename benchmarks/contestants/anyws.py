@@ -13,7 +13,7 @@ from .arguments import Arguments, announce
 
 
 async def echo(websocket: anyws.WebSocket) -> None:
-    """Send back every message."""
+    """Echo every message."""
     async for message in websocket:
         await websocket.send(message)
 
@@ -32,7 +32,7 @@ async def broadcast(websocket: anyws.WebSocket) -> None:
 
 
 def zlib_ng_settings() -> anyws.PerMessageDeflate:
-    """Return the windows of the preset "default", and the level at which zlib-ng makes messages as small as zlib."""
+    """Return the windows of the preset "default", with the zlib-ng level that compresses about as well as zlib."""
     from zlib_ng import zlib_ng
 
     return anyws.PerMessageDeflate(

@@ -1,4 +1,4 @@
-"""What every contestant is told, and what it does besides echoing."""
+"""The command line of the contestants, and what they have in common."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Arguments:
     """The command line of a contestant.
 
     Attributes:
-        loop: asyncio, uvloop or trio; a contestant takes those that it supports.
-        compression: ``off``, or one of the settings that the contestant names.
+        loop: asyncio, uvloop or trio, as far as the contestant supports it.
+        compression: ``off``, or one of the contestant's settings.
         ssl_context: the TLS context, or None for plain TCP.
-        max_size: the largest message that must be taken, in bytes; None for the contestant's own limit.
-        broadcast: whether every message goes to all connections instead of back.
+        max_size: the maximum message size in bytes; None for the contestant's default.
+        broadcast: whether every message is sent to all connections instead of echoed.
     """
 
     loop: str
@@ -34,17 +34,19 @@ class Arguments:
 
     @classmethod
     def parse(cls, *, loops: tuple[str, ...], compressions: tuple[str, ...]) -> Arguments:
-        """Read the command line, and let SIGUSR2 collect garbage.
+        """Parse the command line, and make SIGUSR2 collect garbage.
 
         Args:
-            loops: what the contestant runs on.
-            compressions: its settings besides ``off``.
+            loops: the event loops that the contestant supports.
+            compressions: its compression settings besides ``off``.
         """
         parser = argparse.ArgumentParser()
         parser.add_argument("--loop", choices=loops, default=loops[0])
         parser.add_argument("--compression", choices=("off", *compressions), default="off")
-        parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), help="files in PEM")
-        parser.add_argument("--max-size", type=int, metavar="BYTES", help="of a message; default: its own limit")
+        parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), help="PEM files")
+        parser.add_argument(
+            "--max-size", type=int, metavar="BYTES", help="maximum message size (default: that of the library)"
+        )
         parser.add_argument("--broadcast", action="store_true", help="send every message to all connections")
         options = parser.parse_args()
         context = None
@@ -62,12 +64,12 @@ class Arguments:
 
 
 def announce(port: int) -> None:
-    """Say where the server listens."""
+    """Print the port on which the server listens."""
     print("listening on port", port, flush=True)
 
 
 def run_on_asyncio(main: Callable[[Arguments], Awaitable[Any]], arguments: Arguments) -> None:
-    """Run a server of asyncio's, on its own loop or on uvloop."""
+    """Run an asyncio server, on asyncio's event loop or on uvloop."""
 
     async def run() -> None:
         await main(arguments)

@@ -1,4 +1,4 @@
-"""Bare AnyIO: a byte stream that is sent back, as the reference of what is possible; no WebSocket."""
+"""Bare AnyIO: echoes a byte stream without WebSocket, to show what is possible."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .arguments import Arguments, announce
 
 
 async def echo(stream: ByteStream) -> None:
-    """Send back what comes."""
+    """Echo all data."""
     async with stream:
         try:
             async for data in stream:

@@ -1,4 +1,4 @@
-"""Bare asyncio: a protocol that sends back bytes, as the reference of what is possible; no WebSocket."""
+"""Bare asyncio: a protocol that echoes bytes without WebSocket, to show what is possible."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from .arguments import Arguments, announce, run_on_asyncio
 
 
 class Echo(asyncio.Protocol):
-    """Sends back what comes."""
+    """Echoes all data."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Store the transport."""
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Echo it."""
+        """Echo the data."""
         self.transport.write(data)
 
 

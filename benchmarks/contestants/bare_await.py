@@ -1,4 +1,4 @@
-"""What it costs to await each piece of data on asyncio: a registered reader, one future and one task; no WebSocket."""
+"""Bare asyncio with `await`: echoes bytes with a registered reader, one future and one task, without WebSocket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _READ_SIZE = 65536
 
 
 class _Connection:
-    """A socket that is read when the event loop says so, by whoever awaits `receive`."""
+    """A socket that the event loop reads, for the task that awaits `receive`."""
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
@@ -31,7 +31,7 @@ class _Connection:
     async def send(self, data: bytes) -> None:
         written = self._socket.send(data)
         if written < len(data):
-            raise RuntimeError("the load is too large for a socket's buffer")
+            raise RuntimeError("the load is too large for the socket buffer")
 
     def close(self) -> None:
         self._loop.remove_reader(self._socket.fileno())

@@ -1,4 +1,4 @@
-"""Bare trio: a byte stream that is sent back, as the reference of what is possible; no WebSocket."""
+"""Bare trio: echoes a byte stream without WebSocket, to show what is possible."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .arguments import Arguments, announce
 
 
 async def echo(stream: trio.abc.Stream) -> None:
-    """Send back what comes."""
+    """Echo all data."""
     try:
         while data := await stream.receive_some():
             await stream.send_all(data)

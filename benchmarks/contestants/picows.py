@@ -1,4 +1,4 @@
-"""picows: its core API, which cannot compress; with compression, its API in the style of websockets."""
+"""picows: its core API, or with compression, which the core API lacks, its websockets-style API."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from .arguments import Arguments, announce, run_on_asyncio
 
-picows: Any = importlib.import_module("picows")  # type checkers need not have it
+picows: Any = importlib.import_module("picows")  # not installed for type checkers
 
 
 class Echo(picows.WSListener):  # type: ignore[misc]
-    """Sends back every message."""
+    """Echoes every message."""
 
     def on_ws_frame(self, transport: Any, frame: Any) -> None:
         """Echo a frame."""
@@ -23,20 +23,20 @@ class Echo(picows.WSListener):  # type: ignore[misc]
 
 
 class Broadcast(picows.WSListener):  # type: ignore[misc]
-    """Sends every message to all connections; picows has no function for it."""
+    """Sends every message to all connections; picows has no function for this."""
 
     everybody: ClassVar[set[Any]] = set()
 
     def on_ws_connected(self, transport: Any) -> None:
-        """Take part."""
+        """Add the connection."""
         self.everybody.add(transport)
 
     def on_ws_disconnected(self, transport: Any) -> None:
-        """Leave."""
+        """Remove the connection."""
         self.everybody.discard(transport)
 
     def on_ws_frame(self, transport: Any, frame: Any) -> None:
-        """Send a frame to all."""
+        """Send a frame to all connections."""
         if frame.msg_type == picows.WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code(), frame.get_close_message())
             transport.disconnect()
@@ -47,7 +47,7 @@ class Broadcast(picows.WSListener):  # type: ignore[misc]
 
 
 async def echo(websocket: Any) -> None:
-    """Send back every message."""
+    """Echo every message."""
     async for message in websocket:
         await websocket.send(message)
 

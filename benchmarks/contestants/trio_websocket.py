@@ -12,7 +12,7 @@ from .arguments import Arguments, announce
 
 
 async def echo(request: WebSocketRequest) -> None:
-    """Send back every message."""
+    """Echo every message."""
     websocket = await request.accept()
     try:
         while True:
@@ -25,7 +25,7 @@ _everybody: set[WebSocketConnection] = set()
 
 
 async def broadcast(request: WebSocketRequest) -> None:
-    """Send every message to all connections; trio-websocket has no function for it."""
+    """Send every message to all connections; trio-websocket has no function for this."""
     websocket = await request.accept()
     _everybody.add(websocket)
     try:

@@ -1,6 +1,6 @@
-"""websockets, its APIs for asyncio and for trio, which differ in how they start and in their broadcast.
+"""websockets, with its APIs for asyncio and trio, which differ in how servers start and in broadcast.
 
-https://websockets.readthedocs.io/en/stable/topics/compression.html has its settings.
+Its compression settings are documented at https://websockets.readthedocs.io/en/stable/topics/compression.html.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .arguments import Arguments, announce, run_on_asyncio
 
 
 async def echo(websocket: Any) -> None:
-    """Send back every message."""
+    """Echo every message."""
     async for message in websocket:
         await websocket.send(message)
 
@@ -41,7 +41,7 @@ async def broadcast(websocket: Any) -> None:
 
 
 def extensions(compression: str) -> Sequence[ServerPerMessageDeflateFactory] | None:
-    """Return the smallest windows and memory level that the documentation names, where that is asked for."""
+    """Return the smallest windows and memory level in the documentation for "memory", otherwise None."""
     if compression != "memory":
         return None
     return [
@@ -52,7 +52,7 @@ def extensions(compression: str) -> Sequence[ServerPerMessageDeflateFactory] | N
 
 
 def settings(arguments: Arguments) -> dict[str, Any]:
-    """Return what both APIs are told."""
+    """Return the options that both APIs share."""
     return {
         "compression": "deflate" if arguments.compression == "default" else None,
         "extensions": extensions(arguments.compression),

@@ -1,4 +1,4 @@
-// npm ws: "memory" are the settings that its README shows for less memory.
+// ws from npm. "memory" uses the settings that its README recommends for low memory.
 import { readFileSync } from "node:fs";
 import { createServer as createPlainServer } from "node:http";
 import { createServer as createTlsServer } from "node:https";

@@ -1,1 +1,1 @@
-"""Where WebSocket libraries differ, on the same bytes: ``python -m compliance.differences``."""
+"""Shows where WebSocket libraries handle the same bytes differently: ``python -m compliance.differences``."""

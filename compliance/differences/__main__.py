@@ -1,6 +1,6 @@
 """Print the tables: ``python -m compliance.differences [PEER ...]``; see docs/differences.md.
 
-Exit status 1: anyws does not do what is right. 2: a library is not installed.
+The exit status is 1 if anyws breaks a rule, and 2 if a library is not installed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .trial import run_trial
 
 
 async def main(titles: dict[str, Peer]) -> list[str]:
-    """Print the tables; return what anyws does wrong."""
+    """Print the tables. Return the cases in which anyws breaks a rule."""
     columns: dict[str, Outcomes] = {}
     for title, peer in titles.items():
         columns[title] = {}
@@ -30,10 +30,12 @@ async def main(titles: dict[str, Peer]) -> list[str]:
 
 
 def parse(arguments: Sequence[str]) -> dict[str, Peer]:
-    """Return the libraries that the command line asks for, by their titles; anyws is always among them."""
-    parser = argparse.ArgumentParser(prog="compliance.differences", description="Where WebSocket libraries differ.")
+    """Return the libraries selected on the command line by title, always including anyws."""
+    parser = argparse.ArgumentParser(
+        prog="compliance.differences", description="Show where WebSocket libraries handle the same bytes differently."
+    )
     names = [peer.name for peer in PEERS]
-    parser.add_argument("peers", nargs="*", metavar="PEER", help=f"of {', '.join(names)}; default: all")
+    parser.add_argument("peers", nargs="*", metavar="PEER", help=f"library: {', '.join(names)} (default: all)")
     wanted = {*(parser.parse_args(arguments).peers or names), "anyws"}
     if unknown := wanted - {*names}:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(names)}")

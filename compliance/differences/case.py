@@ -1,4 +1,4 @@
-"""A case: what is sent, and what is right."""
+"""A case: the bytes to send, and the correct outcome."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .frames import Frame
 __all__ = ["OFFER", "REQUEST", "RESPONSE", "ROLES", "Case", "Outcomes", "Role"]
 
 Role = Literal["server", "client"]
-"""What the library under test is."""
+"""The role of the library under test."""
 ROLES: tuple[Role, ...] = ("server", "client")
 Outcomes = dict[tuple[Role, str], str]
-"""What came out for one library, by role and name of the case."""
+"""The outcomes of one library, by role and name of the case."""
 
 REQUEST = (
     b"GET /chat HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)  # the key of RFC 6455, 1.3
-# What we answer to a client; (accept) stands for what its key asks for.
+)  # the key of RFC 6455, section 1.3
+# The response to a client; (accept) is replaced by the accept value for its key.
 RESPONSE = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: (accept)\r\n\r\n"
@@ -29,24 +29,24 @@ OFFER = "permessage-deflate; client_max_window_bits"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What is sent to a library, in both roles or in one, and what is right.
+    """The bytes sent to a library in one or both roles, and the correct outcome.
 
     Attributes:
-        name: the case in a few words.
-        section: of the RFC.
-        rule: what the section says.
-        right: the outcome that follows from it, as `Transcript.outcome` words it; that of anyws.
-        allowed: other outcomes that it leaves room for.
-        roles: what the library is.
-        head: the request, or the response with ``(accept)``; None for a correct one.
-        offer: what the client offers as ``Sec-WebSocket-Extensions``, when ``head`` is None; empty for nothing.
-        answer: what the server agrees to, likewise; None for the same as ``offer``, without what only an offer has.
-        shows_agreement: whether the outcome is the server's answer to the offer.
-        header: the name of a header that a refusal must have.
-        frames: what follows the opening handshake, in one write.
-        messages: what the library must echo of them.
-        is_unfinished: whether the last frame lacks bytes, so that only what is said at once counts.
-        close: the code that we close with, if we do.
+        name: a short description.
+        section: the section of the RFC.
+        rule: the rule in that section.
+        right: the outcome that the rule requires, and that anyws must have; a value of `Transcript.outcome`.
+        allowed: other outcomes that the rule permits.
+        roles: the roles of the library.
+        head: the request, or the response with ``(accept)``; None for a valid one.
+        offer: the client's ``Sec-WebSocket-Extensions`` if ``head`` is None; empty for none.
+        answer: the server's ``Sec-WebSocket-Extensions``, likewise; None for ``offer`` without its parameters.
+        shows_agreement: whether the outcome is the server's response to the offer.
+        header: the name of a header that a rejection must have.
+        frames: the frames sent after the opening handshake, in one write.
+        messages: the messages that the library must echo.
+        is_unfinished: whether the last frame is incomplete, so that only an immediate response counts.
+        close: the close code that the script sends, if any.
     """
 
     name: str
@@ -66,11 +66,11 @@ class Case:
     close: int | None = None
 
     def request(self) -> bytes:
-        """Return the request that a server gets."""
+        """Return the request to send to a server."""
         return _with_extensions(REQUEST, self.offer) if self.head is None else self.head
 
     def response(self, accept: bytes) -> bytes:
-        """Return the response that a client gets."""
+        """Return the response to send to a client."""
         if self.head is not None:
             return self.head.replace(b"(accept)", accept)
         answer = self.offer.partition(";")[0] if self.answer is None else self.answer

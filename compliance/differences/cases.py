@@ -14,5 +14,5 @@ CASES = [*REQUEST_CASES, *RESPONSE_CASES, *FRAME_CASES, *DEFLATE_CASES]
 
 
 def cases_for(role: Role) -> list[Case]:
-    """Return what is sent to a library that has this role."""
+    """Return the cases for a library in this role."""
     return [case for case in CASES if role in case.roles]

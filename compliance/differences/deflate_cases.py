@@ -1,4 +1,4 @@
-"""Cases that are compressed messages (RFC 7692)."""
+"""Compressed messages (RFC 7692), as cases for both roles."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ def _deflated(*messages: bytes) -> tuple[Frame, ...]:
     )
 
 
-_HELLO, _AGAIN, _FINAL = "f248cdc9c90700", "f200110000", "f348cdc9c9070000"  # 7.2.3.1, 7.2.3.2, 7.2.3.4
+# RFC 7692, sections 7.2.3.1, 7.2.3.2 and 7.2.3.4
+_HELLO, _AGAIN, _FINAL = "f248cdc9c90700", "f200110000", "f348cdc9c9070000"
 
 DEFLATE_CASES = [
     Case(
-        name="two messages, each a block with BFINAL=1",
-        section="RFC 7692, 7.2.3.4",
+        name="two messages, each one block with BFINAL=1",
+        section="RFC 7692, section 7.2.3.4",
         rule="may be sent",
         right="accepts",
         offer=OFFER,
@@ -44,9 +45,9 @@ DEFLATE_CASES = [
         messages=(b"Hello", b"Hello"),
     ),
     Case(
-        name="a back-reference to before BFINAL=1",
-        section="RFC 7692, 7.2.3.2",
-        rule="the window goes on from message to message",
+        name="a back-reference across BFINAL=1",
+        section="RFC 7692, section 7.2.3.2",
+        rule="the window is kept from message to message",
         right="accepts",
         offer=OFFER,
         frames=(_compressed(_FINAL), _compressed(_AGAIN)),
@@ -54,7 +55,7 @@ DEFLATE_CASES = [
     ),
     Case(
         name="an uncompressed message between two that share the window",
-        section="RFC 7692, 6.1",
+        section="RFC 7692, section 6.1",
         rule="compression is chosen for each message",
         right="accepts",
         offer=OFFER,
@@ -63,8 +64,8 @@ DEFLATE_CASES = [
     ),
     Case(
         name="an empty payload with RSV1",
-        section="RFC 7692, 7.2.2",
-        rule="with 00 00 ff ff behind it, it inflates to nothing",
+        section="RFC 7692, section 7.2.2",
+        rule="with 00 00 ff ff appended, it decompresses to nothing",
         right="accepts",
         offer=OFFER,
         frames=(_compressed(""),),
@@ -72,7 +73,7 @@ DEFLATE_CASES = [
     ),
     Case(
         name="a compressed message with an empty last fragment",
-        section="RFC 7692, 7.2.3.1",
+        section="RFC 7692, section 7.2.3.1",
         rule="may be fragmented anywhere",
         right="accepts",
         offer=OFFER,
@@ -83,8 +84,8 @@ DEFLATE_CASES = [
         messages=(b"Hello",),
     ),
     Case(
-        name="a compressed message in two blocks, and 00 00 ff ff between them",
-        section="RFC 7692, 7.2.3.5",
+        name="a compressed message in two blocks with 00 00 ff ff between them",
+        section="RFC 7692, section 7.2.3.5",
         rule="any number of blocks",
         right="accepts",
         offer=OFFER,
@@ -92,9 +93,9 @@ DEFLATE_CASES = [
         messages=(b"Hello",),
     ),
     Case(
-        name="what is no DEFLATE",
-        section="RFC 7692, 7.2.2",
-        rule="cannot be inflated: MUST fail; the code is a choice",
+        name="invalid DEFLATE data",
+        section="RFC 7692, section 7.2.2",
+        rule="cannot be decompressed: MUST fail; the code is up to the implementation",
         right="1007",
         allowed=("1002",),
         offer=OFFER,
@@ -102,26 +103,26 @@ DEFLATE_CASES = [
         messages=(b"",),
     ),
     Case(
-        name="a stored block that is cut off",
-        section="RFC 7692, 7.2.2",
-        rule="cannot be inflated",
+        name="a truncated stored block",
+        section="RFC 7692, section 7.2.2",
+        rule="cannot be decompressed",
         right="1007",
         offer=OFFER,
         frames=(_compressed("000a00f5ff4865", BINARY),),
         messages=(b"He",),
     ),
     Case(
-        name="bytes behind BFINAL=1",
-        section="RFC 7692, 7.2.2",
-        rule="cannot be inflated",
+        name="bytes after BFINAL=1",
+        section="RFC 7692, section 7.2.2",
+        rule="cannot be decompressed",
         right="1007",
         offer=OFFER,
         frames=(_compressed("f348cdc9c90700" + "ffff", BINARY),),
         messages=(b"Hello",),
     ),
     Case(
-        name="bad UTF-8, compressed",
-        section="RFC 6455, 8.1",
+        name="invalid UTF-8, compressed",
+        section="RFC 6455, section 8.1",
         rule="MUST fail",
         right="1007",
         offer=OFFER,
@@ -129,9 +130,9 @@ DEFLATE_CASES = [
         messages=(b"hi \xff",),
     ),
     Case(
-        name="bad UTF-8 in the first fragment, compressed",
-        section="RFC 6455, 8.1",
-        rule="MUST fail; the Autobahn testsuite asks for it at once",
+        name="invalid UTF-8 in the first fragment, compressed",
+        section="RFC 6455, section 8.1",
+        rule="MUST fail; the Autobahn testsuite requires it immediately",
         right="1007 at once",
         allowed=("waits",),
         offer=OFFER,
@@ -142,8 +143,8 @@ DEFLATE_CASES = [
     ),
     Case(
         name="a back-reference beyond the agreed window",
-        section="RFC 7692, 7.1.2.1",
-        rule="MUST NOT use a larger one than agreed",
+        section="RFC 7692, section 7.1.2.1",
+        rule="MUST NOT use a larger window than agreed",
         right="1007",
         allowed=("1002",),
         roles=("client",),
@@ -153,9 +154,9 @@ DEFLATE_CASES = [
         messages=(_NOISE, _NOISE),
     ),
     Case(
-        name="a back-reference to the message before, in spite of server_no_context_takeover",
-        section="RFC 7692, 7.1.1.1",
-        rule="MUST NOT use the window again",
+        name="a back-reference to the previous message despite server_no_context_takeover",
+        section="RFC 7692, section 7.1.1.1",
+        rule="MUST NOT reuse the window",
         right="1007",
         allowed=("1002",),
         roles=("client",),

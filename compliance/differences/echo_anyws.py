@@ -9,7 +9,7 @@ import anyio
 import anyws
 from compliance.echo import echo
 
-# What the other libraries offer and agree to by default: a window of 32 KiB.
+# The other libraries use a window of 32 KiB by default.
 COMPRESSION = anyws.PerMessageDeflate()
 
 

@@ -1,4 +1,4 @@
-// The npm package ws: `node echo_ws.mjs FOLDER server`, or `client URI COUNT`; FOLDER has it in node_modules. See peers.py.
+// The npm package ws: `node echo_ws.mjs FOLDER server`, or `client URI COUNT`; FOLDER contains it in node_modules. See peers.py.
 
 import { createRequire } from "node:module";
 

@@ -1,6 +1,6 @@
 """wsproto, with asyncio's streams: ``python -m compliance.differences.echo_wsproto server``, or ``client URI COUNT``.
 
-It brings no I/O: what the library says is sent, and TCP is closed where its documentation says so. See peers.py.
+wsproto does no I/O: this program sends its output, and closes TCP where its documentation says so. See peers.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from wsproto.utilities import RemoteProtocolError
 
 
 class Link:
-    """A connection that answers events, and echoes."""
+    """A connection that responds to events, and echoes messages."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, role: ConnectionType) -> None:
         self.reader = reader
@@ -40,7 +40,7 @@ class Link:
             while self.core.state is not ConnectionState.CLOSED and (data := await self.reader.read(65536)):
                 self.receive(data)
                 await self.writer.drain()
-        except Exception:  # not only its ProtocolError: a parameter that is no number is a ValueError
+        except Exception:  # not only ProtocolError: a parameter that is not a number raises ValueError
             pass
         finally:
             self.writer.close()

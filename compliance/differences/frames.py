@@ -1,4 +1,4 @@
-"""Frames as bytes, written and read without the code that is tested; also those that no sender may send."""
+"""Writes and reads frames without the code under test, including frames that no sender may send."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _MASKING_KEY = b"\x37\xfa\x21\x3d"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """A frame (RFC 6455, 5.2).
+    """A frame (RFC 6455, section 5.2).
 
     Attributes:
         opcode: 0 to 15.
-        payload: the bytes that are sent, unmasked.
-        fin: whether it is the last of its message.
-        rsv: the reserved bits, as they stand in the first byte.
-        length: the length that the header says; None for that of the payload.
-        length_bytes: how many bytes the extended length takes, 0, 2 or 8; None for the fewest.
-        wrongly_masked: whether a client leaves the mask out, or a server masks.
+        payload: the payload to send, unmasked.
+        fin: whether it is the last frame of its message.
+        rsv: the reserved bits, as in the first byte.
+        length: the length in the header; None for the length of the payload.
+        length_bytes: the number of bytes of the extended length: 0, 2 or 8; None for the minimum.
+        wrongly_masked: whether a client omits the mask, or a server masks.
     """
 
     opcode: int
@@ -34,7 +34,7 @@ class Frame:
     wrongly_masked: bool = False
 
     def serialize(self, *, from_client: bool) -> bytes:
-        """Return the bytes, masked if a client sends them."""
+        """Return the bytes of the frame, masked if it comes from a client."""
         masked = from_client is not self.wrongly_masked
         length = len(self.payload) if self.length is None else self.length
         size = self.length_bytes
@@ -47,12 +47,12 @@ class Frame:
 
 
 def close(code: int, reason: bytes = b"") -> Frame:
-    """Return a Close (RFC 6455, 5.5.1)."""
+    """Return a Close (RFC 6455, section 5.5.1)."""
     return Frame(opcode=CLOSE, payload=code.to_bytes(2, "big") + reason)
 
 
 def take_frame(buffer: bytearray) -> Frame | None:
-    """Take a whole frame out of the buffer, unmasked, if there is one."""
+    """Remove a complete frame from the buffer and return it unmasked, or return None."""
     if len(buffer) < 2:
         return None
     length, at = buffer[1] & 0x7F, 2

@@ -1,4 +1,4 @@
-"""The other end, which says what the case says, and writes down what comes back."""
+"""The other end of the connection, which sends the bytes of a case and records the responses."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .transcript import PROBE, Transcript
 
 __all__ = ["listening", "play"]
 
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 
 
 @asynccontextmanager
 async def listening() -> AsyncGenerator[tuple[SocketListener, str], None]:
-    """Listen for clients; yields what to accept them from, and the URI for them."""
+    """Listen for clients. Yields the listener, and the URI for the clients."""
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listeners:
         (listener,) = listeners.listeners
         assert isinstance(listener, SocketListener)
@@ -30,13 +30,13 @@ async def listening() -> AsyncGenerator[tuple[SocketListener, str], None]:
 
 
 async def play(stream: SocketStream, case: Case, role: Role, *, patience: float = 1.5) -> str:
-    """Play a case to a library; return the outcome.
+    """Play a case to a library, and return the outcome.
 
     Args:
-        stream: a new connection to it.
-        case: what to send.
-        role: what the library is.
-        patience: what says nothing for so many seconds, waits.
+        stream: a new connection to the library.
+        case: the case to play.
+        role: the role of the library.
+        patience: seconds of silence after which the library counts as waiting.
     """
     transcript = Transcript(case)
     read = partial(_read, stream, transcript, patience)
@@ -61,19 +61,19 @@ async def play(stream: SocketStream, case: Case, role: Role, *, patience: float 
 async def _send(stream: ByteStream, data: bytes) -> None:
     try:
         await stream.send(data)
-    except anyio.BrokenResourceError:  # a refusal may be there to be read
+    except anyio.BrokenResourceError:  # there may be a rejection to read
         pass
 
 
 async def _send_eof(stream: SocketStream) -> None:
     try:
         await stream.send_eof()
-    except OSError:  # the library was faster
+    except OSError:  # the library has already closed
         pass
 
 
 async def _read(stream: ByteStream, transcript: Transcript, patience: float, *, until: Callable[[], bool]) -> None:
-    """Read until something is so, the end of the stream, or a silence."""
+    """Read until a condition holds, the stream ends, or the library is silent."""
     while not (transcript.is_ended or until()):
         data = None
         with anyio.move_on_after(patience):
@@ -95,7 +95,7 @@ def _frames_of(case: Case, *, from_client: bool) -> bytes:
 
 
 def _accept_value(request: bytes) -> bytes:
-    """Return the ``Sec-WebSocket-Accept`` that a request asks for (RFC 6455, 4.2.2)."""
+    """Return the ``Sec-WebSocket-Accept`` for a request (RFC 6455, section 4.2.2)."""
     for line in request.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.lower() == b"sec-websocket-key":

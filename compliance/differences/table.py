@@ -1,4 +1,4 @@
-"""The tables for the documentation, in Markdown."""
+"""The tables of the documentation, in Markdown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TITLES: dict[tuple[Role, ...], str] = {
 
 
 def wrong(cases: Sequence[Case], outcomes: Outcomes) -> list[str]:
-    """Return what came out other than it must, a line each."""
+    """Return a line for each outcome that breaks a rule."""
     right = {(role, case.name): case.right for case in cases for role in case.roles}
     return [
         f"{role}: {name}: {outcome}, expected {right[role, name]}"
@@ -27,10 +27,10 @@ def wrong(cases: Sequence[Case], outcomes: Outcomes) -> list[str]:
 
 
 def tables(cases: Sequence[Case], columns: Mapping[str, Outcomes]) -> str:
-    """Return a table for each role, and one for what is sent to both: a row for each case, a column for each library.
+    """Return tables for servers, for clients and for both: a row for each case, a column for each library.
 
-    What is right is bold, what is allowed as well is in italics. Where all do what is right, the case is but named,
-    below the table.
+    Correct outcomes are bold, permitted ones in italics. A case that all libraries handle correctly
+    has no row, and is only listed below the table.
     """
     return "\n\n".join(
         _table(title, [case for case in cases if case.roles == roles], columns) for roles, title in _TITLES.items()
@@ -48,7 +48,7 @@ def _table(title: str, cases: Sequence[Case], columns: Mapping[str, Outcomes]) -
         else:
             rows.append("| " + " | ".join([case.name, *found, f"{case.rule} ({case.section})"]) + " |")
     if agreed:
-        names = f"The same, and right, everywhere: {'; '.join(agreed)}."
+        names = f"Handled correctly by all: {'; '.join(agreed)}."
         rows += ["", *textwrap.wrap(names, 118, break_long_words=False, break_on_hyphens=False)]
     return "\n".join(rows)
 

@@ -1,4 +1,4 @@
-"""What a library has answered, and the word for it."""
+"""The responses of a library, and the term for them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _EXTENSIONS = re.compile(rb"^sec-websocket-extensions:.*$", re.IGNORECASE | re.M
 _WINDOW_BITS = re.compile(rb"server_max_window_bits=(\d+)")
 
 PROBE = b"probe"
-"""The last message of ours: its echo says that all before it has been processed."""
+"""The last message of the script. Its echo shows that everything before it was processed."""
 
 
 class Transcript:
-    """What comes from a library.
+    """The responses of a library.
 
     Args:
-        case: what it got.
+        case: the case that was played.
     """
 
     def __init__(self, case: Case) -> None:
@@ -31,20 +31,20 @@ class Transcript:
         self._pieces: list[bytes] = []
         self._is_compressed = False
         self.head = b""
-        """The request or the response, once it is whole."""
+        """The request or the response, once it is complete."""
         self.messages: list[bytes] = []
-        """What was echoed, without the probe."""
+        """The echoed messages, without the probe."""
         self.is_probed = False
-        """Whether the probe came back."""
+        """Whether the probe was echoed."""
         self.close_payload: bytes | None = None
-        """The payload of the Close, if one came."""
+        """The payload of the Close, if one was received."""
         self.after_close = 0
-        """How many frames came behind it."""
+        """The number of frames received after the Close."""
         self.is_ended = False
-        """Whether TCP has ended."""
+        """Whether the library has closed TCP."""
 
     def receive_data(self, data: bytes) -> None:
-        """Add bytes."""
+        """Add received bytes."""
         self._buffer += data
         if not self.head:
             end = self._buffer.find(b"\r\n\r\n")
@@ -65,12 +65,12 @@ class Transcript:
 
     @property
     def is_refused(self) -> bool:
-        """Whether a server has answered otherwise than by 101, or not at all."""
+        """Whether a server responded with a status other than 101, or not at all."""
         return self.status != 101
 
     @property
     def outcome(self) -> str:
-        """The word: a status, a close code, "accepts" ..."""
+        """The term for the outcome: a status, a close code, "accepts" ..."""
         if self.status not in (None, 101):
             has_header = f"\r\n{self._case.header}:".lower().encode() in self.head.lower()
             return str(self.status) if has_header or not self._case.header else f"{self.status} without the header"
@@ -88,7 +88,7 @@ class Transcript:
         if answer is None:
             return "declines"
         bits = _WINDOW_BITS.search(answer[0])
-        # A library may bound the window of its own accord; that is not what the case is about.
+        # A library may limit its window unasked; the case does not test that.
         return f"agrees: {bits[1].decode()}" if bits and "server_max_window_bits" in self._case.offer else "agrees"
 
     @property

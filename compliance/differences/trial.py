@@ -1,4 +1,4 @@
-"""A trial: one library in one role, through all cases."""
+"""Plays all cases to one library in one role."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .script import listening, play
 __all__ = ["run_trial"]
 
 _ROOT = Path(__file__).parents[2]
-_TIME_LIMIT = 15  # seconds for a case; a library that does not even connect has ended
+_TIME_LIMIT = 15  # seconds for a case, including the time for the library to connect
 
 
 async def run_trial(peer: Peer, role: Role, cases: Sequence[Case]) -> Outcomes:
     """Return the outcome of each case, by role and name.
 
     Raises:
-        RuntimeError: the library's program has ended before, or hangs; with what it has said.
+        RuntimeError: the program exited early or hangs; the message includes its output.
     """
     with TemporaryDirectory() as folder:
         log = Path(folder, "log")

@@ -1,1 +1,1 @@
-"""The same bytes to anyws and to other implementations: what comes of them must be the same, see docs/fuzzing.md."""
+"""Give the same bytes to anyws and to other implementations, and compare the results; see docs/fuzzing.md."""

@@ -11,7 +11,7 @@ from .compare import Tally, compare
 from .known import KNOWN
 from .peers import PEERS, Ws
 
-_PRINTED = 10  # differences; the others are counted
+_PRINTED = 10  # differences; further ones are only counted
 
 
 def known_table() -> str:
@@ -21,15 +21,21 @@ def known_table() -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run, print what came out, and return the exit status."""
+    """Run the comparison, print the results, and return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m compliance.differential", description="Give the same frames to anyws and to others."
+        prog="python -m compliance.differential",
+        description="Give the same frames to anyws and to other implementations.",
     )
-    parser.add_argument("--seconds", type=float, default=60, help="how long (default: %(default)s)")
-    parser.add_argument("--count", type=int, help="how many sequences, instead of --seconds")
+    parser.add_argument("--seconds", type=float, default=60, help="how long to run (default: %(default)s)")
+    parser.add_argument("--count", type=int, help="number of sequences, instead of --seconds")
     parser.add_argument("--seed", type=int, default=0, help="the first seed (default: %(default)s)")
-    parser.add_argument("--peer", action="append", choices=PEERS, help="repeatable; default: all that are there")
-    parser.add_argument("--known", action="store_true", help="print the known differences, and compare nothing")
+    parser.add_argument(
+        "--peer",
+        action="append",
+        choices=PEERS,
+        help="peer to compare with; repeatable (default: all that are available)",
+    )
+    parser.add_argument("--known", action="store_true", help="only print the known differences")
     options = parser.parse_args(arguments)
     if options.known:
         print(known_table())
@@ -50,7 +56,7 @@ def main(arguments: list[str]) -> int:
             break
     elapsed = time.monotonic() - start
     rate = tally.sequences / elapsed
-    print(f"{tally.sequences} sequences from seed {options.seed} in {elapsed:.0f} s, {rate:.0f} per s")
+    print(f"{tally.sequences} sequences from seed {options.seed} in {elapsed:.0f} s, {rate:.0f} per second")
     print(f"anyws: {tally.events} events, {tally.failures} failures")
     for peer, count in tally.compared.items():
         print(f"{peer}: {count} compared")

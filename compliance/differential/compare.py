@@ -1,4 +1,4 @@
-"""Sequences in anyws in all chunkings, and in the peers; differences are explained or reported."""
+"""Plays sequences to anyws, in different chunks, and to the peers; explains or reports the differences."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .peers import PEERS
 __all__ = ["Tally", "Unexplained", "compare"]
 
 _BATCH = 200
-_BYTE_BY_BYTE = 5000  # bytes; longer ones come in larger pieces
+_BYTE_BY_BYTE = 5000  # bytes; longer sequences are split into larger pieces
 
 
 @dataclass(frozen=True, slots=True)
 class Unexplained:
-    """A difference that is not known."""
+    """A difference that no rule explains."""
 
     sequence: Sequence
     peer: str
@@ -44,14 +44,14 @@ class Unexplained:
 
     @property
     def command(self) -> str:
-        """The command that plays the sequence again."""
+        """The command that repeats the sequence."""
         peer = "" if self.peer == "chunks" else f" --peer {self.peer}"
         return f"python -m compliance.differential --seed {self.sequence.seed} --count 1{peer}"
 
 
 @dataclass(slots=True)
 class Tally:
-    """What has been played, and what came of it."""
+    """Counts of what was played, and of the results."""
 
     sequences: int = 0
     events: int = 0
@@ -94,7 +94,7 @@ def compare(seeds: Iterable[int], peers: Many[str], tally: Tally) -> Iterator[Un
 
 
 def _in_other_chunks(sequence: Sequence) -> Iterator[Outcome]:
-    """What comes of it in one piece, and byte by byte."""
+    """Yield the outcome for the sequence in one piece, and byte by byte."""
     data = sequence.data
     yield play(sequence, [data])
     step = 1 if len(data) <= _BYTE_BY_BYTE else 997

@@ -1,4 +1,4 @@
-"""Sequences of frames, valid and nearly valid, each from its seed."""
+"""Generates sequences of frames, valid and nearly valid, each from a seed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .wire import frame_bytes
 
 __all__ = ["Sequence", "generate"]
 
-_TAIL = b"\x00\x00\xff\xff"  # RFC 7692, 7.2.1.
+_TAIL = b"\x00\x00\xff\xff"  # RFC 7692, section 7.2.1
 _SIZES = (0, 1, 2, 3, 5, 20, 60, 124, 125, 126, 127, 300, 1000, 4000)
 _LARGE = (16383, 65535, 65536, 70000)
 _WORDS = ("Hello", "Grüße", "世界", "😀", "a", " ", "abcabcabc", "\0", "x" * 40, '{"id": 1}')
@@ -24,14 +24,14 @@ _MORE_CLOSE_CODES = (1016, 1100, 2999, 3000, 3999, 4000, 4999, 5000, 65535)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sequence:
-    """What one peer sends.
+    """The bytes that one peer sends.
 
     Attributes:
-        seed: what it was made from.
-        role: who receives it.
-        deflate: what was agreed of permessage-deflate; None for no extension.
-        max_message_size: the limit of the receiver, in bytes; None for none.
-        chunks: the bytes, as they come.
+        seed: the seed of the sequence.
+        role: the role of the receiver.
+        deflate: the negotiated parameters of permessage-deflate; None without the extension.
+        max_message_size: the limit of the receiver, in bytes; None for no limit.
+        chunks: the bytes, as the receiver gets them.
     """
 
     seed: int
@@ -42,12 +42,12 @@ class Sequence:
 
     @property
     def data(self) -> bytes:
-        """All bytes."""
+        """All bytes of the sequence."""
         return b"".join(self.chunks)
 
     @property
     def window_bits(self) -> int:
-        """The agreed bits of the sender's window; 15 without the extension."""
+        """The negotiated window bits of the sender; 15 without the extension."""
         if self.deflate is None:
             return 15
         server = self.role is Role.CLIENT
@@ -63,7 +63,7 @@ class Sequence:
 
 
 def generate(seed: int) -> Sequence:
-    """Make the sequence of this seed; always the same, but for what another zlib would compress otherwise."""
+    """Generate the sequence of a seed. It is always the same, unless another zlib compresses differently."""
     source = Random(seed)
     role = source.choice((Role.CLIENT, Role.SERVER))
     deflate = _agreement(source) if source.random() < 0.6 else None
@@ -96,7 +96,7 @@ def _agreement(source: Random) -> DeflateParameters:
 
 
 def _damage(source: Random, data: bytes) -> bytes:
-    """Change a few bytes of some sequences, or cut their end off."""
+    """Change a byte of some sequences, or truncate them."""
     if not data or source.random() > 0.2:
         return data
     damaged = bytearray(data)
@@ -118,7 +118,7 @@ def _cut(source: Random, data: bytes) -> tuple[bytes, ...]:
 
 
 class _Peer:
-    """Who sends."""
+    """The sender."""
 
     def __init__(self, source: Random, sequence: Sequence) -> None:
         self.frames: list[bytes] = []
@@ -127,7 +127,7 @@ class _Peer:
         self._deflater = None if sequence.deflate is None else _Deflater(source, sequence)
 
     def step(self) -> None:
-        """Send something."""
+        """Send a message, a control frame, a Close or garbage."""
         chance = self._source.random()
         if chance < 0.7:
             self._message()
@@ -176,7 +176,7 @@ class _Peer:
         self._frame(0x88, payload)
 
     def _frame(self, first: int, payload: bytes) -> None:
-        """Send a frame; one in some thirty is wrong in its header."""
+        """Send a frame; about one in thirty has an invalid header."""
         source = self._source
         masked, size, length = self._masked, None, None
         if source.random() < 0.03:
@@ -200,12 +200,12 @@ class _Peer:
 
 
 class _Deflater:
-    """A compressor that uses what DEFLATE allows, and now and then a little more."""
+    """A compressor that uses all that DEFLATE allows, and sometimes a little more."""
 
     def __init__(self, source: Random, sequence: Sequence) -> None:
         self._source = source
         self._takeover = sequence.takeover or source.random() < 0.1
-        # zlib has no raw deflate with a window of 2**8; see anyws/protocol/deflate.py.
+        # zlib does not support raw deflate with a window of 2**8; see anyws/protocol/deflate.py.
         self._bits = max(9, sequence.window_bits)
         if source.random() < 0.05:
             self._bits = 15
@@ -255,7 +255,7 @@ class _Deflater:
         return data[:-4] if data.endswith(_TAIL) else data + b"\0"
 
     def _final(self, payload: bytes) -> bytes:
-        """A message with a final block (RFC 7692, 7.2.3.4), or with some."""
+        """Return a message with one or more final blocks (RFC 7692, section 7.2.3.4)."""
         data: bytes = self._compressor.compress(payload) + self._compressor.flush(zlib.Z_FINISH)
         self._compressor = None
         return data + self._source.choice((*(b"", b"\0", b"\0", b"\x03\x00\0") * 3, b"\x03\x00" * 9))

@@ -1,4 +1,4 @@
-"""What DEFLATE says of the compressed messages of a sequence, worked out slowly and apart from anyws."""
+"""Analyses the compressed messages of a sequence, slowly and independently of anyws."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .wire import WireFrame
 
 __all__ = ["Compressed", "compressed_messages"]
 
-_TAIL = b"\x00\x00\xff\xff"  # RFC 7692, 7.2.1.
+_TAIL = b"\x00\x00\xff\xff"  # RFC 7692, section 7.2.1
 _LARGEST_WINDOW = 1 << 15
 
 
@@ -21,9 +21,9 @@ class Compressed:
 
     Attributes:
         first: the index of its first frame.
-        has_final_block: whether a block of it has BFINAL=1 (RFC 7692, 7.2.3.4).
-        is_empty: whether it has no bytes of payload, and is whole.
-        reaches_too_far: whether it has a distance beyond the window that was agreed (RFC 7692, 7.1.2).
+        has_final_block: whether one of its blocks has BFINAL=1 (RFC 7692, section 7.2.3.4).
+        is_empty: whether it is complete and has no payload.
+        reaches_too_far: whether a distance exceeds the negotiated window (RFC 7692, section 7.1.2).
     """
 
     first: int
@@ -33,7 +33,7 @@ class Compressed:
 
 
 def compressed_messages(sequence: Sequence, frames: list[WireFrame]) -> Iterator[Compressed]:
-    """Yield the compressed messages, the unfinished one included, up to one that cannot be inflated."""
+    """Yield the compressed messages, including an unfinished one, up to the first that cannot be decompressed."""
     window = b""
     numbers = [frame.message for frame in frames if frame.compressed]
     for number in dict.fromkeys(numbers):
@@ -53,9 +53,9 @@ def compressed_messages(sequence: Sequence, frames: list[WireFrame]) -> Iterator
 
 
 def _inflate(data: bytes, window: bytes, *, bits: int) -> tuple[bytes, int, bool]:
-    """Return the output up to an error, how many blocks were final, and whether there was no error.
+    """Return the output up to an error, the number of final blocks, and whether there was no error.
 
-    It comes out byte by byte, for then zlib looks at no more than the window.
+    Decompressing byte by byte makes zlib use no more than the window.
     """
     output, finals = b"", 0
     while data:

@@ -1,4 +1,4 @@
-"""The known differences: where another implementation does otherwise, and what proves us right."""
+"""The known differences: what another implementation does differently, and the section that proves us right."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MESSAGES = ("text", "binary")
 
 @dataclass(frozen=True)
 class Case:
-    """A sequence of which not the same came in anyws and in a peer."""
+    """A sequence that anyws and a peer handle differently."""
 
     sequence: Sequence
     ours: Outcome
@@ -26,36 +26,36 @@ class Case:
 
     @functools.cached_property
     def frames(self) -> list[WireFrame]:
-        """The frames."""
+        """The frames of the sequence."""
         return read_frames(self.sequence.data)
 
     @functools.cached_property
     def compressed(self) -> list[Compressed]:
-        """The compressed messages; none if that was not agreed."""
+        """The compressed messages; empty if compression was not negotiated."""
         return [] if self.sequence.deflate is None else list(compressed_messages(self.sequence, self.frames))
 
     def same_before(self, index: int) -> bool:
-        """Whether both have the same of all frames before this one."""
+        """Whether both handle all frames before this one in the same way."""
         count = sum(frame.is_control or frame.fin for frame in self.frames[:index])
         return self.ours.events[:count] == self.theirs.events[:count] and len(self.ours.events) >= count
 
     def begins_at(self, indices: Iterable[int]) -> bool:
-        """Whether both have the same of all frames before one of these."""
+        """Whether both handle all frames before one of these in the same way."""
         return any(map(self.same_before, indices))
 
     def begins_where(self, shows: Callable[[WireFrame], bool]) -> bool:
-        """Whether both have the same of all frames before one that shows something."""
+        """Whether both handle all frames before one that fulfils a condition in the same way."""
         return self.begins_at(index for index, frame in enumerate(self.frames) if shows(frame))
 
     def we_fail(self, code: int, reason: str) -> bool:
-        """Whether we fail for this reason, and they had come as far."""
+        """Whether we fail for this reason, and the peer agrees with us up to there."""
         count = len(self.ours.events)
         return (
             self.ours.failure == code and reason in self.ours.reason and self.theirs.events[:count] == self.ours.events
         )
 
     def they_get_no_more_messages(self) -> bool:
-        """Whether what they have beyond ours are control frames."""
+        """Whether the peer received nothing more than we did, apart from control frames."""
         return not any(event.kind in _MESSAGES for event in self.theirs.events[len(self.ours.events) :])
 
 
@@ -64,11 +64,11 @@ class Difference:
     """A known difference.
 
     Attributes:
-        name: what to call it.
-        peers: who differs.
-        section: what proves us right, or leaves it open.
+        name: a short name.
+        peers: the peers that differ.
+        section: the section that proves us right, or that leaves the behaviour open.
         explanation: what they do, and what we do.
-        explains: whether it explains a case.
+        explains: says whether it explains a case.
     """
 
     name: str
@@ -79,18 +79,18 @@ class Difference:
 
 
 def _in_unfinished_frame(case: Case) -> bool:
-    """One has failed at the last frame, which has not ended, and the other waits for more of it."""
+    """One side failed at the last, incomplete frame, and the other waits for the rest of it."""
     if case.ours.events != case.theirs.events or not case.frames or case.frames[-1].complete:
         return False
     if case.ours.failure is not None:
         return case.theirs.failure is None
-    # We wait for no more than a header and 125 bytes.
+    # We wait for at most a header and 125 bytes.
     last = case.frames[-1]
     return last.is_control or not last.payload
 
 
 def _after_a_control_frame(case: Case) -> bool:
-    """A continuation of a compressed message that comes after a control frame."""
+    """A continuation of a compressed message follows a control frame."""
     pairs = zip(case.frames, case.frames[1:], strict=False)
     return case.begins_at(
         index
@@ -100,7 +100,7 @@ def _after_a_control_frame(case: Case) -> bool:
 
 
 def _beyond_the_limit(case: Case) -> bool:
-    """A compressed message whose payload is larger than the limit on the message."""
+    """The payload of a compressed message is larger than the limit on messages."""
     limit = case.sequence.max_message_size
     if limit is None or case.theirs.failure != 1009:
         return False
@@ -116,15 +116,15 @@ KNOWN = (
     Difference(
         name="non-minimal length",
         peers=("ws",),
-        section="RFC 6455, 5.2: the minimal number of bytes MUST be used",
-        explanation="ws accepts a length in more bytes than it needs; we fail with 1002",
+        section="RFC 6455, section 5.2: the minimal number of bytes MUST be used",
+        explanation="ws accepts a length that uses more bytes than necessary; we fail with 1002",
         explains=lambda case: case.we_fail(1002, "minimal encoding"),
     ),
     Difference(
         name="length of 2**53 or more",
         peers=("ws",),
-        section="RFC 6455, 5.2: the top bit MUST be 0, any other length is legal",
-        explanation="ws fails with 1009; we fail with 1002 for the top bit, and otherwise by max_frame_size only",
+        section="RFC 6455, section 5.2: the top bit MUST be 0, any other length is legal",
+        explanation="ws fails with 1009; we fail with 1002 for the top bit, and otherwise only for max_frame_size",
         explains=lambda case: (
             case.theirs.failure == 1009
             and case.begins_where(lambda frame: frame.length is not None and frame.length >= 1 << 53)
@@ -133,21 +133,21 @@ KNOWN = (
     Difference(
         name="text fails fast",
         peers=("ws",),
-        section="RFC 6455, 8.1; the Autobahn testsuite, 6.4",
-        explanation="ws looks at text when the message is whole; we fail with 1007 at the first impossible byte",
+        section="RFC 6455, section 8.1; Autobahn testsuite, section 6.4",
+        explanation="ws checks text once the message is complete; we fail with 1007 at the first invalid byte",
         explains=lambda case: case.we_fail(1007, "text is not UTF-8") and case.they_get_no_more_messages(),
     ),
     Difference(
         name="surrogate fails fast",
         peers=("wsproto",),
-        section="RFC 3629, 3: no code points from U+D800; RFC 6455, 8.1",
+        section="RFC 3629, section 3: no surrogates (U+D800 to U+DFFF); RFC 6455, section 8.1",
         explanation="wsproto waits for the third byte of a surrogate; we fail with 1007 at the second",
         explains=lambda case: case.we_fail(1007, "surrogate") and case.they_get_no_more_messages(),
     ),
     Difference(
         name="close code 1014",
         peers=("wsproto",),
-        section="RFC 6455, 7.4.2 and 11.7: registered with IANA",
+        section="RFC 6455, sections 7.4.2 and 11.7: registered with IANA",
         explanation="wsproto fails with 1002; we accept it",
         explains=lambda case: (
             case.theirs.failure == 1002
@@ -157,57 +157,57 @@ KNOWN = (
     Difference(
         name="final block",
         peers=("ws", "wsproto"),
-        section="RFC 7692, 7.2.3.4: a block with BFINAL=1 is legal, and the window goes on",
-        explanation="ws loses what follows in the message, and the window; wsproto loses all that follows; we go on",
+        section="RFC 7692, section 7.2.3.4: a block with BFINAL=1 is legal, and the window is kept",
+        explanation="ws loses the rest of the message and the window; wsproto all that follows; we lose nothing",
         explains=lambda case: case.begins_at(message.first for message in case.compressed if message.has_final_block),
     ),
     Difference(
         name="empty payload of a compressed message",
         peers=("ws", "wsproto"),
-        section="RFC 7692, 7.2.3.6: an empty message is the byte 00; no byte at all is left open",
-        explanation="ws and wsproto take 00 00 ff ff for a part of the next message; we take this one for empty",
+        section="RFC 7692, section 7.2.3.6: an empty message is the byte 00; an empty payload is left open",
+        explanation="ws and wsproto treat 00 00 ff ff as part of the next message; we treat this message as empty",
         explains=lambda case: case.begins_at(message.first for message in case.compressed if message.is_empty),
     ),
     Difference(
-        name="cut-off compressed message",
+        name="truncated compressed message",
         peers=("ws", "wsproto"),
-        section="RFC 7692, 7.2.1: the payload ends in an empty stored block without its last 4 bytes",
-        explanation="ws and wsproto take 00 00 ff ff for data of the message; we fail with 1007",
+        section="RFC 7692, section 7.2.1: the payload ends in an empty stored block without its last 4 bytes",
+        explanation="ws and wsproto treat 00 00 ff ff as data of the message; we fail with 1007",
         explains=lambda case: case.we_fail(1007, "cut off"),
     ),
     Difference(
         name="distance beyond the agreed window",
         peers=("ws", "wsproto", "chunks"),
-        section="RFC 7692, 7.1.2: the sender MUST NOT use a larger window",
-        explanation="1007 or the message: whether zlib sees such a distance depends on the pieces that it gets",
+        section="RFC 7692, section 7.1.2: the sender MUST NOT use a larger window",
+        explanation="1007 or the message: whether zlib detects such a distance depends on how its input is split",
         explains=lambda case: case.begins_at(message.first for message in case.compressed if message.reaches_too_far),
     ),
     Difference(
         name="control frame inside a compressed message",
         peers=("wsproto",),
-        section="RFC 7692, 6.1; RFC 6455, 5.4: control frames may stand between fragments",
-        explanation="wsproto takes the fragments after it for uncompressed; we go on inflating",
+        section="RFC 7692, section 6.1; RFC 6455, section 5.4: control frames may come between fragments",
+        explanation="wsproto treats the fragments after it as uncompressed; we continue to decompress",
         explains=_after_a_control_frame,
     ),
     Difference(
         name="new message inside a compressed one",
         peers=("wsproto",),
-        section="RFC 6455, 5.4: fragments of messages MUST NOT be interleaved",
-        explanation="wsproto inflates first, and fails with 1007; we fail with 1002 at the header",
-        explains=lambda case: case.theirs.failure == 1007 and case.we_fail(1002, "(5.4)"),
+        section="RFC 6455, section 5.4: fragments of messages MUST NOT be interleaved",
+        explanation="wsproto decompresses first and fails with 1007; we fail with 1002 at the header",
+        explains=lambda case: case.theirs.failure == 1007 and case.we_fail(1002, "5.4"),
     ),
     Difference(
         name="compressed size and limit",
         peers=("ws",),
-        section="RFC 6455, 10.4: limits are the implementation's",
-        explanation="ws limits the compressed bytes as the message; we give the compressed bytes some slack",
+        section="RFC 6455, section 10.4: limits are up to the implementation",
+        explanation="ws applies the message limit to the compressed bytes; we allow these some slack",
         explains=_beyond_the_limit,
     ),
     Difference(
         name="bad data beyond the limit",
         peers=("ws", "chunks"),
-        section="RFC 6455, 7.1.7: both fail; which fault is seen first is left open",
-        explanation="in a frame that is bad and too large, one fails with 1007 and the other with 1009",
+        section="RFC 6455, section 7.1.7: both fail; which error is detected first is left open",
+        explanation="for a frame that is both invalid and too large, one fails with 1007 and the other with 1009",
         explains=lambda case: (
             case.ours.events == case.theirs.events and {case.ours.failure, case.theirs.failure} == {1007, 1009}
         ),
@@ -215,14 +215,14 @@ KNOWN = (
     Difference(
         name="unfinished frame",
         peers=("ws", "wsproto"),
-        section="RFC 6455, 7.1.7: when a frame fails is left open, but for text (8.1)",
-        explanation="one fails at the header or in the payload, where the other waits for the rest of the frame",
+        section="RFC 6455, section 7.1.7: when a frame fails is left open, except for text (section 8.1)",
+        explanation="one fails at the header or within the payload, while the other waits for the rest of the frame",
         explains=_in_unfinished_frame,
     ),
 )
-"""All that is known. The rules are tried in this order."""
+"""All known differences. The rules are tried in this order."""
 
 
 def explain(case: Case, peer: str) -> Difference | None:
-    """Return the known difference that explains the case, None if there is none."""
+    """Return the known difference that explains the case, or None."""
     return next((known for known in KNOWN if peer in known.peers and known.explains(case)), None)

@@ -1,4 +1,4 @@
-"""What comes of a sequence, in words that all implementations share; and what comes of it in anyws."""
+"""The outcome of a sequence in a form that all implementations share, and the outcome in anyws."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Happening(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a sequence.
+    """The outcome of a sequence.
 
     Attributes:
-        events: what happened, up to a Close or a failure.
-        failure: the close code with which the receiver fails the connection; None if it does not.
-        reason: why, in the receiver's words.
+        events: the events up to a Close or a failure.
+        failure: the close code with which the receiver fails the connection; None if it does not fail.
+        reason: the receiver's reason for the failure.
     """
 
     events: tuple[Happening, ...]
@@ -41,12 +41,12 @@ class Outcome:
             f"{event.kind}{event.code or ''}[{len(event.payload)}] {event.payload[:24].hex(' ')}".rstrip()
             for event in self.events
         ]
-        end = f"fails with {self.failure}: {self.reason}" if self.failure else "goes on"
+        end = f"fails with {self.failure}: {self.reason}" if self.failure else "continues"
         return " | ".join([*events, end])
 
 
 def play(sequence: Sequence, chunks: Iterable[bytes] | None = None) -> Outcome:
-    """Give the sequence to anyws, in its chunks or in other ones."""
+    """Play the sequence to anyws, in its own chunks or in others."""
     codecs = []
     if sequence.deflate is not None:
         codecs.append(DeflateCodec(sequence.deflate, PerMessageDeflate(), is_server=sequence.role is Role.SERVER))

@@ -1,4 +1,4 @@
-"""The other implementations: wsproto in this process, the receiver of npm's ws in another one."""
+"""The other implementations: wsproto in this process, and the receiver of ws from npm in another process."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ __all__ = ["PEERS", "Peer", "Ws", "Wsproto"]
 
 
 class Peer(ABC):
-    """Another implementation. Sequences are begun, and ended in the same order, so that it may work meanwhile."""
+    """Another implementation. Separate `begin` and `end` allow it to work in parallel with anyws."""
 
     name: str
 
     def __enter__(self) -> Self:
-        """Start what it needs."""
+        """Start the implementation, if necessary."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End what was started."""
+        """Stop the implementation, if necessary."""
         return
 
     def can_play(self, sequence: Sequence) -> bool:
-        """Whether it has what the sequence asks for."""
+        """Whether the implementation supports what the sequence needs."""
         return True
 
     @abstractmethod
     def begin(self, sequences: list[Sequence]) -> None:
-        """Take a batch."""
+        """Start to play a batch."""
 
     @abstractmethod
     def end(self) -> list[Outcome]:
-        """Return what came of the batch."""
+        """Return the outcomes of the batch."""
 
 
 class Wsproto(Peer):
-    """wsproto. It has no limit on the size of a message."""
+    """wsproto, which has no limit on the size of a message."""
 
     name = "wsproto"
 
@@ -62,15 +62,15 @@ class Wsproto(Peer):
         self._batch: list[Sequence] = []
 
     def can_play(self, sequence: Sequence) -> bool:
-        """Whether it has what the sequence asks for."""
+        """Whether the implementation supports what the sequence needs."""
         return sequence.max_message_size is None
 
     def begin(self, sequences: list[Sequence]) -> None:
-        """Take a batch."""
+        """Start to play a batch."""
         self._batch = sequences
 
     def end(self) -> list[Outcome]:
-        """Return what came of the batch."""
+        """Return the outcomes of the batch."""
         return [self._play(sequence) for sequence in self._batch]
 
     def _play(self, sequence: Sequence) -> Outcome:
@@ -79,7 +79,7 @@ class Wsproto(Peer):
             deflate = wsproto.extensions.PerMessageDeflate(
                 client_no_context_takeover=sequence.deflate.client_no_context_takeover,
                 server_no_context_takeover=sequence.deflate.server_no_context_takeover,
-                client_max_window_bits=max(9, sequence.deflate.client_max_window_bits),  # it refuses 8
+                client_max_window_bits=max(9, sequence.deflate.client_max_window_bits),  # it rejects 8
                 server_max_window_bits=max(9, sequence.deflate.server_max_window_bits),
             )
             deflate.finalize("permessage-deflate")
@@ -103,7 +103,7 @@ class Wsproto(Peer):
                     case wsproto.events.Pong():
                         events.append(Happening("pong", bytes(event.payload)))
                     case wsproto.events.CloseConnection():
-                        # It is a received Close, or a failure of wsproto's own: only the state tells them apart.
+                        # Only the state distinguishes a received Close from a failure detected by wsproto.
                         if connection.state is wsproto.connection.ConnectionState.OPEN:
                             return Outcome(tuple(events), int(event.code), event.reason or "")
                         events.append(Happening("close", (event.reason or "").encode(), int(event.code)))
@@ -112,18 +112,18 @@ class Wsproto(Peer):
 
 
 class Ws(Peer):
-    """The receiver of npm's ws, in a process that ends with its standard input: see receiver.js."""
+    """The receiver of ws from npm, in a process that ends when its standard input is closed: see receiver.js."""
 
     name = "ws"
     _MODULE = Path(__file__).parents[2] / "tests" / "interop" / "node_modules" / "ws"
 
     @classmethod
     def missing(cls) -> str | None:
-        """Say what it lacks, None if nothing."""
+        """Return what is missing to run it, or None."""
         if shutil.which("node") is None:
-            return "no node"
+            return "Node is not installed"
         if not cls._MODULE.exists():
-            return "no npm package ws: run npm ci --prefix tests/interop"
+            return "the npm package ws is not installed; run npm ci --prefix tests/interop"
         return None
 
     def __enter__(self) -> Self:
@@ -150,18 +150,18 @@ class Ws(Peer):
             self._process.wait()
 
     def begin(self, sequences: list[Sequence]) -> None:
-        """Take a batch."""
+        """Start to play a batch."""
         assert self._process.stdin is not None
         json.dump([_as_json(sequence) for sequence in sequences], self._process.stdin)
         self._process.stdin.write("\n")
         self._process.stdin.flush()
 
     def end(self) -> list[Outcome]:
-        """Return what came of the batch."""
+        """Return the outcomes of the batch."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"node has ended with {self._process.wait()}")
+            raise RuntimeError(f"node exited with status {self._process.wait()}")
         return [_outcome(**each) for each in json.loads(line)]
 
 

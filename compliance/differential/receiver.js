@@ -1,6 +1,6 @@
 'use strict';
-// Gives sequences to the Receiver of npm's ws: batches as lines of JSON on the standard input, what came of them on the
-// standard output. Usage: node receiver.js THE/PACKAGE
+// Plays sequences to the Receiver of ws from npm. Reads batches as lines of JSON from stdin, and writes their outcomes
+// to stdout. Usage: node receiver.js PATH/TO/ws
 
 const path = require('path');
 const readline = require('readline');
@@ -9,7 +9,7 @@ const Receiver = require(path.join(library, 'receiver.js'));
 const PerMessageDeflate = require(path.join(library, 'permessage-deflate.js'));
 const { kStatusCode } = require(path.join(library, 'constants.js'));
 
-const TIME_LIMIT = 10000; // ms; a receiver that takes longer hangs
+const TIME_LIMIT = 10000; // ms; a receiver that takes longer is considered to hang
 
 function play({ isServer, deflate, maxPayload, chunks }) {
   return new Promise((resolve) => {

@@ -1,4 +1,4 @@
-"""Frames as they stand on the wire, right or wrong: written for the generator, read for those who explain."""
+"""Writes and reads frames as bytes, valid or not."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _RSV1 = 0x40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireFrame:
-    """A frame, or the piece of one that the bytes end with.
+    """A frame, or the incomplete frame at the end of the bytes.
 
     Attributes:
         opcode: the opcode, known or not.
         fin: whether FIN is set.
-        length: the announced length of the payload in bytes; None if the bytes end before it.
-        minimal: whether the length stands in its shortest form (RFC 6455, 5.2).
-        payload: what there is of the payload, unmasked.
-        complete: whether the frame is whole.
-        message: counts the messages; None for a control frame.
-        compressed: whether the first frame of its message has RSV1.
+        length: the announced payload length in bytes; None if the bytes end before it.
+        minimal: whether the length uses the minimal encoding (RFC 6455, section 5.2).
+        payload: the payload as far as it is complete, unmasked.
+        complete: whether the frame is complete.
+        message: the number of its message; None for a control frame.
+        compressed: whether RSV1 is set in the first frame of its message.
     """
 
     opcode: int
@@ -47,14 +47,14 @@ def _xor(payload: bytes, key: bytes) -> bytes:
 def frame_bytes(
     first: int, payload: bytes, *, key: bytes | None, size: int | None = None, length: int | None = None
 ) -> bytes:
-    """Return the bytes of a frame; nothing is checked.
+    """Return the bytes of a frame, without checking anything.
 
     Args:
         first: the first byte.
         payload: the payload.
-        key: the masking key; None for a frame that is not masked.
-        size: in how many bytes the length stands, 1, 2 or 8; None for the fewest.
-        length: the length to announce; None for the right one.
+        key: the masking key; None for an unmasked frame.
+        size: the number of bytes of the length: 1, 2 or 8; None for the minimum.
+        length: the length to announce; None for the actual one.
     """
     length = len(payload) if length is None else length
     if size is None:
@@ -68,7 +68,7 @@ def frame_bytes(
 
 
 def read_frames(data: bytes) -> list[WireFrame]:
-    """Read all frames as they announce themselves, whatever a receiver would say to them."""
+    """Read all frames by their announced lengths, even if a receiver would reject them."""
     frames: list[WireFrame] = []
     position, message, in_message, compressed = 0, -1, False, False
     while len(data) - position >= 2:

@@ -1,4 +1,4 @@
-"""A FastAPI application, and WebSocket by anyws on a port beside it; nginx.conf puts both on one.
+"""A FastAPI application with an anyws server on a second port; nginx.conf combines both on one port.
 
 Usage: uvicorn --app-dir examples/behind_nginx app:app --port 8000 --ws none
 """
@@ -20,7 +20,7 @@ async def chat(websocket: anyws.WebSocket) -> None:
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
     port = int(os.environ.get("WEBSOCKET_PORT", "8765"))
-    # Bound to loopback it takes pages of localhost only, unless it is told the name that nginx passes on.
+    # A server on loopback accepts only pages from localhost, unless allowed_hosts lists the name that nginx forwards.
     hosts = os.environ.get("HOSTS", "localhost").split(",")
     async with anyws.open_server(chat, "127.0.0.1", port, allowed_hosts=hosts) as server:
         print("WebSocket on port", server.addresses[0][1], flush=True)
@@ -33,7 +33,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/announcements/{text}")
 async def announce(text: str, request: Request) -> dict[str, int]:
-    """Tell all who are connected."""
+    """Send a text to all connected clients."""
     connections = request.app.state.websockets.connections
     left_out = await anyws.broadcast(connections, text, slow="drop")
     return {"told": len(connections) - len(left_out)}

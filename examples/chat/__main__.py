@@ -1,4 +1,4 @@
-"""A chat in the browser, its page and its WebSocket on one port: ``python -m examples.chat [HOST] [PORT]``."""
+"""A chat in the browser, with the page and its WebSocket on one port: ``python -m examples.chat [HOST] [PORT]``."""
 
 import json
 import time
@@ -15,27 +15,27 @@ from examples.shared.running import parser, serve_until_stopped
 
 LONGEST_NAME = 24
 LONGEST_TEXT = 2000
-REMEMBERED = 50  # messages that a newcomer sees
+REMEMBERED = 50  # messages shown to new participants
 
 
 class Invalid(Exception):
-    """A message that is not what the page sends."""
+    """A message that the page would not send."""
 
 
 def parse(message: str | bytes, expected: str, longest: int) -> str:
-    """Return what a message like ``{"type": "say", "say": "hello"}`` has to say."""
+    """Return the text of a message like ``{"type": "say", "say": "hello"}``."""
     try:
         value: Any = json.loads(message)
         text = value[expected] if value["type"] == expected else None
     except (ValueError, KeyError, TypeError) as exc:
-        raise Invalid(f"expected a message of the type {expected}") from exc
+        raise Invalid(f"expected a message of type {expected}") from exc
     if not isinstance(text, str) or not 0 < len(text.strip()) <= longest:
         raise Invalid(f"expected 1 to {longest} characters")
     return text.strip()
 
 
 class Chat:
-    """One room: who is in it, and what was said last."""
+    """A chat room: its participants and its latest messages."""
 
     def __init__(self) -> None:
         self.people: dict[anyws.WebSocket, str] = {}
@@ -79,7 +79,7 @@ class Chat:
 def open_chat(host: str, port: int) -> AbstractAsyncContextManager[anyws.Server]:
     """Serve the page on ``/``, and the chat on ``/ws``."""
     hook = pages(HERE, Path(__file__).parent)
-    # A character is up to 12 bytes of JSON.
+    # In JSON, a character takes up to 12 bytes.
     return anyws.open_server(Chat().handle, host, port, on_request=hook, max_message_size=16 * LONGEST_TEXT)
 
 

@@ -4,7 +4,7 @@ const $ = (id) => document.getElementById(id);
 let connection;
 let ourName;
 
-/** Make an element. What others wrote goes into it as text, never as HTML. */
+/** Create an element. Text from other users is inserted as text, never as HTML. */
 function element(tag, className, text = "") {
   const made = document.createElement(tag);
   made.className = className;
@@ -12,7 +12,7 @@ function element(tag, className, text = "") {
   return made;
 }
 
-/** A hue for each name, always the same. */
+/** Return the hue for a name, always the same one. */
 function hueOf(name) {
   let hash = 7;
   for (const character of name) hash = (hash * 31 + character.codePointAt(0)) % 9973;
@@ -56,7 +56,7 @@ function showPeople(names) {
 
 function receive(message) {
   switch (message.type) {
-    case "welcome": // also after a new connection: it has all that we missed
+    case "welcome": // also after reconnecting: it contains all missed messages
       ourName = message.name;
       $("said").replaceChildren();
       message.said.forEach(show);
@@ -84,7 +84,7 @@ $("join").addEventListener("submit", (event) => {
     message: receive,
     state: (state, seconds) => {
       shown(state, seconds);
-      if (state !== "open") $("send").disabled = true; // what is being written stays
+      if (state !== "open") $("send").disabled = true; // the text being written stays
     },
   });
   $("join").hidden = true;

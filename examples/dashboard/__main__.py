@@ -1,6 +1,6 @@
-"""A live dashboard of this very server, page and WebSocket on one port: ``python -m examples.dashboard [HOST] [PORT]``.
+"""A live dashboard of the server that serves it, on one port: ``python -m examples.dashboard [HOST] [PORT]``.
 
-Every client of ``/ws`` gets a sample each second, and each message that it sends comes back as an echo.
+Every client of ``/ws`` receives a sample each second, and an echo of each message that it sends.
 """
 
 import json
@@ -18,12 +18,12 @@ import anyws
 from examples.shared.pages import HERE, pages
 from examples.shared.running import parser, serve_until_stopped
 
-REMEMBERED = 120  # samples that a newcomer sees
+REMEMBERED = 120  # samples sent to new clients
 
 
 @dataclass
 class Client:
-    """What the dashboard tells of one connection."""
+    """The data of one connection that the dashboard shows."""
 
     number: int
     agent: str
@@ -33,7 +33,7 @@ class Client:
 
 
 class Dashboard:
-    """Samples of this server.
+    """Samples the load of this server.
 
     Args:
         interval: seconds from one sample to the next.
@@ -69,7 +69,7 @@ class Dashboard:
             await anyio.sleep(self.interval)
 
     async def sample(self) -> None:
-        """Take samples for ever."""
+        """Take samples until cancelled."""
         while True:
             before, cpu, messages = time.perf_counter(), time.process_time(), self.messages
             await anyio.sleep(self.interval)
@@ -84,7 +84,7 @@ class Dashboard:
             self.samples.append(sample)
             clients = [vars(client) for client in self.clients.values()]
             message = json.dumps({"type": "sample", "sample": sample, "clients": clients})
-            await anyws.broadcast(list(self.clients), message, slow="drop")  # the next one is as good
+            await anyws.broadcast(list(self.clients), message, slow="drop")  # the next sample replaces it
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 let samples = [];
 let connection;
 
-/** A chart in the unit square; CSS gives it its size and colours. */
+/** A chart drawn in the unit square; CSS sets its size and colours. */
 class Chart {
   constructor(card) {
     this.field = card.dataset.field;
@@ -61,7 +61,7 @@ function showClients(clients) {
       const latency = client.latency === null ? "–" : `${format(client.latency * 1000, 1)} ms`;
       for (const text of [client.number, client.agent, since, format(client.messages, 0), latency]) {
         const cell = document.createElement("td");
-        cell.textContent = text; // what a client says of itself is text, never HTML
+        cell.textContent = text; // data from a client is text, never HTML
         row.append(cell);
       }
       return row;

@@ -1,4 +1,4 @@
-"""An echo for production: with health checks, and a graceful stop at SIGTERM.
+"""An echo server for deployment, with health checks and graceful shutdown on SIGTERM.
 
 Usage: python server.py [HOST] [PORT] [--health-port PORT] [--grace SECONDS] [--backend trio]
 """
@@ -23,12 +23,12 @@ def not_found(request: anyws.Request) -> anyws.Response:
 
 
 async def main(host: str, port: int, health_port: int, grace: float) -> None:
-    well = anyws.health_check("/healthz")
-    serve = functools.partial(anyws.serve, on_request=well)
+    health_check = anyws.health_check("/healthz")
+    serve = functools.partial(anyws.serve, on_request=health_check)
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with (
-            # On a port of its own it answers also when the server is full, and while it stops.
-            anyws.open_server(echo, host, health_port, on_request=[well, not_found]) as health,
+            # The separate port responds even if the server is full or shutting down.
+            anyws.open_server(echo, host, health_port, on_request=[health_check, not_found]) as health,
             anyio.create_task_group() as tasks,
         ):
             server: anyws.Server = await tasks.start(serve, echo, host, port)
@@ -39,11 +39,11 @@ async def main(host: str, port: int, health_port: int, grace: float) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="An echo with health checks.")
+    parser = argparse.ArgumentParser(description="An echo server with health checks.")
     parser.add_argument("host", nargs="?", default="127.0.0.1")
     parser.add_argument("port", nargs="?", type=int, default=8765)
     parser.add_argument("--health-port", type=int, default=8766)
-    parser.add_argument("--grace", type=float, default=3, help="seconds that connections have at the end")
+    parser.add_argument("--grace", type=float, default=3, help="seconds that handlers have to finish on shutdown")
     parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO)

@@ -1,4 +1,4 @@
-"""Plain HTTP answers with the files of a page: a hook for ``on_request``."""
+"""Serve the files of a page over plain HTTP: a hook for ``on_request``."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ CONTENT_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-# The page loads and runs what comes from here only, and connects to here only.
+# The page may load and run code only from this server, and connect only to this server.
 SAFE = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -23,15 +23,15 @@ SAFE = {
 
 
 def pages(*folders: Path, websocket: str = "/ws") -> Callable[[anyws.Request], anyws.Response | None]:
-    """Return a hook that answers with the files of some folders; ``index.html`` is ``/``.
+    """Return a hook that serves the files of some folders; ``index.html`` is served as ``/``.
 
-    The files are read now: no request names a file of the disk.
+    The files are read immediately, so no request can access the file system.
 
     Args:
-        folders: where the files are; subfolders are left out.
-        websocket: the one path where WebSocket is served.
+        folders: the folders with the files; subfolders are ignored.
+        websocket: the path of the WebSocket.
     """
-    answers = {
+    responses = {
         "/" if file.name == "index.html" else f"/{file.name}": anyws.Response(
             200, {"Content-Type": CONTENT_TYPES[file.suffix], **SAFE}, file.read_bytes()
         )
@@ -39,11 +39,11 @@ def pages(*folders: Path, websocket: str = "/ws") -> Callable[[anyws.Request], a
         for file in folder.iterdir()
         if file.suffix in CONTENT_TYPES
     }
-    not_found = anyws.Response(404, body="there is no such page\n")
+    not_found = anyws.Response(404, body="page not found\n")
 
-    def answer(request: anyws.Request) -> anyws.Response | None:
+    def respond(request: anyws.Request) -> anyws.Response | None:
         if request.path == websocket:
             return None
-        return not_found if request.asks_for_websocket else answers.get(request.path, not_found)
+        return not_found if request.asks_for_websocket else responses.get(request.path, not_found)
 
-    return answer
+    return respond

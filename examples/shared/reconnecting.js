@@ -1,15 +1,15 @@
-// A WebSocket that connects again after a failure, with a random delay that doubles up to a minute.
+// A WebSocket that reconnects after a failure, with a random delay that doubles up to a minute.
 
 const FIRST_DELAY = 0.5; // seconds
 const LONGEST_DELAY = 60;
-const STABLE = 5; // a connection that was open for so long starts from the first delay again
-const FATAL = new Set([1002, 1003, 1007, 1008, 1009]); // we are wrong: to try again would not mend it
+const STABLE = 5; // after a connection that was open this many seconds, start with the first delay again
+const FATAL = new Set([1002, 1003, 1007, 1008, 1009]); // a fault of this page, which reconnecting does not fix
 
 export class Reconnecting {
   /**
-   * @param {string} path of the WebSocket, on the host of this page
-   * @param {object} on what to call: `open()`, `message(value)` with the JSON value of each message, and
-   *   `state(name, seconds)` with "connecting", "open", "waiting" (for so many seconds) or "ended"
+   * @param {string} path the path of the WebSocket, on the host of this page
+   * @param {object} on callbacks: `open()`, `message(value)` with the JSON value of each message, and
+   *   `state(name, seconds)` with "connecting", "open", "waiting" (for this many seconds) or "ended"
    */
   constructor(path, on) {
     this.uri = new URL(path, location.href);
@@ -39,7 +39,7 @@ export class Reconnecting {
   }
 
   wait() {
-    // Random, so that not all pages come back in the same moment when a server starts again.
+    // A random delay spreads the pages that reconnect after a server has restarted.
     this.due = performance.now() + this.delay * (0.5 + Math.random() / 2) * 1000;
     this.delay = Math.min(this.delay * 2, LONGEST_DELAY);
     this.count();
@@ -52,7 +52,7 @@ export class Reconnecting {
     this.timer = setTimeout(() => this.count(), Math.min(left, 1) * 1000);
   }
 
-  /** Connect now, if it would be tried later. */
+  /** Connect now instead of waiting for the next attempt. */
   retry() {
     if (this.timer === undefined || this.socket.readyState !== WebSocket.CLOSED) return;
     clearTimeout(this.timer);
@@ -60,7 +60,7 @@ export class Reconnecting {
     this.connect();
   }
 
-  /** Send a JSON value; false if there is no connection. */
+  /** Send a JSON value. Return false if there is no connection. */
   send(value) {
     if (this.socket.readyState !== WebSocket.OPEN) return false;
     this.socket.send(JSON.stringify(value));
@@ -68,13 +68,13 @@ export class Reconnecting {
   }
 }
 
-/** Show the states of a connection in an element; return what goes into `on.state`. A click connects now. */
+/** Show the connection state in an element that connects when clicked. Return the callback for `on.state`. */
 export function showState(element, connection) {
   const words = {
     connecting: () => "connecting …",
     open: () => "connected",
-    waiting: (seconds) => `offline, again in ${seconds} s`,
-    ended: () => "refused",
+    waiting: (seconds) => `offline, reconnecting in ${seconds} s`,
+    ended: () => "disconnected",
   };
   element.addEventListener("click", () => connection().retry());
   return (name, seconds) => {

@@ -1,4 +1,4 @@
-"""What the command lines of these examples have in common."""
+"""The command line shared by these examples."""
 
 import argparse
 import signal
@@ -12,8 +12,8 @@ __all__ = ["parser", "serve_until_stopped"]
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser of host, port and backend."""
-    made = argparse.ArgumentParser(description=f"{description} Ctrl-C or SIGTERM stops it.")
+    """Return a parser for host, port and backend."""
+    made = argparse.ArgumentParser(description=f"{description} Press Ctrl-C or send SIGTERM to stop.")
     made.add_argument("host", nargs="?", default="127.0.0.1")
     made.add_argument("port", nargs="?", type=int, default=8765)
     made.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")
@@ -21,7 +21,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 async def serve_until_stopped(opened: AbstractAsyncContextManager[anyws.Server]) -> None:
-    """Serve until a signal comes, then stop gracefully."""
+    """Serve until a signal arrives, then shut down gracefully."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with opened as server:
             host, port = server.addresses[0][:2]

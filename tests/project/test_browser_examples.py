@@ -113,7 +113,7 @@ async def test_chat_connects_again(devtools: str) -> None:
             await tab.fill("#text", "half a sen")
         # The server has gone: what was being written stays, and nothing can be sent.
         await tab.wait_for("document.querySelector('#state').dataset.state === 'waiting'")
-        assert (await tab.text("#state")).startswith("offline, again in ")
+        assert (await tab.text("#state")).startswith("offline, reconnecting in ")
         assert await tab.evaluate("document.querySelector('#send').disabled")
         async with open_chat("127.0.0.1", port) as server:
             await tab.click("#state")  # or wait

@@ -40,7 +40,7 @@ def test_the_examples_of_the_document_meet(kind: str, backend: str, client_backe
         with start_example(f"client_{kind}", host, port, "--backend", client_backend) as client:
             assert client.expect_line("") == "client callback_open"
             headers = server.expect_line("Headers(")
-            for name, value in {
+            for name, value in {  # the repr of Headers hides secrets
                 "Authorization": "[hidden]",
                 "Proxy-Authorization": "[hidden]",
                 "Sec-WebSocket-Protocol": "[hidden]",

@@ -1,4 +1,4 @@
-"""The part of ``nox -s release`` that needs no build: what must agree at all times."""
+"""The part of ``nox -s release`` that needs no build."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ def test_all_agrees() -> None:
 
 
 def test_the_installed_package_has_the_version_of_its_one_place() -> None:
-    assert importlib.metadata.version("anyws") == agreement.version()
+    assert importlib.metadata.version("anyio-websocket") == agreement.version()
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (edit("anyws/_version.py", "0.1.0", "0.2.0"), "CITATION.cff has version 0.1.0, the package 0.2.0"),
+        (edit("anyws/_version.py", "0.1.0", "0.2.0"), "CITATION.cff has version 0.1.0, but the package has 0.2.0"),
         (edit("anyws/_version.py", "0.1.0", "0.1"), "the version 0.1 is not X.Y.Z"),
         (edit("CITATION.cff", "version: 0.1.0", "version: 1.0.0"), "CITATION.cff has version 1.0.0"),
-        (edit("CHANGELOG.md", "## [Unreleased]", "## [0.1.0]"), "does not begin with [Unreleased]"),
+        (edit("CHANGELOG.md", "## [Unreleased]", "## [0.1.0]"), "does not start with [Unreleased]"),
         (edit("CHANGELOG.md", "## [Unreleased]", "## [Unreleased]\n\n## [0.0.9]"), "[0.0.9] has no date"),
-        (edit("CHANGELOG.md", "### Added", "### New"), "New is none of Added"),
-        (edit("noxfile.py", '"3.13"]', '"3.13", "3.14"]'), "other versions than the session tests"),
+        (edit("CHANGELOG.md", "### Added", "### New"), "New is not one of Added"),
+        (edit("noxfile.py", '"3.13"]', '"3.13", "3.14"]'), "differs from the versions of the nox session tests"),
         (edit("pyproject.toml", ">=3.11", ">=3.12"), "requires-python is >=3.12"),
         (edit("pyproject.toml", "keywords =", "words ="), "no keywords"),
-        (lambda tree: (tree / "CODE_OF_CONDUCT.md").unlink(), "there is no CODE_OF_CONDUCT.md"),
+        (lambda tree: (tree / "CODE_OF_CONDUCT.md").unlink(), "CODE_OF_CONDUCT.md is missing"),
     ],
 )
 def test_what_does_not_agree_is_told(tree: Path, change: Callable[[Path], object], told: str) -> None:
@@ -77,7 +77,7 @@ def test_what_a_release_needs(tree: Path) -> None:
     git("init", "-q")
     faults = "\n".join(agreement.unfinished())
     assert "CHANGELOG.md has no section [0.1.0]" in faults
-    assert "the tree is not clean" in faults
+    assert "the working tree is not clean" in faults
 
     (tree / "CHANGELOG.md").write_text(CHANGES)
     (tree / "CITATION.cff").write_text(CITATION)
@@ -89,9 +89,9 @@ def test_what_a_release_needs(tree: Path) -> None:
     assert list(agreement.disagreements()) == []
 
     git("tag", "v0.1.0")
-    assert list(agreement.unfinished()) == ["there is a tag v0.1.0 already"]
+    assert list(agreement.unfinished()) == ["the tag v0.1.0 already exists"]
     (tree / "CITATION.cff").write_text(CITATION.replace("12-31", "12-30"))
-    assert "date-released 2026-12-30, the changelog 2026-12-31" in "\n".join(agreement.unfinished())
+    assert "date-released 2026-12-30, but the changelog has 2026-12-31" in "\n".join(agreement.unfinished())
 
 
 def test_a_wheel_must_hold_all_modules_and_types_and_no_more(tmp_path: Path) -> None:
@@ -117,8 +117,8 @@ def test_a_wheel_must_hold_all_modules_and_types_and_no_more(tmp_path: Path) -> 
     assert make(pure, without="anyws/py.typed") == [f"{pure} lacks anyws/py.typed"]
     assert make(pure, without="anyws/protocol/_speedups.pyi") == [f"{pure} lacks anyws/protocol/_speedups.pyi"]
     assert make(pure, more=("tests/__init__.py",)) == [f"{pure} has tests/__init__.py"]
-    assert make(pure, more=(twin,)) == [f"{pure} has 1 extensions"]
-    assert make(compiled) == [f"{compiled} has 0 extensions"]
+    assert make(pure, more=(twin,)) == [f"{pure} has 1 compiled extensions"]
+    assert make(compiled) == [f"{compiled} has 0 compiled extensions"]
 
 
 def test_an_sdist_must_hold_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

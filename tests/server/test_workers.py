@@ -56,7 +56,7 @@ def test_two_processes_on_one_port(backend: str) -> None:
                     assert await websocket.receive() == "hello"
 
                 os.kill(leaving, signal.SIGTERM)
-                await anyio.to_thread.run_sync(process.expect_line, f"process {leaving} has ended")
+                await anyio.to_thread.run_sync(process.expect_line, f"process {leaving} stopped")
                 with pytest.raises(anyws.ConnectionClosedOK):
                     await met[leaving].receive()
                 assert met[leaving].close_code == 1001
@@ -68,12 +68,12 @@ def test_two_processes_on_one_port(backend: str) -> None:
     command = [sys.executable, ROOT / "examples" / "workers.py", "127.0.0.1", 0, "--workers", 2, "--backend", backend]
     with start(command, start_new_session=True) as process, ExitStack() as stack:
         stack.callback(end_group, process.pid)  # a parent that is killed leaves its workers behind
-        lines = [process.expect_line("listens on").split() for _ in range(2)]
+        lines = [process.expect_line("listening on").split() for _ in range(2)]
         assert len({line[-1] for line in lines}) == 1  # the port
         anyio.run(meet, process, [int(line[1]) for line in lines], f"ws://127.0.0.1:{lines[0][-1]}/", backend=backend)
         status, out, err = process.stop(signal.SIGTERM)
     assert (status, err) == (0, "")
-    assert out.count("has ended") == 1
+    assert out.count("stopped") == 1
 
 
 @needs_reuse_port
