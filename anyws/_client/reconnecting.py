@@ -72,11 +72,12 @@ def reconnecting(
     What is waited is random, between 0 and a bound that doubles with each failure, from ``initial_delay`` to
     ``max_delay``; after ``Retry-After`` of a 429 or 503. A connection that lived for ``reset_after`` begins anew.
 
-    These are fatal, and raised, unless ``on_disconnect`` says otherwise: HTTP statuses other than 408, 425, 429, 500,
-    502, 503 and 504, of the server or the proxy; answers that are not HTTP or no valid opening handshake; certificates that are
-    not trusted; a SOCKS proxy that does not let us; the close codes 1002, 1003, 1007, 1008, 1009, 1010, 3000 and 3003,
-    received or because the server broke a rule or a limit of ours. All else that `connect` raises as `OSError`, such as
-    a refused connection, an unknown host or a timeout, and all other ends of a connection are tried again.
+    These are fatal, and raised, unless ``on_disconnect`` says otherwise: HTTP statuses other than 408, 425, 429,
+    500, 502, 503 and 504, of the server or the proxy; answers that are not HTTP or no valid opening handshake;
+    certificates that are not trusted; a SOCKS proxy that does not let us; the close codes 1002, 1003, 1007, 1008,
+    1009, 1010, 3000 and 3003, received or because the server broke a rule or a limit of ours. All else that
+    `connect` raises as `OSError`, such as a refused connection, an unknown host or a timeout, and all other ends of
+    a connection are tried again.
 
     Args:
         uri: as of `connect`.

@@ -240,8 +240,8 @@ async def scripted_server(
     """Listen on a free port of the local host, and do with each connection what a script says.
 
     ``async with scripted_server(script) as uri`` is for clients that make their connections by themselves. What a
-    script raises, such as a failed ``expect_frame()``, is raised by the block, as in `connect_to_handler`; a client that
-    has gone is not a failure.
+    script raises, such as a failed ``expect_frame()``, is raised by the block, as in `connect_to_handler`; a client
+    that has gone is not a failure.
 
     Args:
         script: an async callable that gets the `ScriptedPeer` of each connection after its opening handshake; when it
