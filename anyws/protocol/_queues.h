@@ -1,4 +1,5 @@
-/* What waits to be received and to be sent: `MessageQueue` and `FrameQueue`. The pure twins say what they do. */
+/* What waits to be received and to be sent: `MessageQueue` and `FrameQueue`. The pure twins say what they do.
+   This file is longer than others because the two share the way in which they hold references. */
 
 #ifndef ANYWS_QUEUES_H
 #define ANYWS_QUEUES_H
