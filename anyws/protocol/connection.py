@@ -1,7 +1,8 @@
 """The state machine of an open connection: who may send what, and when (RFC 6455, 5.5 and 7).
 
 The rule of this file: whatever changes the state stands here; so it is longer than others. What the RFC says must
-happen by itself happens here too: a Ping queues a Pong, a Close queues its echo, a violation queues a Close with its code and ends all processing.
+happen by itself happens here too: a Ping queues a Pong, a Close queues its echo, a violation queues a Close with its
+code and ends all processing.
 
     OPEN     -- our Close is queued -------------------> CLOSING
     OPEN     -- a Close comes (its echo is queued) ----> CLOSED
