@@ -112,7 +112,7 @@ async def resolve(host: str | None, port: int, family: int = socket.AF_UNSPEC, f
 
 
 def _interleaved(addresses: list[_Address]) -> list[_Address]:
-    """The resolver's order, but the two families in turn, beginning with that of its first (RFC 8305, 4)."""
+    """The resolver's order, but the two families in turn, beginning with that of its first (RFC 8305, section 4)."""
     if not addresses:
         return []
     same = [address for address in addresses if address[0] == addresses[0][0]]

@@ -24,7 +24,7 @@ async def end_stream(stream: AnyByteStream) -> None:
     """End our side and wait for the end of the peer's side; to close the stream is then the caller's part.
 
     Closing a socket that still has unread data resets the connection, and a reset may destroy the last bytes that we
-    sent (RFC 6455, 7.1.1): so what still comes is read and dropped. The caller bounds the time.
+    sent (RFC 6455, section 7.1.1): so what still comes is read and dropped. The caller bounds the time.
     """
     try:
         while isinstance(stream, TLSStream | AnyIOTLSStream):  # two, where a proxy is reached over TLS
@@ -53,7 +53,7 @@ async def cut_stream(stream: AnyByteStream) -> None:
 
 
 async def _end_tls(stream: TLSStream | AnyIOTLSStream) -> AnyByteStream:
-    """Send close_notify (RFC 8446, 6.1); AnyIO waits for the peer's as well, which is forgiven if it does not come."""
+    """Send close_notify (RFC 8446, section 6.1); AnyIO waits for the peer's as well, which is forgiven if it does not come."""
     try:
         if isinstance(stream, TLSStream):
             await stream.send_eof()

@@ -22,7 +22,7 @@ __all__ = ["TLSRecords", "TLSStream"]
 _RECORD_SIZE = 16384  # the largest record (5.1)
 _PIECE_SIZE = 65536  # bytes that are encrypted in one go: below the size for which the allocator maps fresh pages
 _READ_SIZE = 65536
-# TLS answers some messages by itself: a KeyUpdate (RFC 8446, 4.6.3), an attempt to renegotiate. This many bytes of such
+# TLS answers some messages by itself: a KeyUpdate (RFC 8446, section 4.6.3), an attempt to renegotiate. This many bytes of such
 # answers may wait to be sent, about 600. BoringSSL accepts 32 KeyUpdates in a row, Go 16 records without data.
 _MAX_ANSWERS = 16384
 

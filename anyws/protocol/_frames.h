@@ -1,4 +1,4 @@
-/* Frames and messages as bytes (RFC 6455, 5.2, 5.3, 5.6). */
+/* Frames and messages as bytes (RFC 6455, sections 5.2, 5.3, 5.6). */
 
 #ifndef ANYWS_FRAMES_H
 #define ANYWS_FRAMES_H

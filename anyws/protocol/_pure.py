@@ -11,7 +11,7 @@ __all__ = ["Payload", "apply_mask", "build_frame", "build_header", "find_payload
 
 Buffer = bytes | bytearray | memoryview
 
-_TEXT = 0x81  # the first byte of a frame: FIN, no reserved bit, the opcode (RFC 6455, 5.2)
+_TEXT = 0x81  # the first byte of a frame: FIN, no reserved bit, the opcode (RFC 6455, section 5.2)
 _BINARY = 0x82
 _MASK = 0x80
 
@@ -69,7 +69,7 @@ def _bytes_of(data: Buffer) -> bytes:
 
 
 def apply_mask(data: Buffer, key: bytes, /) -> bytes:
-    """XOR the data with the masking key, repeated: masking and unmasking alike (RFC 6455, 5.3).
+    """XOR the data with the masking key, repeated: masking and unmasking alike (RFC 6455, section 5.3).
 
     Args:
         data: the payload, or a part of it that starts at a multiple of four bytes.

@@ -14,7 +14,7 @@ from ._pure import build_frame, build_header, take_messages
 
 __all__ = ["FrameQueue", "MessageQueue"]
 
-_TEXT = 0x81  # the first byte of a frame: FIN, no reserved bit, the opcode (RFC 6455, 5.2)
+_TEXT = 0x81  # the first byte of a frame: FIN, no reserved bit, the opcode (RFC 6455, section 5.2)
 _BINARY = 0x82
 _LARGE = 16384  # bytes of payload from which a copy costs more than one buffer more in a gathered write
 _BATCH = 65536  # bytes that one write gathers

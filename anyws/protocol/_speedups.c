@@ -1,4 +1,4 @@
-/* The compiled twin of _pure.py, _queues.py and pumps/signals.py: the inner loops over bytes (RFC 6455, 5.2, 5.3, 5.6),
+/* The compiled twin of _pure.py, _queues.py and pumps/signals.py: the inner loops over bytes (RFC 6455, sections 5.2, 5.3, 5.6),
  * the queues, and what a task waits for.
  *
  * The rule of these files: they do what the pure twins do, with the same arguments and results, and decide nothing that
@@ -120,7 +120,7 @@ free_state(void *module)
 
 static PyMethodDef functions[] = {
     {"apply_mask", (PyCFunction)(void (*)(void))apply_mask, METH_FASTCALL,
-     "apply_mask(data, key, /)\n--\n\nXOR the data with the masking key (RFC 6455, 5.3)."},
+     "apply_mask(data, key, /)\n--\n\nXOR the data with the masking key (RFC 6455, section 5.3)."},
     {"build_frame", (PyCFunction)(void (*)(void))build_frame, METH_FASTCALL,
      "build_frame(first, payload, masking_key, /)\n--\n\nReturn the bytes of a frame."},
     {"take_messages", (PyCFunction)(void (*)(void))take_messages, METH_FASTCALL,

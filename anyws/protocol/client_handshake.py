@@ -1,4 +1,4 @@
-"""The client's side of the opening handshake (RFC 6455, 4.1)."""
+"""The client's side of the opening handshake (RFC 6455, section 4.1)."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class ClientHandshake:
         return headers_of([("Host", host), *pairs, *others])
 
     def _check(self, headers: Headers) -> str | None:
-        """Check what RFC 6455, 4.1 lists under the server's response; return the agreed subprotocol."""
+        """Check what RFC 6455, section 4.1 lists under the server's response; return the agreed subprotocol."""
         if [value.lower() for value in headers.get_all("upgrade")] != ["websocket"]:
             raise ValueError(f"Upgrade is {headers.get('upgrade')!r}, expected 'websocket'")
         if not has_token(headers.get("connection", ""), "upgrade"):

@@ -1,4 +1,4 @@
-"""The body of a Close frame: status code and reason (RFC 6455, 5.5.1 and 7.4)."""
+"""The body of a Close frame: status code and reason (RFC 6455, sections 5.5.1 and 7.4)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Close", "CloseCode", "check_close_code", "parse_close", "serialize_c
 
 
 class CloseCode(enum.IntEnum):
-    """Status codes of the closing handshake (RFC 6455, 7.4.1, and the IANA registry)."""
+    """Status codes of the closing handshake (RFC 6455, section 7.4.1, and the IANA registry)."""
 
     NORMAL_CLOSURE = 1000
     GOING_AWAY = 1001
@@ -29,7 +29,7 @@ class CloseCode(enum.IntEnum):
     BAD_GATEWAY = 1014
 
 
-_MAX_REASON = 123  # RFC 6455, 5.5: 125 bytes of payload less the 2 of the code.
+_MAX_REASON = 123  # RFC 6455, section 5.5: 125 bytes of payload less the 2 of the code.
 _EXPECTED = "expected 1000-1003, 1007-1014 or 3000-4999 (7.4)"
 
 

@@ -1,4 +1,4 @@
-"""The state machine of an open connection: who may send what, and when (RFC 6455, 5.5 and 7).
+"""The state machine of an open connection: who may send what, and when (RFC 6455, sections 5.5 and 7).
 
 The rule of this file: whatever changes the state stands here. What the RFC says must happen by itself happens here too:
 a Ping queues a Pong, a Close queues its echo, a violation queues a Close with its code and ends all processing.
@@ -31,7 +31,7 @@ from .speedups import MessageQueue, build_frame
 
 __all__ = ["Connection", "Event", "Ping", "Pong", "Role", "State"]
 
-_FIN = 0x80  # RFC 6455, 5.2
+_FIN = 0x80  # RFC 6455, section 5.2
 
 
 class Role(enum.Enum):
@@ -42,7 +42,7 @@ class Role(enum.Enum):
 
 
 class State(enum.Enum):
-    """Where the connection stands (RFC 6455, 4.1, 7.1.3, 7.1.4); CONNECTING belongs to the handshake objects."""
+    """Where the connection stands (RFC 6455, sections 4.1, 7.1.3, 7.1.4); CONNECTING belongs to the handshake objects."""
 
     OPEN = "open"
     CLOSING = "closing"
@@ -81,11 +81,11 @@ class Connection:
         max_message_size: the largest message to receive, in bytes over all its fragments; None for no limit.
         max_frame_size: the largest data frame to receive, in bytes of payload; None for no limit.
         max_fragments: the largest number of frames in one received message; None for no limit.
-        masking: whether a client masks what it sends, as RFC 6455, 5.3 demands.
-        accept_unmasked: whether a server takes frames that are not masked, against RFC 6455, 5.1.
+        masking: whether a client masks what it sends, as RFC 6455, section 5.3 demands.
+        accept_unmasked: whether a server takes frames that are not masked, against RFC 6455, section 5.1.
         codecs: the agreed extensions, in the order of the header.
         hold_failure: whether a violation waits for `fail`, so that messages before it can be answered first.
-        new_masking_key: gives a fresh, unpredictable masking key of 4 bytes (RFC 6455, 5.3 and 10.3).
+        new_masking_key: gives a fresh, unpredictable masking key of 4 bytes (RFC 6455, sections 5.3 and 10.3).
     """
 
     __slots__ = (
@@ -128,7 +128,7 @@ class Connection:
         self.close_size: int = 0
         """The size of the frame of our Close, in bytes; 0 before it is queued."""
         self.failure: RemoteProtocolError | None = None
-        """Why we failed the connection (RFC 6455, 7.1.7), if we did."""
+        """Why we failed the connection (RFC 6455, section 7.1.7), if we did."""
         their_frames_masked = None if accept_unmasked and role is Role.SERVER else role is Role.SERVER
         self._frames = FrameDecoder(
             masked=their_frames_masked, rsv=reserved_bits(codecs), max_frame_size=max_frame_size
@@ -167,7 +167,7 @@ class Connection:
 
     @property
     def is_server_done(self) -> bool:
-        """Whether it is on us, the server, to end the TCP connection once all is sent (RFC 6455, 7.1.1)."""
+        """Whether it is on us, the server, to end the TCP connection once all is sent (RFC 6455, section 7.1.1)."""
         return self.state is State.CLOSED and self.role is Role.SERVER
 
     @property
@@ -427,7 +427,7 @@ class Connection:
         self._queue_control(Opcode.PING, payload)
 
     def send_pong(self, payload: bytes = b"") -> None:
-        """Queue an unsolicited Pong of at most 125 bytes (RFC 6455, 5.5.3); it overtakes queued data."""
+        """Queue an unsolicited Pong of at most 125 bytes (RFC 6455, section 5.5.3); it overtakes queued data."""
         self._queue_control(Opcode.PONG, payload)
 
     def send_close(self, code: int | None = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:

@@ -12,20 +12,20 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 def basic_credentials(user: str, password: str) -> str:
-    """Return the value for a user and a password, in UTF-8 (RFC 7617, 2).
+    """Return the value for a user and a password, in UTF-8 (RFC 7617, section 2).
 
     Raises:
         ValueError: the user has a colon, or either has a control character.
     """
     if ":" in user:
-        raise ValueError("a user name for Basic authentication has no colon (RFC 7617, 2)")
+        raise ValueError("a user name for Basic authentication has no colon (RFC 7617, section 2)")
     if _CONTROL.search(user) or _CONTROL.search(password):
-        raise ValueError("a user name or password for Basic authentication has no control characters (RFC 7617, 2)")
+        raise ValueError("a user name or password for Basic authentication has no control characters (RFC 7617, section 2)")
     return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def bearer_credentials(token: str) -> str:
-    """Return the value for a bearer token (RFC 6750, 2.1).
+    """Return the value for a bearer token (RFC 6750, section 2.1).
 
     Raises:
         ValueError: the token has white space or what is not visible ASCII; "Bearer" is not a part of it.

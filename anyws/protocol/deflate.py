@@ -245,7 +245,7 @@ class _Inflater:
                     self._decompressor = None
                     self._window.clear()
         except self._zlib.error as exc:
-            raise InvalidDeflate(f"message cannot be inflated: {exc} (RFC 7692, 7.2.2)") from exc
+            raise InvalidDeflate(f"message cannot be inflated: {exc} (RFC 7692, section 7.2.2)") from exc
         return output
 
     def _inflate(self, data: bytes, limit: int | None) -> bytes:
@@ -277,7 +277,7 @@ class _Inflater:
         """Put the tail back: the rest of an empty block, or a piece of what was to be data."""
         decompressor = self._decompressor
         if decompressor.decompress(_TAIL, 1) or decompressor.unused_data:
-            raise InvalidDeflate("compressed message is cut off (RFC 7692, 7.2.2)")
+            raise InvalidDeflate("compressed message is cut off (RFC 7692, section 7.2.2)")
         if decompressor.eof:  # The block was a final one.
             self._decompressor = None
         self._mid_block = False

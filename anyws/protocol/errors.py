@@ -53,10 +53,10 @@ class LocalProtocolError(WebSocketError):
 
 
 class RemoteProtocolError(WebSocketError):
-    """The peer broke a rule after the opening handshake: "Fail the WebSocket Connection" (RFC 6455, 7.1.7).
+    """The peer broke a rule after the opening handshake: "Fail the WebSocket Connection" (RFC 6455, section 7.1.7).
 
     Attributes:
-        close_code: the close code to send (RFC 6455, 7.4.1).
+        close_code: the close code to send (RFC 6455, section 7.4.1).
         reason: what was wrong and what was expected, in at most 123 bytes of UTF-8.
     """
 
@@ -72,7 +72,7 @@ class ProtocolError(RemoteProtocolError):
 
 
 class InvalidText(RemoteProtocolError):
-    """The peer sent a text message or a close reason that is not UTF-8 (close code 1007; RFC 6455, 8.1)."""
+    """The peer sent a text message or a close reason that is not UTF-8 (close code 1007; RFC 6455, section 8.1)."""
 
     close_code = 1007
 
@@ -96,7 +96,7 @@ class LimitExceeded(RemoteProtocolError):
 
 
 class InvalidURI(WebSocketError, ValueError):
-    """A URI that is not a WebSocket URI (RFC 6455, 3).
+    """A URI that is not a WebSocket URI (RFC 6455, section 3).
 
     Attributes:
         uri: the text as given. It is not part of the message when it has a user name or a password.
@@ -108,7 +108,7 @@ class InvalidURI(WebSocketError, ValueError):
 
 
 class HandshakeError(WebSocketError):
-    """The opening handshake failed (RFC 6455, 4).
+    """The opening handshake failed (RFC 6455, section 4).
 
     Attributes:
         request: the request, when it was read (server) or sent (client); otherwise None.
@@ -162,7 +162,7 @@ class ProxyError(HandshakeError):
 
     Attributes:
         proxy: the URI of the proxy, without user name and password.
-        status: the HTTP status of its answer to CONNECT, or the reply code of SOCKS (RFC 1928, 6); None when there was
+        status: the HTTP status of its answer to CONNECT, or the reply code of SOCKS (RFC 1928, section 6); None when there was
             no such answer.
         response: its answer to CONNECT, with a bounded body; None when there was none, and for SOCKS.
     """

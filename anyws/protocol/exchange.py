@@ -22,7 +22,7 @@ _BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)(?=.)", re.DOTALL)
 _FOLDED_LINE = re.compile(rb"\r\n[ \t]")
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROLS = bytes(code for code in range(256) if _CONTROL.match(bytes([code])))
-_TLS_RECORDS = b"\x15\x16"  # an alert and a part of a handshake (RFC 8446, 5.1)
+_TLS_RECORDS = b"\x15\x16"  # an alert and a part of a handshake (RFC 8446, section 5.1)
 _NO_TOKEN = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 
@@ -73,7 +73,7 @@ class _HeadReader:
         if not head.count(b"\r") == lines == head.count(b"\n"):
             self._check_line_ends(searched, length)
         if b"\0" in head:
-            raise InvalidHead("NUL in the head (RFC 9110, 5.5)")
+            raise InvalidHead("NUL in the head (RFC 9110, section 5.5)")
         self.has_control = len(head.translate(None, _CONTROLS)) < len(head)
         if not self._is_response:  # A folded line of a response must be taken (5.2); `Response` says what is wrong.
             self._check_request(head)
@@ -100,13 +100,13 @@ class _HeadReader:
 
     def _check_request(self, head: bytes) -> None:
         if _FOLDED_LINE.search(head):
-            raise InvalidHead("folded header line (RFC 9112, 5.2)")
+            raise InvalidHead("folded header line (RFC 9112, section 5.2)")
         if self.has_control and (control := _CONTROL.search(head)) is not None:
-            raise InvalidHead(f"control character at byte {control.start()} (RFC 9110, 5.5)")
+            raise InvalidHead(f"control character at byte {control.start()} (RFC 9110, section 5.5)")
 
     def _check_line_ends(self, searched: int, length: int) -> None:
         if (bare := _BARE_LINE_END.search(self._buffer, max(0, searched - 1), length)) is not None:
-            raise InvalidHead(f"line end other than CR LF at byte {bare.start()} (RFC 9112, 2.2)")
+            raise InvalidHead(f"line end other than CR LF at byte {bare.start()} (RFC 9112, section 2.2)")
 
 
 class ServerExchange:
@@ -167,7 +167,7 @@ class ClientExchange:
     """The client's side: writes a request, reads the response and, where it is not 101, some of its body.
 
     Args:
-        max_bytes: the largest head, in bytes; with those of the other 1xx that come before it (RFC 9110, 15.2).
+        max_bytes: the largest head, in bytes; with those of the other 1xx that come before it (RFC 9110, section 15.2).
         max_headers: the largest number of header lines.
         max_body: how much of the body to keep, in bytes.
     """
@@ -214,7 +214,7 @@ class ClientExchange:
                 if event.status_code == 101:
                     self.trailing_data = data
                     return self._made(event)
-                # Any other 1xx comes before the answer proper (RFC 9110, 15.2).
+                # Any other 1xx comes before the answer proper (RFC 9110, section 15.2).
                 self._max_bytes -= len(head)
                 self._reader = self._new_reader()
                 if not data:
@@ -241,7 +241,7 @@ class ClientExchange:
             if data is not None:
                 self._connection.receive_data(data)
             while (event := self._connection.next_event()) is not h11.NEED_DATA:
-                if event is h11.PAUSED:  # a 2xx to CONNECT has no body, whatever its headers say (RFC 9110, 9.3.6)
+                if event is h11.PAUSED:  # a 2xx to CONNECT has no body, whatever its headers say (RFC 9110, section 9.3.6)
                     self.trailing_data, _ = self._connection.trailing_data
                 if not isinstance(event, h11.Data):
                     break

@@ -1,4 +1,4 @@
-"""Extensions: the grammar of ``Sec-WebSocket-Extensions`` and what an extension has to do (RFC 6455, 9).
+"""Extensions: the grammar of ``Sec-WebSocket-Extensions`` and what an extension has to do (RFC 6455, section 9).
 
 Three lives are three objects: an `Extension` is what a user asks for, an `ExtensionOffer` is what stands in the header,
 and a `Codec` is an agreed extension at work on one connection.
@@ -48,7 +48,7 @@ class Codec(ABC):
 
     Attributes:
         rsv: the reserved bits to which it gives a meaning, where they stand in the first byte of a frame (RSV1 is
-            0x40). They are set on the first frame of a message that it has changed, and on no other (RFC 7692, 6).
+            0x40). They are set on the first frame of a message that it has changed, and on no other (RFC 7692, section 6).
     """
 
     rsv: int
@@ -99,7 +99,7 @@ class Extension(ABC):
 
     @abstractmethod
     def offers(self) -> Sequence[ExtensionOffer]:
-        """Return a client's offers, the preferred one first (RFC 6455, 9.1: the others are fallbacks)."""
+        """Return a client's offers, the preferred one first (RFC 6455, section 9.1: the others are fallbacks)."""
 
     @abstractmethod
     def accept(self, offer: ExtensionOffer) -> tuple[ExtensionOffer, Codec] | None:
@@ -165,7 +165,7 @@ def _parse(value: str) -> tuple[ExtensionOffer, ...]:
     scanner = _Scanner(value)
     offers: list[ExtensionOffer] = []
     while True:
-        while scanner.take(","):  # RFC 9110, 5.6.1.2: empty list elements are ignored.
+        while scanner.take(","):  # RFC 9110, section 5.6.1.2: empty list elements are ignored.
             pass
         scanner.skip_space()
         if scanner.at_end():

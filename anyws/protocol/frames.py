@@ -1,4 +1,4 @@
-"""One frame and its bytes (RFC 6455, 5.2, 5.3, 5.5).
+"""One frame and its bytes (RFC 6455, sections 5.2, 5.3, 5.5).
 
 The decoder hands out the payload of a data frame as it comes, in parts, so that a limit acts on the header and bad text
 is seen before the frame is whole. Control frames are short and come out whole.
@@ -18,7 +18,7 @@ __all__ = ["FrameDecoder", "FrameHeader", "FramePart", "Opcode", "serialize_fram
 
 
 class Opcode(enum.IntEnum):
-    """What a frame carries (RFC 6455, 5.2)."""
+    """What a frame carries (RFC 6455, section 5.2)."""
 
     CONTINUATION = 0x0
     TEXT = 0x1
@@ -29,11 +29,11 @@ class Opcode(enum.IntEnum):
 
 
 _OPCODES = {int(opcode): opcode for opcode in Opcode}
-_CONTROL = 0x8  # RFC 6455, 5.5: the most significant bit of a control frame's opcode is 1.
+_CONTROL = 0x8  # RFC 6455, section 5.5: the most significant bit of a control frame's opcode is 1.
 _FIN = 0x80
 _MASK = 0x80
 _RSV = 0x70
-_MAX_CONTROL_PAYLOAD = 125  # RFC 6455, 5.5.
+_MAX_CONTROL_PAYLOAD = 125  # RFC 6455, section 5.5.
 # Room is made at once for what a header announces, but for no more than this many times what has come of it: a read of
 # 64 KiB is enough to make room for 1 MiB, and a header alone for nothing.
 _AHEAD = 16
@@ -298,7 +298,7 @@ class FrameDecoder:
         return FrameHeader(opcode, bool(first & _FIN), first & _RSV, length, buffer[position : self._position])
 
     def _check_first(self, first: int) -> Opcode:
-        # RFC 7692, 6: set on the first frame of a message, if at all.
+        # RFC 7692, section 6: set on the first frame of a message, if at all.
         known = self._rsv if first & 0x0F in (Opcode.TEXT, Opcode.BINARY) else 0
         unknown = first & _RSV & ~known
         if unknown:

@@ -29,9 +29,9 @@ HIDDEN = "[hidden]"
 HeadersLike = Mapping[str, str] | Iterable[tuple[str, str]]
 """What callers may pass for headers: a mapping, or (name, value) pairs where names may repeat."""
 
-# RFC 9110, 5.6.2.
+# RFC 9110, section 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# RFC 9110, 5.5: visible characters, obs-text, and inner spaces and tabs.
+# RFC 9110, section 5.5: visible characters, obs-text, and inner spaces and tabs.
 _VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t \x21-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
 # Names of headers with credentials, the usual ones and those that services make up; not the key of a WebSocket.
 _SECRET = re.compile(
@@ -60,7 +60,7 @@ def shared_name(name: str) -> str:
 
 
 def is_token(text: str) -> bool:
-    """Say whether the text is a token (RFC 9110, 5.6.2)."""
+    """Say whether the text is a token (RFC 9110, section 5.6.2)."""
     return _TOKEN.fullmatch(text) is not None
 
 
@@ -78,11 +78,11 @@ def check_header(name: str, value: str) -> None:
         shown = _BEFORE_VALUE.sub("...", name)
         raise ValueError(f"header name {shown!r} is not a token (RFC 9110, section 5.6.2)")
     if not _VALUE.fullmatch(value):
-        raise ValueError(f"the value of header {name} has a character that a header cannot carry (RFC 9110, 5.5)")
+        raise ValueError(f"the value of header {name} has a character that a header cannot carry (RFC 9110, section 5.5)")
 
 
 def split_list(value: str) -> list[str]:
-    """Split a comma-separated list without quoted strings; drop white space and empty elements (RFC 9110, 5.6.1)."""
+    """Split a comma-separated list without quoted strings; drop white space and empty elements (RFC 9110, section 5.6.1)."""
     return [element for part in value.split(",") if (element := part.strip(" \t"))]
 
 
@@ -114,7 +114,7 @@ def check_headers(headers: HeadersLike, *, reserved: frozenset[str]) -> Headers:
 class Headers(Mapping[str, str]):
     """The headers of a request or a response: an immutable, case-insensitive multi-mapping of `str` to `str`.
 
-    ``headers["Name"]`` joins repeated headers by ``", "`` (RFC 9110, 5.2); `get_all` gives them one by one and
+    ``headers["Name"]`` joins repeated headers by ``", "`` (RFC 9110, section 5.2); `get_all` gives them one by one and
     `multi_items` all of them in their order. Bytes outside ASCII appear as Latin-1.
 
     Args:

@@ -12,10 +12,10 @@ from .headers import Headers, HeadersLike, check_header, has_token, shown_value
 
 __all__ = ["Request", "Response", "checked_response"]
 
-# What stands before the path in the absolute form of a target (RFC 9112, 3.2.2). Any other target begins with its path,
+# What stands before the path in the absolute form of a target (RFC 9112, section 3.2.2). Any other target begins with its path,
 # so "//a/b" is a path, and no generic parser of URIs may look at it.
 _SCHEME_AND_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://(?:[^/?@]*@)?([^/?]*)")
-_REASON = re.compile(r"[\t \x21-\x7e\x80-\xff]*")  # RFC 9112, 4.
+_REASON = re.compile(r"[\t \x21-\x7e\x80-\xff]*")  # RFC 9112, section 4.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ class Response:
         if not isinstance(body, str | bytes):
             raise TypeError(f"a body is str or bytes, not {type(body).__name__}")
         if reason is not None and not _REASON.fullmatch(reason):
-            raise ValueError(f"reason {reason!r} has a character that a status line cannot carry (RFC 9112, 4)")
+            raise ValueError(f"reason {reason!r} has a character that a status line cannot carry (RFC 9112, section 4)")
         checked = Headers(headers)
         for name, value in checked.multi_items():
             check_header(name, value)

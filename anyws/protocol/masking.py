@@ -1,4 +1,4 @@
-"""Masking keys for what a client sends: fresh and unpredictable (RFC 6455, 5.3 and 10.3)."""
+"""Masking keys for what a client sends: fresh and unpredictable (RFC 6455, sections 5.3 and 10.3)."""
 
 from __future__ import annotations
 

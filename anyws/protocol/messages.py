@@ -1,4 +1,4 @@
-"""Frames to messages: fragmentation, UTF-8 and the limits on a whole message (RFC 6455, 5.4 and 8.1).
+"""Frames to messages: fragmentation, UTF-8 and the limits on a whole message (RFC 6455, sections 5.4 and 8.1).
 
 How this works: a message in one whole frame goes straight through. Any other is gathered as bytes in one growing
 buffer, so that many small parts take no more memory than few large ones; text is checked as it comes. Whoever wants the

@@ -1,4 +1,4 @@
-"""The agreement on extensions (RFC 6455, 9.1): each side's half of it."""
+"""The agreement on extensions (RFC 6455, section 9.1): each side's half of it."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from .speedups import FrameQueue
 
 __all__ = ["Outbox"]
 
-# RFC 6455, 5.5.3 demands a Pong for the newest Ping only, but a peer that sends a few at once may count them. A flood
+# RFC 6455, section 5.5.3 demands a Pong for the newest Ping only, but a peer that sends a few at once may count them. A flood
 # of Pings by a peer that does not read fills no more than this.
 _MAX_PONGS = 16
 

@@ -1,4 +1,4 @@
-"""Proxies: their URIs, and the CONNECT request to those that speak HTTP (RFC 9110, 9.3.6)."""
+"""Proxies: their URIs, and the CONNECT request to those that speak HTTP (RFC 9110, section 9.3.6)."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _check_credentials(proxy: Proxy) -> None:
         basic_credentials(proxy.username, proxy.password)
         return
     for text in (proxy.username, proxy.password):
-        if not text.isascii() or "\0" in text or len(text) > 255:  # RFC 1929, 2.
+        if not text.isascii() or "\0" in text or len(text) > 255:  # RFC 1929, section 2.
             raise ValueError("user name and password of a SOCKS proxy are ASCII of at most 255 characters")
 
 

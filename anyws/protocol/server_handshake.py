@@ -1,4 +1,4 @@
-"""The server's side of the opening handshake (RFC 6455, 4.2)."""
+"""The server's side of the opening handshake (RFC 6455, section 4.2)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .terms import ServerTerms, check_response_headers
 __all__ = ["ServerHandshake", "begin_handshake", "check_answer"]
 
 _UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
-# RFC 9110, 7.8: who sends Upgrade also sends the connection option; and a refusal ends the connection.
+# RFC 9110, section 7.8: who sends Upgrade also sends the connection option; and a refusal ends the connection.
 _UPGRADE_REQUIRED = [("Upgrade", "websocket"), ("Connection", "Upgrade, close")]
-# RFC 9110, 7.2: a host and perhaps a port, without user name.
+# RFC 9110, section 7.2: a host and perhaps a port, without user name.
 _HOST = re.compile(r"(?:\[[0-9A-Za-z:.%_~\-]+\]|[0-9A-Za-z._~!$&'()*+,;=%\-]+)(?::[0-9]*)?")
 
 
@@ -167,8 +167,8 @@ class ServerHandshake:
         if not (is_http_1_0 and "host" not in headers) and not _HOST.fullmatch(headers.get("host", "")):
             raise self.refusal(400, "Host: expected a host and perhaps a port")
         if "#" in request.target:
-            raise self.refusal(400, "a fragment in the request target (RFC 9112, 3.2)")
-        # RFC 6455, 4.1 wants GET; plain HTTP has HEAD besides (RFC 9110, 9.1).
+            raise self.refusal(400, "a fragment in the request target (RFC 9112, section 3.2)")
+        # RFC 6455, section 4.1 wants GET; plain HTTP has HEAD besides (RFC 9110, section 9.1).
         allowed = ("GET",) if self._asks_for_websocket else ("GET", "HEAD")
         if request.method not in allowed:
             names = [("Allow", ", ".join(allowed))]
@@ -177,7 +177,7 @@ class ServerHandshake:
             raise self.refusal(400, "a body on the request: expected none")
 
     def _check_opening(self, headers: Headers) -> None:
-        """Check what RFC 6455, 4.2.1 lists."""
+        """Check what RFC 6455, section 4.2.1 lists."""
         if not has_token(headers.get("connection", ""), "upgrade"):
             raise self.refusal(400, "Connection without Upgrade")
         versions = headers.get_all("sec-websocket-version")
@@ -202,7 +202,7 @@ class ServerHandshake:
                 raise self.refusal(400, f"Sec-WebSocket-Extensions: {exc}") from exc
 
     def _check_origin(self, headers: Headers) -> None:
-        """Check where a browser's page comes from (RFC 6455, 10.2), and that the name it used for us is ours."""
+        """Check where a browser's page comes from (RFC 6455, section 10.2), and that the name it used for us is ours."""
         origin = headers.get("origin")
         if origin is None:
             return

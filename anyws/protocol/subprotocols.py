@@ -1,4 +1,4 @@
-"""Subprotocol names and the choice among them (RFC 6455, 1.9, 4.1 and 4.2.2)."""
+"""Subprotocol names and the choice among them (RFC 6455, sections 1.9, 4.1 and 4.2.2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SubprotocolSelector = Callable[[Sequence[str]], str | None]
 
 
 def check_subprotocols(subprotocols: Sequence[str]) -> tuple[str, ...]:
-    """Check the names that a caller offers or supports (RFC 6455, 4.1): tokens, each once.
+    """Check the names that a caller offers or supports (RFC 6455, section 4.1): tokens, each once.
 
     Raises:
         TypeError: a single `str` instead of a sequence of them.

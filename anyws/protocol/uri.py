@@ -18,7 +18,7 @@ _UNIX_SCHEME = re.compile(r"wss?\+unix:", re.IGNORECASE)
 _UNIX = re.compile(r"(wss?)\+unix:(?://)?(/[^:]+)(?::(/.*)?)?", re.DOTALL | re.IGNORECASE)
 _HINT = "percent-encode what a user name or a password has"
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
-# What may stand in a path or a query as it is (RFC 3986, 3.3 and 3.4), and "%" of what is encoded already.
+# What may stand in a path or a query as it is (RFC 3986, sections 3.3 and 3.4), and "%" of what is encoded already.
 _SAFE = "/?:@!$&'()*+,;=-._~%"
 
 

@@ -104,8 +104,8 @@ async def test_without_python_socks_the_extra_is_named(monkeypatch: pytest.Monke
     ("uri", "options", "exception", "problem"),
     [
         ("ws://a/", {"proxy": "gopher://me:s3cret@p"}, ValueError, "scheme gopher"),
-        ("ws://a/", {"proxy": False}, TypeError, "option proxy is str"),
-        ("ws://a/", {"proxy": b"http://me:s3cret@p"}, TypeError, "option proxy is str"),
+        ("ws://a/", {"proxy": False}, TypeError, "option proxy must be str"),
+        ("ws://a/", {"proxy": b"http://me:s3cret@p"}, TypeError, "option proxy must be str"),
         ("ws://a/", {"proxy": "http://p", "stream": Wire(lambda _: None)}, ValueError, "not with stream"),
         ("ws://a/", {"max_redirects": 1, "stream": Wire(lambda _: None)}, ValueError, "not with stream"),
         ("ws+unix:/a:/", {"proxy": "http://p"}, ValueError, "not for a unix socket"),
