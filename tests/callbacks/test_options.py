@@ -103,7 +103,9 @@ async def test_an_unknown_option_of_the_server(options: dict[str, Any], where: s
 
 
 async def test_an_unknown_option_that_is_near_to_none() -> None:
-    with pytest.raises(TypeError, match=r"has no option zzz; known options: backlog, exclusive, host, ipv6_only, path, po"):
+    with pytest.raises(
+        TypeError, match=r"has no option zzz; known options: backlog, exclusive, host, ipv6_only, path, po"
+    ):
         await server({"listener_options": {"zzz": 1}})
 
 
@@ -130,8 +132,14 @@ async def test_an_unknown_option_that_is_near_to_none() -> None:
         ({"socket_options": {"port": 9, "timeout": "1"}}, "option timeout must be float or None, not str ('1')"),
         ({"socket_options": {"port": 9, "ca": 5}}, "option ca must be str or bytes or os.PathLike"),
         ({"socket_options": {"port": 9, "no_delay": None}}, "option no_delay must be bool, not NoneType (None)"),
-        ({"socket_options": {"port": 9, "alpn_protocols": "h2"}}, "option alpn_protocols must be Sequence[str] or None"),
-        ({"socket_options": {"port": 9, "check_server_identity": 1}}, "option check_server_identity must be a callable"),
+        (
+            {"socket_options": {"port": 9, "alpn_protocols": "h2"}},
+            "option alpn_protocols must be Sequence[str] or None",
+        ),
+        (
+            {"socket_options": {"port": 9, "check_server_identity": 1}},
+            "option check_server_identity must be a callable",
+        ),
         ({"socket_options": {"port": 9, "ssl_context": "x"}}, "option ssl_context must be SSLContext or None, not str"),
     ],
 )
@@ -152,7 +160,10 @@ async def test_a_wrong_type_in_the_client_s_options(options: dict[str, Any], exp
         ({"listener_options": {"host": 5}}, "option host must be str or None, not int (5)"),
         ({"server_options": {"sni_callback": "x"}}, "option sni_callback must be a callable or None, not str ('x')"),
         ({"server_options": {"request_cert": "yes"}}, "option request_cert must be bool, not str ('yes')"),
-        ({"server_options": {"handshake_timeout": "5"}}, "option handshake_timeout must be float or None, not str ('5')"),
+        (
+            {"server_options": {"handshake_timeout": "5"}},
+            "option handshake_timeout must be float or None, not str ('5')",
+        ),
     ],
 )
 async def test_a_wrong_type_in_the_server_s_options(options: dict[str, Any], expected: str) -> None:

@@ -235,10 +235,13 @@ def test_a_signal_while_connecting_interrupts() -> None:
     [
         (
             b"HTTP/1.1 403 No\r\nContent-Length: 11\r\n\r\nnot\r\nyou \x1b!",
-            "the server answered 403 No: not you \\x1b!",
+            "the server responded with 403 No: not you \\x1b!",
         ),
-        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "the server answered 404 Not Found"),
-        (b"HTTP/1.1 500 Oh\r\nContent-Length: 500\r\n\r\n" + b"x" * 500, f"the server answered 500 Oh: {'x' * 200}..."),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "the server responded with 404 Not Found"),
+        (
+            b"HTTP/1.1 500 Oh\r\nContent-Length: 500\r\n\r\n" + b"x" * 500,
+            f"the server responded with 500 Oh: {'x' * 200}...",
+        ),
         (b"no HTTP\r\n\r\n", None),
         (b"", None),
     ],

@@ -147,7 +147,7 @@ async def test_origins_and_hosts(options: dict[str, Any], origin: str | None, ho
 async def test_a_page_of_another_origin_is_a_warning_once(caplog: pytest.LogCaptureFixture) -> None:
     """Its developer sees no more than a 403, and browsers do not show the body."""
     caplog.set_level(logging.INFO, "anyws")
-    text = "the page of Origin 'http://localhost:5173' may not connect; if it should, list it in the option origins"
+    text = "Origin 'http://localhost:5173' is not allowed; to allow it, add it to the option origins"
     head = REQUEST.replace(b"\r\n\r\n", b"\r\nOrigin: http://localhost:5173\r\n\r\n")
     async with anyws.open_server(echo, "127.0.0.1", 0) as server:
         for _ in range(2):

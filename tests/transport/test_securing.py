@@ -252,7 +252,7 @@ ALERT = b"\x15\x03\x03\x00\x02\x02\x0a"  # fatal, unexpected_message
     [
         (ALERT, r"not HTTP but TLS; did you mean wss:// or https://\?"),
         (b"\x16\x03", r"not HTTP but TLS; did you mean wss:// or https://\?"),
-        (b"", "closed the connection before it answered; if it speaks TLS, use wss:// or https://"),
+        (b"", "closed the connection without a response; if it speaks TLS, use wss:// or https://"),
     ],
 )
 async def test_other_servers_that_speak_tls(answer: bytes, problem: str) -> None:
