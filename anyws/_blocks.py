@@ -71,9 +71,7 @@ class _Block(AbstractAsyncContextManager[T]):
             raise RuntimeError(f"{self._name} was exited in a different task than it was entered in; {_HINT}")
         innermost = _innermost.get()
         if innermost is not self and innermost is not None and innermost._task == self._task:
-            raise RuntimeError(
-                f"{self._name} was exited before {innermost._name}, which is nested in it; {_HINT}"
-            )
+            raise RuntimeError(f"{self._name} was exited before {innermost._name}, which is nested in it; {_HINT}")
 
 
 _HINT = "exit blocks in reverse order, with `async with` or AsyncExitStack, or run each in its own task"

@@ -80,11 +80,9 @@ REFUSED: list[Any] = [
     pytest.param({"Content-Length": "1"}, 400, "the request has a body", id="content-length"),
     pytest.param({"Content-Length": "10"}, 400, "the request has a body", id="content-length-10"),
     pytest.param({"Transfer-Encoding": "chunked"}, 400, "the request has a body", id="transfer-encoding"),
-    pytest.param({"Connection": None}, 400, "invalid Connection: expected Upgrade", id="no-connection"),
-    pytest.param(
-        {"Connection": "keep-alive"}, 400, "invalid Connection: expected Upgrade", id="connection-without-upgrade"
-    ),
-    pytest.param({"Connection": "Upgraded"}, 400, "invalid Connection: expected Upgrade", id="connection-other-token"),
+    pytest.param({"Connection": None}, 400, "invalid Connection: expected", id="no-connection"),
+    pytest.param({"Connection": "keep-alive"}, 400, "invalid Connection: expected", id="connection-without-upgrade"),
+    pytest.param({"Connection": "Upgraded"}, 400, "invalid Connection: expected", id="connection-other-token"),
     pytest.param({"Sec-WebSocket-Version": None}, 426, "Sec-WebSocket-Version is none, expected 13", id="no-version"),
     pytest.param({"Sec-WebSocket-Version": "8"}, 426, "Sec-WebSocket-Version is 8, expected 13", id="version-8"),
     pytest.param({"Sec-WebSocket-Version": "14"}, 426, "Sec-WebSocket-Version is 14", id="version-14"),
@@ -102,18 +100,16 @@ REFUSED: list[Any] = [
     pytest.param(
         {"Sec-WebSocket-Extensions": ""},
         400,
-        "invalid Sec-WebSocket-Extensions: expected at least one",
+        "Sec-WebSocket-Extensions: expected at least",
         id="empty-extensions",
     ),
     pytest.param(
         {"Sec-WebSocket-Extensions": "a; b="},
         400,
-        "invalid Sec-WebSocket-Extensions: expected a token or",
+        "Sec-WebSocket-Extensions: expected a",
         id="bad-extensions",
     ),
-    pytest.param(
-        {"Sec-WebSocket-Extensions": ["a", "b;"]}, 400, "expected a parameter name", id="bad-second-extensions"
-    ),
+    pytest.param({"Sec-WebSocket-Extensions": ["a", "b;"]}, 400, "expected a parameter", id="bad-second-extensions"),
     pytest.param({"X": "a\r\n b"}, 400, "folded header line", id="folded"),
     pytest.param({"X": "a\nb"}, 400, "line break other than CR LF", id="bare-lf"),
     pytest.param({"X": "a\0b"}, 400, "the head contains NUL", id="nul"),

@@ -289,9 +289,7 @@ def test_as_much_of_the_body_as_there_is_within_the_bound(chunks: list[bytes], m
         pytest.param([b"HTTP/0.9 403 OK\r\n\r\n"], "HTTP version 0.9, expected 1.1", id="http-0.9"),
         pytest.param([b"HTTP/2.0 100 OK\r\n\r\n"], "HTTP version 2.0, expected 1.1", id="http-2-informational"),
         pytest.param([b"HTTP/1.1 200 OK\nX: y\n\n"], "line break other", id="bare-lf"),
-        pytest.param(
-            [b"HTTP/1.1 200 OK\r\nX: a\x01b\r\n\r\n", b""], "contains a forbidden character", id="control-in-value"
-        ),
+        pytest.param([b"HTTP/1.1 200 OK\r\nX: a\x01b\r\n\r\n", b""], "a forbidden character", id="control-in-value"),
         pytest.param([b"HTTP/1.1 200 O\x01K\r\n\r\n", b""], "reason", id="control-in-reason"),
         pytest.param([b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 9 + b"\r\n"], "more than 8 header", id="many-headers"),
         pytest.param([b"HTTP/1.1 200 OK\r\nX: " + b"y" * 999], "exceeds 512 bytes", id="long-head"),

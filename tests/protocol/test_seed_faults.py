@@ -197,7 +197,7 @@ def test_no_subprotocol_header_when_none_was_agreed(offered: str) -> None:
 
 @pytest.mark.parametrize("names", ["chat room", "chat, chat", "ch\xe4t", "chat/1", ""])
 def test_subprotocols_are_unique_tokens(names: str) -> None:
-    with pytest.raises(HandshakeRefused, match="400: .*Sec-WebSocket-Protocol"):
+    with pytest.raises(HandshakeRefused, match=r"400: .*Sec-WebSocket-Protocol"):
         ServerHandshake().receive_data(f"{REQUEST}Sec-WebSocket-Protocol: {names}\r\n\r\n".encode("latin-1"))
     with pytest.raises(ValueError, match="subprotocol"):
         ClientHandshake(parse_uri("ws://a/"), subprotocols=names.split(", "))

@@ -12,9 +12,7 @@ from tests.conformance.heads import opening, read
 
 
 def test_a_fragment_in_the_request_target_is_refused() -> None:
-    with pytest.raises(
-        HandshakeRefused, match=r"the request target contains a fragment \(RFC 9112, section 3.2\)"
-    ) as refused:
+    with pytest.raises(HandshakeRefused, match=r"target contains a fragment \(RFC 9112, section 3\.2\)") as refused:
         ServerHandshake().receive_data(opening(line="GET /chat#x HTTP/1.1"))
     assert refused.value.status == 400
 
@@ -51,9 +49,7 @@ def test_further_headers_of_the_response() -> None:
     ("headers", "error", "message"),
     [
         *[
-            pytest.param(
-                {name: "x"}, ValueError, f"header {name} cannot be set: the opening handshake sets it", id=name
-            )
+            pytest.param({name: "x"}, ValueError, f"header {name} cannot be set: the opening", id=name)
             for name in ("Connection", "Upgrade", "Content-Length", "Transfer-Encoding", "Sec-WebSocket-Accept")
         ],
         pytest.param({"sec-websocket-PROTOCOL": "x"}, ValueError, "cannot be set: the opening", id="protocol"),

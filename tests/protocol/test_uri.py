@@ -93,9 +93,7 @@ INVALID = [
     pytest.param("ws://[::1/", "invalid URI", id="open-bracket"),
     pytest.param("ws://a\u2100b/", "invalid URI", id="slash-by-normalization"),
     pytest.param("ws://\xfc..example/", "is not a domain name", id="idna-empty-label"),
-    pytest.param(
-        "ws://[::1]a/", "host '\\[::1\\]' is followed by text after its bracket", id="text-behind-the-bracket"
-    ),
+    pytest.param("ws://[::1]a/", "host '\\[::1\\]' is followed by text after its", id="text-behind-the-bracket"),
     pytest.param("ws://[::1]80/", "text after its bracket", id="port-without-colon"),
     pytest.param("ws://[127.0.0.1]/", "invalid URI|is not an IPv6 address", id="ipv4-in-brackets"),
     pytest.param("ws://[a]/", "invalid URI|is not an IPv6 address", id="name-in-brackets"),
@@ -116,9 +114,7 @@ INVALID = [
     pytest.param("ws://" + 60 * "\xfc" + ".example/", "is not a domain name", id="long-idna-label"),
     pytest.param("ws://" + 5000 * "\xfc" + "/", "more than 253 characters", id="very-long-idna-name"),
     *(
-        pytest.param(
-            f"ws://a{each}b/", f"contains {re.escape(repr(each))}, which is not allowed", id=f"forbidden-{each}"
-        )
+        pytest.param(f"ws://a{each}b/", f"contains {re.escape(repr(each))}, which is", id=f"forbidden-{each}")
         for each in "<>^|%"
     ),
     pytest.param("ws://a%2eb/", "contains '%'", id="percent-encoded-host"),

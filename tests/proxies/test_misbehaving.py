@@ -39,10 +39,10 @@ ANSWERS = [
     pytest.param(b"HTTP/1.1 200 Conn", "closed the connection without a response", id="half"),
     pytest.param(b"\x15\x03\x03\x00\x02\x02\x28", "not HTTP", id="tls"),
     pytest.param(b"220 smtp.example ESMTP\r\n\r\n", "sent an invalid response", id="smtp"),
-    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "sent more than its answer", id="body"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "sent data after its response", id="body"),
     pytest.param(b"HTTP/1.1 407 No\r\nContent-Length: 3\r\n\r\nwho", "responded with 407 No", id="407"),
-    pytest.param(b"HTTP/1.1 502 \xff\x1b[31m\r\n\r\n", r"no valid answer|answered 502", id="terminal-codes"),
-    pytest.param(b"HTTP/1.1 301 Go\r\nLocation: ws://evil.example/\r\n\r\n", "answered 301", id="redirect"),
+    pytest.param(b"HTTP/1.1 502 \xff\x1b[31m\r\n\r\n", "invalid response|responded with 502", id="terminal-codes"),
+    pytest.param(b"HTTP/1.1 301 Go\r\nLocation: ws://evil.example/\r\n\r\n", "responded with 301", id="redirect"),
 ]
 
 
@@ -94,14 +94,14 @@ async def test_a_tunnel_that_ends_at_once() -> None:
 
 
 SOCKS_ANSWERS = [
-    pytest.param([b""], "closed the connection without a response", None, id="nothing"),
-    pytest.param([b"\x05"], "closed the connection without a response", None, id="half"),
+    pytest.param([b""], "closed the connection before it answered", None, id="nothing"),
+    pytest.param([b"\x05"], "closed the connection before it answered", None, id="half"),
     pytest.param([b"\x05\xff"], "No acceptable authentication", None, id="no-method"),
     pytest.param([b"HTTP/1.1 400 Bad\r\n\r\n"], "SOCKS version", None, id="http"),
     pytest.param([b"\x05\x02", b"\x01\x01"], "authentication failure", None, id="wrong-password"),
     pytest.param([b"\x05\x00", b"\x05\x02\x00\x01\0\0\0\0\0\0"], "not allowed by ruleset", 2, id="not-allowed"),
     pytest.param([b"\x05\x00", b"\x05\x04\x00\x01\0\0\0\0\0\0"], "Host unreachable", 4, id="unreachable"),
-    pytest.param([b"\x05\x00", b"\x05\x00\x00\x03\x01\xff\0\0"], "sent an invalid response", None, id="not-text"),
+    pytest.param([b"\x05\x00", b"\x05\x00\x00\x03\x01\xff\0\0"], "gave no valid answer", None, id="not-text"),
     pytest.param([b"\x05\x00", b"\x05\x00\x00\x09\0\0\0\0\0\0"], "address type", None, id="strange"),
 ]
 

@@ -557,9 +557,9 @@ async def test_a_handler_that_is_not_async_is_named(caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize(
     ("port", "error", "message"),
     [
-        (-1, ValueError, "port -1: expected 1 to 65535, or 0 for a free one"),
-        (65536, ValueError, "port 65536: expected 1 to 65535, or 0 for a free one"),
-        ("80", TypeError, "a port is an int, not str ('80')"),
+        (-1, ValueError, "invalid port -1: expected 1 to 65535, or 0 for any free port"),
+        (65536, ValueError, "invalid port 65536: expected 1 to 65535, or 0 for any free port"),
+        ("80", TypeError, "the port must be an int, not str ('80')"),
     ],
 )
 async def test_a_port_that_is_none(port: Any, error: type[Exception], message: str) -> None:

@@ -223,7 +223,7 @@ async def test_a_server_that_chooses_http_2(
 async def test_tls_where_there_is_none(caplog: pytest.LogCaptureFixture, client_ssl_context: ssl.SSLContext) -> None:
     caplog.set_level(logging.INFO, "anyws")
     async with anyws.open_server(echo, "127.0.0.1", 0) as server:
-        with pytest.raises(ssl.SSLError, match="does not speak TLS here; did you mean ws://"):
+        with pytest.raises(ssl.SSLError, match="does not use TLS on this port; did you mean ws://"):
             await connected(uri_of(server, scheme="wss"), ssl_context=client_ssl_context)
     (record,) = [each for each in caplog.records if each.name == "anyws.server"]
     assert "not HTTP but TLS" in record.getMessage()
