@@ -358,7 +358,7 @@ def test_a_full_disk_is_one_line_and_status_1(server: str) -> None:
     ("arguments", "problem"),
     [
         ((), "the following arguments are required: URI"),
-        (("localhost:8765",), "expected ws, wss"),
+        (("localhost:8765",), "did you mean 'ws://localhost:8765'?"),
         (("ws://x/#fragment",), "fragment"),
         (("--header", "none", "ws://x"), "no colon: expected 'NAME: VALUE'"),
         (("--header", "b@d: x", "ws://x"), "b@d"),
