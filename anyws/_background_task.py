@@ -1,4 +1,4 @@
-"""A task beside a block of code, without wrapping what either raises in a group."""
+"""Runs a task alongside a block of code without wrapping the exceptions of either in a group."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["background_task"]
 
 @asynccontextmanager
 async def background_task(task: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, None]:
-    """Run a task as long as the block: when the block ends, the task is cancelled.
+    """Run a task while the block runs, and cancel the task when the block ends.
 
-    An exception of the block propagates unchanged, even if the block is cancelled too. An `Exception` of the task
-    cancels the block and propagates unchanged. Only if both raise there is a group.
+    An exception raised in the block propagates unchanged, even if the block is also cancelled. An `Exception` raised by
+    the task cancels the block and propagates unchanged. Only if both raise, the exceptions are combined in a group.
     """
     failure: Exception | None = None
     error: BaseException | None = None
-    scope = anyio.CancelScope()  # of the task alone: what cancels the block besides is nothing of ours
+    scope = anyio.CancelScope()  # for the task only, so that leaving the block does not cancel the block itself
     try:
         async with anyio.create_task_group() as tasks:
 
@@ -41,10 +41,10 @@ async def background_task(task: Callable[[], Awaitable[None]]) -> AsyncGenerator
             except BaseException as exc:
                 error = exc
             scope.cancel()
-    except anyio.get_cancelled_exc_class() as exc:  # of the block, by the task, or from outside
+    except anyio.get_cancelled_exc_class() as exc:  # the block was cancelled, by the task or from outside
         error = error or exc
     if failure is not None and isinstance(error, Exception):
-        raise BaseExceptionGroup("both a block and the task beside it failed", [error, failure])
+        raise BaseExceptionGroup("the block and its background task both failed", [error, failure])
     if failure is not None:
         raise failure
     if error is not None:

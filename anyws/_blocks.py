@@ -1,7 +1,8 @@
-"""Blocks that own tasks, such as ``async with connect()``: left in their own task, last one first.
+"""Checks that blocks which own tasks, such as ``async with connect()``, are exited correctly.
 
-AnyIO and trio demand that of what runs inside. They find out late, and say it in terms of their own. Here it is found
-out before anything is touched: a block that was left too early is still open, and can be left when its turn has come.
+AnyIO and trio require that such blocks are exited in the task that entered them, and in reverse order. They detect a
+violation late and describe it in their own terms. The check here runs before anything is changed: a block that was
+exited too early is still open, and you can exit it later, in the right order.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ _Managed = AbstractAsyncContextManager[T]
 
 
 def block(name: str) -> Callable[[Callable[P, AsyncGenerator[T, None]]], Callable[P, _Managed[T]]]:
-    """Return a decorator like `contextlib.asynccontextmanager`, for a block that is called by this name."""
+    """Return a decorator like `contextlib.asynccontextmanager` that also checks how the block is exited.
+
+    Args:
+        name: the name of the block in error messages; for example ``connect()``.
+    """
 
     def decorate(function: Callable[P, AsyncGenerator[T, None]]) -> Callable[P, _Managed[T]]:
         managed = asynccontextmanager(function)
@@ -56,21 +61,18 @@ class _Block(AbstractAsyncContextManager[T]):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        if exc_type is not GeneratorExit:  # of a generator that nobody wants any more: that is no place to complain
+        if exc_type is not GeneratorExit:  # an abandoned generator is being closed: raising here would help nobody
             self._check_order()
         _innermost.set(self._before)
         return await self._managed.__aexit__(exc_type, exc, traceback)
 
     def _check_order(self) -> None:
         if anyio.get_current_task().id != self._task:
-            raise RuntimeError(f"a block of {self._name} is left in another task than it was entered in; {_HINT}")
+            raise RuntimeError(f"{self._name} was exited in a different task than it was entered in; {_HINT}")
         innermost = _innermost.get()
         if innermost is not self and innermost is not None and innermost._task == self._task:
-            raise RuntimeError(
-                f"a block of {self._name} is left before a block of {innermost._name} that was entered inside it; "
-                + _HINT
-            )
+            raise RuntimeError(f"{self._name} was exited before {innermost._name}, which is nested in it; {_HINT}")
 
 
-_HINT = "leave blocks in reverse order, by `async with` or contextlib.AsyncExitStack, or give each a task"
+_HINT = "exit blocks in reverse order, with `async with` or AsyncExitStack, or run each in its own task"
 _innermost: ContextVar[_Block[Any] | None] = ContextVar("anyws_innermost_block", default=None)

@@ -1,8 +1,8 @@
-"""Whose cancellation it is: that of the task, or a stray one.
+"""Tells the cancellation of the running task from a stray one.
 
-On asyncio, whoever awaits a task that was cancelled gets that task's `CancelledError`, though nobody cancels the task
-that waits. In a hook or a handler that is a mistake like any other, and must not look like the end of the connection.
-On trio there is no such thing: a `Cancelled` always belongs to an enclosing scope.
+On asyncio, a task that awaits a cancelled task receives the `CancelledError` of that task, although nobody cancelled
+the waiting task. In a hook or a handler this is an ordinary bug and must not look like the end of the connection. On
+trio this cannot happen: a `Cancelled` always belongs to an enclosing scope.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["is_cancelled_from_outside", "is_stray", "refusing_stray_cancellation
 
 
 def is_cancelled_from_outside() -> bool:
-    """Whether somebody cancels the running task: an enclosing scope, or on asyncio also `asyncio.Task.cancel`."""
+    """Return whether an enclosing scope, or `asyncio.Task.cancel` on asyncio, is cancelling the running task."""
     if anyio.current_effective_deadline() == -math.inf:
         return True
     try:
@@ -29,16 +29,16 @@ def is_cancelled_from_outside() -> bool:
 
 
 def is_stray(exc: BaseException) -> bool:
-    """Whether an exception is a `CancelledError` that nobody aimed at the running task."""
+    """Return whether an exception is a `CancelledError` that was not aimed at the running task."""
     return isinstance(exc, anyio.get_cancelled_exc_class()) and not is_cancelled_from_outside()
 
 
 @contextmanager
 def refusing_stray_cancellation(who: str) -> Generator[None, None, None]:
-    """Turn a `CancelledError` that nobody aimed at this task into an exception like any other.
+    """Turn a `CancelledError` that was not aimed at this task into an ordinary exception.
 
     Args:
-        who: what runs in the block, for the message, such as ``the handler``.
+        who: the code that runs in the block, for the error message; for example ``the handler``.
 
     Raises:
         RuntimeError: the block raised such a `CancelledError`, which is the ``__cause__``.
@@ -48,4 +48,4 @@ def refusing_stray_cancellation(who: str) -> Generator[None, None, None]:
     except anyio.get_cancelled_exc_class() as exc:
         if is_cancelled_from_outside():
             raise
-        raise RuntimeError(f"{who} awaited a task that was cancelled, and did not catch its CancelledError") from exc
+        raise RuntimeError(f"{who} awaited a task that was cancelled and did not catch its CancelledError") from exc

@@ -1,4 +1,4 @@
-"""Checks what callers pass as options: the names, and the types that the annotations promise."""
+"""Validates the options that callers pass: their names, and their types against the annotations."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 def build_options(options_class: Callable[..., T], given: Mapping[str, object], *, where: str) -> T:
-    """Make the options from what a caller gave.
+    """Build an options object from the options that a caller passed.
 
     Args:
-        options_class: a dataclass; its annotations and defaults say what is allowed.
-        given: names and values.
-        where: what takes these options, for the messages, such as ``connect()``.
+        options_class: a dataclass; its annotations and defaults define the valid options.
+        given: the options by name.
+        where: the function that accepts these options, for error messages; for example ``connect()``.
 
     Raises:
-        TypeError: an unknown option (the message names the nearest known one), or a value of the wrong type (it says
-            what was expected).
-        ValueError: a value out of its range.
+        TypeError: an option is unknown (the message suggests similar names), or a value has the wrong type (the message
+            names the expected one).
+        ValueError: a value is out of range.
     """
     known = _annotations(options_class)
     for name, value in given.items():
@@ -40,30 +40,30 @@ def build_options(options_class: Callable[..., T], given: Mapping[str, object], 
         annotation, is_shown = known[name]
         if not _fits(value, annotation):
             shown = f" ({_abbreviated(value)})" if is_shown else ""
-            raise TypeError(f"{where}: option {name} is {_shown(annotation)}, not {type(value).__name__}{shown}")
+            raise TypeError(f"{where}: option {name} must be {_shown(annotation)}, not {type(value).__name__}{shown}")
     return options_class(**given)
 
 
 def merged(options: Mapping[str, object] | None, keywords: Mapping[str, object], where: str) -> dict[str, object]:
-    """Join options given as one mapping and as keywords.
+    """Merge options passed as a mapping with options passed as keyword arguments.
 
     Raises:
-        TypeError: the options are no mapping, or an option is given in both ways.
+        TypeError: the options are not a mapping, or an option was passed both ways.
     """
     if options is None:
         return dict(keywords)
     if not isinstance(options, Mapping):
-        raise TypeError(f"{where}: options are a mapping, not {type(options).__name__}")
+        raise TypeError(f"{where}: options must be a mapping, not {type(options).__name__}")
     if twice := sorted(set(options) & set(keywords)):
-        raise TypeError(f"{where}: option {twice[0]} is given twice")
+        raise TypeError(f"{where}: option {twice[0]} was given twice")
     return {**options, **keywords}
 
 
 def check_positive(options: object, *names: str) -> None:
-    """Check that these attributes are None or numbers above zero.
+    """Check that each of these attributes is None or greater than zero.
 
     Raises:
-        ValueError: one is not.
+        ValueError: an attribute is zero or negative.
     """
     for name in names:
         value = getattr(options, name)
@@ -72,7 +72,7 @@ def check_positive(options: object, *names: str) -> None:
 
 
 def with_signature_of(options_class: type) -> Callable[[F], F]:
-    """Let `help` show a function's ``**options`` as the keywords that they are, with their defaults and meaning."""
+    """Make `help` show a function's ``**options`` as keyword arguments with their defaults and descriptions."""
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
@@ -90,7 +90,7 @@ def with_signature_of(options_class: type) -> Callable[[F], F]:
         function.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=ordered, return_annotation=returned
         )
-        if function.__doc__:  # there is none with -OO
+        if function.__doc__:  # python -OO removes docstrings
             function.__doc__ = inspect.cleandoc(function.__doc__) + "\n\nOptions:\n" + _explained(options_class)
         return function
 
@@ -98,11 +98,11 @@ def with_signature_of(options_class: type) -> Callable[[F], F]:
 
 
 def _explained(options_class: Any) -> str:
-    """Return a paragraph for each option: its type, its default, and what the docstring of its class says."""
+    """Return a paragraph per option: its type, its default, and its description from the class docstring."""
     meanings: dict[str, str] = {}
     for base in reversed(options_class.__mro__):
         _summary, _heading, attributes = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")
-        # an option begins a line at an indentation of four; the lines that go on with it have more
+        # An option starts a line indented by four spaces; continuation lines are indented further.
         for name, meaning in re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", attributes, re.MULTILINE):
             meanings[name] = " ".join(meaning.split())
     return "\n".join(
@@ -119,7 +119,7 @@ def _explained(options_class: Any) -> str:
 
 
 def _short(shown: str) -> str:
-    """Leave out the modules in which the types stand."""
+    """Remove the module names from the types."""
     return re.sub(r"\b[a-z_.]+\.(?=[A-Z])", "", shown)
 
 
@@ -129,19 +129,19 @@ def _shown_default(field: dataclasses.Field[Any]) -> str:
 
 @functools.cache
 def _annotations(options_class: Any) -> dict[str, tuple[Any, bool]]:
-    """The types of the fields, and whether their values may be shown: what is not in the repr may be a secret."""
+    """Return the type of each field, and whether its value may be shown: values left out of the repr may be secret."""
     return {field.name: (field.type, field.repr) for field in dataclasses.fields(options_class)}
 
 
 def _unknown_option(name: str, known: Mapping[str, object], where: str) -> str:
     plain = str(name).replace("-", "_")
     nearest = difflib.get_close_matches(plain, known, n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(nearest)}?" if nearest else f"; known are {', '.join(sorted(known))}"
+    hint = f"; did you mean {' or '.join(nearest)}?" if nearest else f"; known options: {', '.join(sorted(known))}"
     return f"{where} has no option {name}{hint}"
 
 
 def _fits(value: object, annotation: Any) -> bool:
-    """Say whether the value is of the annotated type, as far as that can be told without consuming or calling it."""
+    """Return whether the value matches the annotation, as far as can be told without iterating or calling it."""
     if annotation is None or annotation is types.NoneType:
         return value is None
     origin = typing.get_origin(annotation)
@@ -162,7 +162,7 @@ def _fits(value: object, annotation: Any) -> bool:
 
 
 def _shown(annotation: Any) -> str:
-    """The annotation as a reader would write it."""
+    """Return the annotation in a form that reads well in a message."""
     origin = typing.get_origin(annotation)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_shown(choice) for choice in typing.get_args(annotation))

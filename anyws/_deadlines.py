@@ -1,4 +1,4 @@
-"""Time limits that say what took too long."""
+"""Timeouts whose error message names the operation that took too long."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["deadline", "took_too_long"]
 
 @contextmanager
 def deadline(seconds: float | None, what: str) -> Generator[anyio.CancelScope, None, None]:
-    """Cancel the block when it takes longer.
+    """Cancel the block after this many seconds.
 
     Args:
-        seconds: the limit; None for none.
-        what: what takes time, for the message.
+        seconds: the timeout; None for no timeout.
+        what: the operation, for the error message.
 
     Raises:
-        TimeoutError: it took longer.
+        TimeoutError: the block took longer.
     """
     with anyio.move_on_after(seconds) as scope:
         yield scope
@@ -28,5 +28,5 @@ def deadline(seconds: float | None, what: str) -> Generator[anyio.CancelScope, N
 
 
 def took_too_long(what: str, seconds: float | None) -> TimeoutError:
-    """Return the exception that says that a limit was passed."""
+    """Return the exception for an operation that exceeded its timeout."""
     return TimeoutError(f"{what} took more than {seconds:g} s")

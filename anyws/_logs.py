@@ -1,4 +1,4 @@
-"""Loggers that know their connection. Contents of messages, credentials and query strings are never logged."""
+"""Loggers that name the connection. anyws never logs message contents, credentials or query strings."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["ConnectionLogger", "connection_logger"]
 
 
 class ConnectionLogger(_Adapter):
-    """Puts the peer's address before each message, and as ``remote`` into each record.
+    """A logger that prefixes each message with the peer's address, and stores it as ``remote`` in each record.
 
     Args:
-        logger: where to say it.
-        address: as a socket gives it, or as it is to be shown.
+        logger: the underlying logger.
+        address: the peer's address, either as returned by a socket or as a string to show.
     """
 
     def __init__(self, logger: logging.Logger, address: object) -> None:
@@ -31,19 +31,19 @@ class ConnectionLogger(_Adapter):
         self._address = address
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Extend one message."""
+        """Add the peer's address to a message and its record."""
         remote = _shown(self._address)
         return f"[{remote}] {msg}", {**kwargs, "extra": {"remote": remote, **kwargs.get("extra", {})}}
 
 
 def connection_logger(name: str, stream: TypedAttributeProvider) -> ConnectionLogger:
-    """Return the logger of one connection.
+    """Return the logger for one connection.
 
     Args:
         name: ``anyws.client`` or ``anyws.server``.
-        stream: where the peer's address is looked up.
+        stream: the stream of the connection, which knows the peer's address.
     """
-    address = getattr(stream, "remote_address", None)  # ours knows it; to ask for attributes takes longer
+    address = getattr(stream, "remote_address", None)  # our own streams have it; extra() is slower
     if address is None:
         address = stream.extra(SocketAttribute.remote_address, None)
     return ConnectionLogger(_logger(name), address)
@@ -53,10 +53,10 @@ _logger = functools.cache(logging.getLogger)
 
 
 def _shown(address: object) -> str:
-    """The address as it stands in a message; worked out for each, because most connections have none."""
+    """Return the address as shown in messages. It is formatted on demand because most connections log nothing."""
     if not isinstance(address, tuple):
         return str(address or "-")
     host, port, *others = address
-    if len(others) > 1 and others[1]:  # of IPv6, with a scope
+    if len(others) > 1 and others[1]:  # an IPv6 address with a scope
         host = f"{host}%{others[1]}"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

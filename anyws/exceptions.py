@@ -1,7 +1,7 @@
-"""What a user catches once the connection was open.
+"""Exceptions raised by open connections.
 
-`ConnectionClosed` is the question "is it over?"; its three subclasses answer it in AnyIO's vocabulary, so that code
-which knows AnyIO's streams, but not anyws, does the right thing.
+Catch `ConnectionClosed` to find out that the connection is over. Its three subclasses also derive from AnyIO's stream
+exceptions, so code written for AnyIO streams handles them correctly without knowing anyws.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from .protocol.errors import WebSocketError
 __all__ = ["ConnectionClosed", "ConnectionClosedError", "ConnectionClosedLocally", "ConnectionClosedOK"]
 
 _CLEAN = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
+_NAMES = {int(code): code.name.replace("_", " ").lower() for code in CloseCode}
 
 
 class ConnectionClosed(WebSocketError):
-    """The connection is closed, or closing, and cannot do what was asked for.
+    """The connection is closed or closing, so the operation is not possible.
 
-    Where the peer broke a rule or exceeded a limit, or the network failed, that error is the ``__cause__``.
+    If the peer violated the protocol or exceeded a limit, or the network failed, that error is the ``__cause__``.
 
     Attributes:
-        received: the Close of the peer: ``code`` (1005 when it had none) and ``reason``; None if none came.
-        sent: our own Close, as it was queued; None if none was.
-        detail: why we aborted the connection, for example a timeout; empty otherwise.
-        undelivered: the number of bytes of messages that were accepted and that the peer has not taken, as far as we
-            know: what was still in our buffers and, on Linux and macOS, in the kernel's. 0 if the peer's Close has
-            come: it wanted no more.
+        received: the Close frame that the peer sent, with its ``code`` (1005 if the frame had none) and ``reason``;
+            None if no Close was received.
+        sent: the Close frame that this side queued; None if there was none.
+        detail: why this side aborted the connection, for example a timeout; empty otherwise.
+        undelivered: the number of bytes in accepted messages that did not reach the peer, as far as this side knows:
+            those still in the library's buffers and, on Linux and macOS, in the kernel's. 0 after the peer's Close,
+            because the peer did not want any more data.
     """
 
     def __init__(self, *, received: Close | None, sent: Close | None, detail: str = "", undelivered: int = 0) -> None:
-        theirs = "no Close received" if received is None else f"received {received}"
-        ours = "no Close sent" if sent is None else f"sent {sent}"
         lost = f"{undelivered} bytes of messages were not delivered" if undelivered else ""
-        super().__init__("; ".join(filter(None, (detail, lost, theirs, ours))))
+        super().__init__("; ".join(filter(None, (detail, lost, self._describe_end(received, sent)))))
         self.received = received
         self.sent = sent
         self.detail: str = detail
@@ -42,27 +42,46 @@ class ConnectionClosed(WebSocketError):
 
     @property
     def code(self) -> int:
-        """The received close code; 1005 when the Close had none, 1006 when there was no Close (RFC 6455, 7.1.5)."""
+        """The received close code; 1005 if the Close had none, 1006 without a Close (RFC 6455, section 7.1.5)."""
         return int(CloseCode.ABNORMAL_CLOSURE) if self.received is None else self.received.code
 
     @property
     def reason(self) -> str:
-        """The received reason; empty when there was none."""
+        """The received close reason; empty if there was none."""
         return "" if self.received is None else self.received.reason
+
+    @staticmethod
+    def _describe_end(received: Close | None, sent: Close | None) -> str:
+        if received is not None:
+            return f"closed by the peer: {_with_name(received)}"
+        if sent is not None:
+            return f"closed by this side: {_with_name(sent)}; no Close received"
+        return "the connection ended without a closing handshake"
 
 
 class ConnectionClosedOK(ConnectionClosed, anyio.EndOfStream):
-    """Nothing more will be received: the peer closed with 1000, 1001 or no code. Ends ``async for``."""
+    """The peer closed the connection normally: with code 1000, 1001 or none. Ends ``async for``."""
 
 
 class ConnectionClosedError(ConnectionClosed, anyio.BrokenResourceError):
-    """The connection was lost, or closed with a code that is no clean end; or we sent after the Close of the peer."""
+    """The connection was lost or closed with any other code, or you sent a message after the peer had closed it."""
 
 
 class ConnectionClosedLocally(ConnectionClosed, anyio.ClosedResourceError):
-    """We tried to send after our own ``aclose()`` or ``send_eof()``."""
+    """You sent a message after calling ``aclose()`` or ``send_eof()``."""
+
+    @staticmethod
+    def _describe_end(received: Close | None, sent: Close | None) -> str:
+        return f"cannot send: this side has closed the connection{'' if sent is None else f' ({sent.code})'}"
 
 
 def is_clean(received: Close | None) -> bool:
-    """Say whether a received Close is a clean end."""
+    """Return whether a received Close is a normal closure."""
     return received is not None and received.code in _CLEAN
+
+
+def _with_name(close: Close) -> str:
+    """Return the code and its reason, or the name of the code if there is no reason."""
+    if close.reason or close.code not in _NAMES:
+        return str(close)
+    return f"{close.code} ({_NAMES[close.code]})"

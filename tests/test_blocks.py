@@ -53,7 +53,7 @@ async def test_left_out_of_order(opened: Open, name: str) -> None:
         websocket = await inner.__aenter__()
         with pytest.raises(RuntimeError) as raised:
             await outer.__aexit__(None, None, None)
-        assert f"a block of {name} is left before a block of connect() that was entered inside it" in str(raised.value)
+        assert f"{name} was exited before connect(), which is nested in it" in str(raised.value)
         assert "AsyncExitStack" in str(raised.value)
         await websocket.send("still open")
         assert await websocket.receive() == "still open"
@@ -68,9 +68,9 @@ async def test_left_in_another_task(opened: Open, name: str) -> None:
         await entered.__aenter__()
 
         async def leave() -> None:
-            with pytest.raises(RuntimeError, match="in another task than it was entered in") as raised:
+            with pytest.raises(RuntimeError, match="was exited in a different task than it was entered in") as raised:
                 await entered.__aexit__(None, None, None)
-            assert str(raised.value).startswith(f"a block of {name} ")
+            assert str(raised.value).startswith(f"{name} was exited")
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(leave)
@@ -85,7 +85,7 @@ async def test_accept_and_reconnecting_say_it_too() -> None:
         for outer in (anyws.accept(near, close_timeout=0.01), await anext(aiter(connections))):
             await outer.__aenter__()
             async with anyws.connect(uri_of(server)):
-                with pytest.raises(RuntimeError, match=r"a block of (accept|reconnecting)\(\) is left before"):
+                with pytest.raises(RuntimeError, match=r"(accept|reconnecting)\(\) was exited before"):
                     await outer.__aexit__(None, None, None)
             await outer.__aexit__(None, None, None)
 
@@ -97,7 +97,7 @@ async def test_the_exception_of_a_body_is_not_lost() -> None:
             await outer.__aenter__()
             stack.push_async_exit(outer)
             async with anyws.connect(uri_of(server)):
-                with pytest.raises(RuntimeError, match="is left before"):
+                with pytest.raises(RuntimeError, match="was exited before"):
                     await outer.__aexit__(None, None, None)
         with pytest.raises(ZeroDivisionError):
             async with anyws.connect(uri_of(server)), anyws.connect(uri_of(server)):

@@ -94,7 +94,7 @@ def fail() -> None:
 def test_from_another_process() -> None:
     with (
         concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
-        pytest.raises(anyws.ConnectionClosedError, match=r"received 1011 \(no\)") as raised,
+        pytest.raises(anyws.ConnectionClosedError, match=r"closed by the peer: 1011 \(no\)") as raised,
     ):
         pool.submit(fail).result()
     assert (raised.value.code, raised.value.reason) == (1011, "no")

@@ -111,7 +111,7 @@ def test_every_option_is_documented(options: type) -> None:
         ({"max_size": 5}, "has no option max_size; did you mean max_"),
         ({"ssl": None}, "has no option ssl"),
         ({"close-timeout": 5}, "did you mean close_timeout"),
-        ({"xyzzy": 5}, "has no option xyzzy; known are auth, "),
+        ({"xyzzy": 5}, "has no option xyzzy; known options: auth, "),
     ],
 )
 def test_an_unknown_option_names_the_nearest(given: dict[str, object], message: str) -> None:
@@ -124,17 +124,17 @@ def test_an_unknown_option_names_the_nearest(given: dict[str, object], message: 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"close_timeout": "5"}, "connect(): option close_timeout is float or None, not str ('5')"),
-        ({"close_timeout": True}, "option close_timeout is float or None, not bool"),
-        ({"receive_buffer": 1.5}, "option receive_buffer is int, not float"),
-        ({"receive_buffer": None}, "option receive_buffer is int, not NoneType"),
-        ({"ssl_context": True}, "option ssl_context is SSLContext or None, not bool"),
-        ({"masking": 0}, "option masking is bool, not int"),
-        ({"subprotocols": "chat"}, "option subprotocols is Sequence[str], not str"),
-        ({"subprotocols": b"chat"}, "option subprotocols is Sequence[str], not bytes"),
-        ({"origin": 5}, "option origin is str or None, not int"),
-        ({"stream": "tcp"}, "option stream is ByteStream or None, not str"),
-        ({"headers": 5}, "option headers is"),
+        ({"close_timeout": "5"}, "connect(): option close_timeout must be float or None, not str ('5')"),
+        ({"close_timeout": True}, "option close_timeout must be float or None, not bool"),
+        ({"receive_buffer": 1.5}, "option receive_buffer must be int, not float"),
+        ({"receive_buffer": None}, "option receive_buffer must be int, not NoneType"),
+        ({"ssl_context": True}, "option ssl_context must be SSLContext or None, not bool"),
+        ({"masking": 0}, "option masking must be bool, not int"),
+        ({"subprotocols": "chat"}, "option subprotocols must be Sequence[str], not str"),
+        ({"subprotocols": b"chat"}, "option subprotocols must be Sequence[str], not bytes"),
+        ({"origin": 5}, "option origin must be str or None, not int"),
+        ({"stream": "tcp"}, "option stream must be ByteStream or None, not str"),
+        ({"headers": 5}, "option headers must be"),
         ({"origin": ["x" * 100]}, "not list (['" + "x" * 35 + "...)"),
     ],
 )
@@ -145,7 +145,8 @@ def test_a_wrong_type_says_what_was_expected(given: dict[str, object], message: 
 
 
 def test_a_callable_is_expected() -> None:
-    with pytest.raises(TypeError, match="option on_request is a callable or a sequence of callables or None, not int"):
+    message = "option on_request must be a callable or a sequence of callables or None, not int"
+    with pytest.raises(TypeError, match=message):
         build_options(anyws.ServerOptions, {"on_request": 5}, where="serve()")
 
 
@@ -208,7 +209,7 @@ def test_options_are_values() -> None:
 def test_merged() -> None:
     assert merged(None, {"a": 1}, "server()") == {"a": 1}
     assert merged({"b": 2}, {"a": 1}, "server()") == {"a": 1, "b": 2}
-    with pytest.raises(TypeError, match="option a is given twice"):
+    with pytest.raises(TypeError, match="option a was given twice"):
         merged({"a": 2}, {"a": 1}, "server()")
-    with pytest.raises(TypeError, match="options are a mapping, not list"):
+    with pytest.raises(TypeError, match="options must be a mapping, not list"):
         merged([("a", 2)], {}, "server()")  # type: ignore[arg-type]

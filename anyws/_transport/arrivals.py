@@ -1,4 +1,4 @@
-"""Waiting for connections on an event loop of asyncio: registered once, and not anew for each of them."""
+"""Waits for connections on an asyncio event loop by registering a listening socket once, not once per connection."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ __all__ = ["Arrivals"]
 
 
 class Arrivals:
-    """The connections that a listening socket gets, while somebody waits for them.
+    """The incoming connections of a listening socket.
 
-    The event loop calls when there is one, and it is accepted then and there.
+    When a connection arrives, the event loop calls back, and the callback accepts the connection immediately.
 
     Args:
-        listening: the socket.
-        loop: an event loop of asyncio.
+        listening: the listening socket.
+        loop: an asyncio event loop.
 
     Raises:
-        NotImplementedError: the event loop does not tell when a socket is readable, as that of Windows.
+        NotImplementedError: the event loop does not support ``add_reader``, like the default one on Windows.
     """
 
     def __init__(self, listening: socket.socket, loop: Any) -> None:
         self.loop = loop
         self._listening = listening
         self._descriptor = listening.fileno()
-        self._awaited: Any = None  # a future, while somebody waits
-        self._left: deque[tuple[socket.socket, Any]] = deque()  # by one that was cancelled
+        self._awaited: Any = None  # a future, while a task is waiting
+        self._left: deque[tuple[socket.socket, Any]] = deque()  # accepted for a task that was then cancelled
         self._is_registered = False
         self._register()
 
     async def next(self) -> tuple[socket.socket, Any]:
-        """Wait for a connection; return its socket and the address of the client. When cancelled, none is lost.
+        """Wait for a connection; return its socket and the client's address. Cancellation does not lose a connection.
 
         Raises:
             OSError: accepting failed.
@@ -55,7 +55,7 @@ class Arrivals:
         return accepted
 
     def close(self) -> None:
-        """Wait no more; close the connections that nobody has taken."""
+        """Stop waiting, and close the accepted connections that no task has received."""
         self._unregister()
         if self._awaited is not None and not self._awaited.done():
             self._awaited.set_exception(anyio.ClosedResourceError())
@@ -74,7 +74,7 @@ class Arrivals:
 
     def _on_readable(self) -> None:
         if self._awaited is None or self._awaited.done():
-            self._unregister()  # those that come wait in the system's queue
+            self._unregister()  # further connections wait in the backlog
             return
         try:
             self._awaited.set_result(self._listening.accept())

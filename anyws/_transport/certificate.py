@@ -1,4 +1,4 @@
-"""Whether a server's TLS context has a certificate: the standard library does not tell, but a handshake does."""
+"""Finds out whether a server's TLS context has a certificate. The `ssl` module cannot tell, but a handshake can."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["check_certificate"]
 
 
 def check_certificate(context: ssl.SSLContext) -> None:
-    """Check that a context can serve TLS, by the first step of a handshake in memory.
+    """Check that a context can serve TLS by running the first step of a handshake in memory.
 
-    A context that chooses another one by the client's name, or knows clients by a key that both share, needs no
-    certificate. One of another class than `ssl.SSLContext` may ask the system, and is not tried.
+    Contexts with an SNI callback or with pre-shared keys need no certificate and are not checked. Neither are
+    subclasses of `ssl.SSLContext`, which may access the system.
 
     Raises:
-        ValueError: it has no certificate.
+        ValueError: the context has no certificate.
     """
     if type(context) is not ssl.SSLContext or context.sni_callback is not None:
         return
@@ -25,14 +25,14 @@ def check_certificate(context: ssl.SSLContext) -> None:
     incoming.write(_client_hello())
     try:
         context.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True).do_handshake()
-    except ssl.SSLError as exc:  # mostly because it waits for the client's next step
+    except ssl.SSLError as exc:  # usually SSLWantReadError: the handshake waits for the client
         if exc.reason == "NO_SHARED_CIPHER":
             raise ValueError("option ssl_context has no certificate: load one with load_cert_chain()") from exc
 
 
 @functools.cache
 def _client_hello() -> bytes:
-    """The first flight of a client that takes whatever it is offered."""
+    """Return the ClientHello of a client that accepts any cipher and certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,4 +1,4 @@
-"""New connections: TCP with happy eyeballs (RFC 8305), and unix sockets."""
+"""Opens connections: TCP with Happy Eyeballs (RFC 8305), and unix sockets."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ async def connect_tcp(
     happy_eyeballs_delay: float = 0.25,
     turn: Turn | None = None,
 ) -> SocketStream:
-    """Connect to the first address of the host that answers.
+    """Connect to the first address of the host that accepts the connection.
 
-    The addresses are tried in turn, IPv6 and IPv4 alternating, each beginning when the one before has failed or has
-    taken ``happy_eyeballs_delay`` seconds. With a ``turn``, it is waited for first. When cancelled, no socket stays
-    behind.
+    The addresses are tried one after another, alternating between IPv6 and IPv4. The next attempt starts when the
+    previous one has failed or has taken ``happy_eyeballs_delay`` seconds. If you pass a ``turn``, the function waits
+    for it first. Cancellation closes all sockets.
 
     Raises:
-        OSError: the name has no address, or no address took the connection.
+        OSError: the host name cannot be resolved, or no address accepts the connection.
     """
     addresses = _interleaved(await resolve(host, port, family))
     bind_to = dict(await resolve(*local, family)) if local is not None else {}
@@ -82,26 +82,26 @@ async def connect_tcp(
     try:
         raise _combined(host, errors)
     finally:
-        errors.clear()  # their tracebacks refer to this list
+        errors.clear()  # avoid a reference cycle: the tracebacks refer to this list
 
 
 async def connect_unix(path: str) -> SocketStream:
     """Connect to the unix socket at this path.
 
     Raises:
-        OSError: there is no such socket, or nobody listens.
+        OSError: the socket does not exist, or no process is listening on it.
     """
     return SocketStream(await _connect_socket(socket.AF_UNIX, path, None))
 
 
 async def resolve(host: str | None, port: int, family: int = socket.AF_UNSPEC, flags: int = 0) -> list[_Address]:
-    """Look up the addresses of a host.
+    """Resolve the addresses of a host.
 
     Raises:
-        OSError: it has none.
+        OSError: the host name cannot be resolved.
     """
     try:
-        if host is not None and _ADDRESS.fullmatch(host):  # which takes no waiting, and no thread
+        if host is not None and _ADDRESS.fullmatch(host):  # needs no thread
             flags |= socket.AI_NUMERICHOST
             found: list[Any] = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
         else:
@@ -112,7 +112,7 @@ async def resolve(host: str | None, port: int, family: int = socket.AF_UNSPEC, f
 
 
 def _interleaved(addresses: list[_Address]) -> list[_Address]:
-    """The resolver's order, but the two families in turn, beginning with that of its first (RFC 8305, 4)."""
+    """Alternate between the two address families, starting with the resolver's first (RFC 8305, section 4)."""
     if not addresses:
         return []
     same = [address for address in addresses if address[0] == addresses[0][0]]
@@ -142,7 +142,7 @@ async def _connect_socket(family: socket.AddressFamily, address: Any, local_addr
 
 
 def _is_connected(connecting: socket.socket) -> bool:
-    """Say whether there is nothing to wait for; on loopback that is so when connect(2) returns."""
+    """Return whether the socket is already connected; on loopback it is when connect(2) returns."""
     try:
         connecting.getpeername()
     except OSError:
@@ -151,7 +151,7 @@ def _is_connected(connecting: socket.socket) -> bool:
 
 
 def _combined(host: str, errors: list[OSError]) -> OSError:
-    """One error for all addresses: of their own class where they agree, with each of them as the cause."""
+    """Combine the errors of all addresses, keeping their class if it is the same; they are its ``__cause__``."""
     if len(errors) == 1:
         return errors[0]
     numbers = {error.errno for error in errors}

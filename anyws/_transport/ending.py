@@ -1,4 +1,4 @@
-"""The end of a byte stream: in peace, so that nothing which was sent is lost to a reset."""
+"""Ends byte streams gracefully, so that a reset does not destroy data that was sent."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from .tls import TLSStream
 __all__ = ["LINGER", "STREAM_ERRORS", "cut_stream", "end_stream"]
 
 LINGER = 1
-"""How long a peer that owes us nothing more may take to read our last bytes and end its side, in seconds."""
+"""The time in seconds for a peer to read our last bytes and end its side, once we expect nothing more from it."""
 
 STREAM_ERRORS = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError, ssl.SSLError)
 """What a stream raises when its connection is lost."""
 
 
 async def end_stream(stream: AnyByteStream) -> None:
-    """End our side and wait for the end of the peer's side; to close the stream is then the caller's part.
+    """End our side and wait until the peer ends its side. The caller must set a timeout and close the stream.
 
-    Closing a socket that still has unread data resets the connection, and a reset may destroy the last bytes that we
-    sent (RFC 6455, 7.1.1): so what still comes is read and dropped. The caller bounds the time.
+    Closing a socket that has unread data resets the connection, and a reset may destroy the last bytes that we sent
+    (RFC 6455, section 7.1.1). Therefore incoming data is read and discarded.
     """
     try:
-        while isinstance(stream, TLSStream | AnyIOTLSStream):  # two, where a proxy is reached over TLS
+        while isinstance(stream, TLSStream | AnyIOTLSStream):  # nested if the proxy also uses TLS
             stream = await _end_tls(stream)
         if isinstance(stream, SocketStream):
             stream.send_eof_nowait()
-            await receive_at_once(stream)  # mostly there is nothing but the end
+            await receive_at_once(stream)  # usually there is no data, and this raises EndOfStream
         else:
             try:
                 await stream.send_eof()
-            except (NotImplementedError, RuntimeError):  # no half-close; or a stream of AnyIO's on uvloop is lost
+            except (NotImplementedError, RuntimeError):  # no half-close; or the connection was lost (AnyIO on uvloop)
                 pass
         while True:
             await stream.receive()
@@ -44,7 +44,7 @@ async def end_stream(stream: AnyByteStream) -> None:
 
 
 async def cut_stream(stream: AnyByteStream) -> None:
-    """Close a stream at once, also within a scope that is cancelled."""
+    """Close a stream immediately, even in a cancelled scope."""
     below = stream.transport_stream if isinstance(stream, TLSStream) else stream
     if isinstance(below, SocketStream):
         below.close()
@@ -53,7 +53,7 @@ async def cut_stream(stream: AnyByteStream) -> None:
 
 
 async def _end_tls(stream: TLSStream | AnyIOTLSStream) -> AnyByteStream:
-    """Send close_notify (RFC 8446, 6.1); AnyIO waits for the peer's as well, which is forgiven if it does not come."""
+    """Send close_notify (RFC 8446, section 6.1). AnyIO also waits for the peer's; a missing one is ignored."""
     try:
         if isinstance(stream, TLSStream):
             await stream.send_eof()

@@ -1,4 +1,4 @@
-"""Listening sockets: TCP on every address of a host, and unix sockets."""
+"""Listening sockets: TCP on all addresses of a host, and unix sockets."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from .stream import SocketStream, send_small_segments
 
 __all__ = ["SocketListener", "listen_on", "listen_tcp", "listen_unix"]
 
-# How often another port is tried where one that was free for one address is taken for another.
+# How often to try another port if the one that was free on one address is in use on another.
 _PORT_ATTEMPTS = 8
-# How many connections are accepted without waiting before others have their turn.
+# How many connections to accept in a row before other tasks get a chance to run.
 _MAX_IN_A_ROW = 16
 
 
 class SocketListener(AbstractSocketListener):
-    """A listening socket. It owns the socket, and the file of a unix socket."""
+    """A listener for one socket. It owns the socket, and for a unix socket also the file."""
 
     def __init__(self, listening: socket.socket, *, path: str | None = None) -> None:
         listening.setblocking(False)
-        # Most systems hand on to accepted sockets what was asked of the one that listens.
+        # On most systems, accepted sockets inherit TCP_NODELAY from the listening socket.
         self._hands_on: bool | None = None if send_small_segments(listening) else True
         self._socket = listening
         self._arrivals: Arrivals | None = None
-        self._in_a_row = 0  # accepted since somebody else had a turn
+        self._in_a_row = 0  # connections accepted since other tasks could run
         self._closed = False
         self._path = path
         self._inode = None if path is None else os.stat(path).st_ino
@@ -48,7 +48,7 @@ class SocketListener(AbstractSocketListener):
 
         Raises:
             ClosedResourceError: the listener was closed.
-            OSError: accepting failed, for one connection or for want of file descriptors. The listener goes on.
+            OSError: accepting a connection failed, for example for lack of file descriptors. You can try again.
         """
         if self._in_a_row >= _MAX_IN_A_ROW:
             self._in_a_row = 0
@@ -72,7 +72,7 @@ class SocketListener(AbstractSocketListener):
                     return SocketStream(connected, address, is_prepared=self._is_prepared(connected))
 
     async def _wait(self) -> tuple[socket.socket, Any] | None:
-        """Wait for a connection; return it, or None where it is still to be accepted."""
+        """Wait for a connection; return it, or None if the caller still has to accept it."""
         arrivals = self._find_arrivals()
         if arrivals is not None:
             return await arrivals.next()
@@ -80,7 +80,7 @@ class SocketListener(AbstractSocketListener):
         return None
 
     def _find_arrivals(self) -> Arrivals | None:
-        """Return what waits in the cheapest way on this event loop; None where there is nothing better than AnyIO."""
+        """Return the fastest way to wait on this event loop; None if there is nothing better than AnyIO's."""
         loop = current_token().native_token
         if self._arrivals is None or self._arrivals.loop is not loop:
             if not hasattr(loop, "add_reader"):  # trio
@@ -95,12 +95,12 @@ class SocketListener(AbstractSocketListener):
         if self._hands_on is None:
             try:
                 self._hands_on = bool(connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-            except OSError:  # some systems say so when the client has gone
+            except OSError:  # on some systems, because the client has disconnected
                 return True
         return self._hands_on
 
     async def aclose(self) -> None:
-        """Stop listening; accepted connections go on. The file of a unix socket is removed if it is still ours."""
+        """Stop listening. Accepted connections stay open. A unix socket's file is removed unless it was replaced."""
         if not self._closed:
             self._closed = True
             if self._arrivals is None:
@@ -120,24 +120,24 @@ class SocketListener(AbstractSocketListener):
 async def listen_tcp(
     host: str | None, port: int, *, backlog: int = 128, reuse_port: bool = False, ipv6_only: bool = True
 ) -> list[SocketListener]:
-    """Listen on every address of a host, all on the same port.
+    """Listen on all addresses of a host, with the same port for each.
 
     Args:
-        host: a name or an address; None or ``""`` for all addresses of the machine.
-        port: the port; 0 for a free one.
-        backlog: how many connections may wait to be accepted.
-        reuse_port: let several processes listen on the same port.
-        ipv6_only: whether an IPv6 socket on all addresses leaves IPv4 alone.
+        host: a name or an address; None or ``""`` for all addresses of this machine.
+        port: the port; 0 for any free port.
+        backlog: the maximum number of connections waiting to be accepted.
+        reuse_port: whether several processes may listen on the same port.
+        ipv6_only: whether a socket on all IPv6 addresses excludes IPv4.
 
     Raises:
-        OSError: the name has no address, or an address or the port is not to be had.
-        TypeError: the port is no `int`.
-        ValueError: there is no such port.
+        OSError: the host name cannot be resolved, or an address is unavailable or already in use.
+        TypeError: the port is not an `int`.
+        ValueError: the port is out of range.
     """
     if not isinstance(port, int):
-        raise TypeError(f"a port is an int, not {type(port).__name__} ({port!r})")
+        raise TypeError(f"the port must be an int, not {type(port).__name__} ({port!r})")
     if not 0 <= port <= 65535:
-        raise ValueError(f"port {port}: expected 1 to 65535, or 0 for a free one")
+        raise ValueError(f"invalid port {port}: expected 1 to 65535, or 0 for any free port")
     addresses = list(dict.fromkeys(await resolve(host or None, port, flags=socket.AI_PASSIVE)))
     for attempt in range(_PORT_ATTEMPTS):
         listening: list[socket.socket] = []
@@ -155,27 +155,29 @@ async def listen_tcp(
                 continue
             raise
         if not listening:
-            raise OSError(errno.EAFNOSUPPORT, f"no address of {host} is of a family that this machine speaks")
+            raise OSError(errno.EAFNOSUPPORT, f"no address of {host} is of a family that this machine supports")
         return [SocketListener(bound) for bound in listening]
     raise AssertionError("unreachable")
 
 
 def listen_on(listening: socket.socket) -> SocketListener:
-    """Accept from a socket that listens already. It is closed with the listener; the file of a unix socket stays.
+    """Return a listener for a socket that is already listening.
+
+    Closing the listener closes the socket, but does not remove the file of a unix socket.
 
     Raises:
-        ValueError: it is no stream socket, or does not listen.
+        ValueError: the socket is not a stream socket, or is not listening.
     """
     if listening.type != socket.SOCK_STREAM or not listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        raise ValueError(f"{listening} is no stream socket that listens")
+        raise ValueError(f"{listening} is not a listening stream socket")
     return SocketListener(listening)
 
 
 async def listen_unix(path: str, *, backlog: int = 128) -> SocketListener:
-    """Listen on a unix socket at this path. A socket file that nobody listens on any more is replaced.
+    """Listen on a unix socket at this path. A socket file without a listening process is replaced.
 
     Raises:
-        OSError: the path is taken, by a listener that lives or by a file that is no socket, or cannot be made.
+        OSError: another process is listening on the path, it is not a socket, or it cannot be created.
     """
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -192,7 +194,7 @@ async def listen_unix(path: str, *, backlog: int = 128) -> SocketListener:
 def _listening_socket(
     family: int, address: tuple[Any, ...], backlog: int, reuse_port: bool, ipv6_only: bool
 ) -> socket.socket | None:
-    """A listening socket; None where the machine does not speak the address family."""
+    """Return a listening socket; None if the machine does not support the address family."""
     try:
         listening = socket.socket(family, socket.SOCK_STREAM)
     except OSError as exc:

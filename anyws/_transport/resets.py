@@ -1,9 +1,9 @@
-"""Notices resets on event loops that do not tell of them.
+"""Detects connection resets on event loops that do not report them.
 
-libuv, which uvloop runs on, stops watching a socket once epoll reports an error for it, and calls back a last time. A
-peer that sends something and then resets the connection causes one such call: the read that follows returns the data,
-and nobody learns of the reset. So each socket is registered for errors alone with an epoll of its own as well, which
-costs two system calls for each connection, and none for each message.
+libuv, on which uvloop is based, stops watching a socket once epoll reports an error for it, and calls back one last
+time. If a peer sends data and then resets the connection, the read in this callback returns the data, and the reset
+goes unnoticed. Therefore each socket is also registered with a second epoll, for errors only. This takes two system
+calls per connection and none per message.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["ResetWatch", "watch_resets"]
 
 
 class ResetWatch:
-    """The sockets of one event loop that are watched for errors.
+    """Watches the sockets of one event loop for errors.
 
     Args:
         loop: the event loop.
@@ -25,12 +25,13 @@ class ResetWatch:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._callbacks: dict[int, Callable[[], None]] = {}
-        self._epoll: select.epoll | None = None  # while there are sockets
+        self._epoll: select.epoll | None = None  # None while there are no sockets to watch
 
     def add(self, descriptor: int, callback: Callable[[], None]) -> None:
-        """Call back once if a socket fails.
+        """Call ``callback`` once if the socket has an error.
 
-        Where the system has no descriptor to spare (EMFILE), the socket is not watched: the next Ping notices.
+        If there are no file descriptors left (EMFILE), the socket is not watched, and only the next Ping detects a
+        reset.
         """
         try:
             if self._epoll is None:
@@ -43,7 +44,7 @@ class ResetWatch:
             self._callbacks[descriptor] = callback
 
     def remove(self, descriptor: int) -> None:
-        """Forget a socket that is still open."""
+        """Stop watching a socket. Call this before you close it."""
         if self._callbacks.pop(descriptor, None) is None or self._epoll is None:
             return
         self._epoll.unregister(descriptor)
@@ -66,11 +67,11 @@ class ResetWatch:
                     callback()
 
 
-_watches: dict[asyncio.AbstractEventLoop, ResetWatch] = {}  # of the loops that have sockets open
+_watches: dict[asyncio.AbstractEventLoop, ResetWatch] = {}  # only for event loops with watched sockets
 
 
 def watch_resets(loop: asyncio.AbstractEventLoop) -> ResetWatch | None:
-    """Return what watches the sockets of an event loop; None where the loop itself tells of errors."""
+    """Return the watch for the sockets of an event loop; None if the event loop reports errors itself."""
     if not type(loop).__module__.startswith("uvloop") or not hasattr(select, "epoll"):
         return None
     return _watches.get(loop) or _watches.setdefault(loop, ResetWatch(loop))

@@ -1,4 +1,4 @@
-"""TLS on a client's stream."""
+"""Starts TLS on the stream of a client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .tls import TLSStream
 
 __all__ = ["default_context", "is_plain_peer", "start_tls"]
 
-# What OpenSSL calls bytes of a peer that are not TLS; it depends on its version, and on how they begin.
+# The errors with which OpenSSL reports a peer that does not use TLS, depending on its version and the first bytes.
 _PLAIN = frozenset(
     {
         "HTTP_REQUEST",
@@ -31,43 +31,43 @@ _of_thread = threading.local()
 
 
 def default_context() -> ssl.SSLContext:
-    """Return this thread's context that trusts what the system trusts, and asks for HTTP/1.1.
+    """Return a TLS context that trusts the system's CA certificates and negotiates HTTP/1.1.
 
-    It is made when a thread first asks for it, because reading the certificates of the system takes some 20 ms and
-    700 KiB, and is kept as long as the thread lives.
+    Loading the certificates takes about 20 ms and 700 KiB, so each thread creates the context on first use and keeps
+    it.
     """
     try:
         context: ssl.SSLContext = _of_thread.context
     except AttributeError:
         context = _of_thread.context = ssl.create_default_context()
-        context.set_alpn_protocols(["http/1.1"])  # a server that prefers HTTP/2 must know that we do not speak it
+        context.set_alpn_protocols(["http/1.1"])  # a server that prefers HTTP/2 must know that we do not support it
     return context
 
 
 def is_plain_peer(exc: ssl.SSLError) -> bool:
-    """Say whether a TLS handshake most likely failed because the peer does not speak TLS."""
+    """Return whether a TLS handshake probably failed because the peer does not use TLS."""
     return exc.reason in _PLAIN
 
 
 async def start_tls(stream: ByteStream, context: ssl.SSLContext, hostname: str) -> TLSStream:
-    """Put TLS on a stream; if that fails, the stream is closed.
+    """Make a TLS handshake on a stream as the client. If it fails, the stream is closed.
 
     Args:
         stream: the stream.
-        context: the trust store and the rest.
-        hostname: the host, in ASCII. Its name is asked for, and expected in the certificate.
+        context: the TLS settings, including the trusted CA certificates.
+        hostname: the host in ASCII, for SNI and for the verification of the certificate.
 
     Raises:
-        ssl.SSLError: the two do not agree, or the certificate is not trusted; the message has the server's alert.
+        ssl.SSLError: the handshake failed or the certificate is not trusted; the message contains the server's alert.
         ConnectionError: the connection was lost.
-        HandshakeError: the server speaks HTTP/2, because the context offers it.
+        HandshakeError: the server selected HTTP/2, because the context offers it.
     """
     hostname = bare_host(hostname)
     try:
         secured = await TLSStream.wrap(stream, context, server_side=False, hostname=hostname)
         if secured.records.ssl_object.selected_alpn_protocol() == "h2":
             raise HandshakeError(
-                f"{hostname} chose HTTP/2, which the TLS context offers: expected HTTP/1.1; "
+                f"{hostname} selected HTTP/2, which the TLS context offers, expected HTTP/1.1; "
                 'use context.set_alpn_protocols(["http/1.1"])'
             )
         return secured
@@ -77,7 +77,7 @@ async def start_tls(stream: ByteStream, context: ssl.SSLContext, hostname: str) 
     except ssl.SSLError as exc:
         await anyio.aclose_forcefully(stream)
         if is_plain_peer(exc):
-            exc.strerror = f"{exc.strerror}: {hostname} does not speak TLS here; did you mean ws:// or http://?"
+            exc.strerror = f"{exc.strerror}: {hostname} does not use TLS on this port; did you mean ws:// or http://?"
         raise
     except BaseException:
         await anyio.aclose_forcefully(stream)

@@ -1,7 +1,7 @@
-"""An AnyIO stream over a non-blocking socket, for TCP and unix sockets, on every backend.
+"""An AnyIO stream over a non-blocking TCP or unix socket, for all backends.
 
-Why not AnyIO's own: on asyncio that one reads without bound while data keeps coming, so a bounded receive buffer cannot
-rest on it. This one reads when it is asked to, and the kernel's window does the rest.
+AnyIO's own stream is not suitable: on asyncio it reads without limit while data arrives, so a bounded receive buffer
+cannot be built on it. This stream reads only when asked to; TCP flow control then slows down the peer.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if sys.platform != "win32":
 __all__ = ["SocketStream", "receive_at_once", "send_at_once", "send_small_segments", "unacknowledged"]
 
 _GATHERS = hasattr(socket.socket, "sendmsg")  # not on Windows
-_MAX_BUFFERS = 1024  # of one sendmsg(), on Linux
+_MAX_BUFFERS = 1024  # per sendmsg() on Linux
 
 
 class SocketStream(AbstractSocketStream):
     """A connected socket as a byte stream. It owns the socket.
 
-    A cancelled `receive` loses nothing. A cancelled `send` may have sent a part: the stream is then of no more use.
-    Both addresses stay known when the connection has ended.
+    Cancelling `receive` loses no data. Cancelling `send` may have sent a part of the data, so do not use the stream any
+    more. Both addresses remain available after the connection has ended.
 
     Args:
         connected: the socket.
         remote_address: the address of the peer; None to ask the socket.
-        is_prepared: whether the socket sends small segments at once, or knows no others.
+        is_prepared: whether ``TCP_NODELAY`` is already set, or the socket is not a TCP socket.
     """
 
     def __init__(self, connected: socket.socket, remote_address: Any = None, *, is_prepared: bool = False) -> None:
@@ -46,17 +46,17 @@ class SocketStream(AbstractSocketStream):
         self.local_address: Any = _ask(connected.getsockname)
         self.remote_address: Any = _ask(connected.getpeername) if remote_address is None else remote_address
         self._closed = False
-        self._waiting = 0  # tasks that wait for the socket
+        self._waiting = 0  # number of tasks waiting for the socket
         self._is_receiving = False
         self._is_sending = False
 
     def configure(self, *, no_delay: bool, keep_alive: bool, keep_alive_delay: float | None) -> None:
-        """Set what TCP sockets know; does nothing on a unix socket.
+        """Set TCP socket options. This has no effect on unix sockets.
 
         Args:
-            no_delay: send small segments at once (``TCP_NODELAY``).
-            keep_alive: probe a silent peer (``SO_KEEPALIVE``).
-            keep_alive_delay: seconds of silence before the first probe; None for the system's default.
+            no_delay: whether to send small segments immediately (``TCP_NODELAY``).
+            keep_alive: whether to probe an idle peer (``SO_KEEPALIVE``).
+            keep_alive_delay: the idle time in seconds before the first probe; None for the system's default.
         """
         if self._socket.family not in (socket.AF_INET, socket.AF_INET6):
             return
@@ -71,7 +71,7 @@ class SocketStream(AbstractSocketStream):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """Those of `anyio.abc.SocketAttribute`."""
+        """The attributes of `anyio.abc.SocketAttribute`."""
         attributes: dict[Any, Callable[[], Any]] = {
             SocketAttribute.family: lambda: self._socket.family,
             SocketAttribute.raw_socket: lambda: self._socket,
@@ -88,7 +88,7 @@ class SocketStream(AbstractSocketStream):
 
     @property
     def raw_socket(self) -> socket.socket:
-        """The socket."""
+        """The underlying socket."""
         return self._socket
 
     def fileno(self) -> int:
@@ -96,11 +96,11 @@ class SocketStream(AbstractSocketStream):
         return self._socket.fileno()
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
-        """Return what has come, at least 1 byte and at most ``max_bytes``.
+        """Receive at least 1 and at most ``max_bytes`` bytes.
 
         Raises:
             EndOfStream: the peer has ended its side.
-            BrokenResourceError: the connection is lost.
+            BrokenResourceError: the connection was lost.
             ClosedResourceError: the stream was closed.
         """
         await checkpoint_if_cancelled()
@@ -113,7 +113,7 @@ class SocketStream(AbstractSocketStream):
         return data
 
     async def wait_and_receive(self, max_bytes: int = 65536) -> bytes:
-        """Wait, then receive: for who has seen that nothing has come. Returns and raises as `receive`."""
+        """Wait for data, then receive it, like `receive`. Use this if `receive_nowait` has raised `WouldBlock`."""
         self._check_receivable()
         self._is_receiving = True
         try:
@@ -127,10 +127,10 @@ class SocketStream(AbstractSocketStream):
             self._is_receiving = False
 
     def receive_nowait(self, max_bytes: int) -> bytes:
-        """Return what has come, without waiting; raise as `receive`.
+        """Receive without waiting. Raises as `receive`, or `WouldBlock`.
 
         Raises:
-            WouldBlock: nothing has come.
+            WouldBlock: no data is available.
         """
         try:
             data = self._socket.recv(max_bytes)
@@ -143,7 +143,7 @@ class SocketStream(AbstractSocketStream):
         return data
 
     def receive_into_nowait(self, buffer: memoryview) -> int:
-        """Read what has come into a buffer; return how many bytes that were. Raise as `receive_nowait`."""
+        """Receive into a buffer without waiting; return the number of bytes. Raises as `receive_nowait`."""
         try:
             count = self._socket.recv_into(buffer)
         except (BlockingIOError, InterruptedError):
@@ -155,7 +155,7 @@ class SocketStream(AbstractSocketStream):
         return count
 
     def send_nowait(self, items: Sequence[bytes | memoryview]) -> int:
-        """Write as many of the bytes as the peer takes now, in one go; return their number; raise as `send`."""
+        """Write as many bytes as possible with one system call; return their number. Raises as `send`."""
         try:
             if len(items) > 1 and _GATHERS:
                 return self._socket.sendmsg(items[:_MAX_BUFFERS])
@@ -166,10 +166,10 @@ class SocketStream(AbstractSocketStream):
             raise self._translated(exc) from exc
 
     async def send(self, item: bytes | memoryview) -> None:
-        """Write all of the bytes.
+        """Write all bytes.
 
         Raises:
-            BrokenResourceError: the connection is lost.
+            BrokenResourceError: the connection was lost.
             ClosedResourceError: the stream was closed.
         """
         await checkpoint_if_cancelled()
@@ -187,7 +187,7 @@ class SocketStream(AbstractSocketStream):
             self._is_sending = False
 
     async def wait_writable(self) -> None:
-        """Wait until the peer may take more bytes.
+        """Wait until more bytes can be written.
 
         Raises:
             ClosedResourceError: the stream was closed.
@@ -195,32 +195,32 @@ class SocketStream(AbstractSocketStream):
         await self._wait(anyio.wait_writable)
 
     async def send_eof(self) -> None:
-        """End our side; the peer's side stays open."""
+        """End our side. The peer's side stays open."""
         self._check_sendable()
         self.send_eof_nowait()
         await checkpoint()
 
     def send_eof_nowait(self) -> None:
-        """End our side; raise as `send`."""
+        """End our side without waiting. Raises as `send`."""
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError as exc:
             raise self._translated(exc) from exc
 
     def close(self) -> None:
-        """Close both sides at once; also for the peer, if a forked child has inherited the socket."""
+        """Close both sides immediately, even if a forked child process has inherited the socket."""
         if not self._closed:
             self._closed = True
             if self._waiting:
                 anyio.notify_closing(self._socket)
             try:
                 self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:  # the connection is lost
+            except OSError:  # the connection was lost
                 pass
             self._socket.close()
 
     async def aclose(self) -> None:
-        """Close both sides at once."""
+        """Close both sides immediately."""
         self.close()
         await checkpoint()
 
@@ -239,7 +239,7 @@ class SocketStream(AbstractSocketStream):
         except anyio.ClosedResourceError:
             if self._closed:
                 raise
-            # On trio, to wake who waits for the socket to be readable wakes who waits to write as well.
+            # On trio, waking the task that waits to read also wakes the task that waits to write.
         finally:
             self._waiting -= 1
 
@@ -250,12 +250,12 @@ class SocketStream(AbstractSocketStream):
 def _ask(question: Callable[[], Any]) -> Any:
     try:
         return question()
-    except OSError:  # not connected any more
+    except OSError:  # no longer connected
         return None
 
 
 def _without_scope(address: Any) -> Any:
-    """Return an address as AnyIO does: one of IPv6 as host and port, with the scope in the host."""
+    """Return an address in AnyIO's form: for IPv6, host and port with the scope in the host."""
     if not isinstance(address, tuple) or len(address) != 4:
         return address
     host, port, _, scope = address
@@ -263,9 +263,9 @@ def _without_scope(address: Any) -> Any:
 
 
 def send_small_segments(any_socket: socket.socket) -> bool:
-    """Let a socket of TCP send small segments at once; say whether it is one.
+    """Set ``TCP_NODELAY``; return whether the socket is a TCP socket.
 
-    Frames are written whole, so waiting for more to send would only add latency.
+    Frames are written whole, so waiting for more data to send would only add latency.
     """
     if any_socket.family not in (socket.AF_INET, socket.AF_INET6):
         return False
@@ -274,15 +274,15 @@ def send_small_segments(any_socket: socket.socket) -> bool:
 
 
 def unacknowledged(raw_socket: socket.socket) -> int:
-    """Return how many bytes the kernel has accepted and the peer has not acknowledged; 0 where it does not say."""
+    """Return the number of bytes in the kernel that the peer has not acknowledged; 0 if the system cannot tell."""
     try:
         return int.from_bytes(fcntl.ioctl(raw_socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-    except (NameError, OSError, ValueError):  # Windows; a socket that is closed
+    except (NameError, OSError, ValueError):  # on Windows, or if the socket is closed
         return 0
 
 
 async def send_at_once(stream: ByteStream, data: bytes) -> None:
-    """Write all of the bytes; wait only for a peer that does not take them, without a checkpoint if it does."""
+    """Write all bytes, without a checkpoint unless it has to wait for the peer."""
     if data and isinstance(stream, SocketStream):
         data = data[stream.send_nowait([data]) :]
     if data:
@@ -290,9 +290,9 @@ async def send_at_once(stream: ByteStream, data: bytes) -> None:
 
 
 async def receive_at_once(stream: ByteStream) -> bytes:
-    """Return what has come, without a checkpoint if something has; raise as ``receive()`` of the stream.
+    """Receive data, without a checkpoint if some is available. Raises as ``receive()`` of the stream.
 
-    For what comes in one piece: with a peer that always has more, nobody else would have a turn.
+    Use this only for short exchanges: if a peer kept sending, no other task would get a chance to run.
     """
     if not isinstance(stream, SocketStream):
         return await stream.receive()

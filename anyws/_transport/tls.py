@@ -1,7 +1,7 @@
 """TLS (RFC 8446) over a byte stream.
 
-Why not AnyIO's own stream: there nobody else can move the bytes. Here the records are made and read without I/O, so
-that what owns a socket may read and write it in its own way.
+AnyIO's own TLS stream always does the I/O itself. Here, records are encrypted and decrypted without I/O, so that the
+owner of a socket can read and write it in its own way.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from .stream import receive_at_once, send_at_once
 
 __all__ = ["TLSRecords", "TLSStream"]
 
-_RECORD_SIZE = 16384  # the largest record (5.1)
-_PIECE_SIZE = 65536  # bytes that are encrypted in one go: below the size for which the allocator maps fresh pages
+_RECORD_SIZE = 16384  # the maximum size of a record (RFC 8446, section 5.1)
+_PIECE_SIZE = 65536  # bytes to encrypt at once, below the size for which the allocator maps new pages
 _READ_SIZE = 65536
-# TLS answers some messages by itself: a KeyUpdate (RFC 8446, 4.6.3), an attempt to renegotiate. This many bytes of such
-# answers may wait to be sent, about 600. BoringSSL accepts 32 KeyUpdates in a row, Go 16 records without data.
+# TLS responds to some messages automatically: to a KeyUpdate (RFC 8446, section 4.6.3) and to a renegotiation. This is
+# the maximum number of bytes of such responses, about 600 of them, that may be queued. BoringSSL accepts 32 KeyUpdates
+# in a row, and Go accepts 16 records without data.
 _MAX_ANSWERS = 16384
 
 
@@ -31,9 +32,9 @@ class TLSRecords:
     """One end of a TLS connection, without I/O.
 
     Args:
-        context: certificates, and what is demanded of the peer's.
-        server_side: which end we are.
-        hostname: whom a client asks for, and expects in the certificate.
+        context: the TLS settings.
+        server_side: whether this side is the server.
+        hostname: the host for SNI and for the verification of the certificate, on a client.
     """
 
     def __init__(self, context: ssl.SSLContext, *, server_side: bool, hostname: str | None) -> None:
@@ -43,14 +44,14 @@ class TLSRecords:
             self._incoming, self._outgoing, server_side=server_side, server_hostname=hostname
         )
         self.end: Exception | None = None
-        """Why no more data will come: `anyio.EndOfStream` after the peer's close_notify, an `ssl.SSLError`, or
+        """Why there will be no more data: `anyio.EndOfStream` after the peer's close_notify, an `ssl.SSLError`, or
         `anyio.BrokenResourceError`."""
 
     def handshake(self, data: bytes) -> bool:
-        """Take bytes of the peer's handshake; say whether it is complete. What to answer is in `data_to_send`.
+        """Process handshake bytes from the peer; return whether the handshake is complete. Then send `data_to_send`.
 
         Raises:
-            ssl.SSLError: the two do not agree, or the certificate is not trusted.
+            ssl.SSLError: the handshake failed, or the certificate is not trusted.
         """
         self._incoming.write(data)
         try:
@@ -61,23 +62,23 @@ class TLSRecords:
 
     @property
     def has_data_to_send(self) -> bool:
-        """Whether `data_to_send` would give anything."""
+        """Whether `data_to_send` would return any bytes."""
         return self._outgoing.pending > 0
 
     def data_to_send(self) -> bytes:
-        """Take what is to be sent and is no application data: of the handshake, an alert, an answer of TLS itself."""
+        """Return and remove the bytes to send that are not application data, such as handshake messages and alerts."""
         return self._outgoing.read()
 
     def answers(self) -> list[bytes]:
-        """Return what `data_to_send` gives in a list; an empty one if there is nothing."""
+        """Return the bytes of `data_to_send` in a list, which is empty if there are none."""
         return [self._outgoing.read()] if self._outgoing.pending else []
 
     def encrypt(self, buffers: Sequence[bytes]) -> list[bytes]:
-        """Return the records of application data, and of what waited to be sent before it, in a few pieces.
+        """Encrypt application data; return its records after any other bytes to send, in a few pieces.
 
         Raises:
-            BrokenResourceError: the peer negotiates anew (TLS 1.2): it is not waited for.
-            ssl.SSLError: we have sent close_notify.
+            BrokenResourceError: the peer is renegotiating (TLS 1.2), which is not supported.
+            ssl.SSLError: we have already sent close_notify.
         """
         pieces: list[bytes] = []
         try:
@@ -91,14 +92,14 @@ class TLSRecords:
                         self.ssl_object.write(view[start : start + _PIECE_SIZE])
                         pieces.append(self._outgoing.read())
         except ssl.SSLWantReadError as exc:
-            raise anyio.BrokenResourceError("the peer negotiates TLS anew") from exc
+            raise anyio.BrokenResourceError("the peer is renegotiating TLS, which is not supported") from exc
         return pieces
 
     def decrypt(self, data: bytes) -> bytes:
-        """Take bytes of the peer and return all application data that has come; empty if there is none, see `end`.
+        """Decrypt bytes from the peer; return all available application data, which may be empty. See also `end`.
 
         Raises:
-            MemoryError: a part of the data is lost, so no more will come.
+            MemoryError: memory ran out and a part of the data was lost, so there will be no more data.
         """
         pieces: list[bytes] = []
         try:
@@ -111,7 +112,7 @@ class TLSRecords:
                     self.end = anyio.EndOfStream()
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:  # once we have sent ours
+        except ssl.SSLZeroReturnError:  # the peer's close_notify after ours
             self.end = anyio.EndOfStream()
         except ssl.SSLError as exc:
             self.end = exc
@@ -120,32 +121,32 @@ class TLSRecords:
             raise
         if self._outgoing.pending > _MAX_ANSWERS:
             self.end = self.end or anyio.BrokenResourceError(
-                f"the peer makes TLS answer more than it reads: over {_MAX_ANSWERS} bytes of answers wait to be sent"
+                f"the peer does not read TLS responses: more than {_MAX_ANSWERS} bytes of them are queued"
             )
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def decrypt_eof(self) -> None:
-        """Take notice that the peer has ended its side of the stream."""
+        """Handle the end of the peer's side of the stream."""
         if self.end is None:
-            self.end = anyio.BrokenResourceError("the peer ended TCP without TLS's close_notify")
+            self.end = anyio.BrokenResourceError("the peer ended the stream without close_notify")
 
     def close(self) -> bytes:
-        """Return our close_notify, with what waited to be sent before it; the peer's data may still come (6.1)."""
+        """Return the bytes to send up to our close_notify. The peer may still send data (RFC 8446, section 6.1)."""
         try:
             self.ssl_object.unwrap()
-        except (ssl.SSLError, OSError):  # it wants the peer's, or the connection has failed before
+        except (ssl.SSLError, OSError):  # it waits for the peer's close_notify, or the connection has already failed
             pass
         return self._outgoing.read()
 
 
 class TLSStream(ByteStream):
-    """TLS on a byte stream; from `wrap`. It owns the stream.
+    """TLS over a byte stream, which it owns. Use `wrap` to create one.
 
-    A cancelled `receive` loses nothing. A cancelled `send` may have sent a part: the stream is then broken.
+    Cancelling `receive` loses no data. Cancelling `send` may have sent a part of the data, so it breaks the stream.
 
     Attributes:
-        transport_stream: the stream below.
-        records: what encrypts and decrypts.
+        transport_stream: the underlying stream.
+        records: encrypts and decrypts the data.
     """
 
     def __init__(self, transport_stream: ByteStream, records: TLSRecords) -> None:
@@ -158,24 +159,24 @@ class TLSStream(ByteStream):
     async def wrap(
         cls, stream: ByteStream, context: ssl.SSLContext, *, server_side: bool, hostname: str | None = None
     ) -> TLSStream:
-        """Make the TLS handshake. If that fails, the peer gets the alert, and the stream is still the caller's.
+        """Make the TLS handshake. If it fails, the peer receives an alert, and the caller must close the stream.
 
         Args:
             stream: the byte stream.
-            context: certificates, and what is demanded of the peer's.
-            server_side: which end we are.
-            hostname: whom a client asks for, in ASCII.
+            context: the TLS settings.
+            server_side: whether this side is the server.
+            hostname: the host in ASCII, for SNI and for the verification of the certificate, on a client.
 
         Raises:
-            ssl.SSLError: the two do not agree, or the certificate is not trusted.
+            ssl.SSLError: the handshake failed, or the certificate is not trusted.
             EndOfStream: the peer ended the stream.
-            BrokenResourceError: the connection is lost.
+            BrokenResourceError: the connection was lost.
         """
 
         def new_records() -> TLSRecords:
             return TLSRecords(context, server_side=server_side, hostname=hostname)
 
-        # Another kind of context may read files or ask the system.
+        # A subclass of SSLContext may read files or access the system, so it needs a thread.
         records = new_records() if type(context) is ssl.SSLContext else await to_thread.run_sync(new_records)
         data = b""
         try:
@@ -192,12 +193,12 @@ class TLSStream(ByteStream):
         return cls(stream, records)
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
-        """Return what has come, at least 1 byte and at most ``max_bytes``.
+        """Receive at least 1 and at most ``max_bytes`` bytes.
 
         Raises:
             EndOfStream: the peer has sent close_notify.
-            BrokenResourceError: the connection is lost, or was ended without close_notify.
-            ssl.SSLError: the peer broke a rule of TLS, or sent an alert.
+            BrokenResourceError: the connection was lost, or ended without close_notify.
+            ssl.SSLError: the peer violated the TLS protocol, or sent an alert.
         """
         data = b""
         while not self._received:
@@ -213,37 +214,38 @@ class TLSStream(ByteStream):
         return data
 
     async def send(self, item: bytes) -> None:
-        """Write all of the bytes.
+        """Write all bytes.
 
         Raises:
-            BrokenResourceError: the connection is lost, or a `send` was cancelled before.
-            ssl.SSLError: we have sent close_notify.
+            BrokenResourceError: the connection was lost, or an earlier `send` was cancelled.
+            ssl.SSLError: we have already sent close_notify.
         """
         if self._broken:
-            raise anyio.BrokenResourceError("a send was cancelled before")
+            raise anyio.BrokenResourceError("an earlier send() was cancelled")
         self._broken = True
         for piece in self.records.encrypt([item]):
             await self.transport_stream.send(piece)
         self._broken = False
 
     async def send_eof(self) -> None:
-        """Send close_notify; the peer's side stays open."""
+        """Send close_notify. The peer's side stays open."""
         await self.transport_stream.send(self.records.close())
 
     async def aclose(self) -> None:
-        """Send close_notify if that needs no waiting, and close the stream below."""
+        """Send close_notify, unless a `send` was cancelled, and close the underlying stream."""
         try:
             if not self._broken:
                 await self.send_eof()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             pass
         finally:
-            self.records.end = anyio.ClosedResourceError()  # an error that was raised would refer to this stream
+            # Replace an error that was raised: its traceback refers to this stream, which would be a reference cycle.
+            self.records.end = anyio.ClosedResourceError()
             await self.transport_stream.aclose()
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """Those of the stream below, and `anyio.streams.tls.TLSAttribute`."""
+        """The attributes of the underlying stream and of `anyio.streams.tls.TLSAttribute`."""
         tls = self.records.ssl_object
         ours: list[tuple[Any, Callable[[], Any]]] = [
             (TLSAttribute.alpn_protocol, tls.selected_alpn_protocol),

@@ -1,4 +1,4 @@
-"""Few opening handshakes at a time with the same address; one, where RFC 6455, section 4.1, is to hold."""
+"""Limits the number of simultaneous opening handshakes per address; RFC 6455, section 4.1, allows only one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Turn"]
 
 
 class Turn(AbstractContextManager["Turn"]):
-    """The right to be CONNECTING to some addresses, until the block ends: ``with Turn(1, scope) as turn``.
+    """Permission to be CONNECTING to some addresses until the end of the block: ``with Turn(1, scope) as turn``.
 
     Args:
-        limit: how many connections to one address may have it at a time; None: any number.
-        scope: the deadline of this scope stands still while the turn is waited for.
+        limit: the maximum number of connections to one address in the state CONNECTING; None for no limit.
+        scope: a cancel scope whose deadline is suspended while `wait` is waiting.
     """
 
     def __init__(self, limit: int | None, scope: anyio.CancelScope) -> None:
@@ -28,13 +28,13 @@ class Turn(AbstractContextManager["Turn"]):
         self._taken: list[_Queue] = []
 
     async def wait(self, addresses: Iterable[Any]) -> None:
-        """Wait for the turn at each of these addresses; first come, first served.
+        """Wait until a connection to each of these addresses is allowed; first come, first served.
 
-        When cancelled, those behind go on.
+        A cancelled task loses its place in the queue.
         """
         if self._limit is None:
             return
-        # All wait in the same order, so that no two wait for each other.
+        # Every task waits for addresses in the same order to avoid deadlocks.
         left = deque(sorted(set(addresses), key=repr))
         while left and (queue := _queue(left[0])).enter_nowait(self._limit):
             self._taken.append(queue)
@@ -54,7 +54,7 @@ class Turn(AbstractContextManager["Turn"]):
 
 
 class _Queue:
-    """Those that are CONNECTING to one address, and those that wait for it."""
+    """The connections in the state CONNECTING to one address, and the tasks waiting to connect to it."""
 
     def __init__(self, address: Any) -> None:
         self._address = address
@@ -62,7 +62,7 @@ class _Queue:
         self._waiting: deque[tuple[int, anyio.Event]] = deque()
 
     def enter_nowait(self, limit: int) -> bool:
-        """Enter if nobody need be waited for; say whether that is so."""
+        """Enter if this is possible without waiting; return whether it was."""
         if self._waiting or self._connecting >= limit:
             return False
         self._connecting += 1
@@ -99,7 +99,7 @@ _run_queues: RunVar[dict[Any, _Queue]] = RunVar("anyws_connecting")
 
 
 def _queues() -> dict[Any, _Queue]:
-    """The queues of this event loop, by address."""
+    """Return the queues of this event loop by address."""
     try:
         return _run_queues.get()
     except LookupError:

@@ -1,8 +1,8 @@
 """RFC 6455 without I/O: bytes in, events and bytes out. For authors of other I/O layers, and for tests.
 
-A client writes `ClientHandshake.data_to_send`, feeds the answer to `ClientHandshake.receive_data`, and goes on with a
-`Connection` in `Role.CLIENT` that is first fed `ClientHandshake.trailing_data`. A server does the same with
-`ServerHandshake`.
+A client sends the bytes from `ClientHandshake.data_to_send` and passes the response to `ClientHandshake.receive_data`.
+It then creates a `Connection` with `Role.CLIENT` and first passes `ClientHandshake.trailing_data` to it. A server does
+the same with `ServerHandshake` and `Role.SERVER`.
 """
 
 from .client_handshake import ClientHandshake as ClientHandshake

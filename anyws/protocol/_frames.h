@@ -1,4 +1,4 @@
-/* Frames and messages as bytes (RFC 6455, 5.2, 5.3, 5.6). */
+/* Encoding and decoding of frames and messages (RFC 6455, sections 5.2, 5.3, 5.6). */
 
 #ifndef ANYWS_FRAMES_H
 #define ANYWS_FRAMES_H
@@ -18,9 +18,9 @@
 enum { FIN = 0x80, MASK = 0x80, TEXT = 0x1, BINARY = 0x2 };
 enum { MAX_HEADER = 14, KEY_LENGTH = 4 };
 
-/* -- masking (5.3) ------------------------------------------------------------------------------------------------- */
+/* -- masking (section 5.3) ----------------------------------------------------------------------------------------- */
 
-/* Copy bytes, each XORed with the key in its turn; return whether what comes out is ASCII. */
+/* Copy bytes and XOR them with the repeated key; return whether the result is ASCII. */
 static int
 copy_masked(unsigned char *to, const unsigned char *from, Py_ssize_t length, const unsigned char key[KEY_LENGTH])
 {
@@ -30,7 +30,7 @@ copy_masked(unsigned char *to, const unsigned char *from, Py_ssize_t length, con
 
     memcpy(&mask, key, KEY_LENGTH);
     memcpy((unsigned char *)&mask + KEY_LENGTH, key, KEY_LENGTH);
-    for (; at <= length - 8; at += 8) { /* the compiler makes vectors of it */
+    for (; at <= length - 8; at += 8) { /* the compiler vectorizes this loop */
         uint64_t word;
         memcpy(&word, from + at, 8);
         word ^= mask;
@@ -44,12 +44,12 @@ copy_masked(unsigned char *to, const unsigned char *from, Py_ssize_t length, con
     return !(seen & high_bits);
 }
 
-/* Copy bytes, masked if there is a key. */
+/* Copy bytes, and mask them if there is a key. */
 static void
 copy(char *to, const char *from, Py_ssize_t length, const unsigned char *key)
 {
     if (key == NULL) {
-        if (length > 0) { /* an empty buffer may have no address */
+        if (length > 0) { /* the address of an empty buffer may be NULL */
             memcpy(to, from, length);
         }
     }
@@ -88,7 +88,7 @@ check_bytes(PyObject *object)
     return 0;
 }
 
-/* Point to a masking key; to NULL for the empty one. Return -1 and set an error if it is neither empty nor a key. */
+/* Get the masking key, or NULL if it is empty. Return -1 and set an error if it is neither empty nor a valid key. */
 static int
 read_key(PyObject *object, const unsigned char **key)
 {
@@ -96,24 +96,26 @@ read_key(PyObject *object, const unsigned char **key)
         return -1;
     }
     if (PyBytes_GET_SIZE(object) != 0 && PyBytes_GET_SIZE(object) != KEY_LENGTH) {
-        PyErr_Format(PyExc_ValueError, "masking key of %zd bytes, expected 4 (RFC 6455, section 5.3)", PyBytes_GET_SIZE(object));
+        PyErr_Format(PyExc_ValueError, "masking key of %zd bytes, expected 4 (RFC 6455, section 5.3)",
+                     PyBytes_GET_SIZE(object));
         return -1;
     }
     *key = PyBytes_GET_SIZE(object) == 0 ? NULL : (const unsigned char *)PyBytes_AS_STRING(object);
     return 0;
 }
 
-/* -- reading messages of one frame (5.2, 5.6) ---------------------------------------------------------------------- */
+/* -- reading messages of one frame (sections 5.2 and 5.6) ---------------------------------------------------------- */
 
 typedef struct {
     int opcode;
-    const unsigned char *key; /* NULL: not masked */
+    const unsigned char *key; /* NULL if not masked */
     const unsigned char *payload;
     Py_ssize_t length; /* of the payload */
     Py_ssize_t size;   /* of the frame */
 } Frame;
 
-/* Read the frame at the beginning of the data; return 0 if it is not whole, plain, valid and within the size. */
+/* Read the frame at the beginning of the data. Return 0 unless it is a complete, valid message in a single frame,
+ * within the size limit and without reserved bits. */
 static int
 read_frame(const unsigned char *data, Py_ssize_t available, int masked, Py_ssize_t max_size, Frame *frame)
 {
@@ -163,7 +165,7 @@ new_text(const Frame *frame)
     if (frame->key == NULL) {
         return PyUnicode_DecodeUTF8((const char *)frame->payload, frame->length, NULL);
     }
-    /* Most text is ASCII: unmask it straight to where it stays. Any other is decoded from there. */
+    /* Most text is ASCII, so unmask it directly into the string. If it is not, decode it from there. */
     text = PyUnicode_New(frame->length, 0x7F);
     if (text == NULL || copy_masked(PyUnicode_1BYTE_DATA(text), frame->payload, frame->length, frame->key)) {
         return text;
@@ -184,7 +186,7 @@ new_binary(const Frame *frame)
     return binary;
 }
 
-/* The memory that a message fills, as sys.getsizeof() tells, without UTF-8 that is kept beside a shared text. */
+/* Return the memory that a message uses as reported by sys.getsizeof(), but without a cached UTF-8 representation. */
 static Py_ssize_t
 memory_of(PyObject *message)
 {
@@ -195,11 +197,11 @@ memory_of(PyObject *message)
            (PyUnicode_GET_LENGTH(message) + 1) * PyUnicode_KIND(message);
 }
 
-/* Where messages go: a function that adds one, without taking the reference, or returns -1. */
+/* A function that adds a message to a container without stealing the reference, or returns -1. */
 typedef int (*Append)(void *messages, PyObject *message);
 
-/* Append the messages, and move the position behind them. Stop at the first one that cannot be taken, for whatever
- * reason, also for want of memory: the decoder of frames then raises the error, or takes the message after all. */
+/* Append the messages and advance the position past them. Stop at the first one that cannot be appended for any reason,
+ * including lack of memory: the frame decoder then raises the error, or accepts the message after all. */
 static void
 append_messages(PyObject *data, Py_ssize_t *position, int masked, Py_ssize_t max_size, Py_ssize_t *enough,
                 Append append, void *messages)
@@ -223,9 +225,9 @@ append_messages(PyObject *data, Py_ssize_t *position, int masked, Py_ssize_t max
     }
 }
 
-/* -- writing frames (5.2) ------------------------------------------------------------------------------------------ */
+/* -- writing frames (section 5.2) ---------------------------------------------------------------------------------- */
 
-/* Write what stands before the payload; return its size. */
+/* Write everything before the payload, including the masking key; return its size. */
 static int
 write_header(unsigned char header[MAX_HEADER], int first, Py_ssize_t length, const unsigned char *key)
 {
@@ -262,7 +264,7 @@ new_frame(int first, const char *payload, Py_ssize_t length, const unsigned char
     return frame;
 }
 
-/* Return the frame of a payload: bytes, or text that will be UTF-8. */
+/* Return the frame for a payload. Text is encoded as UTF-8. */
 static PyObject *
 frame_of(int first, PyObject *object, const unsigned char *key)
 {
@@ -273,13 +275,13 @@ frame_of(int first, PyObject *object, const unsigned char *key)
         if (PyUnicode_IS_COMPACT_ASCII(object)) {
             return new_frame(first, (const char *)PyUnicode_1BYTE_DATA(object), PyUnicode_GET_LENGTH(object), key);
         }
-        encoded = PyUnicode_AsUTF8String(object); /* not AsUTF8: it would stay with the text */
+        encoded = PyUnicode_AsUTF8String(object); /* not AsUTF8, which caches the result in the string */
         if (encoded == NULL) {
             return NULL;
         }
     }
     if (PyObject_GetBuffer(encoded == NULL ? object : encoded, &payload, PyBUF_SIMPLE) < 0) {
-        return NULL; /* bytes have one: nothing was encoded */
+        return NULL; /* cannot happen for `encoded`, which is bytes, so there is nothing to release */
     }
     frame = new_frame(first, payload.buf, payload.len, key);
     PyBuffer_Release(&payload);
@@ -287,7 +289,7 @@ frame_of(int first, PyObject *object, const unsigned char *key)
     return frame;
 }
 
-/* Read the first byte of a frame; return -1 and set an error if it is none. */
+/* Read the first byte of a frame; return -1 and set an error if it is out of range. */
 static int
 read_first(PyObject *object)
 {
@@ -295,14 +297,14 @@ read_first(PyObject *object)
 
     if (first < 0 || first > 255) {
         if (!PyErr_Occurred()) {
-            PyErr_Format(PyExc_ValueError, "first byte of a frame cannot be %ld", first);
+            PyErr_Format(PyExc_ValueError, "first byte of a frame is %ld, expected 0 to 255", first);
         }
         return -1;
     }
     return (int)first;
 }
 
-/* Read whether frames must be masked (1), must not be (0), or may be (-1). */
+/* Convert True, False and None: frames must be masked (1), must not be (0), or may be (-1). */
 static int
 read_masked(PyObject *object)
 {

@@ -1,4 +1,4 @@
-/* The payload of a message that is coming in: `Payload`. */
+/* `Payload`: the growing payload of an incomplete message. */
 
 #ifndef ANYWS_PAYLOAD_H
 #define ANYWS_PAYLOAD_H
@@ -7,19 +7,19 @@
 
 typedef struct {
     PyObject_HEAD
-    PyObject *data;   /* bytes that nobody else has; NULL: none yet */
-    Py_ssize_t size;  /* how much of them has been filled */
-    Py_ssize_t room;  /* how much more is lent to be filled */
-    Py_ssize_t views; /* how many look at that */
-    char is_lost;     /* whether there was no memory to move the data to: what would come out is not whole */
+    PyObject *data;   /* a bytes object that nobody else refers to, or NULL */
+    Py_ssize_t size;  /* the number of bytes filled */
+    Py_ssize_t room;  /* the size of the buffer that tail() returned */
+    Py_ssize_t views; /* the number of open views of this buffer */
+    char is_lost;     /* whether data was lost because memory ran out during a resize */
 } Payload;
 
-/* Check that the data may change, and is whole; forget the room that was lent. */
+/* Check that the data may change and that no data was lost; drop the buffer that tail() returned. */
 static int
 payload_begin_change(Payload *self)
 {
     if (self->views > 0) {
-        PyErr_SetString(PyExc_BufferError, "the room at the end has not been released");
+        PyErr_SetString(PyExc_BufferError, "the buffer returned by tail() has not been released");
         return -1;
     }
     if (self->is_lost) {
@@ -30,7 +30,7 @@ payload_begin_change(Payload *self)
     return 0;
 }
 
-/* Change the size of the bytes; if there is no memory, they are lost. */
+/* Resize the bytes object. If there is not enough memory, its contents are lost. */
 static int
 payload_resize(Payload *self, PyObject **data, Py_ssize_t size)
 {
@@ -42,7 +42,7 @@ payload_resize(Payload *self, PyObject **data, Py_ssize_t size)
     return 0;
 }
 
-/* Make room for `length` more bytes, of which `ahead` more will follow. */
+/* Allocate memory for `length` more bytes, and in advance for `ahead` bytes after them. */
 static int
 payload_reserve(Payload *self, Py_ssize_t length, Py_ssize_t ahead)
 {
@@ -55,7 +55,7 @@ payload_reserve(Payload *self, Py_ssize_t length, Py_ssize_t ahead)
         return 0;
     }
     if (ahead < self->size / 8) {
-        ahead = self->size / 8; /* so that many small pieces cost no more than linear time */
+        ahead = self->size / 8; /* so that adding many small pieces takes linear time */
     }
     if (length > PY_SSIZE_T_MAX - self->size || ahead > PY_SSIZE_T_MAX - self->size - length) {
         PyErr_NoMemory();
@@ -87,7 +87,7 @@ payload_extend(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
         return NULL;
     }
     if (start < 0 || stop < start || stop > PyBytes_GET_SIZE(arguments[0])) {
-        return PyErr_Format(PyExc_ValueError, "%zd to %zd is not within the data", start, stop);
+        return PyErr_Format(PyExc_ValueError, "range %zd to %zd is not within the data", start, stop);
     }
     Py_BEGIN_CRITICAL_SECTION(self);
     failed = payload_reserve(payload, stop - start, ahead);
@@ -119,7 +119,7 @@ payload_tail(PyObject *self, PyObject *const *arguments, Py_ssize_t number)
         return NULL;
     }
     if (count < 0) {
-        return PyErr_Format(PyExc_ValueError, "room for %zd bytes", count);
+        return PyErr_Format(PyExc_ValueError, "count is %zd, expected 0 or more", count);
     }
     Py_BEGIN_CRITICAL_SECTION(self);
     failed = payload_reserve(payload, count, ahead);
@@ -153,14 +153,14 @@ payload_release_buffer(PyObject *self, Py_buffer *Py_UNUSED(view))
     Py_END_CRITICAL_SECTION();
 }
 
-/* Add so many bytes of the room that was lent. */
+/* Unmask and add the first `filled` bytes of the buffer that tail() returned. */
 static int
 payload_fill(Payload *self, Py_ssize_t filled, const unsigned char *key)
 {
     Py_ssize_t room = self->room;
 
     if (filled < 0 || filled > room) {
-        PyErr_Format(PyExc_ValueError, "%zd is not within the %zd bytes of room", filled, room);
+        PyErr_Format(PyExc_ValueError, "%zd is not within the buffer of %zd bytes", filled, room);
         return -1;
     }
     if (payload_begin_change(self) < 0) {
@@ -241,17 +241,19 @@ payload_dealloc(PyObject *self)
 
 static PyMethodDef payload_methods[] = {
     {"extend", (PyCFunction)(void (*)(void))payload_extend, METH_FASTCALL,
-     "extend(data, start, stop, masking_key, ahead, /)\n--\n\nAdd data[start:stop], unmasked."},
+     "extend(data, start, stop, masking_key, ahead, /)\n--\n\nUnmask and add ``data[start:stop]``."},
     {"tail", (PyCFunction)(void (*)(void))payload_tail, METH_FASTCALL,
-     "tail(count, ahead, /)\n--\n\nReturn so much room behind what there is, to be filled and released."},
+     "tail(count, ahead, /)\n--\n\nReturn a buffer for the next bytes. Fill and release it before you call any other "
+     "method."},
     {"commit", (PyCFunction)(void (*)(void))payload_commit, METH_FASTCALL,
-     "commit(count, masking_key, /)\n--\n\nAdd so many bytes of that room, unmasked."},
-    {"take", payload_take, METH_NOARGS, "take()\n--\n\nReturn what has been added since the last time."},
+     "commit(count, masking_key, /)\n--\n\nUnmask and add the first ``count`` bytes of the buffer that `tail` "
+     "returned."},
+    {"take", payload_take, METH_NOARGS, "take()\n--\n\nReturn and remove the bytes added since the last call."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot payload_slots[] = {
-    {Py_tp_doc, "The payload of a message that is coming in; see the pure twin."},
+    {Py_tp_doc, "The growing payload of an incomplete message. `len` returns the number of bytes received."},
     {Py_tp_dealloc, payload_dealloc},
     {Py_tp_methods, payload_methods},
     {Py_sq_length, payload_length},

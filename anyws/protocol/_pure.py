@@ -1,4 +1,4 @@
-"""The inner loops over bytes, in pure Python. What a twin does is said here; `_speedups.c` does the same."""
+"""The inner loops over bytes in pure Python. The docstrings also apply to the compiled twins in `_speedups.c`."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ __all__ = ["Payload", "apply_mask", "build_frame", "build_header", "find_payload
 
 Buffer = bytes | bytearray | memoryview
 
-_TEXT = 0x81  # the first byte of a frame: FIN, no reserved bit, the opcode (RFC 6455, 5.2)
+_TEXT = 0x81  # the first byte of a frame: FIN, no reserved bits, and the opcode (RFC 6455, section 5.2)
 _BINARY = 0x82
 _MASK = 0x80
 
-# Up to this size one big-integer XOR is faster; above it four strided slices through a translation table are. Nothing
-# else in the standard library comes near: see docs/performance.md.
+# Up to this size, a single XOR of big integers is fastest; above it, translating four strided slices is. Nothing else
+# in the standard library comes close; see docs/performance.md.
 _BIG_INTEGER_LIMIT = 2048
-# Bytes to mask at a time: the slices stay below the size for which malloc asks the system each time.
+# The number of bytes to mask at a time. It keeps the slices below the size for which malloc makes a system call.
 _STRETCH = 131_072
 
 
 @functools.cache
 def _table(key_byte: int) -> bytes:
-    """The translation table that XORs each byte with the key byte; 256 B, made once for each of 256 values."""
+    """Return the translation table that XORs each byte with the key byte: 256 bytes, cached for each of 256 values."""
     return bytes(byte ^ key_byte for byte in range(256))
 
 
 def _mask_in_place(buffer: bytearray, start: int, key: bytes) -> None:
-    """XOR what stands in the buffer from ``start`` on with the masking key, repeated."""
+    """XOR the buffer with the repeated masking key, beginning at ``start``."""
     first, second, third, fourth = map(_table, key)
     for begin in range(start, len(buffer), _STRETCH):
         end = begin + _STRETCH
@@ -40,7 +40,7 @@ def _mask_in_place(buffer: bytearray, start: int, key: bytes) -> None:
 
 
 def _masked(data: bytes | bytearray, key: bytes) -> bytes | bytearray:
-    """Do what `apply_mask` does, and spare what is long a copy."""
+    """Do the same as `apply_mask`, but return a `bytearray` for long data to save a copy."""
     length = len(data)
     if length <= _BIG_INTEGER_LIMIT:
         mask = (key * (length // 4 + 1))[:length]
@@ -69,7 +69,7 @@ def _bytes_of(data: Buffer) -> bytes:
 
 
 def apply_mask(data: Buffer, key: bytes, /) -> bytes:
-    """XOR the data with the masking key, repeated: masking and unmasking alike (RFC 6455, 5.3).
+    """XOR the data with the repeated masking key, to mask or unmask it (RFC 6455, section 5.3).
 
     Args:
         data: the payload, or a part of it that starts at a multiple of four bytes.
@@ -84,22 +84,22 @@ def apply_mask(data: Buffer, key: bytes, /) -> bytes:
 def take_messages(
     data: bytes, position: int, masked: bool | None, max_size: int, enough: int, messages: list[Any] | deque[Any], /
 ) -> tuple[int, int]:
-    """Append the messages that stand one after another, each in one whole and plain frame.
+    """Append the next messages as long as each is a single complete frame without reserved bits.
 
-    It stops at the first frame that is anything else: a control frame, a fragment, one with a reserved bit, longer than
-    ``max_size``, not whole, not valid, or one for which there is no memory. Those are the business of `FrameDecoder`,
-    which knows all rules and errors. It stops as well behind the message with which the messages fill ``enough``.
+    Stop at the first frame that is anything else: a control frame, a fragment, or a frame that has a reserved bit,
+    exceeds ``max_size``, is incomplete or invalid, or for which memory runs out. `FrameDecoder`, which knows all rules
+    and errors, handles such a frame. Also stop after the message with which the messages use ``enough`` memory.
 
     Args:
         data: bytes from the peer.
-        position: where a frame begins in them.
-        masked: whether frames must be masked, must not be, or may be (None).
-        max_size: the largest payload, in bytes; below 0 for none at all.
-        enough: the memory to fill, in bytes, about as `sys.getsizeof` tells.
-        messages: what to append to: `str` for text, `bytes` for binary.
+        position: where the next frame starts in the data.
+        masked: whether frames must be masked (True), must not be (False), or may be (None).
+        max_size: the maximum payload, in bytes; a negative number excludes every frame.
+        enough: stop once the messages use this much memory, in bytes, roughly as reported by `sys.getsizeof`.
+        messages: the list to append to: `str` for text, `bytes` for binary.
 
     Returns:
-        The position of the frame at which it stopped, or the end of the data; and what is left of ``enough``.
+        The position of the frame at which it stopped, or the end of the data; and ``enough`` minus the memory used.
     """
     _check_bytes(data)
     end = len(data)
@@ -129,17 +129,17 @@ def take_messages(
 
 
 def find_payload(data: bytes, position: int, masked: bool | None, max_size: int) -> tuple[int, int, bool] | None:
-    """Find the payload of the frame at a position, of which two bytes are there, whatever the first of them says.
+    """Find the payload of a frame of which at least two bytes are available. The first byte is ignored.
 
     Args:
         data: bytes from the peer.
-        position: where the frame begins in them.
-        masked: as of `take_messages`.
-        max_size: as of `take_messages`.
+        position: where the frame starts in the data.
+        masked: see `take_messages`.
+        max_size: see `take_messages`.
 
     Returns:
-        Where the payload starts and stops, and whether a masking key stands before it; None if the frame is not whole,
-        too long, or has no valid length.
+        Where the payload starts and ends, and whether a masking key precedes it; None if the frame is incomplete, too
+        long, or has an invalid length.
     """
     length = data[position + 1]
     has_key = length >= _MASK
@@ -160,7 +160,7 @@ def find_payload(data: bytes, position: int, masked: bool | None, max_size: int)
 
 
 def build_header(first: int, length: int, mask_bit: int = 0) -> bytes:
-    """Return what stands before the masking key or the payload: the first byte, the mask bit and the length."""
+    """Return the start of a frame, before the masking key and payload: the first byte, the mask bit and the length."""
     if length < 126:
         return bytes((first, mask_bit | length))
     if length < 65536:
@@ -172,12 +172,12 @@ def build_frame(first: int, payload: Buffer | str, masking_key: bytes, /) -> byt
     """Return the bytes of a frame.
 
     Args:
-        first: its first byte: FIN, the reserved bits and the opcode.
-        payload: bytes, or text that will be UTF-8.
-        masking_key: 4 bytes, or none for a frame that is not masked.
+        first: the first byte of the frame: FIN, the reserved bits and the opcode.
+        payload: the payload; text is encoded as UTF-8.
+        masking_key: 4 bytes, or ``b""`` for an unmasked frame.
 
     Raises:
-        UnicodeEncodeError: the text has a lone surrogate.
+        UnicodeEncodeError: the text contains a lone surrogate.
     """
     if masking_key:
         _check_key(masking_key)
@@ -192,30 +192,30 @@ def build_frame(first: int, payload: Buffer | str, masking_key: bytes, /) -> byt
 
 
 class Payload:
-    """The payload of a message that is coming in. It grows by what comes, and `len` says how much that is."""
+    """The growing payload of an incomplete message. `len` returns the number of bytes received."""
 
     __slots__ = ("_data", "_room")
 
     def __init__(self) -> None:
         self._data = bytearray()
-        self._room = 0  # at its end, that is to be filled
+        self._room = 0  # bytes at the end that are not filled yet
 
     def __len__(self) -> int:
         return len(self._data) - self._room
 
     def extend(self, data: bytes, start: int, stop: int, masking_key: bytes, ahead: int, /) -> None:
-        """Add ``data[start:stop]``, unmasked.
+        """Unmask and add ``data[start:stop]``.
 
         Args:
             data: bytes from the peer.
-            start: where the payload goes on in them.
-            stop: where this part of it ends.
-            masking_key: the key, turned so that it begins with the byte for ``start``; empty if there is none.
-            ahead: how many bytes will follow, for which room may be made at once.
+            start: where the payload continues in the data.
+            stop: where this part of the payload ends.
+            masking_key: the masking key, rotated so that its first byte applies to ``start``; empty if not masked.
+            ahead: the number of bytes that will follow, for which memory may be allocated in advance.
         """
         _check_bytes(data)
         if not 0 <= start <= stop <= len(data):
-            raise ValueError(f"{start} to {stop} is not within the data")
+            raise ValueError(f"range {start} to {stop} is not within the data")
         if masking_key:
             _check_key(masking_key)
         self._forget_room()
@@ -225,11 +225,11 @@ class Payload:
             _mask_in_place(self._data, size, masking_key)
 
     def tail(self, count: int, ahead: int, /) -> memoryview:
-        """Return room behind what there is, to be filled and released before anything else is done.
+        """Return a buffer for the next bytes. Fill and release it before you call any other method.
 
         Args:
-            count: how much, in bytes.
-            ahead: as of `extend`.
+            count: the size of the buffer, in bytes.
+            ahead: see `extend`.
         """
         self._forget_room()
         self._data += bytes(count)
@@ -237,14 +237,14 @@ class Payload:
         return memoryview(self._data)[len(self._data) - count :]
 
     def commit(self, count: int, masking_key: bytes, /) -> None:
-        """Add so many bytes of the room that `tail` has given, unmasked.
+        """Unmask and add the first ``count`` bytes of the buffer that `tail` returned.
 
         Args:
-            count: how many were filled.
-            masking_key: as of `extend`.
+            count: how many bytes were filled.
+            masking_key: see `extend`.
         """
         if not 0 <= count <= self._room:
-            raise ValueError(f"{count} is not within the {self._room} bytes of room")
+            raise ValueError(f"{count} is not within the buffer of {self._room} bytes")
         if masking_key:
             _check_key(masking_key)
         start = len(self._data) - self._room
@@ -254,10 +254,10 @@ class Payload:
             _mask_in_place(self._data, start, masking_key)
 
     def take(self) -> bytes:
-        """Return what has been added since the last time.
+        """Return and remove the bytes added since the last call.
 
         Raises:
-            MemoryError: also when a part was lost before, because there was no memory for more.
+            MemoryError: there is not enough memory, or a part of the payload was lost earlier when memory ran out.
         """
         self._forget_room()
         data = bytes(self._data)
@@ -265,7 +265,7 @@ class Payload:
         return data
 
     def _forget_room(self) -> None:
-        """Drop the room that `tail` has given: what is in it was never committed."""
+        """Drop the buffer that `tail` returned if its contents were never committed."""
         if self._room:
             del self._data[len(self) :]
             self._room = 0

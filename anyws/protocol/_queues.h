@@ -1,5 +1,5 @@
-/* What waits to be received and to be sent: `MessageQueue` and `FrameQueue`. The pure twins say what they do.
-   This file is longer than others because the two share the way in which they hold references. */
+/* `MessageQueue` and `FrameQueue`: received messages and outgoing frames. The pure twins document them.
+   This file is longer than others because the two share how they hold their references. */
 
 #ifndef ANYWS_QUEUES_H
 #define ANYWS_QUEUES_H
@@ -13,11 +13,11 @@ enum { LARGE = 16384, BATCH = 65536, FEW = 8 };
 /* -- a queue of objects -------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    PyObject **items; /* NULL: none yet */
+    PyObject **items; /* NULL if the capacity is 0 */
     Py_ssize_t head, count, capacity;
 } Queue;
 
-/* Add an object, without taking the reference; return -1 if there is no memory. */
+/* Add an object without stealing the reference; return -1 if memory runs out. */
 static int
 queue_push(Queue *queue, PyObject *object)
 {
@@ -41,7 +41,7 @@ queue_push(Queue *queue, PyObject *object)
     return 0;
 }
 
-/* Remove the oldest object, of which there is one, and give its reference. No other code of Python runs meanwhile. */
+/* Remove the oldest object and return its reference. The queue must not be empty. This runs no other Python code. */
 static PyObject *
 queue_pop(Queue *queue)
 {
@@ -49,7 +49,7 @@ queue_pop(Queue *queue)
 
     if (--queue->count == 0) {
         queue->head = 0;
-        if (queue->capacity > FEW) { /* an idle connection keeps nothing */
+        if (queue->capacity > FEW) { /* an idle connection does not keep a large array */
             PyMem_Free(queue->items);
             queue->items = NULL;
             queue->capacity = 0;
@@ -58,7 +58,8 @@ queue_pop(Queue *queue)
     return object;
 }
 
-/* Drop all objects. The queue is empty before the first of them goes, for that may run any code, which may come back. */
+/* Drop all objects. The queue is emptied before the first reference is released, because that may run arbitrary code,
+ * which may use the queue again. */
 static void
 queue_clear(Queue *queue)
 {
@@ -77,11 +78,11 @@ typedef struct {
     PyObject_HEAD
     Queue messages;
     Py_ssize_t max_size, limit, size, turns;
-    int masked; /* as of `read_frame` */
+    int masked; /* see `read_masked` */
     char is_reserved;
 } MessageQueue;
 
-/* Not `tp_init`, which may be left out, or called again. */
+/* Arguments are processed here because `tp_init` may be skipped or called again. */
 static PyObject *
 message_queue_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
@@ -224,12 +225,16 @@ message_queue_length(PyObject *self)
 }
 
 static PyMethodDef message_queue_methods[] = {
-    {"put", message_queue_put, METH_O, "put(message, /)\n--\n\nAdd a message, also beyond the limit."},
+    {"put", message_queue_put, METH_O,
+     "put(message, /)\n--\n\nAdd a message even if the limit is exceeded: a message that was read is never lost."},
     {"put_frames", message_queue_put_frames, METH_O,
-     "put_frames(data, /)\n--\n\nAdd the messages at the beginning of the data."},
+     "put_frames(data, /)\n--\n\nAdd the messages at the beginning of the data that are single complete frames, until "
+     "the limit is reached."},
     {"take", message_queue_take, METH_NOARGS, "take()\n--\n\nRemove and return the oldest message."},
-    {"take_now", message_queue_take_now, METH_NOARGS, "take_now()\n--\n\nDo so if that is possible at once."},
-    {"clear", message_queue_clear, METH_NOARGS, "clear()\n--\n\nForget all messages."},
+    {"take_now", message_queue_take_now, METH_NOARGS,
+     "take_now()\n--\n\nRemove and return the oldest message; None if there is none, ``turns`` is 0, or another task "
+     "is waiting."},
+    {"clear", message_queue_clear, METH_NOARGS, "clear()\n--\n\nDrop all messages."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -242,7 +247,7 @@ static PyMemberDef message_queue_members[] = {
 };
 
 static PyType_Slot message_queue_slots[] = {
-    {Py_tp_doc, "Received messages that nobody has taken yet; see the pure twin."},
+    {Py_tp_doc, "The queue of received messages."},
     {Py_tp_new, message_queue_new},
     {Py_tp_dealloc, message_queue_dealloc},
     {Py_tp_methods, message_queue_methods},
@@ -262,8 +267,8 @@ static PyType_Spec message_queue_spec = {
 
 typedef struct {
     PyObject_HEAD
-    Queue frames; /* bytes; or a tuple of the header and the payload of a large frame; of no subclass */
-    PyObject *new_masking_key; /* NULL before `__init__`, and once the garbage collector has taken it */
+    Queue frames; /* bytes, or for large frames a tuple of header and payload; never instances of subclasses */
+    PyObject *new_masking_key; /* NULL before `__init__` and after garbage collection */
     Py_ssize_t limit, size, turns;
     char is_open, is_reserved, is_plain, is_flush_due;
 } FrameQueue;
@@ -327,7 +332,7 @@ length_of(PyObject *frame)
     return PyBytes_GET_SIZE(PyTuple_GET_ITEM(frame, 0)) + PyBytes_GET_SIZE(PyTuple_GET_ITEM(frame, 1));
 }
 
-/* Add a frame, of no subclass, and give its reference up; return -1 if there is none, or no memory. */
+/* Add a frame and steal its reference; return -1 if the frame is NULL or memory runs out. */
 static int
 frame_queue_add(FrameQueue *queue, PyObject *frame)
 {
@@ -350,7 +355,7 @@ static PyObject *
 new_large_frame(int first, PyObject *payload)
 {
     unsigned char header[MAX_HEADER];
-    PyObject *bytes = PyBytes_FromObject(payload), *frame; /* the same, or a copy of what may change */
+    PyObject *bytes = PyBytes_FromObject(payload), *frame; /* copies the payload only if it is mutable */
 
     if (bytes == NULL) {
         return NULL;
@@ -359,7 +364,7 @@ new_large_frame(int first, PyObject *payload)
     return frame;
 }
 
-/* Return the masked frame of a payload. */
+/* Return the masked frame for a payload. */
 static PyObject *
 masked_frame_of(int first, PyObject *payload, PyObject *masking_key)
 {
@@ -368,14 +373,14 @@ masked_frame_of(int first, PyObject *payload, PyObject *masking_key)
     return read_key(masking_key, &key) < 0 ? NULL : frame_of(first, payload, key);
 }
 
-/* Frame a payload and add it; return -1 and set an error if that is not possible. */
+/* Frame a payload and add it; on failure, return -1 and set an error. */
 static int
 frame_queue_frame(FrameQueue *queue, int first, PyObject *payload)
 {
     PyObject *frame, *new_masking_key;
 
     Py_BEGIN_CRITICAL_SECTION(queue);
-    new_masking_key = Py_XNewRef(queue->new_masking_key); /* it may change while it is called */
+    new_masking_key = Py_XNewRef(queue->new_masking_key); /* the attribute may change during the call below */
     Py_END_CRITICAL_SECTION();
     if (new_masking_key == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "FrameQueue.__init__() has not been called");
@@ -421,7 +426,7 @@ frame_queue_put_frame(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
     Py_RETURN_NONE;
 }
 
-/* Whether a message may be added. */
+/* Return whether messages are accepted. */
 static int
 frame_queue_has_room(const FrameQueue *queue)
 {
@@ -464,7 +469,7 @@ frame_queue_put_prepared(PyObject *self, PyObject *frame)
     Py_RETURN_TRUE;
 }
 
-/* Append a buffer of small frames, and of a header behind them if there is one. */
+/* Join small frames, and a header after them if there is one, into one buffer and append it. */
 static int
 append_joined(PyObject *buffers, PyObject **frames, Py_ssize_t count, PyObject *header)
 {
@@ -494,7 +499,7 @@ append_joined(PyObject *buffers, PyObject **frames, Py_ssize_t count, PyObject *
     return failed;
 }
 
-/* Append the buffers of the oldest frames, and tell how many frames and bytes they are. */
+/* Append the buffers of the oldest frames; set the number of frames and of bytes. */
 static int
 append_buffers(PyObject *buffers, const Queue *frames, Py_ssize_t *count, Py_ssize_t *size)
 {
@@ -579,14 +584,19 @@ frame_queue_keep_last(PyObject *self, PyObject *Py_UNUSED(ignored))
 static PyMethodDef frame_queue_methods[] = {
     {"put", frame_queue_put, METH_O, "put(frame, /)\n--\n\nAdd a frame."},
     {"put_frame", (PyCFunction)(void (*)(void))frame_queue_put_frame, METH_FASTCALL,
-     "put_frame(first, payload, /)\n--\n\nFrame a payload and add it."},
+     "put_frame(first, payload, /)\n--\n\nFrame a payload and add it. A large payload is not copied unless it is text "
+     "or masked."},
     {"put_message", frame_queue_put_message, METH_O,
-     "put_message(message, /)\n--\n\nFrame a message and add it, if that may be done at once."},
+     "put_message(message, /)\n--\n\nFrame and add a message if it is a `str` or `bytes` and messages are accepted; "
+     "return whether it was added."},
     {"put_prepared", frame_queue_put_prepared, METH_O,
-     "put_prepared(frame, /)\n--\n\nAdd a frame that is a whole message, if it may be."},
-    {"take", frame_queue_take, METH_NOARGS, "take()\n--\n\nRemove the oldest frames, as a few buffers."},
+     "put_prepared(frame, /)\n--\n\nAdd a frame that is a whole message if messages are accepted; return whether it "
+     "was added."},
+    {"take", frame_queue_take, METH_NOARGS,
+     "take()\n--\n\nRemove and return the oldest frames: at most 64 KiB of whole frames, or one larger frame."},
     {"clear", frame_queue_clear, METH_NOARGS, "clear()\n--\n\nDrop all frames."},
-    {"keep_last", frame_queue_keep_last, METH_NOARGS, "keep_last()\n--\n\nDrop all frames but the newest one."},
+    {"keep_last", frame_queue_keep_last, METH_NOARGS,
+     "keep_last()\n--\n\nDrop all frames except the newest one, which must not be large."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -603,7 +613,7 @@ static PyMemberDef frame_queue_members[] = {
 };
 
 static PyType_Slot frame_queue_slots[] = {
-    {Py_tp_doc, "Frames that wait to be sent; see the pure twin."},
+    {Py_tp_doc, "The queue of outgoing frames."},
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_init, frame_queue_init},
     {Py_tp_dealloc, frame_queue_dealloc},

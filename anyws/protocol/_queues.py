@@ -1,6 +1,6 @@
-"""What waits to be received and to be sent, in pure Python. What a twin does is said here; `_queues.h` does the same.
+"""The queues of received messages and outgoing frames in pure Python. The docstrings also apply to `_queues.h`.
 
-Nothing is decided here but whether the plain case is at hand, in which nothing needs to be decided.
+The queues handle only the simple case, which needs no decisions, and report everything else to their caller.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ from ._pure import build_frame, build_header, take_messages
 
 __all__ = ["FrameQueue", "MessageQueue"]
 
-_TEXT = 0x81  # the first byte of a frame: FIN, no reserved bit, the opcode (RFC 6455, 5.2)
+_TEXT = 0x81  # the first byte of a frame: FIN, no reserved bits, and the opcode (RFC 6455, section 5.2)
 _BINARY = 0x82
-_LARGE = 16384  # bytes of payload from which a copy costs more than one buffer more in a gathered write
-_BATCH = 65536  # bytes that one write gathers
+_LARGE = 16384  # payload size, in bytes, from which copying costs more than an extra buffer in a gathered write
+_BATCH = 65536  # maximum number of bytes per write, unless a single frame is larger
 
 
 class MessageQueue:
-    """Received messages that nobody has taken yet.
+    """The queue of received messages.
 
     Args:
-        masked: whether the peer's frames must be masked, must not be, or may be (None).
-        max_size: the largest payload that `put_frames` takes, in bytes; below 0 for none at all.
+        masked: whether the peer's frames must be masked (True), must not be (False), or may be (None).
+        max_size: the maximum payload that `put_frames` accepts, in bytes; a negative number excludes every frame.
 
     Attributes:
-        limit: the memory that they may fill before no more should be read, in bytes.
-        size: the memory that they fill, in bytes, about as `sys.getsizeof` tells: also many empty messages fill some.
-        turns: how many more messages `take_now` gives.
-        is_reserved: whether `take_now` gives none, for somebody has asked before.
+        limit: the memory that queued messages may use before reading should pause, in bytes.
+        size: the memory that queued messages use, in bytes, roughly as reported by `sys.getsizeof`, so that many empty
+            messages count too.
+        turns: the number of messages that `take_now` may still return.
+        is_reserved: whether `take_now` returns None because another task is waiting already.
     """
 
     __slots__ = ("_masked", "_max_size", "_messages", "is_reserved", "limit", "size", "turns")
@@ -49,18 +50,18 @@ class MessageQueue:
         return len(self._messages)
 
     def put(self, message: str | bytes, /) -> None:
-        """Add a message, also beyond the limit: what has been read is never lost."""
+        """Add a message even if the limit is exceeded: a message that was read is never lost."""
         self._messages.append(message)
         self.size += sys.getsizeof(message)
 
     def put_frames(self, data: bytes, /) -> int:
-        """Add the messages at the beginning of the data, each in one whole and plain frame, until the limit is reached.
+        """Add the messages at the beginning of the data that are single complete frames, until the limit is reached.
 
         Args:
-            data: bytes from the peer, at whose beginning a frame begins.
+            data: bytes from the peer, starting with a new frame.
 
         Returns:
-            The position at which it stopped: of a frame that is anything else, or the end of the data.
+            The position at which it stopped: the start of a frame that is anything else, or the end of the data.
         """
         room = self.limit - self.size
         if room <= 0:
@@ -76,31 +77,31 @@ class MessageQueue:
         return message
 
     def take_now(self) -> str | bytes | None:
-        """Remove and return the oldest message, if there is one, and a turn for it, and nobody has asked before."""
+        """Remove and return the oldest message; None if there is none, ``turns`` is 0, or another task is waiting."""
         if not self._messages or self.turns <= 0 or self.is_reserved:
             return None
         self.turns -= 1
         return self.take()
 
     def clear(self) -> None:
-        """Forget all messages."""
+        """Drop all messages."""
         self._messages.clear()
         self.size = 0
 
 
 class FrameQueue:
-    """Frames that wait to be sent.
+    """The queue of outgoing frames.
 
     Attributes:
-        limit: how many bytes of frames may wait before no message is added any more.
-        size: how many wait.
-        turns: how many more messages `put_message` takes.
-        is_open: whether a message may be added: the connection is open, and no other is being sent in fragments.
-        is_reserved: whether none may, for somebody has asked before.
-        is_plain: whether messages are framed as they are, without extensions.
-        is_flush_due: whether it is certain that `take` will be called soon, so nobody need see to that; `take`, and
-            `put_message` once there is much to write, take it back.
-        new_masking_key: gives the masking key of each frame; None for frames that are not masked.
+        limit: the number of queued bytes from which no more messages are accepted.
+        size: the number of queued bytes.
+        turns: the number of messages that `put_message` may still accept.
+        is_open: whether messages are accepted: the connection is open, and no message is being sent in fragments.
+        is_reserved: whether messages are not accepted because another task is waiting already.
+        is_plain: whether messages are framed without extensions.
+        is_flush_due: whether a call of `take` is already scheduled, so that the caller need not schedule one. `take`
+            resets it, and so does `put_message` once there is enough data for a write.
+        new_masking_key: a function that returns a masking key for each frame; None for unmasked frames.
     """
 
     __slots__ = (
@@ -125,8 +126,8 @@ class FrameQueue:
         self.is_reserved: bool = False
         self.is_flush_due: bool = False
         self.new_masking_key: Callable[[], bytes] | None = new_masking_key
-        self._frames: list[Any] = []  # bytes; or header and payload of a large frame
-        self._large = 0  # how many of them are large
+        self._frames: list[Any] = []  # bytes, or for large frames a tuple of header and payload
+        self._large = 0  # the number of large frames
 
     def put(self, frame: bytes, /) -> None:
         """Add a frame."""
@@ -134,31 +135,31 @@ class FrameQueue:
         self.size += len(frame)
 
     def put_frame(self, first: int, payload: bytes | bytearray | memoryview | str, /) -> None:
-        """Frame a payload and add it; without a copy if it is large, and neither text nor masked.
+        """Frame a payload and add it. A large payload is not copied unless it is text or masked.
 
         Args:
             first: the first byte of the frame.
-            payload: bytes, or text that will be UTF-8.
+            payload: the payload; text is encoded as UTF-8.
 
         Raises:
-            UnicodeEncodeError: the text has a lone surrogate.
+            UnicodeEncodeError: the text contains a lone surrogate.
         """
         if self.new_masking_key is not None:
             self.put(build_frame(first, payload, self.new_masking_key()))
         elif isinstance(payload, str) or len(payload) < _LARGE:
             self.put(build_frame(first, payload, b""))
         else:
-            payload = bytes(payload)  # the same, or a copy of what may change
+            payload = bytes(payload)  # copies the payload only if it is mutable
             header = build_header(first, len(payload))
             self._frames.append((header, payload))
             self._large += 1
             self.size += len(header) + len(payload)
 
     def put_message(self, message: object, /) -> bool:
-        """Frame a message and add it if it is `str` or `bytes`, and it may be; say whether that was done.
+        """Frame and add a message if it is a `str` or `bytes` and messages are accepted; return whether it was added.
 
         Raises:
-            UnicodeEncodeError: the text has a lone surrogate.
+            UnicodeEncodeError: the text contains a lone surrogate.
         """
         if not self._has_room or not self.is_plain or self.turns <= 0:
             return False
@@ -174,7 +175,7 @@ class FrameQueue:
         return True
 
     def put_prepared(self, frame: bytes, /) -> bool:
-        """Add a frame that is a whole message, if it may be; say whether that was done."""
+        """Add a frame that is a whole message if messages are accepted; return whether it was added."""
         if not self._has_room or self.new_masking_key is not None:
             return False
         self.put(frame)
@@ -185,14 +186,14 @@ class FrameQueue:
         return self.is_open and not self.is_reserved and self.size < self.limit
 
     def take(self) -> list[bytes]:
-        """Remove the oldest frames: 64 KiB of whole ones at most, or one larger; none if none waits.
+        """Remove and return the oldest frames: at most 64 KiB of whole frames, or one larger frame.
 
         Returns:
-            A few buffers for one gathered write: a large payload is one of its own, the very bytes that were sent.
+            A few buffers for one gathered write. A large payload is a separate buffer: the bytes object that was added.
         """
         self.is_flush_due = False
         if self.size <= _BATCH and not self._large:
-            taken = [b"".join(self._frames)] if self._frames else []  # if there is no memory, nothing is taken
+            taken = [b"".join(self._frames)] if self._frames else []  # on MemoryError, nothing has been removed
             self.size -= len(taken[0]) if taken else 0
             self._frames = []
             return taken
@@ -228,7 +229,7 @@ class FrameQueue:
         self.size = 0
 
     def keep_last(self) -> None:
-        """Drop all frames but the newest one, which is not large."""
+        """Drop all frames except the newest one, which must not be large."""
         last = self._frames[-1:]
         self.clear()
         for frame in last:

@@ -1,4 +1,4 @@
-/* What a task of asyncio waits for: `Signal`. The pure twin, in pumps/signals.py, says what it does. */
+/* `Signal`: wakes a waiting asyncio task. The pure twin in pumps/signals.py documents it. */
 
 #ifndef ANYWS_SIGNAL_H
 #define ANYWS_SIGNAL_H
@@ -9,18 +9,18 @@
 
 typedef struct {
     PyObject_HEAD
-    PyObject *loop;               /* NULL once the garbage collector has taken it */
-    PyObject *callback, *context; /* go on with the task that waits; both NULL: none does */
-    PyObject *cancelled_by;       /* a CancelledError that the task is to get, or NULL */
+    PyObject *loop;               /* NULL after garbage collection */
+    PyObject *callback, *context; /* resume the waiting task; both NULL if no task is waiting */
+    PyObject *cancelled_by;       /* the CancelledError to raise in the task, or NULL */
     char is_set, is_blocking;
 } Signal;
 
-/* What the module keeps, for each interpreter. */
+/* The state of the module in each interpreter. */
 typedef struct {
-    PyObject *cancelled_error; /* asyncio's; NULL until there is a signal */
+    PyObject *cancelled_error; /* asyncio.CancelledError; NULL until the first signal is created */
 } State;
 
-/* Look CancelledError up, once: when a task is cancelled there may be no memory to import anything. */
+/* Look up CancelledError once in advance: there may not be enough memory for an import when a task is cancelled. */
 static int
 find_cancelled_error(State *state)
 {
@@ -37,7 +37,7 @@ find_cancelled_error(State *state)
     return state->cancelled_error == NULL ? -1 : 0;
 }
 
-/* Not `tp_init`, which may be left out, or called again. */
+/* Arguments are processed here because `tp_init` may be skipped or called again. */
 static PyObject *
 signal_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
@@ -67,7 +67,7 @@ signal_traverse(PyObject *self, visitproc visit, void *arg)
     return 0;
 }
 
-/* Take what goes on with the task that waits; return 0 if none does. */
+/* Remove and return the callback that resumes the waiting task; return 0 if no task is waiting. */
 static int
 signal_take(Signal *signal, PyObject **callback, PyObject **context)
 {
@@ -79,7 +79,7 @@ signal_take(Signal *signal, PyObject **callback, PyObject **context)
     return *callback != NULL;
 }
 
-/* Give that back, because the task could not go on; unless another has begun to wait. */
+/* Restore the callback because the task could not be resumed, unless another task has started to wait. */
 static void
 signal_put_back(Signal *signal, PyObject *callback, PyObject *context)
 {
@@ -158,7 +158,8 @@ call_soon(Signal *signal, PyObject *callback, PyObject *context)
     return handle == NULL ? -1 : 0;
 }
 
-/* Let the event loop go on with the task that waits; return 0 if none does, and -1 if that failed: it still waits. */
+/* Schedule the waiting task on the event loop. Return 0 if no task is waiting. On failure, return -1; the task then
+ * keeps waiting. */
 static int
 signal_call_soon(Signal *signal)
 {
@@ -252,7 +253,7 @@ signal_next(PyObject *self)
     return NULL; /* StopIteration, with None */
 }
 
-/* -- what a task calls --------------------------------------------------------------------------------------------- */
+/* -- methods that an asyncio task calls ---------------------------------------------------------------------------- */
 
 static PyObject *
 signal_get_loop(PyObject *self, PyObject *Py_UNUSED(ignored))
@@ -267,7 +268,7 @@ signal_add_done_callback(PyObject *self, PyObject *const *arguments, Py_ssize_t 
     PyObject *callback, *context;
 
     if (count != 1 || names == NULL || PyTuple_GET_SIZE(names) != 1 || !PyContext_CheckExact(arguments[1])) {
-        PyErr_SetString(PyExc_TypeError, "add_done_callback() takes a callback, and its context by name");
+        PyErr_SetString(PyExc_TypeError, "add_done_callback() takes a callback and the keyword argument context");
         return NULL;
     }
     Py_BEGIN_CRITICAL_SECTION(self);
@@ -342,16 +343,16 @@ signal_result(PyObject *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyMethodDef signal_methods[] = {
-    {"set", signal_set, METH_NOARGS, "set()\n--\n\nWake the task that waits, or the next one that does."},
-    {"set_now", signal_set_now, METH_NOARGS, "set_now()\n--\n\nRun the task that waits until it waits again."},
-    {"wait", signal_wait, METH_NOARGS, "wait()\n--\n\nReturn what to await, at once."},
+    {"set", signal_set, METH_NOARGS, "set()\n--\n\nWake the waiting task, or the next task that waits."},
+    {"set_now", signal_set_now, METH_NOARGS, "set_now()\n--\n\nRun the waiting task immediately, until it waits again."},
+    {"wait", signal_wait, METH_NOARGS, "wait()\n--\n\nReturn an awaitable that waits for a set() since the last wait."},
     {"get_loop", signal_get_loop, METH_NOARGS, "get_loop()\n--\n\nReturn the event loop."},
     {"add_done_callback", (PyCFunction)(void (*)(void))signal_add_done_callback, METH_FASTCALL | METH_KEYWORDS,
-     "add_done_callback(callback, *, context)\n--\n\nCall back once, at the next set()."},
-    {"done", signal_done, METH_NOARGS, "done()\n--\n\nWhether no task waits any more."},
+     "add_done_callback(callback, *, context)\n--\n\nCall this function once, at the next set()."},
+    {"done", signal_done, METH_NOARGS, "done()\n--\n\nReturn whether no task is waiting."},
     {"cancel", (PyCFunction)(void (*)(void))signal_cancel, METH_VARARGS | METH_KEYWORDS,
-     "cancel(msg=None)\n--\n\nLet the task that waits get a CancelledError, if it was not woken before."},
-    {"result", signal_result, METH_NOARGS, "result()\n--\n\nReturn, or raise the CancelledError."},
+     "cancel(msg=None)\n--\n\nRaise a CancelledError in the waiting task, unless it was woken before."},
+    {"result", signal_result, METH_NOARGS, "result()\n--\n\nReturn None, or raise the CancelledError."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -361,7 +362,7 @@ static PyMemberDef signal_members[] = {
 };
 
 static PyType_Slot signal_slots[] = {
-    {Py_tp_doc, "What a task of asyncio waits for; see the pure twin."},
+    {Py_tp_doc, "Wakes a waiting asyncio task."},
     {Py_tp_new, signal_new},
     {Py_tp_dealloc, signal_dealloc},
     {Py_tp_traverse, signal_traverse},

@@ -1,9 +1,9 @@
-/* The compiled twin of _pure.py, _queues.py and pumps/signals.py: the inner loops over bytes (RFC 6455, 5.2, 5.3, 5.6),
- * the queues, and what a task waits for.
+/* The compiled twin of _pure.py, _queues.py and pumps/signals.py: the inner loops over bytes (RFC 6455, sections 5.2,
+ * 5.3, 5.6), the queues, and the signal that tasks wait for.
  *
- * The rule of these files: they do what the pure twins do, with the same arguments and results, and decide nothing that
- * is not decided there. State is in the objects, and in the module of each interpreter, which can so have its own GIL,
- * or none.
+ * The rule of these files: they do exactly what the pure twins do, with the same arguments and results, and make no
+ * decisions of their own. All state is in the objects and in the module object, so each interpreter can have its own
+ * GIL, or none.
  */
 
 #include "_frames.h"
@@ -63,7 +63,7 @@ take_messages(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_
         return PyErr_Format(PyExc_ValueError, "position %zd is not within the data", position);
     }
     if (!PyList_Check(arguments[5])) {
-        return PyErr_Format(PyExc_TypeError, "messages are a list, not %.100s", Py_TYPE(arguments[5])->tp_name);
+        return PyErr_Format(PyExc_TypeError, "messages must be a list, not %.100s", Py_TYPE(arguments[5])->tp_name);
     }
     append_messages(arguments[0], &position, masked, max_size, &enough, append_to_list, arguments[5]);
     return Py_BuildValue("nn", position, enough);
@@ -120,11 +120,13 @@ free_state(void *module)
 
 static PyMethodDef functions[] = {
     {"apply_mask", (PyCFunction)(void (*)(void))apply_mask, METH_FASTCALL,
-     "apply_mask(data, key, /)\n--\n\nXOR the data with the masking key (RFC 6455, 5.3)."},
+     "apply_mask(data, key, /)\n--\n\nXOR the data with the repeated masking key, to mask or unmask it (RFC 6455, "
+     "section 5.3)."},
     {"build_frame", (PyCFunction)(void (*)(void))build_frame, METH_FASTCALL,
      "build_frame(first, payload, masking_key, /)\n--\n\nReturn the bytes of a frame."},
     {"take_messages", (PyCFunction)(void (*)(void))take_messages, METH_FASTCALL,
-     "take_messages(data, position, masked, max_size, enough, messages, /)\n--\n\nAppend the messages."},
+     "take_messages(data, position, masked, max_size, enough, messages, /)\n--\n\nAppend the next messages as long as "
+     "each is a single complete frame without reserved bits."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -142,7 +144,7 @@ static PyModuleDef_Slot slots[] = {
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_speedups",
-    .m_doc = "The inner loops over bytes, compiled.",
+    .m_doc = "The inner loops over bytes and the queues, compiled.",
     .m_size = sizeof(State),
     .m_traverse = visit_state,
     .m_clear = clear_state,

@@ -1,4 +1,4 @@
-"""The body of a Close frame: status code and reason (RFC 6455, 5.5.1 and 7.4)."""
+"""The body of a Close frame: status code and reason (RFC 6455, sections 5.5.1 and 7.4)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Close", "CloseCode", "check_close_code", "parse_close", "serialize_c
 
 
 class CloseCode(enum.IntEnum):
-    """Status codes of the closing handshake (RFC 6455, 7.4.1, and the IANA registry)."""
+    """Status codes of the closing handshake (RFC 6455, section 7.4.1, and the IANA registry)."""
 
     NORMAL_CLOSURE = 1000
     GOING_AWAY = 1001
@@ -29,8 +29,8 @@ class CloseCode(enum.IntEnum):
     BAD_GATEWAY = 1014
 
 
-_MAX_REASON = 123  # RFC 6455, 5.5: 125 bytes of payload less the 2 of the code.
-_EXPECTED = "expected 1000-1003, 1007-1014 or 3000-4999 (7.4)"
+_MAX_REASON = 123  # RFC 6455, section 5.5: a payload of 125 bytes, minus 2 for the code.
+_EXPECTED = "expected 1000-1003, 1007-1014 or 3000-4999 (RFC 6455, section 7.4)"
 
 
 def _may_be_on_the_wire(code: int) -> bool:
@@ -39,11 +39,11 @@ def _may_be_on_the_wire(code: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """What a Close frame says.
+    """The code and reason of a Close frame.
 
     Attributes:
         code: the status code; 1005 for a Close without one.
-        reason: the reason; empty when there was none.
+        reason: the reason; empty if there is none.
     """
 
     code: int
@@ -54,40 +54,40 @@ class Close:
 
 
 def check_close_code(code: int) -> None:
-    """Check a code that a caller wants to send.
+    """Check that a close code may be sent.
 
     Raises:
-        TypeError: the code is no `int`.
-        ValueError: the code is one that a Close frame cannot carry.
+        TypeError: the code is not an `int`.
+        ValueError: a Close frame must not contain this code.
     """
     if not isinstance(code, int):
-        raise TypeError(f"a close code is an int, not {type(code).__name__}")
+        raise TypeError(f"a close code must be an int, not {type(code).__name__}")
     if not _may_be_on_the_wire(code):
         raise ValueError(f"close code {int(code)} cannot be sent: {_EXPECTED}")
 
 
 def parse_close(payload: bytes) -> Close:
-    """Read the payload of a Close frame.
+    """Parse the payload of a Close frame.
 
     Raises:
-        ProtocolError: one byte, or a code that nobody may send.
-        InvalidText: the reason is not UTF-8.
+        ProtocolError: the payload has only one byte, or a code that must not be sent.
+        InvalidText: the reason is not valid UTF-8.
     """
     if not payload:
         return Close(CloseCode.NO_STATUS_RECEIVED)
     if len(payload) == 1:
-        raise ProtocolError("Close frame with 1 byte of payload, expected 0 or at least 2 (5.5.1)")
+        raise ProtocolError("Close frame with 1 byte of payload, expected 0 or at least 2 (RFC 6455, section 5.5.1)")
     code = int.from_bytes(payload[:2], "big")
     if not _may_be_on_the_wire(code):
-        raise ProtocolError(f"close code {code}: {_EXPECTED}")
+        raise ProtocolError(f"received close code {code}, {_EXPECTED}")
     try:
         return Close(code, payload[2:].decode())
     except UnicodeDecodeError as exc:
-        raise InvalidText(f"close reason is not UTF-8 at byte {exc.start} (5.5.1)") from exc
+        raise InvalidText(f"close reason is not valid UTF-8 at byte {exc.start} (RFC 6455, section 5.5.1)") from exc
 
 
 def serialize_close(close: Close) -> bytes:
-    """Return the payload of a Close frame; a reason of more than 123 bytes is cut at a code point."""
+    """Return the payload of a Close frame. A reason of more than 123 bytes is truncated at a code point."""
     if close.code == CloseCode.NO_STATUS_RECEIVED:
         return b""
     reason = close.reason.encode()

@@ -1,17 +1,17 @@
-"""The state machine of an open connection: who may send what, and when (RFC 6455, 5.5 and 7).
+"""The state machine of an open connection: who may send what, and when (RFC 6455, sections 5.5 and 7).
 
-The rule of this file: whatever changes the state stands here; so it is longer than others. What the RFC says must
-happen by itself happens here too: a Ping queues a Pong, a Close queues its echo, a violation queues a Close with its
-code and ends all processing.
+The rule of this file: every state change happens here, and so does every reaction that the RFC requires. A Ping queues
+a Pong, a Close queues its echo, and a protocol violation queues a Close with its code and stops all processing. This
+is why the file is longer than others.
 
-    OPEN     -- our Close is queued -------------------> CLOSING
-    OPEN     -- a Close comes (its echo is queued) ----> CLOSED
-    CLOSING  -- a Close comes -------------------------> CLOSED
-    any      -- a violation, or the end of the stream -> CLOSED (a violation that is held: at `Connection.fail`)
-    any      -- an exception, also for want of memory -> CLOSED (unless nothing was changed before it)
+    OPEN     -- we queue a Close -----------------------> CLOSING
+    OPEN     -- we receive a Close (and queue its echo) -> CLOSED
+    CLOSING  -- we receive a Close ---------------------> CLOSED
+    any      -- a violation, or the end of the stream --> CLOSED (with `hold_failure`, a violation at `Connection.fail`)
+    any      -- an exception, including MemoryError ----> CLOSED (unless it was raised before anything changed)
 
-Pings and Pongs overtake queued data; a Close goes behind the data that was accepted before it, except that a connection
-which fails drops that data.
+Pings and Pongs overtake queued data. A Close is sent after the data that was queued before it, except that a failing
+connection drops this data.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from .speedups import MessageQueue, build_frame
 
 __all__ = ["Connection", "Event", "Ping", "Pong", "Role", "State"]
 
-_FIN = 0x80  # RFC 6455, 5.2
+_FIN = 0x80  # RFC 6455, section 5.2
 
 
 class Role(enum.Enum):
-    """Which end of the connection we are."""
+    """Which end of the connection this is."""
 
     CLIENT = "client"
     SERVER = "server"
 
 
 class State(enum.Enum):
-    """Where the connection stands (RFC 6455, 4.1, 7.1.3, 7.1.4); CONNECTING belongs to the handshake objects."""
+    """The state of a connection (RFC 6455, sections 7.1.3 and 7.1.4); the handshake objects cover CONNECTING."""
 
     OPEN = "open"
     CLOSING = "closing"
@@ -52,41 +52,43 @@ class State(enum.Enum):
 
 _NONE: Mapping[int, Opcode] = {}
 
-# To look up a member takes longer than to frame a message, and takes memory (Python 3.11).
+# On Python 3.11, looking up an enum member takes longer than framing a message, and allocates memory.
 _OPEN, _CLOSING, _CLOSED = State.OPEN, State.CLOSING, State.CLOSED
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """A Ping came; its Pong is queued. ``payload`` has at most 125 bytes."""
+    """A received Ping, whose Pong is queued automatically. ``payload`` has at most 125 bytes."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """A Pong came, asked for or not. ``payload`` has at most 125 bytes."""
+    """A received Pong, whether solicited or not. ``payload`` has at most 125 bytes."""
 
     payload: bytes
 
 
 Event = str | bytes | Ping | Pong | Close
-"""What comes of received bytes: a text message, a binary message, or a control frame."""
+"""What a connection receives: a text message (`str`), a binary message (`bytes`), or a control frame."""
 
 
 class Connection:
     """One end of an open connection, without I/O: bytes in, events and bytes out.
 
     Args:
-        role: which end we are.
-        max_message_size: the largest message to receive, in bytes over all its fragments; None for no limit.
-        max_frame_size: the largest data frame to receive, in bytes of payload; None for no limit.
-        max_fragments: the largest number of frames in one received message; None for no limit.
-        masking: whether a client masks what it sends, as RFC 6455, 5.3 demands.
-        accept_unmasked: whether a server takes frames that are not masked, against RFC 6455, 5.1.
-        codecs: the agreed extensions, in the order of the header.
-        hold_failure: whether a violation waits for `fail`, so that messages before it can be answered first.
-        new_masking_key: gives a fresh, unpredictable masking key of 4 bytes (RFC 6455, 5.3 and 10.3).
+        role: which end of the connection this is.
+        max_message_size: the maximum size of a received message, in bytes over all its fragments; None for no limit.
+        max_frame_size: the maximum payload of a received data frame, in bytes; None for no limit.
+        max_fragments: the maximum number of frames in a received message; None for no limit.
+        masking: whether a client masks its frames, as RFC 6455, section 5.3 requires.
+        accept_unmasked: whether a server accepts unmasked frames, contrary to RFC 6455, section 5.1.
+        codecs: the negotiated extensions, in the order of the header.
+        hold_failure: whether a protocol violation has no effect until you call `fail`, so that you can respond to the
+            messages received before it.
+        new_masking_key: a function that returns a fresh, unpredictable masking key of 4 bytes (RFC 6455, sections 5.3
+            and 10.3).
     """
 
     __slots__ = (
@@ -127,33 +129,33 @@ class Connection:
         self.close_sent: Close | None = None
         self.close_received: Close | None = None
         self.close_size: int = 0
-        """The size of the frame of our Close, in bytes; 0 before it is queued."""
+        """The size of our Close frame in bytes; 0 before it is queued."""
         self.failure: RemoteProtocolError | None = None
-        """Why we failed the connection (RFC 6455, 7.1.7), if we did."""
+        """The violation for which this side failed the connection (RFC 6455, section 7.1.7); None if there was none."""
         their_frames_masked = None if accept_unmasked and role is Role.SERVER else role is Role.SERVER
         self._frames = FrameDecoder(
             masked=their_frames_masked, rsv=reserved_bits(codecs), max_frame_size=max_frame_size
         )
         self._messages = MessageDecoder(max_message_size=max_message_size, max_fragments=max_fragments, codecs=codecs)
-        # The largest message that may be taken in one go; none at all if one frame is too many.
+        # The largest message that may arrive in a single frame; -1 if the limits do not allow even one frame.
         self._max_whole = min(
             sys.maxsize if max_message_size is None else max_message_size,
             sys.maxsize if max_frame_size is None else max_frame_size,
             sys.maxsize if max_fragments is None or max_fragments >= 1 else -1,
         )
         self._codecs = codecs
-        # The first bytes of such frames, if there is one codec; several need the general path.
+        # The first bytes of frames that a single codec has transformed; several codecs need the general path.
         rsv = codecs[0].rsv if len(codecs) == 1 else 0
         self._changed = {_FIN | rsv | opcode: opcode for opcode in (Opcode.TEXT, Opcode.BINARY)} if rsv else _NONE
         self._hold_failure = hold_failure
         self.has_more: bool = False
-        """Whether `receive_data` had enough before it had looked at all data: call it again, with ``b""``."""
+        """Whether `receive_data` stopped before processing all data. If so, call it again with ``b""``."""
         self._sending_opcode: Opcode | None = None  # of the fragmented message that is being sent
-        # What waits to be sent. Whoever shares the queues puts plain messages into it directly, as long as it is open.
+        # Frames to send. The I/O layer shares this queue and adds plain messages to it directly while it is open.
         self.outbox: Outbox = Outbox(new_masking_key if masking and role is Role.CLIENT else None)
         self.outbox.is_plain = not codecs
-        # Whether a frame begins with what comes next: then plain ones may be put into the inbox directly. What
-        # `receive_data` takes comes out as events, and does not go there.
+        # Whether the next bytes start a new frame. If so, the I/O layer may put plain frames into the inbox directly.
+        # `receive_data` returns its messages as events instead.
         self.expects_frame: bool = True
         self.inbox: MessageQueue = MessageQueue(their_frames_masked, self._max_whole)
 
@@ -161,56 +163,56 @@ class Connection:
 
     @property
     def close_code(self) -> int | None:
-        """The code of the received Close; 1005 when it had none, 1006 when the end came without one, None before."""
+        """The received close code: 1005 if the Close had none, 1006 if there was no Close; None while open."""
         if self.close_received is not None:
             return self.close_received.code
         return CloseCode.ABNORMAL_CLOSURE if self.state is State.CLOSED else None
 
     @property
     def is_server_done(self) -> bool:
-        """Whether it is on us, the server, to end the TCP connection once all is sent (RFC 6455, 7.1.1)."""
+        """Whether this side, as the server, must close the TCP connection after sending (RFC 6455, section 7.1.1)."""
         return self.state is State.CLOSED and self.role is Role.SERVER
 
     @property
     def held(self) -> int:
-        """Bytes of the incoming, unfinished message that `take_partial` would give."""
+        """The number of bytes of the incomplete incoming message that `take_partial` would return."""
         return self._messages.held
 
     @property
     def in_message(self) -> bool:
-        """Whether a message is coming in that has not ended."""
+        """Whether a message has been received only in part."""
         return self._messages.in_message
 
     @property
     def sending_fragments(self) -> bool:
-        """Whether `send_fragment` has begun a message that it has not ended."""
+        """Whether `send_fragment` has started a message and not finished it."""
         return self._sending_opcode is not None
 
     @property
     def queued(self) -> int:
-        """Bytes of frames that wait to be sent; automatic Pongs are not counted."""
+        """The number of bytes in queued frames, not counting automatic Pongs."""
         return self.outbox.size
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
     def receive_data(self, data: bytes, *, start: int = 0, enough: int | None = None) -> list[Event]:
-        """Take bytes from the peer and return what they bring; nothing once the connection is CLOSED.
+        """Process bytes from the peer and return the events; no events once the connection is CLOSED.
 
-        Answers to the peer are queued for `data_to_send`. A violation by the peer is not raised: it sets `failure` and
-        ends the processing; and it queues a Close, unless ``hold_failure`` was given.
+        Responses to the peer are queued for `data_to_send`. A protocol violation by the peer does not raise: it sets
+        `failure`, stops the processing and, without ``hold_failure``, queues a Close.
 
         Args:
-            data: the bytes.
-            start: how many of them have been taken before.
-            enough: stop once the messages fill so much memory, in bytes: a little data may hold much that is
-                compressed. The rest of the data is kept, see `has_more`. None for all at once.
+            data: the received bytes.
+            start: the position in the data at which to start.
+            enough: stop once the messages use this much memory, in bytes, because a small amount of compressed data
+                can contain large messages. The rest of the data is kept, see `has_more`. None processes all data.
 
         Raises:
-            Exception: what a codec has raised, or `MemoryError`. The connection is then CLOSED.
+            Exception: a codec raised an exception, or memory ran out. The connection is then CLOSED.
         """
         events: list[Event] = []
         self.has_more = False
-        if not self._is_processing:  # What comes after the end is not even kept.
+        if not self._is_processing:  # discard data received after the end
             return events
         try:
             self._frames.feed(data, start)
@@ -222,11 +224,11 @@ class Connection:
         return events
 
     def _process(self, left: int, events: list[Event]) -> None:
-        """Take what has been fed, until the messages fill so much memory; a violation ends it."""
+        """Process buffered data until the messages use ``left`` bytes of memory or the peer violates the protocol."""
         frames, messages = self._frames, self._messages
         try:
             while self.state is not _CLOSED:
-                if left > 0 and not messages.in_message:  # Most messages are one whole, plain frame each.
+                if left > 0 and not messages.in_message:  # fast path: most messages are a single complete frame
                     if self._changed:
                         left = self._take_changed(left, events)
                     left = frames.take_messages(self._max_whole, left, events)
@@ -245,9 +247,10 @@ class Connection:
                 self.fail()
 
     def get_buffer(self) -> memoryview | None:
-        """Return room to read into, instead of `receive_data`: in the middle of a large binary message; else None.
+        """Return a buffer to read into, or None unless the rest of a large binary message comes next.
 
-        What is read then need not be copied. Fill a part of it at its beginning, release it, and call `buffer_updated`.
+        Reading into it saves the copy that `receive_data` makes. Fill the beginning of the buffer, release it, and call
+        `buffer_updated`.
         """
         payload = self._messages.payload
         if payload is None or not self._is_processing:
@@ -259,7 +262,7 @@ class Connection:
             raise
 
     def buffer_updated(self, count: int) -> list[Event]:
-        """Take so many bytes, that were read into what `get_buffer` has given; return what they bring."""
+        """Process the first ``count`` bytes of the buffer that `get_buffer` returned; return the events."""
         events: list[Event] = []
         payload = self._messages.payload
         assert payload is not None
@@ -275,7 +278,7 @@ class Connection:
         self.expects_frame = self._frames.is_between and not self._messages.in_message and self._is_processing
 
     def _take_changed(self, left: int, events: list[Event]) -> int:
-        """Take the messages that stand one after another, each in one whole frame that the codec has changed."""
+        """Append the next messages as long as each is a single complete frame that the codec has transformed."""
         while left > 0:
             frame = self._frames.take_whole(self._changed, self._max_whole)
             if frame is None:
@@ -291,13 +294,13 @@ class Connection:
 
     @property
     def is_failing(self) -> bool:
-        """Whether a violation has been found and waits for `fail`."""
+        """Whether the peer has violated the protocol and `fail` has not been called yet."""
         return self.failure is not None and self.state is not State.CLOSED
 
     def fail(self) -> None:
-        """Answer the violation that was found: drop what is queued and queue a Close; the connection is CLOSED.
+        """Fail the connection after a violation: drop all queued frames, queue a Close, and change to CLOSED.
 
-        If our Close is queued, nothing is dropped: it says all that is to be said.
+        If this side has already queued a Close, nothing is dropped and no other Close is queued.
         """
         if self.failure is None or self.state is State.CLOSED:
             return
@@ -307,17 +310,17 @@ class Connection:
         self._end(State.CLOSED)
 
     def receive_eof(self) -> None:
-        """Take notice that no more bytes will come: a connection that was not CLOSED can send no more either."""
+        """Handle the end of the stream. A connection that was not CLOSED drops its queued frames and is CLOSED."""
         if self.state is not State.CLOSED:
             self._end(State.CLOSED)
             self.outbox.clear()
 
     def take_partial(self) -> str | bytes:
-        """Take what has come of the unfinished message; the event that ends it will hold the rest only."""
+        """Return the received part of an incomplete message. The event for this message then contains only the rest."""
         return self._messages.take_partial()
 
     def _receive_part(self, part: FramePart, events: list[Event]) -> str | bytes | None:
-        """Take a frame, or a part of one; return the message that it completes, which is an event too."""
+        """Process a frame or a part of one; return the message that it completes, which is also added to the events."""
         opcode = part.header.opcode
         if opcode <= Opcode.BINARY:
             message = self._messages.receive(part)
@@ -352,16 +355,17 @@ class Connection:
         """Queue a whole message.
 
         Args:
-            message: what to send.
-            opcode: ``TEXT`` or ``BINARY``; by default what the type of the message says.
-            fragment_size: the largest payload of one frame, in bytes; None for one frame, however large.
-            compress: whether to compress the message, where that was agreed; None leaves it to the extension.
+            message: the message.
+            opcode: ``TEXT`` or ``BINARY``; by default determined by the type of the message.
+            fragment_size: the maximum payload of a frame, in bytes; None sends a single frame of any size.
+            compress: whether to compress the message, if compression was negotiated; None leaves it to the extension.
 
         Raises:
             LocalProtocolError: a Close was queued or received, or a fragmented message is being sent.
-            ValueError: the text is not UTF-8, the opcode is of no message, or the fragment size is not positive.
-            Exception: what a codec has raised, or `MemoryError`. If the peer could not read what follows, for a part of
-                the message was queued or compressed, the connection is CLOSED.
+            ValueError: the text cannot be encoded as UTF-8, the opcode is neither ``TEXT`` nor ``BINARY``, or the
+                fragment size is not positive.
+            Exception: a codec raised an exception, or memory ran out. The connection is CLOSED if a part of the message
+                was already queued or compressed, because the peer could not decode the following data.
         """
         if self.state is not _OPEN or self._sending_opcode is not None:
             self._check_between_messages()
@@ -376,9 +380,9 @@ class Connection:
         if opcode is None:
             opcode = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
         elif opcode not in (Opcode.TEXT, Opcode.BINARY):
-            raise ValueError(f"opcode {opcode!r}: expected TEXT or BINARY (5.6)")
+            raise ValueError(f"opcode is {opcode!r}, expected TEXT or BINARY (RFC 6455, section 5.6)")
         if fragment_size is not None and fragment_size < 1:
-            raise ValueError(f"fragment_size {fragment_size}: expected at least 1")
+            raise ValueError(f"fragment_size is {fragment_size}, expected at least 1")
         if isinstance(message, str):
             payload = message.encode()
         else:
@@ -388,10 +392,10 @@ class Connection:
         self._put_encoded(opcode, payload, first=True, fin=True, compress=compress, fragment_size=fragment_size)
 
     def send_prepared(self, frame: bytes) -> None:
-        """Queue a whole message that `serialize_frame` has framed, without a mask: for servers.
+        """Queue a whole message that `serialize_frame` has framed without a mask. For servers only.
 
         Args:
-            frame: one frame; it goes past the extensions, so its reserved bits are not set.
+            frame: one frame without reserved bits; the extensions do not see it.
 
         Raises:
             LocalProtocolError: a Close was queued or received, or a fragmented message is being sent.
@@ -400,17 +404,17 @@ class Connection:
         self.outbox.put(frame)
 
     def send_fragment(self, data: str | bytes, *, fin: bool, compress: bool | None = None) -> None:
-        """Queue the next fragment of a message; the first one begins it, and its type is the message's type.
+        """Queue the next fragment of a message. The first fragment determines the type of the message.
 
         Args:
             data: the fragment.
-            fin: whether it ends the message.
-            compress: as of `send_message`; the same for each fragment.
+            fin: whether the fragment ends the message.
+            compress: see `send_message`; pass the same value for each fragment.
 
         Raises:
             LocalProtocolError: a Close was queued or received.
-            TypeError: the data is not of the message's type.
-            Exception: as of `send_message`.
+            TypeError: the data does not have the type of the message.
+            Exception: see `send_message`.
         """
         self._check_open()
         opcode = Opcode.TEXT if isinstance(data, str) else Opcode.BINARY
@@ -424,46 +428,46 @@ class Connection:
         self.outbox.is_open = fin
 
     def send_ping(self, payload: bytes = b"") -> None:
-        """Queue a Ping of at most 125 bytes; it overtakes queued data."""
+        """Queue a Ping with at most 125 bytes of payload; it overtakes queued data."""
         self._queue_control(Opcode.PING, payload)
 
     def send_pong(self, payload: bytes = b"") -> None:
-        """Queue an unsolicited Pong of at most 125 bytes (RFC 6455, 5.5.3); it overtakes queued data."""
+        """Queue an unsolicited Pong (RFC 6455, section 5.5.3) with at most 125 bytes; it overtakes queued data."""
         self._queue_control(Opcode.PONG, payload)
 
     def send_close(self, code: int | None = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Queue a Close behind what was queued before; nothing can be sent after it.
+        """Queue a Close after all frames queued so far. Nothing can be sent after it.
 
         Args:
             code: the close code; None for a Close without one.
-            reason: cut at 123 bytes of UTF-8.
+            reason: the reason, truncated to 123 bytes of UTF-8.
 
         Raises:
-            ValueError: the code cannot be sent, or there is a reason without a code.
+            ValueError: the code must not be sent, or there is a reason without a code.
             LocalProtocolError: a Close was queued or received.
         """
         if code is not None:
             check_close_code(code)
         elif reason:
-            raise ValueError("a Close without a code cannot have a reason (5.5.1)")
+            raise ValueError("a Close without a code cannot have a reason (RFC 6455, section 5.5.1)")
         self._check_open()
         self._queue_close(Close(CloseCode.NO_STATUS_RECEIVED if code is None else code, reason))
         self._end(_CLOSING)
 
     def data_to_send(self) -> bytes:
-        """Take the next bytes to write: 64 KiB of whole frames at most, or one larger frame; empty if none waits."""
+        """Return the next bytes to write: up to 64 KiB of whole frames or one larger frame; empty if none is queued."""
         return b"".join(self.buffers_to_send())
 
     def buffers_to_send(self) -> list[bytes]:
-        """Take the bytes that `data_to_send` would give, as a few buffers for one gathered write (``sendmsg``).
+        """Return the bytes of `data_to_send` as a few buffers for one gathered write (``sendmsg``).
 
-        A large payload that is neither masked nor compressed is a buffer of its own: the very bytes that were sent.
+        A large payload that is neither masked nor compressed is a separate buffer: the bytes object that you passed.
         """
         return self.outbox.take()
 
     @property
     def has_data_to_send(self) -> bool:
-        """Whether `data_to_send` would give anything."""
+        """Whether `data_to_send` would return any bytes."""
         return bool(self.outbox)
 
     def _end(self, state: State) -> None:
@@ -473,12 +477,14 @@ class Connection:
 
     def _check_open(self) -> None:
         if self.state is not State.OPEN:
-            raise LocalProtocolError(f"nothing can be sent after a Close (5.5.1); the connection is {self.state.value}")
+            raise LocalProtocolError(
+                f"cannot send after a Close; the connection is {self.state.value} (RFC 6455, section 5.5.1)"
+            )
 
     def _check_between_messages(self) -> None:
         self._check_open()
         if self._sending_opcode is not None:
-            raise LocalProtocolError("a fragmented message is being sent (5.4)")
+            raise LocalProtocolError("a fragmented message is being sent (RFC 6455, section 5.4)")
 
     def _put_encoded(
         self,
@@ -490,9 +496,10 @@ class Connection:
         compress: bool | None,
         fragment_size: int | None = None,
     ) -> None:
-        """Let the extensions change a message or a fragment, and queue it with the reserved bits that say so.
+        """Let the extensions transform a message or a fragment, and queue it with the reserved bits that they set.
 
-        An exception is the end if an extension has seen the payload, or a part of it is queued: neither can be undone.
+        If an exception is raised after an extension has seen the payload or a part of it was queued, the connection is
+        CLOSED, because neither can be undone.
         """
         rsv, cannot_be_undone = 0, bool(self._codecs)
         try:
@@ -512,13 +519,15 @@ class Connection:
             raise
 
     def _frame(self, first: int, payload: str | bytes) -> bytes:
-        """Return a frame that begins with this byte."""
+        """Return a frame with this first byte."""
         new_masking_key = self.outbox.new_masking_key
         return build_frame(first, payload, b"" if new_masking_key is None else new_masking_key())
 
     def _queue_control(self, opcode: Opcode, payload: bytes) -> None:
         if len(payload) > 125:
-            raise ValueError(f"{opcode.name} payload of {len(payload)} bytes, expected at most 125 (5.5)")
+            raise ValueError(
+                f"{opcode.name} payload of {len(payload)} bytes, expected at most 125 (RFC 6455, section 5.5)"
+            )
         self._check_open()
         self.outbox.put_control(self._frame(_FIN | opcode, payload))
 

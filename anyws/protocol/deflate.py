@@ -1,8 +1,8 @@
 """permessage-deflate (RFC 7692).
 
-How this works: a message is compressed as raw DEFLATE that ends in an empty stored block, of which the last four bytes
-(``00 00 ff ff``) are left out; the receiver puts them back. Each side keeps its window from message to message, unless
-"no context takeover" was agreed. Section numbers below are RFC 7692's.
+How this works: a message is compressed as raw DEFLATE data that ends with an empty stored block. The sender omits the
+last four bytes of this block (``00 00 ff ff``), and the receiver restores them. Each side keeps its window from message
+to message, unless "no context takeover" was negotiated. Section numbers in comments refer to RFC 7692.
 """
 
 from __future__ import annotations
@@ -18,29 +18,30 @@ from .extensions import Codec, Extension, ExtensionOffer
 __all__ = ["PRESETS", "DeflateCodec", "DeflateParameters", "InvalidDeflate", "PerMessageDeflate", "Preset"]
 
 NAME = "permessage-deflate"
-_RSV1 = 0x40  # 6.
-_TAIL = b"\x00\x00\xff\xff"  # 7.2.1.
+_RSV1 = 0x40  # section 6
+_TAIL = b"\x00\x00\xff\xff"  # section 7.2.1
 _MAX_BITS = 15
-_BITS = {str(bits): bits for bits in range(8, _MAX_BITS + 1)}  # 7.1.2: no leading zeros.
-# Each final block costs a new decompressor, for two bytes of the peer's; senders that use them make one per message.
+_BITS = {str(bits): bits for bits in range(8, _MAX_BITS + 1)}  # section 7.1.2: no leading zeros
+# A final block takes the peer only two bytes but makes us create a new decompressor. Senders that use final blocks use
+# one per message.
 _MAX_FINAL_BLOCKS = 8
 _NO_TAKEOVER = ("server_no_context_takeover", "client_no_context_takeover")
 _WINDOW_BITS = ("server_max_window_bits", "client_max_window_bits")
 
 
 class InvalidDeflate(InvalidText):
-    """The peer sent a compressed message that cannot be inflated (close code 1007)."""
+    """The peer sent a compressed message that cannot be decompressed (close code 1007)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeflateParameters:
-    """What both ends have agreed on (7.1).
+    """The negotiated parameters of permessage-deflate (RFC 7692, section 7.1).
 
     Attributes:
         server_no_context_takeover: whether the server starts each message with an empty window.
-        client_no_context_takeover: whether the client does.
-        server_max_window_bits: the base-2 logarithm of the server's window in bytes, 8 to 15.
-        client_max_window_bits: that of the client's window.
+        client_no_context_takeover: whether the client starts each message with an empty window.
+        server_max_window_bits: the base-2 logarithm of the server's window size in bytes, 8 to 15.
+        client_max_window_bits: the base-2 logarithm of the client's window size in bytes, 8 to 15.
     """
 
     server_no_context_takeover: bool = False
@@ -51,17 +52,19 @@ class DeflateParameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerMessageDeflate(Extension):
-    """permessage-deflate as a user asks for it.
+    """Settings for permessage-deflate compression (RFC 7692).
 
     Attributes:
-        server_no_context_takeover: let the server start each message with an empty window: less memory, less effect.
-        client_no_context_takeover: let the client do so.
-        server_max_window_bits: 8 to 15, to bound the server's window; None for 15.
-        client_max_window_bits: 8 to 15, to bound the client's window, if the client says that it can; None for 15.
-        level: how hard to compress, 1 (fast) to 9 (small), or -1 for zlib's default.
-        mem_level: memory for the compressor's state, 1 to 9.
-        threshold: messages of fewer bytes are not compressed, unless the caller wants it. Fragmented ones always are.
-        zlib: the module that compresses: `zlib`, or one that does the same, such as ``zlib_ng.zlib_ng``.
+        server_no_context_takeover: start each message from the server with an empty window, which saves memory but
+            compresses less.
+        client_no_context_takeover: start each message from the client with an empty window.
+        server_max_window_bits: limit the server's window to 8 to 15 bits; None for 15.
+        client_max_window_bits: limit the client's window to 8 to 15 bits, if the client supports it; None for 15.
+        level: the compression level, from 1 (fastest) to 9 (smallest), or -1 for zlib's default.
+        mem_level: the amount of memory for the compressor's state, 1 to 9.
+        threshold: the minimum message size to compress, in bytes. It does not apply to fragmented messages, nor to
+            messages sent with an explicit ``compress``.
+        zlib: the compression module: `zlib`, or a compatible one such as ``zlib_ng.zlib_ng``.
     """
 
     name = NAME
@@ -84,7 +87,7 @@ class PerMessageDeflate(Extension):
         self._check("threshold", 0, None, "0 or more")
         for name in ("compressobj", "decompressobj", "error", "DEFLATED", "Z_SYNC_FLUSH"):
             if not hasattr(self.zlib, name):
-                raise TypeError(f"option zlib has no {name}: expected a module like zlib")
+                raise TypeError(f"option zlib has no {name}: expected a module compatible with zlib")
 
     def _check(self, option: str, low: int, high: int | None, expected: str) -> None:
         value = getattr(self, option)
@@ -94,7 +97,7 @@ class PerMessageDeflate(Extension):
             raise ValueError(f"option {option} is {value}: expected {expected}")
 
     def offers(self) -> Sequence[ExtensionOffer]:
-        """Return the one offer. It always lets the server bound our window, so that the server can save memory."""
+        """Return a single offer. It always lets the server limit the client's window, so the server can save memory."""
         parameters: list[tuple[str, str | None]] = [(name, None) for name in _NO_TAKEOVER if getattr(self, name)]
         if self.server_max_window_bits is not None:
             parameters.append(("server_max_window_bits", str(self.server_max_window_bits)))
@@ -103,7 +106,7 @@ class PerMessageDeflate(Extension):
         return [ExtensionOffer(NAME, tuple(parameters))]
 
     def accept(self, offer: ExtensionOffer) -> tuple[ExtensionOffer, DeflateCodec] | None:
-        """Answer an offer; None for one with a parameter that is unknown, repeated or out of its range (7.1)."""
+        """Accept an offer, or return None if a parameter is unknown, repeated or out of range (section 7.1)."""
         try:
             offered = _parse(offer, bits_may_lack_value=True)
         except ValueError:
@@ -117,7 +120,7 @@ class PerMessageDeflate(Extension):
         for name in _WINDOW_BITS:
             ours, theirs = getattr(self, name), offered.get(name)
             if name == "client_max_window_bits" and name not in offered:
-                continue  # 7.1.2.2: a client that has not offered it cannot be told.
+                continue  # section 7.1.2.2: only allowed in the response if the client has offered it
             if ours is not None or theirs is not None:
                 agreed[name] = min(ours or _MAX_BITS, theirs or _MAX_BITS)
                 answer.append((name, str(agreed[name])))
@@ -125,14 +128,16 @@ class PerMessageDeflate(Extension):
         return ExtensionOffer(NAME, tuple(answer)), codec
 
     def agreed(self, answer: ExtensionOffer) -> DeflateCodec:
-        """Take the server's answer (7.1)."""
+        """Return the codec for the parameters that the server accepted (section 7.1)."""
         answered = _parse(answer, bits_may_lack_value=False)
         if self.server_no_context_takeover and "server_no_context_takeover" not in answered:
-            raise ValueError("server_no_context_takeover was offered, but is not in the answer (7.1.1.1)")
+            raise ValueError("the response lacks server_no_context_takeover, which was offered (section 7.1.1.1)")
         wanted, given = self.server_max_window_bits, answered.get("server_max_window_bits")
         if wanted is not None and (given is None or given > wanted):
-            raise ValueError(f"server_max_window_bits={wanted} was offered, answered was {given} (7.1.2.1)")
-        # 7.1.2.2: what we offered is what we keep to anyhow; an answer may bound us further.
+            raise ValueError(
+                f"the response has server_max_window_bits {given}, but {wanted} was offered (section 7.1.2.1)"
+            )
+        # Section 7.1.2.2: we keep to the limit that we offered; the response may lower it further.
         ours, bound = self.client_max_window_bits or _MAX_BITS, answered.get("client_max_window_bits") or _MAX_BITS
         parameters = DeflateParameters(
             server_no_context_takeover="server_no_context_takeover" in answered,
@@ -151,16 +156,16 @@ PRESETS: dict[Preset, PerMessageDeflate] = {
     "ratio": PerMessageDeflate(level=9, mem_level=9),
     "speed": PerMessageDeflate(server_max_window_bits=12, client_max_window_bits=12, level=1, mem_level=5),
 }
-"""Ready-made settings: little memory, what suits most, the smallest messages, or the least CPU time."""
+"""Predefined settings: least memory, a default for most uses, smallest messages, or least CPU time."""
 
 
 class DeflateCodec(Codec):
-    """permessage-deflate at work.
+    """Compresses and decompresses the messages of one connection with permessage-deflate.
 
     Args:
-        parameters: what was agreed.
-        settings: level, memory and threshold of our own compressor.
-        is_server: which end we are.
+        parameters: the negotiated parameters.
+        settings: the compression level, memory and threshold for outgoing messages.
+        is_server: whether this side is the server.
     """
 
     rsv = _RSV1
@@ -180,18 +185,18 @@ class DeflateCodec(Codec):
         )
 
     def encode(self, payload: bytes, *, first: bool, fin: bool, compress: bool | None) -> tuple[bytes, bool]:
-        """Compress a message or the next fragment of one (7.2.1)."""
+        """Compress a message or its next fragment (section 7.2.1)."""
         return self._deflater.encode(payload, first=first, fin=fin, compress=compress)
 
     def decode(self, payload: bytes, *, fin: bool, limit: int | None) -> bytes:
-        """Inflate the next bytes of a message (7.2.2)."""
+        """Decompress the next bytes of a message (section 7.2.2)."""
         return self._inflater.decode(payload, fin=fin, limit=limit)
 
 
 class _Deflater:
     def __init__(self, settings: PerMessageDeflate, *, bits: int, takeover: bool) -> None:
         self._settings = settings
-        # zlib has no raw deflate with a window of 2**8; with 2**9 it never reaches back more than 250 bytes.
+        # zlib does not support raw deflate with a window of 2**8 bytes. With 2**9 it never refers back more than 250.
         self._bits = max(bits, 9)
         self._takeover = takeover
         self._compressor: Any = None
@@ -218,10 +223,11 @@ class _Deflater:
 
 
 class _Inflater:
-    """Inflates within a bound.
+    """Decompresses up to a limit.
 
-    A block with BFINAL=1 is legal (7.2.3.4), and what follows may reach back behind it; but zlib ends its stream there.
-    The next block then goes to a new decompressor that has the window as its dictionary, so the window is kept here.
+    A block with BFINAL=1 is legal (section 7.2.3.4), and later blocks may refer to data before it, but zlib ends its
+    stream there. The next block therefore needs a new decompressor with the window as its dictionary, so this class
+    keeps a copy of the window.
     """
 
     def __init__(self, library: Any, *, bits: int, takeover: bool) -> None:
@@ -231,8 +237,8 @@ class _Inflater:
         self._takeover = takeover
         self._decompressor: Any = None
         self._window = bytearray()
-        self._mid_block = False  # whether bytes have come since the message began, or since its last final block
-        self._final_blocks = 0  # of this message
+        self._mid_block = False  # whether there was data after the start of the message or its last final block
+        self._final_blocks = 0  # in this message
 
     def decode(self, payload: bytes, *, fin: bool, limit: int | None) -> bytes:
         try:
@@ -245,7 +251,7 @@ class _Inflater:
                     self._decompressor = None
                     self._window.clear()
         except self._zlib.error as exc:
-            raise InvalidDeflate(f"message cannot be inflated: {exc} (RFC 7692, 7.2.2)") from exc
+            raise InvalidDeflate(f"message cannot be decompressed: {exc} (RFC 7692, section 7.2.2)") from exc
         return output
 
     def _inflate(self, data: bytes, limit: int | None) -> bytes:
@@ -255,7 +261,7 @@ class _Inflater:
             if decompressor is None:
                 decompressor = self._zlib.decompressobj(-self._bits, zdict=bytes(self._window))
                 self._decompressor = decompressor
-            # 0: no bound.
+            # The limit 0 means no limit.
             piece: bytes = decompressor.decompress(data, 0 if limit is None else limit - len(output) + 1)
             output = output + piece if output else piece
             if limit is not None and len(output) > limit:
@@ -270,28 +276,28 @@ class _Inflater:
             self._decompressor = None
             self._final_blocks += 1
             if self._final_blocks > _MAX_FINAL_BLOCKS:
-                raise InvalidDeflate(f"message with more than {_MAX_FINAL_BLOCKS} blocks that are final")
+                raise InvalidDeflate(f"message with more than {_MAX_FINAL_BLOCKS} final blocks")
         return output
 
     def _end_block(self) -> None:
-        """Put the tail back: the rest of an empty block, or a piece of what was to be data."""
+        """Restore the tail that the sender omitted, and check that it completes an empty block."""
         decompressor = self._decompressor
         if decompressor.decompress(_TAIL, 1) or decompressor.unused_data:
-            raise InvalidDeflate("compressed message is cut off (RFC 7692, 7.2.2)")
-        if decompressor.eof:  # The block was a final one.
+            raise InvalidDeflate("compressed message is truncated (RFC 7692, section 7.2.2)")
+        if decompressor.eof:  # the block was final
             self._decompressor = None
         self._mid_block = False
 
 
 def _parse(offer: ExtensionOffer, *, bits_may_lack_value: bool) -> dict[str, int | None]:
-    """Read the parameters (7.1); ``client_max_window_bits`` may lack its value in an offer."""
+    """Parse the parameters (section 7.1). In an offer, ``client_max_window_bits`` may have no value."""
     found: dict[str, int | None] = {}
     for name, value in offer.parameters:
         if name in found:
-            raise ValueError(f"parameter {name} stands twice (7.1)")
+            raise ValueError(f"parameter {name} is repeated (RFC 7692, section 7.1)")
         if name in _NO_TAKEOVER:
             if value is not None:
-                raise ValueError(f"parameter {name} has a value, expected none (7.1.1)")
+                raise ValueError(f"parameter {name} has a value, expected none (RFC 7692, section 7.1.1)")
             found[name] = None
         elif name in _WINDOW_BITS:
             if value is None and bits_may_lack_value and name == "client_max_window_bits":
@@ -299,7 +305,7 @@ def _parse(offer: ExtensionOffer, *, bits_may_lack_value: bool) -> dict[str, int
             elif value is not None and value in _BITS:
                 found[name] = _BITS[value]
             else:
-                raise ValueError(f"parameter {name} is {value}, expected 8 to 15 (7.1.2)")
+                raise ValueError(f"parameter {name} is {value}, expected 8 to 15 (RFC 7692, section 7.1.2)")
         else:
-            raise ValueError(f"parameter {name} is unknown (7.1)")
+            raise ValueError(f"parameter {name} is unknown (RFC 7692, section 7.1)")
     return found

@@ -1,7 +1,7 @@
-"""What can be wrong, with the close code or HTTP status that it means.
+"""Exceptions of the protocol layer.
 
-Three questions decide the class: was it *our* caller (`LocalProtocolError`), the *peer* once the connection was open
-(`RemoteProtocolError`, with a close code), or the peer during the opening handshake (`HandshakeError`)?
+The class says who made the mistake: the calling code (`LocalProtocolError`), the peer after the connection was open
+(`RemoteProtocolError`, which has a close code), or the peer during the opening handshake (`HandshakeError`).
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ _MAX_SHOWN = 300  # characters
 
 
 def in_one_line(text: str) -> str:
-    """Return text of a peer as it may stand in a log or a message of ours: no line break, no terminal codes, short."""
+    """Return text received from a peer in a form that is safe to log: one line, printable and of limited length."""
     shown = text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in shown)
 
 
 class WebSocketError(Exception):
-    """The root of every exception that anyws defines.
+    """The base class of all exceptions that anyws defines.
 
-    All of them can be pickled and copied, and so cross the border between processes.
+    All of them can be copied and pickled, so you can pass them between processes.
     """
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-        """Restore without ``__init__``, whose arguments are not those that an exception keeps in ``args``."""
+        """Restore without calling ``__init__``, whose parameters differ from the ``args`` of the exception."""
         return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]  # not in typeshed
 
 
 class LocalProtocolError(WebSocketError):
-    """Our own caller asked for something that RFC 6455 forbids in this state, such as data after a Close."""
+    """The calling code asked for something that RFC 6455 forbids in this state, such as sending data after a Close."""
 
 
 class RemoteProtocolError(WebSocketError):
-    """The peer broke a rule after the opening handshake: "Fail the WebSocket Connection" (RFC 6455, 7.1.7).
+    """The peer violated the protocol, so the connection fails (RFC 6455, section 7.1.7).
 
     Attributes:
-        close_code: the close code to send (RFC 6455, 7.4.1).
-        reason: what was wrong and what was expected, in at most 123 bytes of UTF-8.
+        close_code: the close code to send (RFC 6455, section 7.4.1).
+        reason: what the peer sent and what was expected, in at most 123 bytes of UTF-8.
     """
 
     close_code: int = 1002
@@ -68,22 +68,22 @@ class RemoteProtocolError(WebSocketError):
 
 
 class ProtocolError(RemoteProtocolError):
-    """The peer sent what RFC 6455 does not allow (close code 1002)."""
+    """The peer sent something that RFC 6455 does not allow (close code 1002)."""
 
 
 class InvalidText(RemoteProtocolError):
-    """The peer sent a text message or a close reason that is not UTF-8 (close code 1007; RFC 6455, 8.1)."""
+    """The peer sent a text message or a close reason that is not valid UTF-8 (code 1007; RFC 6455, section 8.1)."""
 
     close_code = 1007
 
 
 class LimitExceeded(RemoteProtocolError):
-    """The peer sent more than an option of ours allows (close code 1009).
+    """The peer exceeded a limit set by an option (close code 1009).
 
     Attributes:
-        option: the name of the option, such as ``"max_message_size"``.
-        limit: the value of that option.
-        actual: what came, or would have come by the frame's header; in the unit of the option.
+        option: the name of the option, for example ``"max_message_size"``.
+        limit: the value of the option.
+        actual: how much the peer sent, or announced in a frame header; in the unit of the option.
     """
 
     close_code = 1009
@@ -96,10 +96,10 @@ class LimitExceeded(RemoteProtocolError):
 
 
 class InvalidURI(WebSocketError, ValueError):
-    """A URI that is not a WebSocket URI (RFC 6455, 3).
+    """The URI is not a valid WebSocket URI (RFC 6455, section 3).
 
     Attributes:
-        uri: the text as given. It is not part of the message when it has a user name or a password.
+        uri: the URI as given. The message does not contain it if it has a user name or a password.
     """
 
     def __init__(self, uri: str, problem: str) -> None:
@@ -108,11 +108,11 @@ class InvalidURI(WebSocketError, ValueError):
 
 
 class HandshakeError(WebSocketError):
-    """The opening handshake failed (RFC 6455, 4).
+    """The opening handshake failed (RFC 6455, section 4).
 
     Attributes:
-        request: the request, when it was read (server) or sent (client); otherwise None.
-        response: the response that was received (client) or sent (server); None when there was none.
+        request: the request that was sent (client) or received (server); None if there was none.
+        response: the response that was received (client) or sent (server); None if there was none.
     """
 
     def __init__(self, message: str, *, request: Request | None = None, response: Response | None = None) -> None:
@@ -122,12 +122,12 @@ class HandshakeError(WebSocketError):
 
 
 class HandshakeRefused(HandshakeError):
-    """The opening handshake was answered with an HTTP status other than 101.
+    """The response to the opening handshake has an HTTP status other than 101.
 
-    On a client that is the server's answer; on a server it is the answer that was given to the client.
+    On a client, the server sent this response; on a server, it was sent to the client.
 
     Attributes:
-        response: the answer: ``status``, ``headers`` and a bounded ``body``.
+        response: the response: its ``status``, its ``headers`` and the beginning of its ``body``.
     """
 
     response: Response
@@ -137,15 +137,15 @@ class HandshakeRefused(HandshakeError):
 
     @property
     def status(self) -> int:
-        """The HTTP status code."""
+        """The HTTP status code of the response."""
         return self.response.status
 
 
 class RedirectError(HandshakeRefused):
-    """A redirect that was not followed, though redirects are followed: too many, or one that must not be.
+    """A redirect was not followed, although redirects are enabled: there were too many, or it was not allowed.
 
     Attributes:
-        chain: the URIs from the first to the one that was refused, without user names and passwords.
+        chain: the URIs from the first one to the rejected one, without user names and passwords.
     """
 
     def __init__(
@@ -156,15 +156,15 @@ class RedirectError(HandshakeRefused):
 
 
 class ProxyError(HandshakeError):
-    """The proxy did not make a way to the server, so that there is no request.
+    """The proxy did not open a tunnel to the server, so no opening handshake was sent.
 
-    A proxy that cannot be reached is an `OSError`, as a server that cannot be reached.
+    A proxy that cannot be reached raises `OSError`, like a server that cannot be reached.
 
     Attributes:
         proxy: the URI of the proxy, without user name and password.
-        status: the HTTP status of its answer to CONNECT, or the reply code of SOCKS (RFC 1928, 6); None when there was
-            no such answer.
-        response: its answer to CONNECT, with a bounded body; None when there was none, and for SOCKS.
+        status: the HTTP status of the response to CONNECT, or the SOCKS reply code (RFC 1928, section 6); None if there
+            was none.
+        response: the response to CONNECT, with the beginning of its body; None if there was none, and for SOCKS.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""One HTTP/1.1 request and its response, from each side (RFC 9112), over h11.
+"""A single HTTP/1.1 request and its response, as a client and as a server (RFC 9112), built on h11.
 
-h11 is lenient where RFC 9112 lets it be; we are not: a bare LF or CR, a control character, or a folded line of a
-request is refused before h11 sees it, for these are what requests are smuggled and logs are fooled with. A folded line
-of a response must be taken (5.2).
+h11 is lenient where RFC 9112 permits it. This module is strict, because attackers use such leniency to smuggle requests
+and to forge log lines: it rejects bare LF and CR, control characters, and folded lines in requests before h11 sees
+them. Folded lines in a response must be accepted (RFC 9112, section 5.2).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)(?=.)", re.DOTALL)
 _FOLDED_LINE = re.compile(rb"\r\n[ \t]")
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROLS = bytes(code for code in range(256) if _CONTROL.match(bytes([code])))
-_TLS_RECORDS = b"\x15\x16"  # an alert and a part of a handshake (RFC 8446, 5.1)
+_TLS_RECORDS = b"\x15\x16"  # the content types alert and handshake (RFC 8446, section 5.1)
 _NO_TOKEN = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 
 class InvalidHead(Exception):
-    """A head that cannot be read; ``status`` is the HTTP status that says so."""
+    """The head of a request or response is invalid; ``status`` is the HTTP status to respond with."""
 
     def __init__(self, problem: str, status: int = 400) -> None:
         super().__init__(problem)
@@ -35,27 +35,27 @@ class InvalidHead(Exception):
 
 
 class HeadEnded(InvalidHead):
-    """The bytes ended before the head was whole."""
+    """The stream ended before the head was complete."""
 
 
 class _HeadReader:
-    """Gathers the bytes of one head, in whatever pieces they come."""
+    """Collects the bytes of one head, split at any point."""
 
     def __init__(self, *, max_bytes: int, max_headers: int, is_response: bool) -> None:
         self._max_bytes = max_bytes
         self._max_headers = max_headers
         self._is_response = is_response
         self._buffer: bytes | bytearray = b""
-        self._may_be_empty = not is_response  # the first line; some clients send a line end too many before it
+        self._may_be_empty = not is_response  # some clients send an extra line break before the request
         self.has_control = False
-        """Whether the head has a control character."""
+        """Whether the head contains a control character."""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
-        """Return the head, its blank line included, and what came behind it, once the head is whole."""
+        """Return the head, including its blank line, and the data after it; None until the head is complete."""
         searched = max(0, len(self._buffer) - len(_END) + 1)
         if isinstance(self._buffer, bytearray):
             self._buffer += data
-        else:  # mostly the head comes in one piece
+        else:  # the head usually arrives in one piece
             self._buffer = bytearray(self._buffer + data) if self._buffer else bytes(data)
         if self._may_be_empty and not self._skip_empty_line():
             return None
@@ -64,7 +64,7 @@ class _HeadReader:
         end = self._buffer.find(_END, searched)
         length = len(self._buffer) if end < 0 else end + len(_END)
         if length > self._max_bytes:
-            raise InvalidHead(f"more than {self._max_bytes} bytes of head", 431)
+            raise InvalidHead(f"the head exceeds {self._max_bytes} bytes", 431)
         if end < 0:
             self._check_line_ends(searched, length)
             return None
@@ -73,16 +73,16 @@ class _HeadReader:
         if not head.count(b"\r") == lines == head.count(b"\n"):
             self._check_line_ends(searched, length)
         if b"\0" in head:
-            raise InvalidHead("NUL in the head (RFC 9110, 5.5)")
+            raise InvalidHead("the head contains NUL (RFC 9110, section 5.5)")
         self.has_control = len(head.translate(None, _CONTROLS)) < len(head)
-        if not self._is_response:  # A folded line of a response must be taken (5.2); `Response` says what is wrong.
+        if not self._is_response:  # `Response` checks responses, in which folded lines must be accepted
             self._check_request(head)
         if lines - 2 > self._max_headers:
-            raise InvalidHead(f"more than {self._max_headers} header lines", 431)
+            raise InvalidHead(f"the head has more than {self._max_headers} header lines", 431)
         return head, bytes(self._buffer[length:])
 
     def _skip_empty_line(self) -> bool:
-        """Skip one empty line before a request (RFC 9112, section 2.2); say whether its line may begin."""
+        """Skip an empty line before a request (RFC 9112, section 2.2); return whether the request has begun."""
         if self._buffer in (b"", b"\r"):
             return False
         self._may_be_empty = False
@@ -91,30 +91,30 @@ class _HeadReader:
         return bool(self._buffer)
 
     def _what_else(self) -> str:
-        """Say what the bytes are that are not HTTP."""
+        """Describe bytes that are not HTTP."""
         if self._buffer[0] not in _TLS_RECORDS:
             return "not HTTP"
         if self._is_response:
             return "not HTTP but TLS; did you mean wss:// or https://?"
-        return "not HTTP but TLS, which this server does not speak here; it needs an ssl_context, or the client ws://"
+        return "not HTTP but TLS; set an ssl_context on the server, or use ws:// on the client"
 
     def _check_request(self, head: bytes) -> None:
         if _FOLDED_LINE.search(head):
-            raise InvalidHead("folded header line (RFC 9112, 5.2)")
+            raise InvalidHead("folded header line in a request (RFC 9112, section 5.2)")
         if self.has_control and (control := _CONTROL.search(head)) is not None:
-            raise InvalidHead(f"control character at byte {control.start()} (RFC 9110, 5.5)")
+            raise InvalidHead(f"control character at byte {control.start()} (RFC 9110, section 5.5)")
 
     def _check_line_ends(self, searched: int, length: int) -> None:
         if (bare := _BARE_LINE_END.search(self._buffer, max(0, searched - 1), length)) is not None:
-            raise InvalidHead(f"line end other than CR LF at byte {bare.start()} (RFC 9112, 2.2)")
+            raise InvalidHead(f"line break other than CR LF at byte {bare.start()} (RFC 9112, section 2.2)")
 
 
 class ServerExchange:
-    """The server's side: reads a request head, writes a response.
+    """The server's side: reads a request head and writes a response.
 
     Args:
-        max_bytes: the largest head, in bytes.
-        max_headers: the largest number of header lines.
+        max_bytes: the maximum size of the head, in bytes.
+        max_headers: the maximum number of header lines.
     """
 
     def __init__(self, *, max_bytes: int, max_headers: int) -> None:
@@ -122,13 +122,13 @@ class ServerExchange:
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=max_bytes)
         self._method = ""
         self.trailing_data: bytes = b""
-        """What came behind the head."""
+        """The data received after the head."""
 
     def receive_data(self, data: bytes) -> Request | None:
-        """Add bytes; return the request once its head is whole.
+        """Process bytes from the client; return the request once its head is complete.
 
         Raises:
-            InvalidHead: the bytes are no request head, or too long a one.
+            InvalidHead: the bytes are not a valid request head, or exceed a limit.
         """
         parts = self._reader.feed(data)
         if parts is None:
@@ -138,7 +138,7 @@ class ServerExchange:
             self._connection.receive_data(head)
             event = self._connection.next_event()
         except h11.RemoteProtocolError as exc:
-            raise InvalidHead(_problem(exc), exc.error_status_hint) from None  # it quotes the line
+            raise InvalidHead(_problem(exc), exc.error_status_hint) from None  # exc quotes the line, maybe with secrets
         assert isinstance(event, h11.Request)
         self._method = event.method.decode("ascii")
         return Request(
@@ -149,7 +149,7 @@ class ServerExchange:
         )
 
     def send(self, response: Response) -> bytes:
-        """Return the bytes of the response: status 101 to a request that asked for it, or any other with its body."""
+        """Return the bytes of a response: a 101 if the request asked for an upgrade, or any other with its body."""
         if response.status == 101:
             return _switching(response)
         headers = _encode(response.headers)
@@ -164,11 +164,12 @@ class ServerExchange:
 
 
 class ClientExchange:
-    """The client's side: writes a request, reads the response and, where it is not 101, some of its body.
+    """The client's side: writes a request, and reads the response and, unless it is a 101, the beginning of its body.
 
     Args:
-        max_bytes: the largest head, in bytes; with those of the other 1xx that come before it (RFC 9110, 15.2).
-        max_headers: the largest number of header lines.
+        max_bytes: the maximum size of the head in bytes, including the other 1xx responses before it (RFC 9110,
+            section 15.2).
+        max_headers: the maximum number of header lines.
         max_body: how much of the body to keep, in bytes.
     """
 
@@ -181,11 +182,11 @@ class ClientExchange:
         self._response: h11.Response | None = None
         self._body = bytearray()
         self.trailing_data: bytes = b""
-        """What came behind the head of a 101, or of a 2xx to CONNECT."""
+        """The data received after the head of a 101, or of a 2xx response to CONNECT."""
 
     @property
     def is_in_body(self) -> bool:
-        """Whether a head other than 101 has come, and more of its body may follow."""
+        """Whether a head other than a 101 was received and more of its body may follow."""
         return self._response is not None
 
     def send(self, request: Request) -> bytes:
@@ -194,14 +195,16 @@ class ClientExchange:
         return (self._connection.send(event) or b"") + (self._connection.send(h11.EndOfMessage()) or b"")
 
     def receive_data(self, data: bytes) -> Response | None:
-        """Add bytes, or ``b""`` for their end; return the response once it is whole, or its body at the bound.
+        """Process bytes from the server, or ``b""`` at the end of the stream.
+
+        Return the response once it is complete or its body has reached ``max_body`` bytes, and None before.
 
         Raises:
-            InvalidHead: the bytes are no response head, or too long a one; or they ended in the head.
+            InvalidHead: the bytes are not a valid response head, exceed a limit, or end within the head.
         """
         while self._response is None:
             if not data:
-                raise HeadEnded("the server closed the connection before it answered")
+                raise HeadEnded("the server closed the connection without a response")
             parts = self._reader.feed(data)
             if parts is None:
                 return None
@@ -209,12 +212,12 @@ class ClientExchange:
             event = self._next_event(head)
             assert isinstance(event, h11.InformationalResponse | h11.Response)
             if not event.http_version.startswith(b"1."):
-                raise InvalidHead(f"HTTP/{event.http_version.decode('ascii')}: expected HTTP/1.1")
+                raise InvalidHead(f"HTTP version {event.http_version.decode('ascii')}, expected 1.1")
             if isinstance(event, h11.InformationalResponse):
                 if event.status_code == 101:
                     self.trailing_data = data
                     return self._made(event)
-                # Any other 1xx comes before the answer proper (RFC 9110, 15.2).
+                # Any other 1xx precedes the final response (RFC 9110, section 15.2).
                 self._max_bytes -= len(head)
                 self._reader = self._new_reader()
                 if not data:
@@ -229,19 +232,20 @@ class ClientExchange:
             self._connection.receive_data(data)
             return self._connection.next_event()
         except h11.RemoteProtocolError as exc:
-            raise InvalidHead(_problem(exc)) from None  # it quotes the line
+            raise InvalidHead(_problem(exc)) from None  # exc quotes the line, maybe with secrets
 
     def _new_reader(self) -> _HeadReader:
         return _HeadReader(max_bytes=self._max_bytes, max_headers=self._max_headers, is_response=True)
 
     def _read_body(self, data: bytes | None) -> Response | None:
-        """Return the response if its body has ended, has reached the bound, or is broken."""
+        """Return the response if its body has ended, has reached the limit, or is invalid; else None."""
         assert self._response is not None
         try:
             if data is not None:
                 self._connection.receive_data(data)
             while (event := self._connection.next_event()) is not h11.NEED_DATA:
-                if event is h11.PAUSED:  # a 2xx to CONNECT has no body, whatever its headers say (RFC 9110, 9.3.6)
+                # A 2xx response to CONNECT has no body, whatever its headers say (RFC 9110, section 9.3.6).
+                if event is h11.PAUSED:
                     self.trailing_data, _ = self._connection.trailing_data
                 if not isinstance(event, h11.Data):
                     break
@@ -257,7 +261,7 @@ class ClientExchange:
     def _made(self, event: h11.Response | h11.InformationalResponse, body: bytes = b"") -> Response:
         headers = _decode(event.headers.raw_items())
         reason = event.reason.decode("latin-1")
-        if not self._reader.has_control:  # h11 lets pass nothing else that a response may not have
+        if not self._reader.has_control:  # h11 has checked everything else
             return checked_response(event.status_code, headers, body, reason)
         try:
             return Response(event.status_code, headers, body, reason=reason)
@@ -266,7 +270,7 @@ class ClientExchange:
 
 
 def _switching(response: Response) -> bytes:
-    """Return the bytes of a response 101. All that differs between most is one value, so h11 writes them once."""
+    """Return the bytes of a 101 response. Most differ in only one value, so the bytes around it are cached."""
     pairs = response.headers.multi_items()
     for number, (name, value) in enumerate(pairs):
         if name == "Sec-WebSocket-Accept":
@@ -278,11 +282,11 @@ def _switching(response: Response) -> bytes:
 
 @functools.lru_cache(maxsize=64)
 def _written_switching(pairs: tuple[tuple[str, str], ...], reason: str) -> tuple[bytes, bytes]:
-    """Return the bytes of a response 101, up to where the value of ``Sec-WebSocket-Accept`` belongs, and from there."""
+    """Return the bytes of a 101 response before and after the value of ``Sec-WebSocket-Accept``."""
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n")
     connection.next_event()
-    connection.next_event()  # the end of the request: h11 then knows that an upgrade was asked for
+    connection.next_event()  # the end of the request: h11 now knows that the client asked for an upgrade
     event = h11.InformationalResponse(
         status_code=101, headers=_encode(headers_of(pairs)), reason=reason.encode("latin-1", "replace")
     )
@@ -291,7 +295,7 @@ def _written_switching(pairs: tuple[tuple[str, str], ...], reason: str) -> tuple
 
 
 def _problem(exc: h11.RemoteProtocolError) -> str:
-    """What h11 says, without the bytes that it shows as a Python object."""
+    """Return the message of an h11 error, without the quoted bytes."""
     return str(exc).partition(": bytearray(")[0]
 
 

@@ -1,7 +1,7 @@
-"""One frame and its bytes (RFC 6455, 5.2, 5.3, 5.5).
+"""Encoding and decoding of frames (RFC 6455, sections 5.2, 5.3, 5.5).
 
-The decoder hands out the payload of a data frame as it comes, in parts, so that a limit acts on the header and bad text
-is seen before the frame is whole. Control frames are short and come out whole.
+The decoder returns the payload of a data frame in parts as it arrives, so that size limits apply as soon as the header
+is known, and invalid text is detected before the frame is complete. Control frames are short and returned whole.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["FrameDecoder", "FrameHeader", "FramePart", "Opcode", "serialize_fram
 
 
 class Opcode(enum.IntEnum):
-    """What a frame carries (RFC 6455, 5.2)."""
+    """The type of a frame (RFC 6455, section 5.2)."""
 
     CONTINUATION = 0x0
     TEXT = 0x1
@@ -29,25 +29,25 @@ class Opcode(enum.IntEnum):
 
 
 _OPCODES = {int(opcode): opcode for opcode in Opcode}
-_CONTROL = 0x8  # RFC 6455, 5.5: the most significant bit of a control frame's opcode is 1.
+_CONTROL = 0x8  # RFC 6455, section 5.5: the most significant bit of a control frame's opcode is 1.
 _FIN = 0x80
 _MASK = 0x80
 _RSV = 0x70
-_MAX_CONTROL_PAYLOAD = 125  # RFC 6455, 5.5.
-# Room is made at once for what a header announces, but for no more than this many times what has come of it: a read of
-# 64 KiB is enough to make room for 1 MiB, and a header alone for nothing.
+_MAX_CONTROL_PAYLOAD = 125  # RFC 6455, section 5.5.
+# Memory is allocated in advance for the length that a header announces, but at most this many times what has arrived:
+# after a read of 64 KiB that is 1 MiB, and after a header alone it is nothing.
 _AHEAD = 16
-# What is missing of a payload, and what has come, from which to read straight into it; and how much of it at once.
-# In pure Python one copy less does not pay: the room has to be filled with zeros.
+# Read directly into the payload once this much of it has arrived and this much is missing, in bytes. Not in pure
+# Python: saving a copy does not pay there, because the buffer has to be filled with zeros first.
 _LARGE = 32768 if speedups_in_use else sys.maxsize
-_MAX_TAIL = 1024 * 1024
+_MAX_TAIL = 1024 * 1024  # bytes to read at once in this way
 
 
 class FrameHeader(NamedTuple):
-    """A frame without its payload.
+    """The header of a frame.
 
-    ``rsv`` holds the three reserved bits where they stand in the first byte (RSV1 is 0x40); ``length`` is in bytes;
-    ``masking_key`` is empty when the frame is not masked.
+    ``rsv`` contains the three reserved bits at their position in the first byte (RSV1 is 0x40). ``length`` is the size
+    of the payload in bytes. ``masking_key`` is empty if the frame is not masked.
     """
 
     opcode: Opcode
@@ -58,7 +58,7 @@ class FrameHeader(NamedTuple):
 
 
 class FramePart(NamedTuple):
-    """A frame, or a part of one: ``first`` says that the part begins the frame, ``last`` that it ends it."""
+    """A frame, or a part of one. ``first`` is true if the part starts the frame, ``last`` if it ends the frame."""
 
     header: FrameHeader
     payload: bytes
@@ -69,17 +69,17 @@ class FramePart(NamedTuple):
 def serialize_frame(
     opcode: int, payload: bytes | str, *, fin: bool = True, rsv: int = 0, masking_key: bytes = b""
 ) -> bytes:
-    """Return the bytes of a frame; masked if a masking key of 4 bytes is given. Text becomes UTF-8."""
+    """Return the bytes of a frame, masked if you pass a masking key of 4 bytes. Text is encoded as UTF-8."""
     return build_frame(opcode | rsv | (_FIN if fin else 0), payload, masking_key)
 
 
 class FrameDecoder:
-    """Turns bytes, in whatever pieces they come, into frames.
+    """Decodes frames from bytes, which may be split at any point.
 
     Args:
-        masked: whether frames must be masked (a server's view), must not be (a client's), or may be (None).
-        rsv: the reserved bits to which an extension gives a meaning, on the first frame of a message.
-        max_frame_size: the largest payload of one data frame, in bytes; None for no limit.
+        masked: whether frames must be masked (True, for servers), must not be (False, for clients), or may be (None).
+        rsv: the reserved bits that an extension uses on the first frame of a message.
+        max_frame_size: the maximum payload of a data frame, in bytes; None for no limit.
     """
 
     __slots__ = (
@@ -96,16 +96,16 @@ class FrameDecoder:
         self._masked = masked
         self._rsv = rsv
         self._max_frame_size = max_frame_size
-        # What is left over from one feed to the next is a piece of a header or of a control frame: a few bytes.
+        # Between two calls of feed() this keeps at most a few bytes: a part of a header or of a control frame.
         self._buffer = b""
         self._position = 0
-        self._header: FrameHeader | None = None  # of the frame whose payload is coming
-        self._offset = 0  # how much of that payload has come
+        self._header: FrameHeader | None = None  # of the frame whose payload is incomplete
+        self._offset = 0  # how many bytes of this payload have been received
 
     def feed(self, data: bytes, start: int = 0) -> None:
-        """Add bytes from the peer, from this position on."""
+        """Add bytes from the peer, starting at this position."""
         if type(data) is not bytes:
-            data = bytes(data)  # What is kept must not change, and what comes of it is bytes.
+            data = bytes(data)  # the caller must not be able to change buffered data
         if self._position < len(self._buffer):
             if data:
                 self._buffer = self._buffer[self._position :] + data[start:]
@@ -116,27 +116,27 @@ class FrameDecoder:
 
     @property
     def is_between(self) -> bool:
-        """Whether all that has come was used, and ended with a frame."""
+        """Whether all received data was processed and ended at the end of a frame."""
         return not self._buffer and self._header is None
 
     @property
     def has_data(self) -> bool:
-        """Whether there are bytes that `next_part` has not looked at, or could not use yet."""
+        """Whether there are bytes that `next_part` has not processed yet."""
         return bool(self._buffer)
 
     def take_messages(self, max_size: int, enough: int, messages: list[Any]) -> int:
-        """Append the messages that come next, each in one whole and plain frame.
+        """Append the next messages as long as each is a single complete frame without reserved bits.
 
-        It stops at the first frame that is anything else, and takes nothing inside a frame. Nothing is raised here:
-        whatever is wrong is left to `next_part`.
+        Stop at the first frame that is anything else. Inside a frame, do nothing. This method never raises: `next_part`
+        handles invalid frames.
 
         Args:
-            max_size: the largest payload, in bytes.
-            enough: the memory to fill, in bytes.
+            max_size: the maximum payload, in bytes.
+            enough: stop once the messages use this much memory, in bytes.
             messages: the list to append to: `str` for text, `bytes` for binary.
 
         Returns:
-            What is left of ``enough``.
+            ``enough`` minus the memory that the messages use.
         """
         if self._header is None and self._buffer:
             position, enough = take_messages(self._buffer, self._position, self._masked, max_size, enough, messages)
@@ -144,13 +144,13 @@ class FrameDecoder:
         return enough
 
     def take_whole(self, opcodes: Mapping[int, Opcode], max_size: int) -> tuple[Opcode, bytes] | None:
-        """Return the next frame if it is whole and begins with one of these bytes; None for any other.
+        """Return the next frame if it is complete and starts with one of these bytes; otherwise None.
 
-        It takes nothing inside a frame. Nothing is raised here, as in `take_messages`.
+        Inside a frame, return None. Like `take_messages`, this method never raises.
 
         Args:
-            opcodes: the first bytes that are wanted, and what they say.
-            max_size: the largest payload, in bytes.
+            opcodes: the accepted first bytes and their opcodes.
+            max_size: the maximum payload, in bytes.
         """
         buffer, position = self._buffer, self._position
         if self._header is not None or len(buffer) - position < 2:
@@ -169,15 +169,16 @@ class FrameDecoder:
         return opcode, payload
 
     def next_part(self, into: Payload | None = None) -> FramePart | None:
-        """Return the next frame or part of a frame, or None when more bytes are needed.
+        """Return the next frame or part of a frame, or None if more bytes are needed.
 
-        The first part of a data frame that has not come whole is its header, without payload.
+        If a data frame is incomplete, its first part is the header without any payload.
 
         Args:
-            into: gathers what comes of a data frame behind its first part. Such a part then has no payload.
+            into: collects the payload of a data frame after its first part. These parts are then returned without
+                payload.
 
         Raises:
-            ProtocolError: the bytes are no frame that this peer may send.
+            ProtocolError: the peer must not send this frame.
             LimitExceeded: the header announces more than ``max_frame_size``.
         """
         header = self._header
@@ -202,10 +203,10 @@ class FrameDecoder:
         return self._next(header, payload, count)
 
     def tail(self, into: Payload) -> memoryview | None:
-        """Return room for more of a large payload, to be filled and released; None if that is not what comes next.
+        """Return a buffer for the next bytes of a large payload, to be filled and released; otherwise None.
 
         Args:
-            into: gathers the payload, as of `next_part`.
+            into: collects the payload; see `next_part`.
         """
         header, gathered = self._header, len(into)
         if header is None or self._buffer or gathered < self._offset:
@@ -218,19 +219,19 @@ class FrameDecoder:
         return into.tail(count, room - count)
 
     def commit(self, into: Payload, count: int) -> FramePart:
-        """Take so many bytes, that were put into the room that `tail` has given."""
+        """Add the first ``count`` bytes of the buffer that `tail` returned."""
         header = self._header
         assert header is not None
         into.commit(count, self._turned_key(header))
         return self._next(header, b"", count)
 
     def _turned_key(self, header: FrameHeader) -> bytes:
-        """The masking key, turned so that it begins with the byte for what comes next; empty if there is none."""
+        """Return the masking key, rotated to the current position in the payload; empty if the frame is not masked."""
         turn = self._offset & 3
         return header.masking_key[turn:] + header.masking_key[:turn]
 
     def _next(self, header: FrameHeader, payload: bytes, count: int) -> FramePart:
-        """Return the part of the frame that so many bytes are, behind its first part."""
+        """Return the next part of the frame, which has ``count`` bytes."""
         self._offset += count
         last = self._offset == header.length
         if last:
@@ -240,7 +241,7 @@ class FrameDecoder:
     def _first_part(self) -> FramePart | None:
         header = self._read_header()
         if header is None:
-            self._buffer = self._buffer[self._position :]  # a few bytes: the rest of a large read is not kept
+            self._buffer = self._buffer[self._position :]  # keep these few bytes only, not a large read
             self._position = 0
             return None
         stop = self._position + header.length
@@ -257,7 +258,7 @@ class FrameDecoder:
 
     def _advance_to(self, position: int) -> None:
         if position == len(self._buffer):
-            self._buffer, position = b"", 0  # an idle connection keeps nothing
+            self._buffer, position = b"", 0  # an idle connection does not keep any data
         self._position = position
 
     def _read_header(self) -> FrameHeader | None:
@@ -270,15 +271,15 @@ class FrameDecoder:
         length = second & 0x7F
         if opcode & _CONTROL:
             if not first & _FIN:
-                raise ProtocolError(f"fragmented {opcode.name} frame, expected FIN (5.5)")
+                raise ProtocolError(f"fragmented {opcode.name} frame, expected FIN (RFC 6455, section 5.5)")
             if length > _MAX_CONTROL_PAYLOAD:
-                raise ProtocolError(f"{opcode.name} frame of more than 125 bytes (5.5)")
+                raise ProtocolError(f"{opcode.name} frame of more than 125 bytes (RFC 6455, section 5.5)")
         masked = bool(second & _MASK)
         if self._masked is not None and masked is not self._masked:
             raise ProtocolError(
-                "frame is not masked, expected a masked one (5.1)"
+                "frame is not masked, expected a masked one (RFC 6455, section 5.1)"
                 if self._masked
-                else "frame is masked, expected an unmasked one (5.1)"
+                else "frame is masked, expected an unmasked one (RFC 6455, section 5.1)"
             )
         position += 2
         extended = 2 if length == 126 else 8 if length == 127 else 0
@@ -298,19 +299,19 @@ class FrameDecoder:
         return FrameHeader(opcode, bool(first & _FIN), first & _RSV, length, buffer[position : self._position])
 
     def _check_first(self, first: int) -> Opcode:
-        # RFC 7692, 6: set on the first frame of a message, if at all.
+        # RFC 7692, section 6: extensions set reserved bits only on the first frame of a message.
         known = self._rsv if first & 0x0F in (Opcode.TEXT, Opcode.BINARY) else 0
         unknown = first & _RSV & ~known
         if unknown:
             bits = ", ".join(f"RSV{n}" for n, bit in ((1, 0x40), (2, 0x20), (3, 0x10)) if unknown & bit)
-            raise ProtocolError(f"{bits} set, but no extension gives it a meaning (5.2)")
+            raise ProtocolError(f"{bits} set, but no extension uses it (RFC 6455, section 5.2)")
         opcode = _OPCODES.get(first & 0x0F)
         if opcode is None:
-            raise ProtocolError(f"reserved opcode 0x{first & 0x0F:X} (5.2)")
+            raise ProtocolError(f"reserved opcode 0x{first & 0x0F:X} (RFC 6455, section 5.2)")
         return opcode
 
     def _check_extended_length(self, length: int, size: int) -> None:
         if length >> 63:
-            raise ProtocolError("the top bit of the 64-bit payload length is set (5.2)")
+            raise ProtocolError("the most significant bit of the payload length is set (RFC 6455, section 5.2)")
         if length < (126 if size == 2 else 65536):
-            raise ProtocolError(f"payload length {length} is not in its minimal encoding (5.2)")
+            raise ProtocolError(f"payload length {length} is not minimally encoded (RFC 6455, section 5.2)")

@@ -1,10 +1,10 @@
-"""HTTP header fields: a case-insensitive multi-mapping, and the list grammar that WebSocket headers share."""
+"""HTTP header fields: a case-insensitive multi-mapping, and the list syntax that WebSocket headers share."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar, cast, overload
+from typing import Any, TypeVar, cast, overload
 
 __all__ = [
     "HIDDEN",
@@ -24,27 +24,28 @@ __all__ = [
 T = TypeVar("T")
 
 HIDDEN = "[hidden]"
-"""Stands in texts for what may be a secret."""
+"""Replaces possible secrets in log messages and representations."""
 
 HeadersLike = Mapping[str, str] | Iterable[tuple[str, str]]
-"""What callers may pass for headers: a mapping, or (name, value) pairs where names may repeat."""
+"""Headers as callers may pass them: a mapping, or (name, value) pairs in which names may repeat."""
 
-# RFC 9110, 5.6.2.
+# RFC 9110, section 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# RFC 9110, 5.5: visible characters, obs-text, and inner spaces and tabs.
+# RFC 9110, section 5.5: visible characters, obs-text, and inner spaces and tabs.
 _VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t \x21-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
-# Names of headers with credentials, the usual ones and those that services make up; not the key of a WebSocket.
+# Names of headers that carry credentials, both common ones and those that services invent; Sec-WebSocket-Key does not.
 _SECRET = re.compile(
     r"auth(?!enticate|ority)|cookie|token|secret|passw|session|signature|credential|(?<!websocket-)key"
-    r"|websocket-protocol",  # where a browser's page puts its token, for it can set no header
+    r"|websocket-protocol",  # where browser code puts its token, because it cannot set headers
     re.IGNORECASE,
 )
-_BEFORE_VALUE = re.compile(r"[\s:=;,].*", re.DOTALL)  # of a name that has the value as well, by mistake
+_BEFORE_VALUE = re.compile(r"[\s:=;,].*", re.DOTALL)  # the value, if it was passed as part of the name by mistake
 _USER = re.compile(r"(?:(?<=//)|^)[^/\s]*@")
 
 
-# The names that most handshakes have. All connections share these strings; no other name outlives its headers. Not
-# `sys.intern`: on CPython 3.12 and on free-threaded builds an interned string is never freed, and a peer chooses it.
+# The names that most handshakes use. All connections share these strings; any other name is freed with its headers.
+# `sys.intern` is unsuitable: CPython 3.12 and free-threaded builds never free interned strings, and the peer chooses
+# the names.
 _USUAL = """
 Accept Accept-Encoding Accept-Language Authorization Cache-Control Connection Content-Length Content-Type Cookie Date
 Forwarded Host Location Origin Pragma Retry-After Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-WebSocket-Accept
@@ -55,67 +56,71 @@ _SHARED = {name: name for usual in _USUAL for name in (usual, usual.lower())}
 
 
 def shared_name(name: str) -> str:
-    """Return the string that all connections share for a usual name, as it is written here; else the name itself."""
+    """Return the string that all connections share for a common name; for any other name, the name itself."""
     return _SHARED.get(name, name)
 
 
 def is_token(text: str) -> bool:
-    """Say whether the text is a token (RFC 9110, 5.6.2)."""
+    """Return whether the text is a token (RFC 9110, section 5.6.2)."""
     return _TOKEN.fullmatch(text) is not None
 
 
 def check_header(name: str, value: str) -> None:
-    """Check one header that a caller wants to send.
+    """Check that a header may be sent.
 
     Raises:
         TypeError: the name or the value is not a `str`.
-        ValueError: the name is not a token, or the value has a character that a header cannot carry,
-            such as a line break.
+        ValueError: the name is not a token, or the value contains a character that is not allowed in a header, such as
+            a line break.
     """
-    if not isinstance(name, str) or not isinstance(value, str):
-        raise TypeError(f"a header is a pair of str, not ({type(name).__name__}, {type(value).__name__})")
+    _check_pair(name, value)
     if not is_token(name):
         shown = _BEFORE_VALUE.sub("...", name)
         raise ValueError(f"header name {shown!r} is not a token (RFC 9110, section 5.6.2)")
     if not _VALUE.fullmatch(value):
-        raise ValueError(f"the value of header {name} has a character that a header cannot carry (RFC 9110, 5.5)")
+        raise ValueError(f"header {name}: the value contains a forbidden character (RFC 9110, section 5.5)")
+
+
+def _check_pair(name: object, value: object) -> None:
+    if not isinstance(name, str) or not isinstance(value, str):
+        raise TypeError(f"a header must be a pair of str, not ({type(name).__name__}, {type(value).__name__})")
 
 
 def split_list(value: str) -> list[str]:
-    """Split a comma-separated list without quoted strings; drop white space and empty elements (RFC 9110, 5.6.1)."""
+    """Split a comma-separated list without quoted strings; drop spaces and empty elements (RFC 9110, section 5.6.1)."""
     return [element for part in value.split(",") if (element := part.strip(" \t"))]
 
 
 def has_token(value: str, token: str) -> bool:
-    """Say whether a comma-separated list has this element, which is in lower case; in whatever case it stands there."""
+    """Return whether a comma-separated list contains this token, which must be in lower case. Case is ignored."""
     value = value.lower()
     return value == token or token in split_list(value)
 
 
 def check_headers(headers: HeadersLike, *, reserved: frozenset[str]) -> Headers:
-    """Check the headers that a caller adds to an opening handshake, and return them.
+    """Check and return the headers that a caller adds to an opening handshake.
 
     Args:
         headers: the headers.
-        reserved: the names, in lower case, that belong to the opening handshake.
+        reserved: the names, in lower case, that only the opening handshake may set.
 
     Raises:
         TypeError: a name or a value is not a `str`.
-        ValueError: a header cannot be sent, or belongs to the opening handshake.
+        ValueError: a header is invalid, or only the opening handshake may set it.
     """
     checked = Headers(headers)
     for name, value in checked.multi_items():
         check_header(name, value)
         if name.lower() in reserved:
-            raise ValueError(f"header {name} belongs to the opening handshake and cannot be set")
+            raise ValueError(f"header {name} cannot be set: the opening handshake sets it")
     return checked
 
 
 class Headers(Mapping[str, str]):
-    """The headers of a request or a response: an immutable, case-insensitive multi-mapping of `str` to `str`.
+    """The headers of a request or response: an immutable, case-insensitive multi-mapping of `str` to `str`.
 
-    ``headers["Name"]`` joins repeated headers by ``", "`` (RFC 9110, 5.2); `get_all` gives them one by one and
-    `multi_items` all of them in their order. Bytes outside ASCII appear as Latin-1.
+    ``headers["Name"]`` joins repeated headers with ``", "`` (RFC 9110, section 5.2). `get_all` returns the values of
+    one name separately, and `multi_items` returns all headers in order. Bytes outside ASCII are decoded as Latin-1.
 
     Args:
         headers: a mapping, or (name, value) pairs.
@@ -126,18 +131,17 @@ class Headers(Mapping[str, str]):
     def __init__(self, headers: HeadersLike = ()) -> None:
         if isinstance(headers, Headers):
             self._pairs: tuple[tuple[str, str], ...] = headers._pairs
-            self._joined: dict[str, str] | None = headers._joined  # by name, once somebody has asked for one
+            self._joined: dict[str, str] | None = headers._joined  # values by name; built on first use
             return
         if isinstance(headers, Mapping):
             headers = cast(Mapping[str, str], headers).items()
-        self._pairs = tuple((name, value) for name, value in headers)
+        self._pairs = _unpacked(tuple(headers))
         self._joined = None
         for name, value in self._pairs:
-            if not isinstance(name, str) or not isinstance(value, str):
-                raise TypeError(f"a header is a pair of str, not ({type(name).__name__}, {type(value).__name__})")
+            _check_pair(name, value)
 
     def _join(self) -> dict[str, str]:
-        """Return the values by name, and keep them; all connections share the usual names."""
+        """Build and cache the values by name. All connections share the strings of common names."""
         index = {shared_name(name.lower()): value for name, value in self._pairs}
         if len(index) < len(self._pairs):
             index.clear()
@@ -161,7 +165,7 @@ class Headers(Mapping[str, str]):
     def get(self, key: str, /, default: str | T) -> str | T: ...
 
     def get(self, key: str, /, default: object = None) -> object:
-        """Return the value of a name, or the default; without the exception that `Mapping` makes for a missing one."""
+        """Return the value of a header, or the default. `Mapping.get` would be slower: it catches a `KeyError`."""
         return (self._joined or self._join()).get(key.lower(), default)
 
     def __contains__(self, name: object) -> bool:
@@ -184,22 +188,31 @@ class Headers(Mapping[str, str]):
         return hash(frozenset(self._index.items()))
 
     def __repr__(self) -> str:
-        """Show the headers, without what may be a secret: credentials, cookies, tokens, queries."""
+        """Show the headers, with possible secrets hidden: credentials, cookies, tokens and queries."""
         return f"Headers({[(name, _shown(name, value)) for name, value in self._pairs]!r})"
 
     def get_all(self, name: str) -> list[str]:
-        """Return the values of each header of this name, in their order; an empty list if there is none."""
+        """Return the values of all headers with this name, in order; an empty list if there are none."""
         name = name.lower()
         index = self._joined or self._join()
         if name not in index:
             return []
-        if len(index) == len(self._pairs):  # none is repeated
+        if len(index) == len(self._pairs):  # no header is repeated
             return [index[name]]
         return [value for each, value in self._pairs if each.lower() == name]
 
     def multi_items(self) -> list[tuple[str, str]]:
-        """Return all (name, value) pairs in their order, the names as they were written."""
+        """Return all (name, value) pairs in order, with the original spelling of the names."""
         return list(self._pairs)
+
+
+def _unpacked(headers: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
+    try:
+        return tuple((name, value) for name, value in headers)
+    except ValueError:
+        wrong = next((header for header in headers if isinstance(header, str) or len(header) != 2), None)
+        shown = f", got {_BEFORE_VALUE.sub('...', wrong)!r}" if isinstance(wrong, str) else ""
+        raise ValueError(f"headers must be a mapping or (name, value) pairs{shown}") from None
 
 
 def _shown(name: str, value: str) -> str:
@@ -207,18 +220,18 @@ def _shown(name: str, value: str) -> str:
 
 
 def is_secret(name: str) -> bool:
-    """Say whether the name of a header is such that its value may be a secret."""
+    """Return whether the value of a header with this name may be a secret."""
     return _SECRET.search(name) is not None
 
 
 def shown_value(value: str) -> str:
-    """Return a value, which may be a URI, without user name, password and query."""
+    """Return a value with the user name, password and query hidden, in case it is a URI."""
     before, query, _ = _USER.sub(f"{HIDDEN}@", value).partition("?")
     return f"{before}?{HIDDEN}" if query else before
 
 
 def headers_of(pairs: Sequence[tuple[str, str]]) -> Headers:
-    """Return the headers of what is known to be pairs of `str`, without a look at each."""
+    """Return headers built from pairs that are known to be valid, without checking each of them."""
     headers = Headers.__new__(Headers)
     headers._pairs = tuple(pairs)  # pyright: ignore[reportPrivateUsage]
     headers._joined = None  # pyright: ignore[reportPrivateUsage]

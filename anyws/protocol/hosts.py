@@ -1,4 +1,4 @@
-"""Hosts: domain names and IP addresses, as they stand in URIs, in ``Host``, and in TLS."""
+"""Domain names and IP addresses, in the forms used in URIs, in ``Host`` and in TLS."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import idna
 
 __all__ = ["ascii_host", "bare_host", "host_in_uri", "parse_host", "with_port"]
 
-# What no domain name has: the "forbidden domain code points" of https://url.spec.whatwg.org/#host-miscellaneous.
+# The "forbidden domain code points" of https://url.spec.whatwg.org/#host-miscellaneous.
 _FORBIDDEN = re.compile(r"[\x00-\x20#%/:<>?@\[\\\]^|\x7f]")
-_ZONE = re.compile(r"[A-Za-z0-9._~\-]+")  # RFC 6874, section 2, less what is percent-encoded, which Python refuses
-_MAX_NAME = 253  # RFC 1035, section 2.3.4: 255 with the length of the first label and the empty root label
+_ZONE = re.compile(r"[A-Za-z0-9._~\-]+")  # RFC 6874, section 2, but without percent-encoding, which Python rejects
+_MAX_NAME = 253  # RFC 1035, section 2.3.4: 255 including the length of the first label and the empty root label
 _MAX_LABEL = 63
 
 
 def parse_host(text: str) -> str:
-    """Return the host that stands in a URI: a name, an IPv4 address, or an IPv6 address in brackets.
+    """Parse the host of a URI: a name, an IPv4 address, or an IPv6 address in brackets.
 
-    Of ``[fe80::1%25eth0]`` that is ``fe80::1%eth0`` (RFC 6874), as name resolution takes it.
+    ``[fe80::1%25eth0]`` becomes ``fe80::1%eth0`` (RFC 6874), the form that name resolution accepts.
 
     Raises:
-        ValueError: it is none; the message goes on behind its name.
+        ValueError: the host is invalid. The message is a predicate, to be appended to the name of the host.
     """
     if not text.startswith("["):
         return ascii_host(text)
     address, percent, zone = text.removeprefix("[").removesuffix("]").partition("%25")
     if "%" in address:
-        raise ValueError("has a % before its zone: write %25 (RFC 6874, section 2)")
+        raise ValueError("contains % before its zone: write %25 (RFC 6874, section 2)")
     return _ipv6(f"{address}%{zone}" if percent else address)
 
 
 def ascii_host(text: str) -> str:
-    """Return a host in lower case and ASCII (IDNA): a name or an IP address, without brackets.
+    """Return a name or an IP address in lower case and ASCII (IDNA), without brackets.
 
     Raises:
-        ValueError: it is none; the message goes on behind its name.
+        ValueError: the host is invalid. The message is a predicate, to be appended to the name of the host.
     """
     if ":" in text:
         return _ipv6(text)
@@ -49,8 +49,8 @@ def ascii_host(text: str) -> str:
             raise ValueError(f"is not a domain name: {exc}") from None
     text = text.lower()
     if (forbidden := _FORBIDDEN.search(text)) is not None:
-        raise ValueError(f"has {forbidden[0]!r}, which no domain name has")
-    name = text.removesuffix(".")  # of the root
+        raise ValueError(f"contains {forbidden[0]!r}, which is not allowed in a domain name")
+    name = text.removesuffix(".")  # the dot of the root
     if len(name) > _MAX_NAME:
         raise ValueError(f"has more than {_MAX_NAME} characters")
     for label in name.split("."):
@@ -62,18 +62,18 @@ def ascii_host(text: str) -> str:
 
 
 def with_port(host: str, port: int | None) -> str:
-    """Return host and port as in ``Host``: IPv6 in brackets, without zone (RFC 6874, section 4); None for no port."""
+    """Return a ``Host`` value: IPv6 in brackets, without its zone (RFC 6874, section 4); no port if it is None."""
     return _joined(host.partition("%")[0], port)
 
 
 def host_in_uri(host: str, port: int | None) -> str:
-    """Return host and port as in a URI, which is `with_port` and the zone of an IPv6 address."""
+    """Return host and port as in a URI: like `with_port`, but with the zone of an IPv6 address."""
     address, percent, zone = host.partition("%")
     return _joined(f"{address}%25{zone}" if percent else host, port)
 
 
 def bare_host(host: str) -> str:
-    """Return the host without zone and without the dot of the root, as in SNI (RFC 6066, section 3)."""
+    """Return the host without its zone and trailing dot, as used in SNI (RFC 6066, section 3)."""
     return host.partition("%")[0].removesuffix(".")
 
 
@@ -85,7 +85,7 @@ def _joined(host: str, port: int | None) -> str:
 def _ipv6(text: str) -> str:
     address, percent, zone = text.partition("%")
     if percent and not _ZONE.fullmatch(zone):
-        raise ValueError("has no name of a zone behind the %")
+        raise ValueError("has no valid zone after the %")
     try:
         IPv6Address(address)
     except ValueError:

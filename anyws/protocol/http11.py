@@ -1,4 +1,4 @@
-"""Requests and responses, as values."""
+"""HTTP requests and responses as immutable values."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .headers import Headers, HeadersLike, check_header, has_token, shown_value
 
 __all__ = ["Request", "Response", "checked_response"]
 
-# What stands before the path in the absolute form of a target (RFC 9112, 3.2.2). Any other target begins with its path,
-# so "//a/b" is a path, and no generic parser of URIs may look at it.
+# The part before the path in the absolute form of a target (RFC 9112, section 3.2.2). Any other target starts with its
+# path, so "//a/b" is a path; a generic URI parser would misread it.
 _SCHEME_AND_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://(?:[^/?@]*@)?([^/?]*)")
-_REASON = re.compile(r"[\t \x21-\x7e\x80-\xff]*")  # RFC 9112, 4.
+_REASON = re.compile(r"[\t \x21-\x7e\x80-\xff]*")  # RFC 9112, section 4.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +23,11 @@ class Request:
     """The head of an HTTP request.
 
     Attributes:
-        target: the request target as sent: path and query.
+        target: the request target as sent: the path and query.
         headers: the headers.
-        method: the method, ``GET`` for an opening handshake.
-        http_version: such as ``1.1``.
-        state: for what a request hook finds out and a handler wants to know, such as the user.
+        method: the method; ``GET`` for an opening handshake.
+        http_version: the HTTP version, for example ``1.1``.
+        state: a dictionary in which a request hook can store values for the handler, such as the authenticated user.
     """
 
     target: str
@@ -37,23 +37,23 @@ class Request:
     state: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __repr__(self) -> str:
-        """Show the request, without its query and what else may be a secret."""
+        """Show the request, with its query and other possible secrets hidden."""
         target = shown_value(self.target)
         return f"Request({self.method!r}, {target!r}, {self.headers!r}, http_version={self.http_version!r})"
 
     @property
     def path(self) -> str:
-        """The path of the target, with its percent-encoding decoded once, as in WSGI and ASGI.
+        """The path of the target, percent-decoded once, as in WSGI and ASGI.
 
-        Whatever decides about a request, a hook as well as a router, looks at this one. It may have any character; what
-        is not UTF-8 becomes U+FFFD.
+        Use it for every decision about a request, in hooks and in routers alike. It may contain any character; bytes
+        that are not valid UTF-8 become U+FFFD.
         """
         path = self.raw_path
         return unquote(path) if "%" in path else path
 
     @property
     def raw_path(self) -> str:
-        """The path of the target, percent-encoded as sent."""
+        """The path of the target as sent, still percent-encoded."""
         path = self.target.partition("?")[0]
         if (before := _SCHEME_AND_AUTHORITY.match(path)) is not None:
             path = path[before.end() :]
@@ -61,9 +61,9 @@ class Request:
 
     @property
     def host(self) -> str:
-        """The host that the client asked for, in lower case and without its port; empty if there is none.
+        """The host that the client requested, in lower case and without port; empty if there is none.
 
-        A host in the target counts more than ``Host`` (RFC 9112, section 3.2.2).
+        A host in the target takes precedence over ``Host`` (RFC 9112, section 3.2.2).
         """
         authority = _SCHEME_AND_AUTHORITY.match(self.target)
         host = (authority[1] if authority is not None else self.headers.get("host", "")).lower()
@@ -71,12 +71,12 @@ class Request:
 
     @property
     def query(self) -> str:
-        """What stands behind the question mark, as sent; empty if there is nothing."""
+        """The query as sent, without the question mark; empty if there is none."""
         return self.target.partition("?")[2]
 
     @property
     def asks_for_websocket(self) -> bool:
-        """Whether the request asks for an upgrade to WebSocket; plain HTTP does not."""
+        """Whether the request asks for an upgrade to WebSocket, unlike a plain HTTP request."""
         return has_token(self.headers.get("upgrade", ""), "websocket")
 
 
@@ -86,14 +86,14 @@ class Response:
 
     Args:
         status: the HTTP status, 100 to 999.
-        headers: a mapping, or (name, value) pairs. What a server sends gets ``Content-Length`` and
-            ``Connection: close`` where they are missing.
-        body: the body; a `str` is encoded as UTF-8, with ``Content-Type: text/plain; charset=utf-8`` unless given.
-        reason: the reason phrase; by default the standard one.
+        headers: a mapping, or (name, value) pairs. A server adds ``Content-Length`` and ``Connection: close`` if they
+            are missing.
+        body: the body. A `str` is encoded as UTF-8, and ``Content-Type`` defaults to ``text/plain; charset=utf-8``.
+        reason: the reason phrase; by default the standard one for the status.
 
     Raises:
-        ValueError: the status, a header or the reason is one that HTTP does not allow.
-        TypeError: an argument is of the wrong type.
+        ValueError: HTTP does not allow the status, a header or the reason.
+        TypeError: an argument has the wrong type.
     """
 
     status: int
@@ -105,13 +105,18 @@ class Response:
         self, status: int, headers: HeadersLike = (), body: str | bytes = b"", *, reason: str | None = None
     ) -> None:
         if not isinstance(status, int):
-            raise TypeError(f"a status is an int, not {type(status).__name__}")
+            raise TypeError(f"the status must be an int, not {type(status).__name__}")
         if not 100 <= status <= 999:
-            raise ValueError(f"status {status}: expected 100 to 999")
+            raise ValueError(f"invalid status {status}: expected 100 to 999")
         if not isinstance(body, str | bytes):
-            raise TypeError(f"a body is str or bytes, not {type(body).__name__}")
+            raise TypeError(f"the body must be str or bytes, not {type(body).__name__}")
         if reason is not None and not _REASON.fullmatch(reason):
-            raise ValueError(f"reason {reason!r} has a character that a status line cannot carry (RFC 9112, 4)")
+            raise ValueError(f"reason {reason!r} contains a forbidden character (RFC 9112, section 4)")
+        if isinstance(headers, str | bytes):
+            raise TypeError(
+                f"headers must be a mapping or (name, value) pairs, not {type(headers).__name__}; "
+                "pass a body as the argument body"
+            )
         checked = Headers(headers)
         for name, value in checked.multi_items():
             check_header(name, value)
@@ -125,12 +130,12 @@ class Response:
         object.__setattr__(self, "reason", _standard_phrase(status) if reason is None else reason)
 
     def __repr__(self) -> str:
-        """Show the response, without its body and what else may be a secret."""
+        """Show the response, with its body and possible secrets hidden."""
         return f"Response({self.status}, {self.headers!r}, {len(self.body)} bytes, reason={self.reason!r})"
 
 
 def checked_response(status: int, headers: Headers, body: bytes, reason: str) -> Response:
-    """Return a response of parts that are known to be such as HTTP allows, without a look at each."""
+    """Return a response built from parts that are known to be valid, without checking each of them."""
     response = object.__new__(Response)
     for name, value in (("status", status), ("headers", headers), ("body", body), ("reason", reason)):
         object.__setattr__(response, name, value)

@@ -1,4 +1,4 @@
-"""The nonce of the opening handshake and its proof (RFC 6455, 1.3, 4.1 and 4.2.2)."""
+"""The key of the opening handshake and the server's proof (RFC 6455, sections 1.3, 4.1 and 4.2.2)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import hashlib
 __all__ = ["MAGIC_STRING", "VERSION", "accept_value", "is_valid_key"]
 
 MAGIC_STRING = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""The GUID of RFC 6455, 1.3, with which a server proves that it understood the opening handshake."""
+"""The GUID of RFC 6455, section 1.3, which a server uses to prove that it understood the opening handshake."""
 
-VERSION = "13"  # RFC 6455, 4.1.
+VERSION = "13"  # RFC 6455, section 4.1.
 
 
 def accept_value(key: str) -> str:
-    """Return the ``Sec-WebSocket-Accept`` for a ``Sec-WebSocket-Key`` as it was sent (RFC 6455, 4.2.2)."""
+    """Return the ``Sec-WebSocket-Accept`` value for a ``Sec-WebSocket-Key`` value (RFC 6455, section 4.2.2)."""
     return base64.b64encode(hashlib.sha1((key + MAGIC_STRING).encode(), usedforsecurity=False).digest()).decode()
 
 
 def is_valid_key(key: str) -> bool:
-    """Say whether the key is the base64 of exactly 16 bytes (RFC 6455, 4.2.1)."""
+    """Return whether the key is the base64 encoding of exactly 16 bytes (RFC 6455, section 4.2.1)."""
     try:
         return len(base64.b64decode(key.encode("ascii"), validate=True)) == 16
     except (UnicodeEncodeError, binascii.Error):

@@ -1,8 +1,8 @@
-"""Frames to messages: fragmentation, UTF-8 and the limits on a whole message (RFC 6455, 5.4 and 8.1).
+"""Assembles messages from frames: fragmentation, UTF-8 and message limits (RFC 6455, sections 5.4 and 8.1).
 
-How this works: a message in one whole frame goes straight through. Any other is gathered as bytes in one growing
-buffer, so that many small parts take no more memory than few large ones; text is checked as it comes. Whoever wants the
-pieces takes what is in the buffer; the message that comes out at its end is then the rest.
+How this works: a message in a single complete frame is returned directly. Any other message is collected in one growing
+buffer, so that many small parts use no more memory than a few large ones; text is validated as it arrives. A caller
+that wants the parts early takes the contents of the buffer; the message returned at the end is then the rest.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from .speedups import Payload
 
 __all__ = ["MessageDecoder"]
 
-# How much larger a message that codecs have changed may be than what comes of it, besides an eighth: what compresses
-# badly grows, and each fragment that is flushed has an empty block. Bytes.
+# By how many bytes, in addition to one eighth, a compressed message may exceed the size limit: incompressible data
+# grows, and each flushed fragment contains an empty block.
 _SLACK = 1024
 _SLACK_OF_FRAGMENT = 16
 
 
 def _invalid_text(exc: UnicodeDecodeError) -> InvalidText:
-    return InvalidText(f"text is not UTF-8: {exc.reason} (8.1)")
+    return InvalidText(f"text is not valid UTF-8: {exc.reason} (RFC 6455, section 8.1)")
 
 
 class _Text:
-    """A text message that is coming in: checked up to its newest byte."""
+    """An incomplete text message, validated up to its last byte."""
 
     def __init__(self) -> None:
         self._payload = Payload()
-        self._unfinished = b""  # the beginning of a code point, at the end of the payload
-        self._taken = 0  # how much of that nobody waits for any more
+        self._unfinished = b""  # the start of a code point, at the end of the payload
+        self._taken = 0  # how many of these bytes arrived before the last `take`
 
     def __len__(self) -> int:
-        """Bytes that have come since the last `take`."""
+        """The number of bytes received since the last `take`."""
         return len(self._payload) - self._taken
 
     def add(self, payload: bytes, final: bool) -> None:
@@ -46,9 +46,9 @@ class _Text:
         except UnicodeDecodeError as exc:
             raise _invalid_text(exc) from exc
         self._unfinished = data[used:]
-        # CPython holds "ED A0" to "ED BF" back as if they could go on; they begin a surrogate.
+        # CPython treats "ED A0" to "ED BF" as incomplete, although only an invalid surrogate can follow.
         if self._unfinished[:1] == b"\xed" and self._unfinished[1:] >= b"\xa0":
-            raise InvalidText("text is not UTF-8: surrogate (8.1)")
+            raise InvalidText("text is not valid UTF-8: surrogate (RFC 6455, section 8.1)")
         self._payload.extend(payload, 0, len(payload), b"", 0)
 
     def take(self) -> str:
@@ -61,12 +61,12 @@ class _Text:
 
 
 class MessageDecoder:
-    """Turns data frames into messages: `str` for text, `bytes` for binary.
+    """Assembles messages from data frames: `str` for text, `bytes` for binary.
 
     Args:
-        max_message_size: the largest message, in bytes of payload over all its fragments; None for no limit.
-        max_fragments: the largest number of frames that make up a message, empty ones included; None for no limit.
-        codecs: the agreed extensions, in the order of the header.
+        max_message_size: the maximum size of a message, in bytes over all its fragments; None for no limit.
+        max_fragments: the maximum number of frames in a message, including empty ones; None for no limit.
+        codecs: the negotiated extensions, in the order of the header.
     """
 
     __slots__ = (
@@ -86,36 +86,36 @@ class MessageDecoder:
         self._max_message_size = max_message_size
         self._max_fragments = max_fragments
         self._codecs = codecs
-        self._active: Sequence[Codec] = ()  # those that have changed the message that is coming in, the last one first
-        self._message: _Text | Payload | None = None  # the message that is coming in
-        self._size = 0  # its payload, in bytes, by the headers so far
-        self._decoded = 0  # what has come of it, in bytes, where codecs have changed it
+        self._active: Sequence[Codec] = ()  # codecs that transformed the current message, in reverse order
+        self._message: _Text | Payload | None = None  # the current, incomplete message
+        self._size = 0  # its size in bytes, as announced by the headers received so far
+        self._decoded = 0  # if codecs transformed it, its decoded size in bytes
         self._fragments = 0
 
     @property
     def held(self) -> int:
-        """Bytes of the message that is coming in which nobody has taken yet."""
+        """The number of bytes of the current message that `take_partial` would return."""
         return 0 if self._message is None else len(self._message)
 
     @property
     def in_message(self) -> bool:
-        """Whether a message has begun and not ended."""
+        """Whether a message has been received only in part."""
         return self._message is not None
 
     @property
     def payload(self) -> Payload | None:
-        """What gathers a binary message that is coming in as it will come out, not changed by codecs; else None."""
+        """The buffer of the current message if it is binary and no codec has transformed it; otherwise None."""
         return self._message if isinstance(self._message, Payload) and not self._active else None
 
     def receive(self, part: FramePart) -> str | bytes | None:
-        """Take a data frame, or a part of one; return the message that it completes, if it does.
+        """Process a data frame or a part of one; return the message if it is now complete, otherwise None.
 
-        What `FrameDecoder.next_part` has added to `payload` is not in the part.
+        If `FrameDecoder.next_part` has added the bytes to `payload` already, the part has no payload.
 
         Raises:
-            ProtocolError: a continuation of nothing, or a new message inside another.
-            InvalidText: at the first byte that cannot be UTF-8.
-            LimitExceeded: the header announces more than the limits allow.
+            ProtocolError: a continuation frame outside a message, or a new message inside another one.
+            InvalidText: the text is not valid UTF-8; raised at the first invalid byte.
+            LimitExceeded: the message exceeds a limit; raised as soon as a header announces it.
         """
         header, payload = part.header, part.payload
         if part.first:
@@ -136,26 +136,27 @@ class MessageDecoder:
         return message.take()
 
     def receive_whole(self, opcode: Opcode, payload: bytes) -> str | bytes:
-        """Take a frame that is a message of its own, no longer than the limits, and changed by every codec.
+        """Process a frame that is a complete message within the limits and was transformed by every codec.
 
         Raises:
-            RemoteProtocolError: as `receive`, between messages.
+            RemoteProtocolError: see `receive`.
         """
         self._active = self._codecs[::-1]
         self._decoded = 0
         return self._whole(opcode, self._decode(payload, True))
 
     def take_partial(self) -> str | bytes:
-        """Take what has come of the message that is coming in; what completes it will be the rest only."""
+        """Return the received part of the current message. When it is complete, only the rest is returned."""
         return b"" if self._message is None else self._message.take()
 
     def _begin_frame(self, header: FrameHeader, *, whole: bool) -> None:
         if header.opcode is Opcode.CONTINUATION:
             if self._message is None:
-                raise ProtocolError("continuation frame, but no message has begun (5.4)")
+                raise ProtocolError("continuation frame outside a message (RFC 6455, section 5.4)")
         elif self._message is not None:
             raise ProtocolError(
-                f"{header.opcode.name} frame inside a fragmented message, expected a continuation (5.4)"
+                f"{header.opcode.name} frame inside a fragmented message, expected a continuation frame "
+                "(RFC 6455, section 5.4)"
             )
         else:
             self._size = self._fragments = self._decoded = 0
@@ -174,7 +175,7 @@ class MessageDecoder:
         return limit // 8 + _SLACK + _SLACK_OF_FRAGMENT * self._fragments
 
     def _decode(self, payload: bytes, final: bool) -> bytes:
-        """Let the codecs change a part back, within what the limit leaves to the last of them."""
+        """Let the codecs restore a part of the message, up to the size that the limit still allows."""
         limit = self._max_message_size
         room = None if limit is None else limit - self._decoded
         try:
@@ -186,7 +187,7 @@ class MessageDecoder:
             assert limit is not None
             raise LimitExceeded("max_message_size", limit, limit + 1) from exc
         self._decoded += len(payload)
-        if limit is not None and self._decoded > limit:  # An extension may forget.
+        if limit is not None and self._decoded > limit:  # in case a codec ignores its limit
             raise LimitExceeded("max_message_size", limit, self._decoded)
         return payload
 

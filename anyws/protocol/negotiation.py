@@ -1,4 +1,4 @@
-"""The agreement on extensions (RFC 6455, 9.1): each side's half of it."""
+"""Negotiation of extensions (RFC 6455, section 9.1), for clients and for servers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["accept_offers", "as_extensions", "check_extensions", "take_answers"]
 
 
 class _HeaderValue(Extension):
-    """Offers that a caller has written out. There is no codec for them, so no answer fits."""
+    """Offers passed as a header value. They have no codec, so no response can accept them."""
 
     name = ""
 
@@ -30,11 +30,11 @@ class _HeaderValue(Extension):
 
 
 def as_extensions(extensions: str | Sequence[Extension]) -> Sequence[Extension]:
-    """Return what a client asks for; it may be offers as a header value.
+    """Return the extensions that a client offers, which may be given as a header value.
 
     Raises:
-        TypeError: one is no `Extension`.
-        ValueError: the header value does not follow the grammar of 9.1.
+        TypeError: an element is not an `Extension`.
+        ValueError: the header value has a syntax error (RFC 6455, section 9.1).
     """
     if isinstance(extensions, str):
         return [_HeaderValue(extensions)]
@@ -43,20 +43,20 @@ def as_extensions(extensions: str | Sequence[Extension]) -> Sequence[Extension]:
 
 
 def check_extensions(extensions: Sequence[Extension]) -> None:
-    """Check what a caller asks for.
+    """Check the extensions that a caller passes.
 
     Raises:
-        TypeError: one is no `Extension`.
+        TypeError: an element is not an `Extension`.
     """
     for extension in extensions:
         if not isinstance(extension, Extension):
-            raise TypeError(f"an extension is an anyws.Extension, not {type(extension).__name__}")
+            raise TypeError(f"an extension must be an anyws.Extension, not {type(extension).__name__}")
 
 
 def accept_offers(
     extensions: Sequence[Extension], offers: Sequence[ExtensionOffer]
 ) -> tuple[list[ExtensionOffer], list[Codec]]:
-    """Answer a client's offers: of each extension the first that is acceptable, in the client's order."""
+    """Accept the first acceptable offer of each extension, in the client's order; return it with its codec."""
     answers: list[ExtensionOffer] = []
     codecs: list[Codec] = []
     for offer in offers:
@@ -73,29 +73,29 @@ def accept_offers(
 
 
 def take_answers(extensions: Sequence[Extension], answers: Sequence[ExtensionOffer]) -> list[Codec]:
-    """Take a server's answers to what we have offered.
+    """Return the codecs for the extensions that a server accepted.
 
     Raises:
-        ValueError: an answer that fits no offer, or two that do not go together.
+        ValueError: an accepted extension does not match any offer, or two of them conflict.
     """
     codecs: list[Codec] = []
     for number, answer in enumerate(answers):
         if any(answer.name == other.name for other in answers[:number]):
-            raise ValueError(f"extension {answer.name} agreed to twice")
+            raise ValueError(f"extension {answer.name} was accepted twice")
         codec = _take_answer([extension for extension in extensions if extension.name == answer.name], answer)
         if reserved_bits(codecs) & codec.rsv:
-            raise ValueError(f"extension {answer.name} agreed to, but another one uses the same reserved bit")
+            raise ValueError(f"extension {answer.name} was accepted, but another one uses the same reserved bit")
         codecs.append(codec)
     return codecs
 
 
 def _take_answer(candidates: Sequence[Extension], answer: ExtensionOffer) -> Codec:
     if not candidates:
-        raise ValueError(f"extension {answer.name} agreed to, but there is no codec for it")
+        raise ValueError(f"extension {answer.name} was accepted, but there is no codec for it")
     problem = ""
     for extension in candidates:
         try:
             return extension.agreed(answer)
         except ValueError as exc:
             problem = problem or str(exc)
-    raise ValueError(f"extension {answer.name} agreed to, but {problem}")
+    raise ValueError(f"extension {answer.name} was accepted, but {problem}")

@@ -1,4 +1,4 @@
-"""Where the page of a browser may come from (RFC 6455, section 10.2), and by which name it may know the server."""
+"""Which web pages may connect (RFC 6455, section 10.2), and by which host names they may reach the server."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import idna
 __all__ = ["ForeignOrigin", "OriginPolicy"]
 
 _MAX_REMEMBERED = 256  # characters of an Origin and a Host together; browsers send much less
-_MAX_TOLD = 128  # refusals that are told apart; whoever sends more of them is no page that lacks an entry
+_MAX_TOLD = 128  # distinct refusals to remember; more of them come from a scanner, not from a page missing in the list
 
-# An origin as a browser writes it (RFC 6454, section 6.2), in lower case; some have no host, such as file://.
+# An origin as a browser sends it (RFC 6454, section 6.2), in lower case; some have no host, such as file://.
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.\-]*)://(\[[0-9a-f:.]+\]|[^/?#@:\[\]\s]*)(?::([0-9]+))?")
 _DEFAULT_PORT = {"http": 80, "https": 443}
 _OF_PAGES = {"ws": "http", "wss": "https"}
 
 
 class ForeignOrigin(Exception):
-    """Why a request was refused: the ``__cause__`` of the refusal.
+    """The ``Origin`` or ``Host`` of a request is not allowed; the ``__cause__`` of the `HandshakeRefused`.
 
     Attributes:
-        is_news: whether this page has not been refused before, as far as that is remembered.
+        is_news: whether this page is rejected for the first time, as far as the policy remembers.
     """
 
     def __init__(self, problem: str, *, is_news: bool) -> None:
@@ -34,28 +34,28 @@ class ForeignOrigin(Exception):
 
 
 class OriginPolicy:
-    """Says which pages may connect.
+    """Decides which web pages may connect.
 
     Args:
-        origins: as of `ServerHandshake`.
-        allowed_hosts: as of `ServerHandshake`.
+        origins: see `ServerHandshake`.
+        allowed_hosts: see `ServerHandshake`.
 
     Raises:
-        TypeError: one is a `str` instead of a sequence.
-        ValueError: an entry that no request can match.
+        TypeError: an argument is a `str` instead of a sequence.
+        ValueError: an entry cannot match any request.
     """
 
     def __init__(self, origins: Sequence[str] | None, allowed_hosts: Sequence[str] | None) -> None:
         self._origins = _checked("origins", origins, _check_origin)
         self._allowed_hosts = _checked("allowed_hosts", allowed_hosts, _check_host)
-        self._remembered = functools.lru_cache(maxsize=128)(self._find_problem)  # of browsers most ask for the same
+        self._remembered = functools.lru_cache(maxsize=128)(self._find_problem)  # most browsers send the same values
         self._told: set[str] = set()
 
     def check(self, origin: str, host: str) -> None:
-        """Check a request that has this ``Origin`` and this ``Host``.
+        """Check the ``Origin`` and ``Host`` of a request.
 
         Raises:
-            ForeignOrigin: it is refused.
+            ForeignOrigin: the page may not connect.
         """
         is_short = len(origin) + len(host) <= _MAX_REMEMBERED
         problem = (self._remembered if is_short else self._find_problem)(origin, host)
@@ -64,7 +64,7 @@ class OriginPolicy:
             raise ForeignOrigin(problem, is_news=is_news)
 
     def _tell(self, problem: str) -> bool:
-        """Remember what is told; say whether it is the first time."""
+        """Remember a refusal; return whether it is new."""
         if problem in self._told or len(self._told) >= _MAX_TOLD:
             return False
         self._told.add(problem)
@@ -78,14 +78,12 @@ class OriginPolicy:
         else:
             is_known = "*" in self._origins or origin in self._origins
         if not is_known:
-            advice = "; if it should, list it in the option origins" if _is_origin(origin) else ""
-            return f"the page of Origin {origin!r} may not connect{advice}"
+            advice = "; to allow it, add it to the option origins" if _is_origin(origin) else ""
+            return f"Origin {origin!r} is not allowed{advice}"
         if self._allowed_hosts is not None:
             ours = _host_and_port(f"http://{host}")
             if ours is None or not (ours[0] in self._allowed_hosts or _is_ip_address(ours[0])):
-                return (
-                    f"no page may connect to Host {host!r}; if pages should, list the name in the option allowed_hosts"
-                )
+                return f"Host {host!r} is not allowed for web pages; to allow it, add it to the option allowed_hosts"
         return None
 
 
@@ -93,12 +91,12 @@ def _checked(option: str, values: Sequence[str] | None, check: Callable[[str], N
     if values is None:
         return None
     if isinstance(values, str):
-        raise TypeError(f"{option} is a sequence, such as [{values!r}], not a str")
+        raise TypeError(f"{option} must be a sequence, such as [{values!r}], not a str")
     for value in values:
         try:
             check(value.lower())
         except ValueError as exc:
-            raise ValueError(f"option {option} has {value!r}, which no request can match: {exc}") from exc
+            raise ValueError(f"option {option} contains {value!r}, which cannot match any request: {exc}") from exc
     return frozenset(value.lower() for value in values)
 
 
@@ -110,18 +108,18 @@ def _check_origin(origin: str) -> None:
         raise ValueError(f"expected {_suggested_origin(origin)}")
     scheme, host, port = parts.groups()
     if "*" in host:
-        raise ValueError("'*' alone is any origin; else list each one, or look at Origin in on_request")
+        raise ValueError("use '*' alone for any origin, list each origin, or check Origin in on_request")
     written = _written_host(host)
     if scheme in _OF_PAGES:
-        raise ValueError(f"the page has {_OF_PAGES[scheme]}://, whatever it connects to")
+        raise ValueError(f"the origin of a page starts with {_OF_PAGES[scheme]}://, not with {scheme}://")
     if port is not None and (int(port) == _DEFAULT_PORT.get(scheme) or not 0 < int(port) < 65536):
-        raise ValueError(f"expected '{scheme}://{written}', for browsers leave out the port of the scheme")
+        raise ValueError(f"expected '{scheme}://{written}', because browsers omit the default port")
     if written != host or (not host and scheme in _DEFAULT_PORT):
         raise ValueError(f"expected '{scheme}://{written or 'example.com'}'")
 
 
 def _is_origin(origin: str) -> bool:
-    """Whether a browser may send this; a scanner sends anything."""
+    """Return whether a browser could send this; scanners send anything."""
     try:
         _check_origin(origin)
     except ValueError:
@@ -139,19 +137,19 @@ def _suggested_origin(origin: str) -> str:
 
 def _check_host(host: str) -> None:
     if "*" in host:
-        raise ValueError("expected each name; without this option every name passes, unless the server is on loopback")
+        raise ValueError("list each name; without this option any name is allowed, except for servers on loopback")
     if _is_ip_address(host):
         return
     parts = _ORIGIN.match(host) or _ORIGIN.match(f"http://{host}")
     name = "" if parts is None else parts[2].strip("[]")
     if name != host or not name:
-        raise ValueError(f"expected '{name or 'example.com'}', a name without scheme, port and path")
+        raise ValueError(f"expected '{name or 'example.com'}', without scheme, port or path")
     if (written := _written_host(name)) != host:
         raise ValueError(f"expected '{written}'")
 
 
 def _written_host(host: str) -> str:
-    """Return a host as browsers write it: names in ASCII (RFC 5890), addresses in their short form (RFC 5952)."""
+    """Return a host as browsers send it: names in ASCII (RFC 5890), IPv6 addresses in short form (RFC 5952)."""
     if host.startswith("["):
         return f"[{IPv6Address(host.strip('[]')).compressed}]"
     if host.isascii():
@@ -163,7 +161,7 @@ def _written_host(host: str) -> str:
 
 
 def _host_and_port(origin: str) -> tuple[str, int] | None:
-    """The host and the port of an origin, with the scheme's default; None for ``null`` and other nonsense."""
+    """Return the host and port of an origin; None for ``null`` and for anything that is not an origin."""
     try:
         parts = urlsplit(origin)
         port = _DEFAULT_PORT.get(parts.scheme) if parts.port is None else parts.port

@@ -1,4 +1,4 @@
-"""Frames that wait to be sent, in two lanes: control frames overtake data, but never split a frame."""
+"""The queue of outgoing frames. It has two lanes: control frames overtake data frames, but never split one."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from .speedups import FrameQueue
 
 __all__ = ["Outbox"]
 
-# RFC 6455, 5.5.3 demands a Pong for the newest Ping only, but a peer that sends a few at once may count them. A flood
-# of Pings by a peer that does not read fills no more than this.
+# RFC 6455, section 5.5.3 requires a Pong for the most recent Ping only, but a peer that sends a few Pings at once may
+# count the Pongs. The limit bounds the memory if a peer floods us with Pings and does not read the Pongs.
 _MAX_PONGS = 16
 
 
 class Outbox(FrameQueue):
-    """A queue of whole frames; bytes come out in pieces for one write each. Automatic Pongs do not count as queued.
+    """A queue of whole frames; `take` returns the bytes for one write. Automatic Pongs are not counted in ``size``.
 
     Args:
-        new_masking_key: gives the masking key of each frame; None for frames that are not masked.
+        new_masking_key: a function that returns a masking key for each frame; None for unmasked frames.
 
     Attributes:
-        pongs: the automatic ones that wait.
-        control_taken: how many bytes of control frames were in what `take` has returned last.
+        pongs: the queued automatic Pongs.
+        control_taken: the number of bytes in control frames that the last call of `take` returned.
     """
 
     __slots__ = ("_control", "control_taken", "pongs")
@@ -35,31 +35,31 @@ class Outbox(FrameQueue):
         self.control_taken: int = 0
 
     def __bool__(self) -> bool:
-        """Whether anything waits."""
+        """Whether any frames are queued."""
         return self.size > 0 or bool(self.pongs)
 
     @property
     def data_size(self) -> int:
-        """The number of bytes that wait in the data lane: messages, and the Close behind them."""
+        """The number of bytes in the data lane: messages, and a Close after them."""
         return self.size - sum(map(len, self._control))
 
     def put_control(self, frame: bytes) -> None:
-        """Add a Ping, or a Pong that is sent on purpose."""
+        """Add a Ping or an unsolicited Pong."""
         size = self.size + len(frame)
         self._control = [*self._control, frame]
         self.size = size
 
     def put_pong(self, frame: bytes) -> None:
-        """Add the answer to a Ping; of many, the newest are kept."""
+        """Add the Pong for a received Ping. If there are too many, the oldest ones are dropped."""
         self.pongs = [*self.pongs[1 - _MAX_PONGS :], frame]
 
     def take(self) -> list[bytes]:
-        """Remove the control frames, and the oldest data frames; see `FrameQueue.take`."""
+        """Remove and return the control frames and the oldest data frames; see `FrameQueue.take`."""
         if not self._control and not self.pongs:
             self.control_taken = 0
             return super().take()
         first, size = b"".join([*self._control, *self.pongs]), sum(map(len, self._control))
-        buffers = super().take()  # if there is no memory, nothing is taken
+        buffers = super().take()  # on MemoryError, nothing has been removed
         buffers.insert(0, first)
         self._control = self.pongs = ()
         self.size -= size
@@ -72,6 +72,6 @@ class Outbox(FrameQueue):
         super().clear()
 
     def keep_last(self) -> None:
-        """Drop all frames but the newest one of the data lane."""
+        """Drop all frames except the newest one in the data lane."""
         self._control = self.pongs = ()
         super().keep_last()

@@ -1,4 +1,4 @@
-"""Proxies: their URIs, and the CONNECT request to those that speak HTTP (RFC 9110, 9.3.6)."""
+"""Proxy URIs, and the CONNECT request for HTTP proxies (RFC 9110, section 9.3.6)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .uri import WebSocketURI, check_characters, host_of
 
 __all__ = ["Proxy", "ProxyHandshake", "parse_proxy"]
 
-# "socks" is what desktops write into all_proxy.
+# Desktop environments write "socks" into all_proxy.
 _SCHEMES = {"socks": "socks5h"}
 _DEFAULT_PORT = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
-    """A proxy.
+    """A parsed proxy URI.
 
     Attributes:
         scheme: ``http``, ``https``, ``socks4``, ``socks4a``, ``socks5`` or ``socks5h``.
-        host: the host, in lower case, ASCII and without brackets.
-        port: the port; the scheme's default where the URI has none: 80, 443 or 1080.
-        username: percent-decoded user name, or None.
-        password: percent-decoded password; empty where there is a user name only.
+        host: the host, in lower case and ASCII, without brackets.
+        port: the port; the default port of the scheme (80, 443 or 1080) if the URI has none.
+        username: the percent-decoded user name, or None.
+        password: the percent-decoded password; empty if there is only a user name.
     """
 
     scheme: str
@@ -40,44 +40,50 @@ class Proxy:
 
     @property
     def is_socks(self) -> bool:
-        """Whether it speaks SOCKS, and not HTTP."""
+        """Whether the proxy uses SOCKS rather than HTTP."""
         return self.scheme.startswith("socks")
 
     @property
     def resolves_names(self) -> bool:
-        """Whether the proxy looks up the name of the server; with ``socks4`` and ``socks5`` we do."""
+        """Whether the proxy resolves the host name of the server; with ``socks4`` and ``socks5`` the client does."""
         return self.scheme not in ("socks4", "socks5")
 
     def __str__(self) -> str:
-        """The URI without user name and password."""
+        """Return the URI without user name and password."""
         return f"{self.scheme}://{host_in_uri(self.host, self.port)}"
 
 
 def parse_proxy(uri: str) -> Proxy:
-    """Take the URI of a proxy apart; without a scheme it is ``http:``.
+    """Parse the URI of a proxy. The default scheme is ``http:``.
 
     Raises:
-        InvalidURI: it is none; the message shows nothing of it that may be a secret.
-        TypeError: it is no `str`.
+        InvalidURI: the URI is not valid; the message shows no part of it that may be secret.
+        TypeError: the URI is not a `str`.
     """
     if not isinstance(uri, str):
-        raise TypeError(f"a proxy is a str, not {type(uri).__name__}")
+        raise TypeError(f"the proxy must be a str, not {type(uri).__name__}")
     check_characters(uri)
     try:
         parts = urlsplit(uri if "://" in uri else f"http://{uri}")
-    except ValueError:  # which quotes what may be a password
-        raise InvalidURI(uri, "the proxy is no URI; percent-encode what a user name or a password has") from None
+    except ValueError:  # its message may quote a password
+        raise InvalidURI(
+            uri, "invalid proxy URI; percent-encode special characters in the user name and password"
+        ) from None
     scheme = _SCHEMES.get(parts.scheme, parts.scheme)
     if scheme not in _DEFAULT_PORT:
-        raise InvalidURI(uri, f"proxy of scheme {in_one_line(scheme)}: expected {', '.join(_DEFAULT_PORT)}")
+        raise InvalidURI(
+            uri, f"proxy scheme '{in_one_line(scheme)}' is not supported: expected {', '.join(_DEFAULT_PORT)}"
+        )
     try:
         host, port = host_of(uri, parts)
     except InvalidURI as exc:
-        raise InvalidURI(uri, f"the proxy: {exc}") from None
+        raise InvalidURI(uri, f"invalid proxy URI: {exc}") from None
     if port == 0:
-        raise InvalidURI(uri, "the proxy: port 0: expected 1 to 65535")
+        raise InvalidURI(uri, "invalid proxy URI: invalid port 0: expected 1 to 65535")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise InvalidURI(uri, "the URI of a proxy ends with the port; percent-encode what a password has")
+        raise InvalidURI(
+            uri, "a proxy URI must end after the port; percent-encode special characters in the user name and password"
+        )
     proxy = Proxy(
         scheme=scheme,
         host=host,
@@ -88,7 +94,7 @@ def parse_proxy(uri: str) -> Proxy:
     try:
         _check_credentials(proxy)
     except ValueError as exc:
-        raise InvalidURI(uri, f"proxy {proxy}: {exc}") from None
+        raise InvalidURI(uri, f"proxy {proxy}: {exc}") from None  # the message of exc shows no credentials
     return proxy
 
 
@@ -99,19 +105,19 @@ def _check_credentials(proxy: Proxy) -> None:
         basic_credentials(proxy.username, proxy.password)
         return
     for text in (proxy.username, proxy.password):
-        if not text.isascii() or "\0" in text or len(text) > 255:  # RFC 1929, 2.
-            raise ValueError("user name and password of a SOCKS proxy are ASCII of at most 255 characters")
+        if not text.isascii() or "\0" in text or len(text) > 255:  # RFC 1929, section 2.
+            raise ValueError("the user name and password for a SOCKS proxy must be ASCII, at most 255 characters each")
 
 
 class ProxyHandshake:
-    """Asks a proxy that speaks HTTP for a tunnel: writes the CONNECT request, checks the response.
+    """Requests a tunnel from an HTTP proxy: writes the CONNECT request and checks the response.
 
     Args:
-        proxy: the proxy; its user name and password are sent as Basic authentication.
-        uri: where the tunnel is to end.
-        max_head_bytes: the largest response head, in bytes.
-        max_headers: the largest number of response headers.
-        max_body_bytes: how much of the body of a refusal to keep, in bytes.
+        proxy: the proxy; its user name and password are sent with HTTP Basic authentication.
+        uri: the server to which the tunnel should lead.
+        max_head_bytes: the maximum size of the response head, in bytes.
+        max_headers: the maximum number of response headers.
+        max_body_bytes: how much of the body of an error response to keep, in bytes.
     """
 
     def __init__(
@@ -133,32 +139,32 @@ class ProxyHandshake:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the head of a refusal has come, and more of its body may follow; as of `ClientHandshake`."""
+        """Whether the head of an error response was received and more of its body may follow; see `ClientHandshake`."""
         return self._exchange.is_in_body
 
     def data_to_send(self) -> bytes:
-        """Return the bytes of the request, once."""
+        """Return the bytes of the request. Call it only once."""
         return self._exchange.send(self._request)
 
     def receive_data(self, data: bytes) -> bool:
-        """Add bytes, or ``b""`` for their end; return whether the tunnel is there.
+        """Process bytes from the proxy, or ``b""`` at the end of the stream; return whether the tunnel is open.
 
         Raises:
-            ProxyError: the proxy refuses, or its answer is none.
+            ProxyError: the proxy refuses the connection or sends an invalid response.
         """
         name = str(self._proxy)
         try:
             response = self._exchange.receive_data(data)
         except HeadEnded as exc:
-            raise ProxyError(name, "closed the connection before it answered") from exc
+            raise ProxyError(name, "closed the connection without a response") from exc
         except InvalidHead as exc:
-            raise ProxyError(name, f"gave no valid answer: {exc}") from exc
+            raise ProxyError(name, f"sent an invalid response: {exc}") from exc
         if response is None:
             return False
         if not 200 <= response.status <= 299:
-            answer = in_one_line(f"{response.status} {response.reason}".rstrip())
-            raise ProxyError(name, f"answered {answer}", status=response.status, response=response)
+            status = in_one_line(f"{response.status} {response.reason}".rstrip())
+            raise ProxyError(name, f"responded with {status}", status=response.status, response=response)
         if self._exchange.trailing_data:
-            # The client speaks first in TLS and in HTTP, so these cannot be the server's bytes.
-            raise ProxyError(name, "sent more than its answer", status=response.status, response=response)
+            # The client speaks first in both TLS and HTTP, so the server cannot have sent these bytes.
+            raise ProxyError(name, "sent data after its response", status=response.status, response=response)
         return True

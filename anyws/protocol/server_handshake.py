@@ -1,4 +1,4 @@
-"""The server's side of the opening handshake (RFC 6455, 4.2)."""
+"""The server's side of the opening handshake (RFC 6455, section 4.2)."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ from .terms import ServerTerms, check_response_headers
 __all__ = ["ServerHandshake", "begin_handshake", "check_answer"]
 
 _UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
-# RFC 9110, 7.8: who sends Upgrade also sends the connection option; and a refusal ends the connection.
+# RFC 9110, section 7.8: Upgrade requires the connection option of the same name; "close" because the connection ends.
 _UPGRADE_REQUIRED = [("Upgrade", "websocket"), ("Connection", "Upgrade, close")]
-# RFC 9110, 7.2: a host and perhaps a port, without user name.
+# RFC 9110, section 7.2: a host and an optional port, without user name.
 _HOST = re.compile(r"(?:\[[0-9A-Za-z:.%_~\-]+\]|[0-9A-Za-z._~!$&'()*+,;=%\-]+)(?::[0-9]*)?")
 
 
 def check_answer(response: Response) -> None:
-    """Check a response that is to be sent instead of the 101.
+    """Check a response that will be sent instead of a 101.
 
     Raises:
-        ValueError: a status that does not answer a request, or a header that contradicts how the body is sent.
+        ValueError: the status is not a final one, or a header contradicts how the body is sent.
     """
     if not 200 <= response.status <= 599:
-        raise ValueError(f"status {response.status} cannot answer a request: expected 200 to 599")
+        raise ValueError(f"cannot respond with status {response.status}: expected 200 to 599")
     if "transfer-encoding" in response.headers:
-        raise ValueError("header Transfer-Encoding cannot be set: the body is sent with its Content-Length")
+        raise ValueError("header Transfer-Encoding cannot be set: the body is sent with Content-Length")
     if "connection" in response.headers and not has_token(response.headers["connection"], "close"):
         connection = response.headers["connection"]
-        raise ValueError(f"header Connection is {connection}, but the connection ends: expected close")
+        raise ValueError(f"header Connection is {connection}, expected close: the connection ends after the response")
     length = response.headers.get("content-length")
     if length is not None and length != str(len(response.body)):
         raise ValueError(f"header Content-Length is {length}, but the body has {len(response.body)} bytes")
 
 
 class ServerHandshake:
-    """Reads and checks the request, writes the response.
+    """The opening handshake of a server: reads and checks the request, and writes the response.
 
     Args:
-        subprotocols: the names that we speak, in the order of preference, of which the first that the client offers is
-            agreed; or a callable that chooses among the offered ones.
-        extensions: the extensions that we speak.
-        origins: the origins from which a browser may connect, each such as ``https://example.com`` or ``*`` for any;
-            None for the same origin only, which compares host and port with ``Host``. Requests without ``Origin`` do
-            not come from a browser and pass.
-        allowed_hosts: the hosts, without port, that ``Host`` may name when there is an ``Origin``; None for any.
-        max_head_bytes: the largest request head, in bytes.
-        max_headers: the largest number of request headers.
+        subprotocols: the supported names in order of preference, of which the first that the client offers is selected;
+            or a callable that selects one of the offered names.
+        extensions: the supported extensions.
+        origins: the origins from which browsers may connect, such as ``https://example.com``, or ``*`` for any. None
+            allows the same origin only: its host and port must equal ``Host``. Requests without ``Origin`` are always
+            allowed, because they do not come from a browser.
+        allowed_hosts: the hosts, without port, that ``Host`` may contain in requests with an ``Origin``; None for any.
+        max_head_bytes: the maximum size of the request head, in bytes.
+        max_headers: the maximum number of request headers.
     """
 
     def __init__(
@@ -83,30 +83,30 @@ class ServerHandshake:
         self._terms = terms
         self._exchange = ServerExchange(max_bytes=terms.max_head_bytes, max_headers=terms.max_headers)
         self.request: Request | None = None
-        """The request, once its head has come."""
+        """The request, once its head was received."""
         self._asks_for_websocket = False
         self._offered: list[str] = []
         self.subprotocol: str | None = None
-        """The agreed subprotocol, after `accept`; None if there is none."""
+        """The negotiated subprotocol, after `accept`; None if there is none."""
         self._key = ""
         self._offers: Sequence[ExtensionOffer] = ()
         self.codecs: Sequence[Codec] = ()
-        """The agreed extensions, after `accept`."""
+        """The negotiated extensions, after `accept`."""
 
     @property
     def trailing_data(self) -> bytes:
-        """What came behind the request, that is the first frames."""
+        """The data received after the request: the first frames."""
         return self._exchange.trailing_data
 
     def receive_data(self, data: bytes) -> Request | None:
-        """Add bytes; return the request once its head is whole.
+        """Process bytes from the client; return the request once its head is complete, and None before.
 
-        The request is then a GET with one Host and without a body; and, where it asks for WebSocket, a valid opening
-        handshake over HTTP/1.1 from an allowed origin. Where it does not, it may be a HEAD, and HTTP/1.0 without Host,
-        as of a health check; a server may answer it with plain HTTP.
+        A returned request is a GET with one ``Host`` and without a body. If it asks for an upgrade to WebSocket, it is
+        a valid opening handshake over HTTP/1.1 from an allowed origin. Otherwise it may also be a HEAD request, or use
+        HTTP/1.0 without ``Host``, as health checks do; a server may respond with plain HTTP.
 
         Raises:
-            HandshakeRefused: with the response that is to be sent.
+            HandshakeRefused: the request is rejected; the exception has the response to send.
         """
         try:
             request = self._exchange.receive_data(data)
@@ -123,18 +123,18 @@ class ServerHandshake:
         return request
 
     def accept(self, headers: HeadersLike = ()) -> Response:
-        """Return the response 101, and agree on a subprotocol.
+        """Select a subprotocol and the extensions, and return the 101 response.
 
         Args:
-            headers: further response headers.
+            headers: additional response headers.
 
         Raises:
-            HandshakeRefused: the request did not ask for WebSocket.
-            ValueError: a header cannot be sent, or the subprotocol that was chosen was not offered.
+            HandshakeRefused: the request did not ask for an upgrade to WebSocket.
+            ValueError: a header is invalid, or the selected subprotocol was not offered.
         """
         assert self.request is not None
         if not self._asks_for_websocket:
-            raise self.refusal(426, "a WebSocket opening handshake was expected", _UPGRADE_REQUIRED)
+            raise self.refusal(426, "expected a WebSocket opening handshake", _UPGRADE_REQUIRED)
         extra = check_response_headers(headers).multi_items() if headers else ()
         self.subprotocol = self._agreed_subprotocol()
         pairs = [*_UPGRADE, ("Sec-WebSocket-Accept", accept_value(self._key))]
@@ -149,60 +149,60 @@ class ServerHandshake:
         return checked_response(101, headers, b"", "Switching Protocols")
 
     def data_to_send(self, response: Response) -> bytes:
-        """Return the bytes of the one response."""
+        """Return the bytes of the response. Call it only once."""
         return self._exchange.send(response)
 
     def refusal(self, status: int, problem: str, headers: HeadersLike = ()) -> HandshakeRefused:
-        """Return the exception that refuses the request, with a response that says why."""
-        problem = in_one_line(problem)  # It may quote the client.
+        """Return an exception that rejects the request, with a response that says why."""
+        problem = in_one_line(problem)  # it may quote the client
         response = Response(status, headers, f"{problem}\n")
         return HandshakeRefused(f"refused with {status}: {problem}", response=response, request=self.request)
 
     def _check_http(self, request: Request) -> None:
         headers = request.headers
-        is_http_1_0 = request.http_version == "1.0"  # some health checks; an opening handshake needs 1.1
+        is_http_1_0 = request.http_version == "1.0"  # used by some health checks; an opening handshake needs 1.1
         if not request.http_version.startswith("1.") or (is_http_1_0 and self._asks_for_websocket):
-            raise self.refusal(505, f"HTTP/{request.http_version}: expected HTTP/1.1")
-        # h11 has seen to it that there is no second one; HTTP/1.0 need not have any.
+            raise self.refusal(505, f"HTTP version {request.http_version}, expected 1.1")
+        # h11 has rejected a repeated Host; HTTP/1.0 does not require one.
         if not (is_http_1_0 and "host" not in headers) and not _HOST.fullmatch(headers.get("host", "")):
-            raise self.refusal(400, "Host: expected a host and perhaps a port")
+            raise self.refusal(400, "invalid Host: expected a host and an optional port")
         if "#" in request.target:
-            raise self.refusal(400, "a fragment in the request target (RFC 9112, 3.2)")
-        # RFC 6455, 4.1 wants GET; plain HTTP has HEAD besides (RFC 9110, 9.1).
+            raise self.refusal(400, "the request target contains a fragment (RFC 9112, section 3.2)")
+        # RFC 6455, section 4.1 requires GET; plain HTTP requests may also use HEAD (RFC 9110, section 9.1).
         allowed = ("GET",) if self._asks_for_websocket else ("GET", "HEAD")
         if request.method not in allowed:
             names = [("Allow", ", ".join(allowed))]
-            raise self.refusal(405, f"method {request.method}: expected {' or '.join(allowed)}", names)
+            raise self.refusal(405, f"method {request.method}, expected {' or '.join(allowed)}", names)
         if "transfer-encoding" in headers or headers.get("content-length", "0").strip("0, "):
-            raise self.refusal(400, "a body on the request: expected none")
+            raise self.refusal(400, "the request has a body, expected none")
 
     def _check_opening(self, headers: Headers) -> None:
-        """Check what RFC 6455, 4.2.1 lists."""
+        """Check the headers as required by RFC 6455, section 4.2.1."""
         if not has_token(headers.get("connection", ""), "upgrade"):
-            raise self.refusal(400, "Connection without Upgrade")
+            raise self.refusal(400, "invalid Connection: expected Upgrade")
         versions = headers.get_all("sec-websocket-version")
         if versions != [VERSION]:
             version = ", ".join(versions) or "none"
             required = [("Sec-WebSocket-Version", VERSION), *_UPGRADE_REQUIRED]
-            raise self.refusal(426, f"Sec-WebSocket-Version {version}: expected {VERSION}", required)
+            raise self.refusal(426, f"Sec-WebSocket-Version is {version}, expected {VERSION}", required)
         keys = headers.get_all("sec-websocket-key")
         self._key = keys[0].strip() if len(keys) == 1 else ""
         if not is_valid_key(self._key):
-            raise self.refusal(400, "Sec-WebSocket-Key: expected one, the base64 of 16 bytes")
+            raise self.refusal(400, "invalid Sec-WebSocket-Key: expected the base64 encoding of 16 bytes")
         if (subprotocols := headers.get("sec-websocket-protocol")) is not None:
             self._offered = split_list(subprotocols)
             if not all(map(is_token, self._offered)) or len(set(self._offered)) < len(self._offered):
-                raise self.refusal(400, "Sec-WebSocket-Protocol: expected unique tokens")
+                raise self.refusal(400, "invalid Sec-WebSocket-Protocol: expected unique tokens")
             if not self._offered:
                 raise self.refusal(400, "Sec-WebSocket-Protocol is empty")
         if (extensions := headers.get("sec-websocket-extensions")) is not None:
             try:
                 self._offers = parse_extensions(extensions)
             except ValueError as exc:
-                raise self.refusal(400, f"Sec-WebSocket-Extensions: {exc}") from exc
+                raise self.refusal(400, f"invalid Sec-WebSocket-Extensions: {exc}") from exc
 
     def _check_origin(self, headers: Headers) -> None:
-        """Check where a browser's page comes from (RFC 6455, 10.2), and that the name it used for us is ours."""
+        """Check the origin of a browser's request (RFC 6455, section 10.2), and the host name that it used."""
         origin = headers.get("origin")
         if origin is None:
             return
@@ -216,13 +216,13 @@ class ServerHandshake:
             return None
         chosen = self._terms.select(tuple(self._offered))
         if chosen is not None and chosen not in self._offered:
-            # Those that were offered are not shown: tokens are sent among them, as a browser's page has to.
-            raise ValueError(f"subprotocol {chosen!r} was chosen, which is none of the {len(self._offered)} offered")
+            # Do not show the offered subprotocols: some clients send access tokens as subprotocols.
+            raise ValueError(f"subprotocol {chosen!r} was selected, but is not one of the {len(self._offered)} offered")
         return chosen
 
 
 def begin_handshake(terms: ServerTerms) -> ServerHandshake:
-    """Return a handshake on terms that were checked before."""
+    """Return a handshake with terms that were checked before."""
     handshake = ServerHandshake.__new__(ServerHandshake)
     handshake._begin(terms)  # pyright: ignore[reportPrivateUsage]
     return handshake

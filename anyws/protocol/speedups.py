@@ -1,7 +1,7 @@
-"""The choice between the two twins of the inner loops over bytes: compiled if there is that, or in pure Python.
+"""Selects the compiled implementation of the inner loops if it is available, and otherwise the one in pure Python.
 
-The environment variable ``ANYWS_NO_EXTENSION``, if not empty, keeps to pure Python: while anyws is built the extension
-is left out, and when anyws is imported it is not used.
+Set the environment variable ``ANYWS_NO_EXTENSION`` to any non-empty value to use pure Python: when set during the
+build, the extension is not compiled; when set during import, it is not used.
 """
 
 from __future__ import annotations
@@ -35,4 +35,4 @@ else:
         from ._queues import FrameQueue, MessageQueue
 
 speedups_in_use: bool = not Payload.__module__.endswith("._pure")
-"""Whether the compiled extension is in use; without it everything works, in pure Python."""
+"""Whether the compiled extension is in use. Without it, everything works in pure Python."""

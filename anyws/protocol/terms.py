@@ -1,4 +1,4 @@
-"""What a server agrees to in opening handshakes: checked and prepared once, for all its connections."""
+"""The handshake options of a server, checked and prepared once for all its connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .subprotocols import SubprotocolSelector, check_subprotocols, prefer
 
 __all__ = ["ServerTerms", "check_response_headers"]
 
-# Headers that the opening handshake owns, in what a caller adds to the 101.
+# Headers of the 101 response that only the opening handshake may set.
 _RESERVED = frozenset(
     {
         "connection",
@@ -27,30 +27,30 @@ _RESERVED = frozenset(
 
 
 def check_response_headers(headers: HeadersLike) -> Headers:
-    """Check the headers that a caller adds to the 101, and return them.
+    """Check and return the headers that a caller adds to the 101 response.
 
     Raises:
         TypeError: a name or a value is not a `str`.
-        ValueError: one cannot be sent, or belongs to the opening handshake.
+        ValueError: a header is invalid, or only the opening handshake may set it.
     """
     return check_headers(headers, reserved=_RESERVED)
 
 
 class ServerTerms:
-    """What a server agrees to.
+    """The subprotocols, extensions, origins and limits that a server applies to opening handshakes.
 
     Args:
-        subprotocols: as of `ServerHandshake`.
-        extensions: as of `ServerHandshake`.
-        origins: as of `ServerHandshake`.
-        allowed_hosts: as of `ServerHandshake`.
-        headers: further headers of each response 101.
-        max_head_bytes: as of `ServerHandshake`.
-        max_headers: as of `ServerHandshake`.
+        subprotocols: see `ServerHandshake`.
+        extensions: see `ServerHandshake`.
+        origins: see `ServerHandshake`.
+        allowed_hosts: see `ServerHandshake`.
+        headers: additional headers for every 101 response.
+        max_head_bytes: see `ServerHandshake`.
+        max_headers: see `ServerHandshake`.
 
     Raises:
-        TypeError: one is of the wrong type.
-        ValueError: a subprotocol is no token, a header cannot be sent, or no request can match an origin or a host.
+        TypeError: an argument has the wrong type.
+        ValueError: a subprotocol is not a token, a header is invalid, or an origin or host cannot match any request.
     """
 
     def __init__(

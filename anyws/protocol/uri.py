@@ -16,24 +16,27 @@ _SECURE_BY_SCHEME = {"ws": False, "http": False, "wss": True, "https": True}
 _DEFAULT_PORT = {False: 80, True: 443}
 _UNIX_SCHEME = re.compile(r"wss?\+unix:", re.IGNORECASE)
 _UNIX = re.compile(r"(wss?)\+unix:(?://)?(/[^:]+)(?::(/.*)?)?", re.DOTALL | re.IGNORECASE)
-_HINT = "percent-encode what a user name or a password has"
+_HINT = "percent-encode special characters in the user name and password"
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
-# What may stand in a path or a query as it is (RFC 3986, 3.3 and 3.4), and "%" of what is encoded already.
+_SHORT_NUMBER = re.compile(r"-?[0-9]{1,6}")  # a port that is out of range; anything else may be a secret
+_SCHEMES = "ws, wss, http, https, ws+unix or wss+unix"
+_HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/?#\[\]]+)(?::[0-9]+)?(?:[/?]|$)")
+# Allowed unencoded in a path or query (RFC 3986, sections 3.3 and 3.4); and "%", because the rest is encoded already.
 _SAFE = "/?:@!$&'()*+,;=-._~%"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSocketURI:
-    """A WebSocket URI, taken apart.
+    """A parsed WebSocket URI.
 
     Attributes:
-        secure: whether TLS is used (``wss``).
-        host: the host, in lower case, ASCII (IDNA) and without brackets; ``localhost`` for a unix socket. A zone of an
-            IPv6 address is decoded (``fe80::1%eth0``); a dot at the end stays.
-        port: the port; the scheme's default where the URI has none.
-        resource: path and query, as they stand in the request line.
-        username: percent-decoded user name, or None.
-        password: percent-decoded password, or None.
+        secure: whether the connection uses TLS (``wss``).
+        host: the host in lower case and ASCII (IDNA), without brackets; ``localhost`` for a unix socket. The zone of an
+            IPv6 address is decoded (``fe80::1%eth0``); a trailing dot is kept.
+        port: the port; the default port of the scheme if the URI has none.
+        resource: the path and query, as sent in the request line.
+        username: the percent-decoded user name, or None.
+        password: the percent-decoded password, or None.
         socket_path: the path of the unix socket, or None for TCP.
     """
 
@@ -52,7 +55,7 @@ class WebSocketURI:
 
     @property
     def origin(self) -> str:
-        """The origin of this URI as a browser would write it, such as ``https://example.com``."""
+        """The origin of this URI as a browser would send it, for example ``https://example.com``."""
         return f"{'https' if self.secure else 'http'}://{self.host_header}"
 
     def __repr__(self) -> str:
@@ -63,45 +66,43 @@ class WebSocketURI:
         """The URI without user name and password."""
         scheme = "wss" if self.secure else "ws"
         if self.socket_path is not None:
-            slashes = "//" if self.socket_path.startswith("//") else ""  # the first two would be those of the scheme
+            slashes = "//" if self.socket_path.startswith("//") else ""  # else the path would lose its first two
             return f"{scheme}+unix:{slashes}{quote(self.socket_path)}:{self.resource}"
         return f"{scheme}://{host_in_uri(self.host, self._port)}{self.resource}"
 
     @property
     def _port(self) -> int | None:
-        """The port, unless it is the default."""
+        """The port, or None if it is the default port of the scheme."""
         return None if self.port == _DEFAULT_PORT[self.secure] else self.port
 
 
 def without_query(uri: WebSocketURI) -> str:
-    """Return a URI as it may stand in a message or a log: without query, user name and password."""
+    """Return a URI in a form that is safe to log: without query, user name and password."""
     return str(uri).partition("?")[0]
 
 
 def parse_uri(uri: str) -> WebSocketURI:
-    """Take a URI apart: ``ws:``, ``wss:``, ``http:``, ``https:`` or ``ws+unix:/the/socket:/resource``.
+    """Parse a WebSocket URI: ``ws:``, ``wss:``, ``http:``, ``https:`` or ``ws+unix:/the/socket:/resource``.
 
     Raises:
-        InvalidURI: it is no such URI; the message says what was expected.
-        TypeError: it is no `str`.
+        InvalidURI: the URI is not valid; the message says what was expected.
+        TypeError: the URI is not a `str`.
     """
     if not isinstance(uri, str):
-        raise TypeError(f"a URI is a str, not {type(uri).__name__}")
+        raise TypeError(f"the URI must be a str, not {type(uri).__name__}")
     check_characters(uri)
     if _UNIX_SCHEME.match(uri) is not None:
         return _parse_unix(uri)
     try:
         parts = urlsplit(uri)
-    except ValueError:  # which quotes what may be a password
-        raise InvalidURI(uri, f"not a URI; {_HINT}" if "@" in uri else "not a URI") from None
+    except ValueError:  # its message may quote a password
+        raise InvalidURI(uri, f"invalid URI; {_HINT}" if "@" in uri else "invalid URI") from None
     if parts.scheme not in _SECURE_BY_SCHEME:
-        # What stands before a colon without slashes may be a user name.
-        scheme = parts.scheme if "@" not in uri or uri[len(parts.scheme) :].startswith("://") else ""
-        raise InvalidURI(uri, f"scheme {scheme or 'none'}: expected ws, wss, http, https, ws+unix or wss+unix")
+        raise InvalidURI(uri, _scheme_problem(uri, parts.scheme))
     host, port = host_of(uri, parts)
     _check_no_fragment(uri)
     if port == 0:
-        raise InvalidURI(uri, "port 0: expected 1 to 65535")
+        raise InvalidURI(uri, "invalid port 0: expected 1 to 65535")
     secure = _SECURE_BY_SCHEME[parts.scheme]
     return WebSocketURI(
         secure=secure,
@@ -113,21 +114,32 @@ def parse_uri(uri: str) -> WebSocketURI:
     )
 
 
+def _scheme_problem(uri: str, scheme: str) -> str:
+    """Describe a missing or unknown scheme without showing what may be a user name or a password."""
+    if uri[len(scheme) :].startswith("://"):
+        return f"scheme '{in_one_line(scheme)}' is not supported: expected {_SCHEMES}"
+    if "@" in uri or _HOST_AND_PORT.match(uri) is None:
+        return f"the URI has no scheme: expected {_SCHEMES}"
+    shown = in_one_line(uri.partition("?")[0])
+    return f"'{shown}' has no scheme; did you mean 'ws://{shown}'?"
+
+
 def check_characters(uri: str) -> None:
-    """Check that the text has nothing that no URI has.
+    """Check that a URI contains no white space, control characters or surrogates.
 
     Raises:
-        InvalidURI: it has.
+        InvalidURI: it contains one.
     """
-    if _FORBIDDEN.search(uri):
-        raise InvalidURI(uri, "a URI has no white space, control characters or surrogates; percent-encode them")
+    if (forbidden := _FORBIDDEN.search(uri)) is not None:
+        what, hint = ("a space", " (%20)") if forbidden[0] == " " else (f"character {forbidden[0]!a}", "")
+        raise InvalidURI(uri, f"the URI contains {what} at position {forbidden.start()}; percent-encode it{hint}")
 
 
 def _parse_unix(uri: str) -> WebSocketURI:
     match = _UNIX.fullmatch(uri)
     if match is None:
         raise InvalidURI(
-            uri, "not a URI of a unix socket: expected ws+unix:/the/socket or ws+unix:/the/socket:/resource"
+            uri, "invalid URI of a unix socket: expected ws+unix:/the/socket or ws+unix:/the/socket:/resource"
         )
     _check_no_fragment(uri)
     scheme, socket_path, resource = match.groups()
@@ -143,32 +155,39 @@ def _parse_unix(uri: str) -> WebSocketURI:
 
 def _check_no_fragment(uri: str) -> None:
     if "#" in uri:
-        raise InvalidURI(uri, "a WebSocket URI has no fragment; write %23 for a number sign (RFC 6455, section 3)")
+        raise InvalidURI(
+            uri, "the URI must not contain a fragment; write %23 for a literal number sign (RFC 6455, section 3)"
+        )
 
 
 def host_of(uri: str, parts: SplitResult) -> tuple[str, int | None]:
-    """Return host and port of a URI; no message shows what may be a part of a password.
+    """Return the host and port of a URI. Error messages never show text that may be part of a password.
 
     Raises:
-        InvalidURI: there is no host, or one of them is none.
+        InvalidURI: the host is missing, or the host or the port is invalid.
     """
     try:
         port = parts.port
     except ValueError:
-        raise InvalidURI(uri, f"the port is no number from 1 to 65535; {_HINT}") from None
+        if "@" in uri:
+            raise InvalidURI(uri, f"invalid port: expected 1 to 65535; {_HINT}") from None
+        port_text = parts.netloc.rpartition(":")[2]
+        shown = f" {port_text}" if _SHORT_NUMBER.fullmatch(port_text) else ""
+        raise InvalidURI(uri, f"invalid port{shown}: expected 1 to 65535") from None
     authority = parts.netloc.rpartition("@")[2]
     host = authority.partition("]")[0] + "]" if authority.startswith("[") else authority.partition(":")[0]
     behind = authority.removeprefix(host)
     if not host:
-        raise InvalidURI(uri, "a URI has a host, as in ws://localhost:8765/")
+        shown = "the URI" if "@" in uri else f"'{in_one_line(uri.partition('?')[0])}'"
+        raise InvalidURI(uri, f"{shown} has no host: expected {parts.scheme}://host")
     try:
         if behind and not behind.startswith(":"):
-            raise ValueError("has text behind its bracket")
+            raise ValueError("is followed by text after its bracket")
         if "\\" in parts.netloc:
-            raise ValueError("has a backslash, which browsers take for the beginning of the path")
+            raise ValueError("contains a backslash, which browsers treat as the start of the path")
         return parse_host(host), port
     except ValueError as exc:
-        problem = f"not a host; {_HINT}" if "@" in uri else f"host {in_one_line(host)!r} {exc}"
+        problem = f"invalid host; {_HINT}" if "@" in uri else f"host {in_one_line(host)!r} {exc}"
         raise InvalidURI(uri, problem) from None
 
 

@@ -235,10 +235,13 @@ def test_a_signal_while_connecting_interrupts() -> None:
     [
         (
             b"HTTP/1.1 403 No\r\nContent-Length: 11\r\n\r\nnot\r\nyou \x1b!",
-            "the server answered 403 No: not you \\x1b!",
+            "the server responded with 403 No: not you \\x1b!",
         ),
-        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "the server answered 404 Not Found"),
-        (b"HTTP/1.1 500 Oh\r\nContent-Length: 500\r\n\r\n" + b"x" * 500, f"the server answered 500 Oh: {'x' * 200}..."),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "the server responded with 404 Not Found"),
+        (
+            b"HTTP/1.1 500 Oh\r\nContent-Length: 500\r\n\r\n" + b"x" * 500,
+            f"the server responded with 500 Oh: {'x' * 200}...",
+        ),
         (b"no HTTP\r\n\r\n", None),
         (b"", None),
     ],
@@ -355,7 +358,7 @@ def test_a_full_disk_is_one_line_and_status_1(server: str) -> None:
     ("arguments", "problem"),
     [
         ((), "the following arguments are required: URI"),
-        (("localhost:8765",), "expected ws, wss"),
+        (("localhost:8765",), "did you mean 'ws://localhost:8765'?"),
         (("ws://x/#fragment",), "fragment"),
         (("--header", "none", "ws://x"), "no colon: expected 'NAME: VALUE'"),
         (("--header", "b@d: x", "ws://x"), "b@d"),

@@ -68,7 +68,7 @@ async def test_auth(auth: Any, value: str) -> None:
         ({"cookies": {"a": "s3cret; b=c"}}, ValueError, "cookie a has a character"),
         ({"cookies": {"a": "s3cret\r\nX: y"}}, ValueError, "cookie a has a character"),
         ({"cookies": {"a": "s3crét"}}, ValueError, "percent-encode"),
-        ({"cookies": {"a": 5}}, TypeError, "a pair of str"),
+        ({"cookies": {"a": 5}}, TypeError, "a must be a pair of str"),
         ({"cookies": "a=s3cret"}, TypeError, "option cookies is"),
     ],
 )

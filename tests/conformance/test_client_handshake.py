@@ -158,24 +158,24 @@ INVALID: list[Any] = [
     pytest.param({"Connection": None}, "Connection is None", id="no-connection"),
     pytest.param({"Connection": "close"}, "Connection is 'close'", id="connection-without-upgrade"),
     pytest.param({"Connection": "no-upgrade"}, "Connection is 'no-upgrade'", id="connection-other-token"),
-    pytest.param({"Sec-WebSocket-Accept": None}, "Sec-WebSocket-Accept does not fit", id="no-accept"),
-    pytest.param({"Sec-WebSocket-Accept": ACCEPT.lower()}, "Sec-WebSocket-Accept does not fit", id="accept-case"),
-    pytest.param({"Sec-WebSocket-Accept": ACCEPT[:-1]}, "Sec-WebSocket-Accept does not fit", id="accept-cut"),
-    pytest.param({"Sec-WebSocket-Accept": [ACCEPT] * 2}, "Sec-WebSocket-Accept does not fit", id="accept-twice"),
+    pytest.param({"Sec-WebSocket-Accept": None}, "Sec-WebSocket-Accept does not match", id="no-accept"),
+    pytest.param({"Sec-WebSocket-Accept": ACCEPT.lower()}, "Sec-WebSocket-Accept does not match", id="accept-case"),
+    pytest.param({"Sec-WebSocket-Accept": ACCEPT[:-1]}, "Sec-WebSocket-Accept does not match", id="accept-cut"),
+    pytest.param({"Sec-WebSocket-Accept": [ACCEPT] * 2}, "Sec-WebSocket-Accept does not match", id="accept-twice"),
     pytest.param(
         {"Sec-WebSocket-Accept": "b37a4f2cc0624f1690f64606cf385945b2bec4ea"}, "Accept does not", id="accept-hex"
     ),
-    pytest.param({"Sec-WebSocket-Protocol": "c"}, "'c' agreed to, which is none of the 2 offered", id="not-offered"),
-    pytest.param({"Sec-WebSocket-Protocol": "A"}, "subprotocol 'A' agreed to", id="subprotocol-case"),
-    pytest.param({"Sec-WebSocket-Protocol": ""}, "subprotocol '' agreed to", id="subprotocol-empty"),
-    pytest.param({"Sec-WebSocket-Protocol": "a, b"}, "subprotocol 'a, b' agreed to", id="two-subprotocols"),
-    pytest.param({"Sec-WebSocket-Protocol": ["a", "a"]}, "subprotocol 'a, a' agreed to", id="subprotocol-twice"),
-    pytest.param({"Sec-WebSocket-Extensions": "x"}, "extension x agreed to, but there is no codec", id="extension"),
-    pytest.param({"Sec-WebSocket-Extensions": "y"}, "extension y agreed to, but there is no codec", id="extension-new"),
-    pytest.param({"Sec-WebSocket-Extensions": "x, x"}, "extension x agreed to", id="extension-twice"),
-    pytest.param({"Sec-WebSocket-Extensions": "x;"}, "parameter name expected", id="extension-malformed"),
-    pytest.param({"Sec-WebSocket-Extensions": ""}, "at least one extension", id="extensions-empty"),
-    pytest.param({"X": "a\nb"}, "line end other than CR LF", id="bare-lf"),
+    pytest.param({"Sec-WebSocket-Protocol": "c"}, "'c' was accepted, but is not one of the 2", id="not-offered"),
+    pytest.param({"Sec-WebSocket-Protocol": "A"}, "subprotocol 'A' was accepted", id="subprotocol-case"),
+    pytest.param({"Sec-WebSocket-Protocol": ""}, "subprotocol '' was accepted", id="subprotocol-empty"),
+    pytest.param({"Sec-WebSocket-Protocol": "a, b"}, "subprotocol 'a, b' was accepted", id="two-subprotocols"),
+    pytest.param({"Sec-WebSocket-Protocol": ["a", "a"]}, "subprotocol 'a, a' was accepted", id="subprotocol-twice"),
+    pytest.param({"Sec-WebSocket-Extensions": "x"}, "extension x was accepted, but there is no codec", id="extension"),
+    pytest.param({"Sec-WebSocket-Extensions": "y"}, "extension y was accepted, but there is no", id="extension-new"),
+    pytest.param({"Sec-WebSocket-Extensions": "x, x"}, "extension x was accepted", id="extension-twice"),
+    pytest.param({"Sec-WebSocket-Extensions": "x;"}, "expected a parameter name", id="extension-malformed"),
+    pytest.param({"Sec-WebSocket-Extensions": ""}, "expected at least one extension", id="extensions-empty"),
+    pytest.param({"X": "a\nb"}, "line break other than CR LF", id="bare-lf"),
 ]
 
 
@@ -193,7 +193,7 @@ def test_4_1_what_fails_the_handshake(changes: dict[str, Any], message: str, chu
 
 
 def test_4_1_a_subprotocol_when_none_was_offered() -> None:
-    with pytest.raises(HandshakeError, match="subprotocol 'a' agreed to, which is none of the 0 offered") as caught:
+    with pytest.raises(HandshakeError, match="subprotocol 'a' was accepted, but is not one of the 0 offered") as caught:
         client().receive_data(answer({"Sec-WebSocket-Protocol": "a"}))
     assert caught.value.response is not None
     assert caught.value.response.headers["sec-websocket-protocol"] == "a"
@@ -204,7 +204,7 @@ def test_4_1_a_subprotocol_when_none_was_offered() -> None:
 def test_4_1_another_status_reaches_the_caller_with_headers_and_body(status: str, chunked: Chunked) -> None:
     handshake = client()
     data = answer({"Location": "/b", "Content-Length": "4"}, status) + b"why?"
-    with pytest.raises(HandshakeRefused, match=f"^the server answered {status.rstrip()}$") as caught:
+    with pytest.raises(HandshakeRefused, match=f"^the server responded with {status.rstrip()}$") as caught:
         for chunk in chunked(data):
             assert handshake.receive_data(chunk) is None
     error = caught.value
@@ -226,7 +226,7 @@ def test_4_1_the_end_before_the_response(data: bytes) -> None:
     handshake = client()
     if data:
         assert handshake.receive_data(data) is None
-    with pytest.raises(HandshakeError, match="the server closed the connection before it answered") as caught:
+    with pytest.raises(HandshakeError, match="the server closed the connection without a response") as caught:
         handshake.receive_data(b"")
     assert caught.value.response is None
 

@@ -116,7 +116,7 @@ def test_5_5_1_no_data_after_our_close(role: Role) -> None:
         connection.send_pong,
         connection.send_close,
     ):
-        with pytest.raises(LocalProtocolError, match="nothing can be sent after a Close"):
+        with pytest.raises(LocalProtocolError, match="cannot send after a Close"):
             late()
     assert connection.receive_data(frame(role, 0x89, b"p")) == [Ping(b"p")]
     assert sent(connection) == [(0x81, b"before"), (CLOSE, b"\x03\xe9")]

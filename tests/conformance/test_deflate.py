@@ -170,7 +170,7 @@ WRONG = [
         for value in ("7", "16", "0", "08", "010", "+10", "-9", "1e1", "10.0", "ten", "99999999999999999999")
     ],
     *[
-        pytest.param(f"{one}; {other}", f"{one.partition('=')[0]} stands twice", id=f"twice-{one}-{other[-2:]}")
+        pytest.param(f"{one}; {other}", f"{one.partition('=')[0]} is repeated", id=f"twice-{one}-{other[-2:]}")
         for one, other in (
             ("server_no_context_takeover", "server_no_context_takeover"),
             ("client_no_context_takeover", "client_no_context_takeover"),
@@ -263,13 +263,24 @@ def test_7_1_the_client_takes_the_answer(settings: PerMessageDeflate, answered: 
 
 # (the client's settings, the parameters answered, what the error says)
 MISFITS = [
-    pytest.param(Deflate(server_no_context_takeover=True), "", "is not in the answer", id="takeover-not-answered"),
-    pytest.param(Deflate(server_max_window_bits=10), "", "answered was None", id="server-bits-not-answered"),
+    pytest.param(Deflate(server_no_context_takeover=True), "", "the response lacks", id="takeover-not-answered"),
     pytest.param(
-        Deflate(server_max_window_bits=10), "server_max_window_bits=11", "answered was 11", id="server-bits-greater"
+        Deflate(server_max_window_bits=10),
+        "",
+        "bits None, but 10 was offered",
+        id="server-bits-not-answered",
     ),
     pytest.param(
-        Deflate(server_max_window_bits=8), "server_max_window_bits=9", "answered was 9", id="server-bits-9-to-8"
+        Deflate(server_max_window_bits=10),
+        "server_max_window_bits=11",
+        "bits 11, but 10 was offered",
+        id="server-bits-greater",
+    ),
+    pytest.param(
+        Deflate(server_max_window_bits=8),
+        "server_max_window_bits=9",
+        "bits 9, but 8 was offered",
+        id="server-bits-9-to-8",
     ),
 ]
 

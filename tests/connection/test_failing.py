@@ -30,8 +30,8 @@ from tests.peers import (
     [
         pytest.param(b"\x83\x00", 1002, anyws.ProtocolError, "reserved opcode 0x3", id="opcode"),
         pytest.param(b"\xc1\x00", 1002, anyws.ProtocolError, "RSV1", id="RSV1"),
-        pytest.param(b"\x80\x00", 1002, anyws.ProtocolError, "no message has begun", id="continuation"),
-        pytest.param(b"\x81\x01\xff", 1007, anyws.InvalidText, "not UTF-8", id="text"),
+        pytest.param(b"\x80\x00", 1002, anyws.ProtocolError, "outside a message", id="continuation"),
+        pytest.param(b"\x81\x01\xff", 1007, anyws.InvalidText, "not valid UTF-8", id="text"),
         pytest.param(b"\x88\x01\x03", 1002, anyws.ProtocolError, "1 byte", id="short Close"),
         pytest.param(b"\x88\x02\x03\xed", 1002, anyws.ProtocolError, "close code 1005", id="code 1005"),
         pytest.param(b"\x81\x80mask", 1002, anyws.ProtocolError, "masked", id="masked"),

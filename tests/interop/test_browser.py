@@ -154,5 +154,5 @@ async def test_browser(tmp_path: Path, server_ssl_context: ssl.SSLContext, caplo
     for site in (plain, secure):
         assert site.report == EXPECTED
         assert site.closes | EXPECTED_CLOSES == site.closes
-    refusals = [record.message for record in caplog.records if "may not connect" in record.message]
+    refusals = [record.message for record in caplog.records if "is not allowed" in record.message]
     assert len(refusals) == 2

@@ -156,10 +156,10 @@ def test_more_than_the_room_cannot_be_filled(twin: Any) -> None:
     payload = twin.Payload()
     payload.tail(2, 0).release()
     for count in (-1, 3):
-        with pytest.raises(ValueError, match="2 bytes of room"):
+        with pytest.raises(ValueError, match="buffer of 2 bytes"):
             payload.commit(count, b"")
     payload.commit(2, b"")
-    with pytest.raises(ValueError, match="0 bytes of room"):
+    with pytest.raises(ValueError, match="buffer of 0 bytes"):
         payload.commit(1, b"")
     assert len(payload.take()) == 2
 

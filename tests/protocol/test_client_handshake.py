@@ -27,20 +27,20 @@ RESERVED = [
     ("options", "error", "message"),
     [
         *[
-            pytest.param({"headers": {name: "x"}}, ValueError, f"header {name} belongs to", id=name)
+            pytest.param({"headers": {name: "x"}}, ValueError, f"header {name} cannot be set", id=name)
             for name in RESERVED
         ],
         pytest.param({"headers": {"a b": "c"}}, ValueError, "not a token", id="header-name"),
-        pytest.param({"headers": {"a": "b\r\nc: d"}}, ValueError, "cannot carry", id="header-value"),
-        pytest.param({"headers": {"Host": "b\nc"}}, ValueError, "cannot carry", id="host-value"),
-        pytest.param({"headers": [("Host", "b"), ("host", "c")]}, ValueError, "Host is given twice", id="two-hosts"),
-        pytest.param({"headers": {"a": b"b"}}, TypeError, "pair of str", id="header-type"),
+        pytest.param({"headers": {"a": "b\r\nc: d"}}, ValueError, "contains a forbidden character", id="header-value"),
+        pytest.param({"headers": {"Host": "b\nc"}}, ValueError, "contains a forbidden character", id="host-value"),
+        pytest.param({"headers": [("Host", "b"), ("host", "c")]}, ValueError, "Host was given twice", id="two-hosts"),
+        pytest.param({"headers": {"a": b"b"}}, TypeError, "must be a pair of str", id="header-type"),
         pytest.param({"origin": "a\r\nb: c"}, ValueError, "header Origin", id="origin"),
         pytest.param({"subprotocols": ["a b"]}, ValueError, "is not a token", id="subprotocol"),
-        pytest.param({"subprotocols": ["a", "a"]}, ValueError, "stands twice", id="subprotocol-twice"),
+        pytest.param({"subprotocols": ["a", "a"]}, ValueError, "more than once", id="subprotocol-twice"),
         pytest.param({"subprotocols": "chat"}, TypeError, "not a str", id="subprotocol-str"),
-        pytest.param({"extensions": "a; b="}, ValueError, "token or quoted string expected", id="extensions"),
-        pytest.param({"extensions": ""}, ValueError, "at least one extension", id="extensions-empty"),
+        pytest.param({"extensions": "a; b="}, ValueError, "expected a token or a quoted string", id="extensions"),
+        pytest.param({"extensions": ""}, ValueError, "expected at least one extension", id="extensions-empty"),
         pytest.param({"extensions": " a"}, ValueError, "header Sec-WebSocket-Extensions", id="extensions-space"),
         pytest.param({"nonce": b"15 bytes of key"}, ValueError, "nonce of 15 bytes, expected 16", id="nonce-short"),
     ],
@@ -55,7 +55,7 @@ def test_what_cannot_be_sent_is_refused_before_anything_is(
 @pytest.mark.parametrize(("option", "limit"), [("max_head_bytes", 20), ("max_headers", 2)])
 def test_limits_of_the_head(option: str, limit: int) -> None:
     options: dict[str, Any] = {option: limit}
-    with pytest.raises(HandshakeError, match=f"more than {limit}"):
+    with pytest.raises(HandshakeError, match=f"(exceeds|more than) {limit}"):
         client(**options).receive_data(answer({}))
 
 

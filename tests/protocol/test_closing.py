@@ -21,13 +21,13 @@ BODIES = [
 
 MALFORMED = [
     pytest.param(b"\x03", ProtocolError, "1 byte of payload", id="one-byte"),
-    pytest.param(b"\x00\x00", ProtocolError, "close code 0:", id="code-0"),
-    pytest.param(b"\x03\xed", ProtocolError, "close code 1005:", id="code-1005"),
-    pytest.param(b"\xff\xff", ProtocolError, "close code 65535:", id="code-65535"),
-    pytest.param(b"\x03\xed\xff", ProtocolError, "close code 1005:", id="code-before-reason"),
-    pytest.param(b"\x03\xe8\xff", InvalidText, "not UTF-8 at byte 0", id="bad-reason"),
-    pytest.param(b"\x03\xe8ok\xed\xa0\x80", InvalidText, "not UTF-8 at byte 2", id="surrogate-in-reason"),
-    pytest.param(b"\x03\xe8\xe2\x82", InvalidText, "not UTF-8 at byte 0", id="cut-reason"),
+    pytest.param(b"\x00\x00", ProtocolError, "received close code 0,", id="code-0"),
+    pytest.param(b"\x03\xed", ProtocolError, "received close code 1005,", id="code-1005"),
+    pytest.param(b"\xff\xff", ProtocolError, "received close code 65535,", id="code-65535"),
+    pytest.param(b"\x03\xed\xff", ProtocolError, "received close code 1005,", id="code-before-reason"),
+    pytest.param(b"\x03\xe8\xff", InvalidText, "not valid UTF-8 at byte 0", id="bad-reason"),
+    pytest.param(b"\x03\xe8ok\xed\xa0\x80", InvalidText, "not valid UTF-8 at byte 2", id="surrogate-in-reason"),
+    pytest.param(b"\x03\xe8\xe2\x82", InvalidText, "not valid UTF-8 at byte 0", id="cut-reason"),
 ]
 
 
@@ -60,7 +60,7 @@ def test_each_of_the_65536_codes_is_accepted_or_refused_alike_in_both_directions
 
 @pytest.mark.parametrize("code", ["1000", 1000.0, None])
 def test_a_code_that_is_no_int_is_a_type_error(code: Any) -> None:
-    with pytest.raises(TypeError, match=f"a close code is an int, not {type(code).__name__}"):
+    with pytest.raises(TypeError, match=f"a close code must be an int, not {type(code).__name__}"):
         check_close_code(code)
 
 

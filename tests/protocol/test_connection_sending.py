@@ -87,8 +87,8 @@ def test_messages_become_frames(message: str | bytes, options: dict[str, Any], e
         pytest.param(b"p", {"opcode": Opcode.PING}, ValueError, "expected TEXT or BINARY", id="ping-is-no-message"),
         pytest.param(b"", {"opcode": Opcode.CONTINUATION}, ValueError, "expected TEXT or BINARY", id="continuation"),
         pytest.param(b"", {"opcode": 3}, ValueError, "expected TEXT or BINARY", id="reserved-opcode"),
-        pytest.param(b"ab", {"fragment_size": 0}, ValueError, "fragment_size 0", id="fragment-size-0"),
-        pytest.param(b"ab", {"fragment_size": -1}, ValueError, "fragment_size -1", id="fragment-size-negative"),
+        pytest.param(b"ab", {"fragment_size": 0}, ValueError, "fragment_size is 0", id="fragment-size-0"),
+        pytest.param(b"ab", {"fragment_size": -1}, ValueError, "fragment_size is -1", id="fragment-size-negative"),
     ],
 )
 def test_what_is_no_message_is_refused_and_nothing_queued(
@@ -221,7 +221,7 @@ def test_a_close_goes_behind_the_data_and_is_the_last(
         connection.send_close,
     ]
     for send in late:
-        with pytest.raises(LocalProtocolError, match="nothing can be sent after a Close"):
+        with pytest.raises(LocalProtocolError, match="cannot send after a Close"):
             send()
     assert frames(connection.data_to_send()) == [(Opcode.BINARY, True, b"before"), (Opcode.CLOSE, True, payload)]
     assert connection.close_sent == Close(1005 if code is None else code, payload[2:].decode())

@@ -97,12 +97,12 @@ BAD_REQUESTS = [
     pytest.param(b"\rG", 400, "not HTTP", id="cr-before"),
     pytest.param(b"\n", 400, "not HTTP", id="lf-before"),
     pytest.param(b"\r\n\x16", 400, "not HTTP but TLS", id="tls-behind-an-empty-line"),
-    pytest.param(GET + b"X: y\n", 400, "line end other than CR LF at byte 29", id="bare-lf"),
-    pytest.param(b"GET / HTTP/1.1\n", 400, "line end other than CR LF at byte 14", id="only-lf"),
-    pytest.param(GET + b"X: y\rz", 400, "line end other than CR LF at byte 29", id="bare-cr"),
-    pytest.param(GET + b"X: y\r\r", 400, "line end other than CR LF at byte 29", id="cr-cr"),
-    pytest.param(GET + b"\n", 400, "line end other than CR LF", id="lf-for-blank-line"),
-    pytest.param(GET + b"X: a\0b\r\n\r\n", 400, "NUL in the head", id="nul"),
+    pytest.param(GET + b"X: y\n", 400, "line break other than CR LF at byte 29", id="bare-lf"),
+    pytest.param(b"GET / HTTP/1.1\n", 400, "line break other than CR LF at byte 14", id="only-lf"),
+    pytest.param(GET + b"X: y\rz", 400, "line break other than CR LF at byte 29", id="bare-cr"),
+    pytest.param(GET + b"X: y\r\r", 400, "line break other than CR LF at byte 29", id="cr-cr"),
+    pytest.param(GET + b"\n", 400, "line break other than CR LF", id="lf-for-blank-line"),
+    pytest.param(GET + b"X: a\0b\r\n\r\n", 400, "the head contains NUL", id="nul"),
     pytest.param(GET + b"X: a\r\n b\r\n\r\n", 400, "folded header line", id="folded-by-space"),
     pytest.param(GET + b"X: a\r\n\tb\r\n\r\n", 400, "folded header line", id="folded-by-tab"),
     pytest.param(b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", 400, "folded header line", id="space-before-first"),
@@ -137,7 +137,7 @@ def test_a_bad_request_head_is_refused(data: bytes, status: int, message: str, c
 def test_limits_of_the_head(chunked: Chunked) -> None:
     head = GET + b"A: b\r\nC: d\r\n\r\n"
     assert feed(server(len(head), 3).receive_data, chunked(head)) is not None
-    with pytest.raises(InvalidHead, match=f"more than {len(head) - 1} bytes of head") as caught:
+    with pytest.raises(InvalidHead, match=f"the head exceeds {len(head) - 1} bytes") as caught:
         feed(server(len(head) - 1, 3).receive_data, chunked(head))
     assert caught.value.status == 431
     with pytest.raises(InvalidHead, match="more than 2 header lines") as caught:
@@ -148,7 +148,7 @@ def test_limits_of_the_head(chunked: Chunked) -> None:
 def test_a_head_without_an_end_is_refused_at_the_limit() -> None:
     exchange = server(max_bytes=100)
     assert exchange.receive_data(b"G" * 100) is None
-    with pytest.raises(InvalidHead, match="more than 100 bytes"):
+    with pytest.raises(InvalidHead, match="exceeds 100 bytes"):
         exchange.receive_data(b"G")
 
 
@@ -277,22 +277,22 @@ def test_as_much_of_the_body_as_there_is_within_the_bound(chunks: list[bytes], m
 @pytest.mark.parametrize(
     ("chunks", "message"),
     [
-        pytest.param([b""], "closed the connection before it answered", id="nothing"),
-        pytest.param([b"HTTP/1.1 101", b""], "closed the connection before it answered", id="cut-head"),
-        pytest.param([b"HTTP/1.1 100 Continue\r\n\r\n", b""], "closed the connection before", id="only-100"),
+        pytest.param([b""], "closed the connection without a response", id="nothing"),
+        pytest.param([b"HTTP/1.1 101", b""], "closed the connection without a response", id="cut-head"),
+        pytest.param([b"HTTP/1.1 100 Continue\r\n\r\n", b""], "closed the connection without", id="only-100"),
         pytest.param([b"\x15\x03"], "not HTTP", id="tls-alert"),
         pytest.param([b"SSH-2.0-x\r\n\r\n"], "illegal status line", id="ssh"),
         pytest.param([b"HTTP/1.1 99 Low\r\n\r\n"], "illegal status line", id="two-digits"),
         pytest.param([b"\r\nHTTP/1.1 200 OK\r\n\r\n"], "not HTTP", id="an-empty-line-before"),
-        pytest.param([b"HTTP/2.1 101 OK\r\n\r\n"], "HTTP/2.1: expected HTTP/1.1", id="http-2-101"),
-        pytest.param([b"HTTP/2.0 200 OK\r\n\r\n"], "HTTP/2.0: expected HTTP/1.1", id="http-2"),
-        pytest.param([b"HTTP/0.9 403 OK\r\n\r\n"], "HTTP/0.9: expected HTTP/1.1", id="http-0.9"),
-        pytest.param([b"HTTP/2.0 100 OK\r\n\r\n"], "HTTP/2.0: expected HTTP/1.1", id="http-2-informational"),
-        pytest.param([b"HTTP/1.1 200 OK\nX: y\n\n"], "line end other", id="bare-lf"),
-        pytest.param([b"HTTP/1.1 200 OK\r\nX: a\x01b\r\n\r\n", b""], "cannot carry", id="control-in-value"),
+        pytest.param([b"HTTP/2.1 101 OK\r\n\r\n"], "HTTP version 2.1, expected 1.1", id="http-2-101"),
+        pytest.param([b"HTTP/2.0 200 OK\r\n\r\n"], "HTTP version 2.0, expected 1.1", id="http-2"),
+        pytest.param([b"HTTP/0.9 403 OK\r\n\r\n"], "HTTP version 0.9, expected 1.1", id="http-0.9"),
+        pytest.param([b"HTTP/2.0 100 OK\r\n\r\n"], "HTTP version 2.0, expected 1.1", id="http-2-informational"),
+        pytest.param([b"HTTP/1.1 200 OK\nX: y\n\n"], "line break other", id="bare-lf"),
+        pytest.param([b"HTTP/1.1 200 OK\r\nX: a\x01b\r\n\r\n", b""], "a forbidden character", id="control-in-value"),
         pytest.param([b"HTTP/1.1 200 O\x01K\r\n\r\n", b""], "reason", id="control-in-reason"),
         pytest.param([b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 9 + b"\r\n"], "more than 8 header", id="many-headers"),
-        pytest.param([b"HTTP/1.1 200 OK\r\nX: " + b"y" * 999], "more than 512 bytes", id="long-head"),
+        pytest.param([b"HTTP/1.1 200 OK\r\nX: " + b"y" * 999], "exceeds 512 bytes", id="long-head"),
     ],
 )
 def test_a_bad_response_head_is_refused(chunks: list[bytes], message: str) -> None:

@@ -29,7 +29,7 @@ def test_empty_text_is_no_token() -> None:
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\u2028"])
 def test_a_trailing_newline_is_not_overlooked(newline: str) -> None:
     assert not is_token(f"a{newline}")
-    with pytest.raises(ValueError, match="cannot carry"):
+    with pytest.raises(ValueError, match="contains a forbidden character"):
         check_header("Name", f"value{newline}")
 
 
@@ -53,14 +53,14 @@ def test_a_header_that_can_be_sent_passes(name: str, value: str) -> None:
         pytest.param("", "v", ValueError, "not a token", id="empty-name"),
         pytest.param("a b", "v", ValueError, "not a token", id="space-in-name"),
         pytest.param("a:", "v", ValueError, "not a token", id="colon-in-name"),
-        pytest.param("a", "v\r\nb: c", ValueError, "header a has a character", id="line-break"),
-        pytest.param("a", "v\rw", ValueError, "cannot carry", id="bare-cr"),
-        pytest.param("a", "v\nw", ValueError, "cannot carry", id="bare-lf"),
-        pytest.param("a", "v\0w", ValueError, "cannot carry", id="nul"),
-        pytest.param("a", "v\x7fw", ValueError, "cannot carry", id="delete"),
-        pytest.param("a", " v", ValueError, "cannot carry", id="leading-space"),
-        pytest.param("a", "v\t", ValueError, "cannot carry", id="trailing-tab"),
-        pytest.param("a", "\u20ac", ValueError, "cannot carry", id="beyond-latin-1"),
+        pytest.param("a", "v\r\nb: c", ValueError, "header a: the value contains", id="line-break"),
+        pytest.param("a", "v\rw", ValueError, "contains a forbidden character", id="bare-cr"),
+        pytest.param("a", "v\nw", ValueError, "contains a forbidden character", id="bare-lf"),
+        pytest.param("a", "v\0w", ValueError, "contains a forbidden character", id="nul"),
+        pytest.param("a", "v\x7fw", ValueError, "contains a forbidden character", id="delete"),
+        pytest.param("a", " v", ValueError, "contains a forbidden character", id="leading-space"),
+        pytest.param("a", "v\t", ValueError, "contains a forbidden character", id="trailing-tab"),
+        pytest.param("a", "\u20ac", ValueError, "contains a forbidden character", id="beyond-latin-1"),
         pytest.param(b"a", "v", TypeError, r"pair of str, not \(bytes, str\)", id="bytes-name"),
         pytest.param("a", 1, TypeError, r"pair of str, not \(str, int\)", id="int-value"),
     ],
@@ -150,7 +150,7 @@ def test_equal_headers_have_equal_hashes() -> None:
 
 @pytest.mark.parametrize("name", [1, None])
 def test_a_name_that_is_no_str_is_a_type_error(name: Any) -> None:
-    with pytest.raises(TypeError, match="pair of str"):
+    with pytest.raises(TypeError, match="must be a pair of str"):
         Headers([(name, "value")])
 
 

@@ -124,18 +124,18 @@ def test_what_a_client_takes(extensions: list[Extension], answers: str, bits: li
 
 # (the client's extensions, answers, what the error says)
 REFUSED: list[Any] = [
-    pytest.param([], DEFLATE, f"{DEFLATE} agreed to, but there is no codec for it", id="nothing-offered"),
-    pytest.param([Reverse()], DEFLATE, f"{DEFLATE} agreed to, but there is no codec for it", id="not-offered"),
-    pytest.param([Deflate()], f"{DEFLATE}, {DEFLATE}", f"{DEFLATE} agreed to twice", id="twice"),
-    pytest.param([Reverse()], "x-reverse; deep", "x-reverse agreed to, but it cannot be deep", id="declined-by-it"),
+    pytest.param([], DEFLATE, f"{DEFLATE} was accepted, but there is no codec for it", id="nothing-offered"),
+    pytest.param([Reverse()], DEFLATE, f"{DEFLATE} was accepted, but there is no codec for it", id="not-offered"),
+    pytest.param([Deflate()], f"{DEFLATE}, {DEFLATE}", f"{DEFLATE} was accepted twice", id="twice"),
+    pytest.param([Reverse()], "x-reverse; deep", "x-reverse was accepted, but it cannot be deep", id="declined-by-it"),
     pytest.param(
         [Deflate(), Reverse(rsv=0x40)],
         f"{DEFLATE}, x-reverse",
-        "x-reverse agreed to, but another one uses the same reserved bit",
+        "x-reverse was accepted, but another one uses the same reserved bit",
         id="same-bit",
     ),
     pytest.param([Deflate()], f"{DEFLATE}; foo", "parameter foo is unknown", id="unknown-parameter"),
-    pytest.param(as_extensions("a, b; c"), "a", "a agreed to, but there is no codec for it", id="header-value"),
+    pytest.param(as_extensions("a, b; c"), "a", "a was accepted, but there is no codec for it", id="header-value"),
 ]
 
 
@@ -221,7 +221,7 @@ def test_a_server_without_extensions_answers_none() -> None:
 def test_offers_as_a_header_value_are_sent_as_they_are_and_declined() -> None:
     client = ClientHandshake(parse_uri("ws://localhost/"), extensions='permessage-deflate; server_max_window_bits="9"')
     assert b"Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n" in client.data_to_send()
-    with pytest.raises(HandshakeError, match="permessage-deflate agreed to, but there is no codec for it"):
+    with pytest.raises(HandshakeError, match="permessage-deflate was accepted, but there is no codec for it"):
         shaken("permessage-deflate", [PerMessageDeflate()])
 
 
@@ -230,7 +230,7 @@ def test_an_answer_that_is_no_header_value_fails_the_client() -> None:
         def accept(self, offer: ExtensionOffer) -> tuple[ExtensionOffer, Codec] | None:
             return ExtensionOffer(self.name, (("deep", '"'),)), Reversing()
 
-    with pytest.raises(HandshakeError, match="token or quoted string expected"):
+    with pytest.raises(HandshakeError, match="expected a token or a quoted string"):
         shaken([Reverse()], [Broken()])
 
 
@@ -246,11 +246,11 @@ def test_offers_that_are_no_header_value_are_refused_with_400() -> None:
 
 @pytest.mark.parametrize("wrong", ["permessage-deflate", PerMessageDeflate, None, 1])
 def test_what_is_no_extension_is_a_type_error(wrong: Any) -> None:
-    with pytest.raises(TypeError, match=f"an extension is an anyws.Extension, not {type(wrong).__name__}"):
+    with pytest.raises(TypeError, match=f"an extension must be an anyws.Extension, not {type(wrong).__name__}"):
         check_extensions([PerMessageDeflate(), wrong])
-    with pytest.raises(TypeError, match=r"an extension is an anyws\.Extension"):
+    with pytest.raises(TypeError, match=r"an extension must be an anyws\.Extension"):
         ClientHandshake(parse_uri("ws://localhost/"), extensions=[wrong])
-    with pytest.raises(TypeError, match=r"an extension is an anyws\.Extension"):
+    with pytest.raises(TypeError, match=r"an extension must be an anyws\.Extension"):
         ServerHandshake(extensions=[wrong])
     assert issubclass(Reverse, anyws.Extension)
 

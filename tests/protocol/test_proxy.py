@@ -40,22 +40,22 @@ def test_a_uri(uri: str, value: Proxy) -> None:
 @pytest.mark.parametrize(
     ("uri", "problem"),
     [
-        ("ftp://p", "scheme ftp"),
-        ("http://", "has a host"),
+        ("ftp://p", "scheme 'ftp' is not supported"),
+        ("http://", "has no host: expected http://host"),
         ("http://p:0", "port 0: expected 1 to 65535"),
-        ("http://p:s3cret", "the port is no number"),
-        ("http://p:70000", "the port is no number"),
-        ("http://[p", "no URI"),
-        ("http://p/s3cret", "ends with the port"),
-        ("http://p?s3cret", "ends with the port"),
-        ("http://me:s3c/ret@p", "the port is no number|ends with the port"),
-        ("http://me:s3c#ret@p", "the port is no number|ends with the port"),
-        ("http://me:s3c ret@p", "white space"),
-        ("http://me:s3c\u2100ret@p", "no URI; percent-encode"),
-        ("http://me:[s3cret]@p", "no URI; percent-encode|not a host"),
-        ("http://me:x@s3cret..@p..", "not a host; percent-encode"),
-        ("http://me%3A:s3cret@p", "no colon"),
-        ("http://me:s3cret%0A@p", "no control characters"),
+        ("http://p:s3cret", "invalid port: expected"),
+        ("http://p:70000", "invalid port 70000: expected"),
+        ("http://[p", "invalid proxy URI; percent-encode"),
+        ("http://p/s3cret", "must end after the port"),
+        ("http://p?s3cret", "must end after the port"),
+        ("http://me:s3c/ret@p", "invalid port: expected|must end after the port"),
+        ("http://me:s3c#ret@p", "invalid port: expected|must end after the port"),
+        ("http://me:s3c ret@p", "contains a space at position"),
+        ("http://me:s3c\u2100ret@p", "invalid proxy URI; percent-encode"),
+        ("http://me:[s3cret]@p", "invalid proxy URI; percent-encode|invalid host"),
+        ("http://me:x@s3cret..@p..", "invalid host; percent-encode"),
+        ("http://me%3A:s3cret@p", "must not contain a colon"),
+        ("http://me:s3cret%0A@p", "must not contain control characters"),
         ("socks5://me:s3cr%C3%A9t@p", "ASCII"),
         (f"socks5://me:s3cret{'x' * 255}@p", "at most 255"),
         ("socks4://m%00e@p", "ASCII"),
@@ -135,15 +135,22 @@ def test_a_tunnel(answer: bytes, chunked: Chunked) -> None:
 @pytest.mark.parametrize(
     ("answer", "problem", "status"),
     [
-        pytest.param(b"HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno", "answered 407 No", 407, id="407"),
-        pytest.param(b"HTTP/1.1 302 Go\r\nLocation: /\r\nContent-Length: 2\r\n\r\nno", "answered 302", 302, id="302"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "sent more", 200, id="200-with-body"),
-        pytest.param(b"HTTP/1.1 101 Sure\r\nUpgrade: a\r\n\r\n", "no valid answer", None, id="101"),
-        pytest.param(b"HTTP/1.1 200 OK\nX: y\n\n", "no valid answer", None, id="bare-line-ends"),
-        pytest.param(b"SSH-2.0-OpenSSH\r\n\r\n", "no valid answer", None, id="ssh"),
-        pytest.param(b"\x05\x00", "no valid answer", None, id="socks"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 16384, "no valid answer", None, id="endless"),
-        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", "no valid answer", None, id="many-headers"),
+        pytest.param(b"HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno", "responded with 407 No", 407, id="407"),
+        pytest.param(b"HTTP/1.1 302 Go\r\nLocation: /\r\nContent-Length: 2\r\n\r\nno", "with 302", 302, id="302"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            "sent data after",
+            200,
+            id="200-with-body",
+        ),
+        pytest.param(b"HTTP/1.1 101 Sure\r\nUpgrade: a\r\n\r\n", "sent an invalid response", None, id="101"),
+        pytest.param(b"HTTP/1.1 200 OK\nX: y\n\n", "sent an invalid response", None, id="bare-line-ends"),
+        pytest.param(b"SSH-2.0-OpenSSH\r\n\r\n", "sent an invalid response", None, id="ssh"),
+        pytest.param(b"\x05\x00", "sent an invalid response", None, id="socks"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 16384, "sent an invalid response", None, id="endless"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", "an invalid response", None, id="many-headers"
+        ),
     ],
 )
 def test_no_tunnel(answer: bytes, problem: str, status: int | None) -> None:
@@ -162,7 +169,7 @@ def test_an_end_before_the_answer(before: bytes) -> None:
     handshake = asking()
     if before:
         assert handshake.receive_data(before) is False
-    with pytest.raises(ProxyError, match="closed the connection before it answered"):
+    with pytest.raises(ProxyError, match="closed the connection without a response"):
         handshake.receive_data(b"")
 
 

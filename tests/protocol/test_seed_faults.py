@@ -164,7 +164,7 @@ def test_there_are_size_limits_by_default() -> None:
         ServerHandshake().receive_data(b"GET /" + b"a" * 16384)
     client = ClientHandshake(parse_uri("ws://a/"))
     client.data_to_send()
-    with pytest.raises(HandshakeError, match="more than 16384 bytes"):
+    with pytest.raises(HandshakeError, match="exceeds 16384 bytes"):
         client.receive_data(b"HTTP/1.1 200 " + b"a" * 16384)
 
 
@@ -197,7 +197,7 @@ def test_no_subprotocol_header_when_none_was_agreed(offered: str) -> None:
 
 @pytest.mark.parametrize("names", ["chat room", "chat, chat", "ch\xe4t", "chat/1", ""])
 def test_subprotocols_are_unique_tokens(names: str) -> None:
-    with pytest.raises(HandshakeRefused, match="400: Sec-WebSocket-Protocol"):
+    with pytest.raises(HandshakeRefused, match=r"400: .*Sec-WebSocket-Protocol"):
         ServerHandshake().receive_data(f"{REQUEST}Sec-WebSocket-Protocol: {names}\r\n\r\n".encode("latin-1"))
     with pytest.raises(ValueError, match="subprotocol"):
         ClientHandshake(parse_uri("ws://a/"), subprotocols=names.split(", "))
@@ -230,9 +230,9 @@ def test_close_codes_are_the_standard_ones(data: str, code: int) -> None:
 
 @pytest.mark.parametrize("header", ["a; b=", "a;;b", 'a; b="c d"', "a b"])
 def test_extensions_follow_the_grammar(header: str) -> None:
-    with pytest.raises(ValueError, match=r"\(9\.1\)"):
+    with pytest.raises(ValueError, match=r"\(RFC 6455, section 9\.1\)"):
         parse_extensions(header)
-    with pytest.raises(HandshakeRefused, match="400: Sec-WebSocket-Extensions"):
+    with pytest.raises(HandshakeRefused, match="400: invalid Sec-WebSocket-Extensions"):
         ServerHandshake().receive_data(f"{REQUEST}Sec-WebSocket-Extensions: {header}\r\n\r\n".encode())
 
 

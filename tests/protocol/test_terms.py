@@ -43,7 +43,7 @@ def test_each_answer_has_the_proof_of_its_own_key() -> None:
 
 
 def test_a_header_of_all_answers_is_checked() -> None:
-    with pytest.raises(ValueError, match="belongs to the opening handshake"):
+    with pytest.raises(ValueError, match="cannot be set: the opening handshake sets it"):
         ServerTerms(
             subprotocols=(),
             extensions=(),

@@ -35,14 +35,14 @@ async def failure(proxy: str, talk: object, **options: object) -> Exception:
 
 
 ANSWERS = [
-    pytest.param(b"", "closed the connection before it answered", id="nothing"),
-    pytest.param(b"HTTP/1.1 200 Conn", "closed the connection before it answered", id="half"),
+    pytest.param(b"", "closed the connection without a response", id="nothing"),
+    pytest.param(b"HTTP/1.1 200 Conn", "closed the connection without a response", id="half"),
     pytest.param(b"\x15\x03\x03\x00\x02\x02\x28", "not HTTP", id="tls"),
-    pytest.param(b"220 smtp.example ESMTP\r\n\r\n", "no valid answer", id="smtp"),
-    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "sent more than its answer", id="body"),
-    pytest.param(b"HTTP/1.1 407 No\r\nContent-Length: 3\r\n\r\nwho", "answered 407 No", id="407"),
-    pytest.param(b"HTTP/1.1 502 \xff\x1b[31m\r\n\r\n", r"no valid answer|answered 502", id="terminal-codes"),
-    pytest.param(b"HTTP/1.1 301 Go\r\nLocation: ws://evil.example/\r\n\r\n", "answered 301", id="redirect"),
+    pytest.param(b"220 smtp.example ESMTP\r\n\r\n", "sent an invalid response", id="smtp"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "sent data after its response", id="body"),
+    pytest.param(b"HTTP/1.1 407 No\r\nContent-Length: 3\r\n\r\nwho", "responded with 407 No", id="407"),
+    pytest.param(b"HTTP/1.1 502 \xff\x1b[31m\r\n\r\n", "invalid response|responded with 502", id="terminal-codes"),
+    pytest.param(b"HTTP/1.1 301 Go\r\nLocation: ws://evil.example/\r\n\r\n", "responded with 301", id="redirect"),
 ]
 
 
@@ -101,7 +101,7 @@ SOCKS_ANSWERS = [
     pytest.param([b"\x05\x02", b"\x01\x01"], "authentication failure", None, id="wrong-password"),
     pytest.param([b"\x05\x00", b"\x05\x02\x00\x01\0\0\0\0\0\0"], "not allowed by ruleset", 2, id="not-allowed"),
     pytest.param([b"\x05\x00", b"\x05\x04\x00\x01\0\0\0\0\0\0"], "Host unreachable", 4, id="unreachable"),
-    pytest.param([b"\x05\x00", b"\x05\x00\x00\x03\x01\xff\0\0"], "no valid answer", None, id="not-text"),
+    pytest.param([b"\x05\x00", b"\x05\x00\x00\x03\x01\xff\0\0"], "gave no valid answer", None, id="not-text"),
     pytest.param([b"\x05\x00", b"\x05\x00\x00\x09\0\0\0\0\0\0"], "address type", None, id="strange"),
 ]
 

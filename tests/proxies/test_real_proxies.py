@@ -99,7 +99,7 @@ async def test_an_https_proxy_that_is_not_to_be_trusted(https_port: int) -> None
 
 @pytest.mark.parametrize(("credentials", "status"), [("", 407), ("me:wr0ng@", 401)])
 async def test_http_credentials(credentials: str, status: int, http_port: int) -> None:
-    with pytest.raises(anyws.ProxyError, match=f"answered {status}") as raised:
+    with pytest.raises(anyws.ProxyError, match=f"responded with {status}") as raised:
         await connected("ws://127.0.0.1:1/", proxy=f"http://{credentials}127.0.0.1:{http_port}")
     assert raised.value.status == status
     assert raised.value.response is not None

@@ -68,7 +68,7 @@ async def test_sockets_that_listen_are_listeners(sockets: list[socket.socket]) -
 async def test_other_sockets_are_refused(kind: socket.SocketKind) -> None:
     with (
         socket.socket(socket.AF_INET, kind) as given,
-        pytest.raises(ValueError, match="is no stream socket that listens"),
+        pytest.raises(ValueError, match="is not a listening stream socket"),
     ):
         await anyws.serve(echo, listeners=[given])
 
@@ -151,7 +151,7 @@ def test_what_is_not_described_as_it_should_be(
 def test_a_connection_is_no_listener(sockets: list[socket.socket]) -> None:
     with socket.create_connection(sockets[0].getsockname()) as connected:
         out = told([sockets[1], connected], {"LISTEN_FDS": "2", "LISTEN_PID": "PID"})
-    assert "is no stream socket that listens" in out
+    assert "is not a listening stream socket" in out
 
 
 async def hello(uri: str) -> None:

@@ -80,8 +80,8 @@ async def test_no_hooks() -> None:
     ("on_request", "error"),
     [
         ([noting("first"), None], "option on_request has a NoneType, expected callables"),
-        ("hook", "option on_request is a callable or a sequence of callables or None, not str"),
-        (5, "option on_request is a callable or a sequence of callables or None, not int"),
+        ("hook", "option on_request must be a callable or a sequence of callables or None, not str"),
+        (5, "option on_request must be a callable or a sequence of callables or None, not int"),
     ],
 )
 async def test_what_is_no_hook(on_request: Any, error: str) -> None:

@@ -147,7 +147,7 @@ async def test_origins_and_hosts(options: dict[str, Any], origin: str | None, ho
 async def test_a_page_of_another_origin_is_a_warning_once(caplog: pytest.LogCaptureFixture) -> None:
     """Its developer sees no more than a 403, and browsers do not show the body."""
     caplog.set_level(logging.INFO, "anyws")
-    text = "the page of Origin 'http://localhost:5173' may not connect; if it should, list it in the option origins"
+    text = "Origin 'http://localhost:5173' is not allowed; to allow it, add it to the option origins"
     head = REQUEST.replace(b"\r\n\r\n", b"\r\nOrigin: http://localhost:5173\r\n\r\n")
     async with anyws.open_server(echo, "127.0.0.1", 0) as server:
         for _ in range(2):
@@ -557,9 +557,9 @@ async def test_a_handler_that_is_not_async_is_named(caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize(
     ("port", "error", "message"),
     [
-        (-1, ValueError, "port -1: expected 1 to 65535, or 0 for a free one"),
-        (65536, ValueError, "port 65536: expected 1 to 65535, or 0 for a free one"),
-        ("80", TypeError, "a port is an int, not str ('80')"),
+        (-1, ValueError, "invalid port -1: expected 1 to 65535, or 0 for any free port"),
+        (65536, ValueError, "invalid port 65536: expected 1 to 65535, or 0 for any free port"),
+        ("80", TypeError, "the port must be an int, not str ('80')"),
     ],
 )
 async def test_a_port_that_is_none(port: Any, error: type[Exception], message: str) -> None:

@@ -223,7 +223,7 @@ async def test_a_server_that_chooses_http_2(
 async def test_tls_where_there_is_none(caplog: pytest.LogCaptureFixture, client_ssl_context: ssl.SSLContext) -> None:
     caplog.set_level(logging.INFO, "anyws")
     async with anyws.open_server(echo, "127.0.0.1", 0) as server:
-        with pytest.raises(ssl.SSLError, match="does not speak TLS here; did you mean ws://"):
+        with pytest.raises(ssl.SSLError, match="does not use TLS on this port; did you mean ws://"):
             await connected(uri_of(server, scheme="wss"), ssl_context=client_ssl_context)
     (record,) = [each for each in caplog.records if each.name == "anyws.server"]
     assert "not HTTP but TLS" in record.getMessage()
@@ -252,7 +252,7 @@ ALERT = b"\x15\x03\x03\x00\x02\x02\x0a"  # fatal, unexpected_message
     [
         (ALERT, r"not HTTP but TLS; did you mean wss:// or https://\?"),
         (b"\x16\x03", r"not HTTP but TLS; did you mean wss:// or https://\?"),
-        (b"", "closed the connection before it answered; if it speaks TLS, use wss:// or https://"),
+        (b"", "closed the connection without a response; if it speaks TLS, use wss:// or https://"),
     ],
 )
 async def test_other_servers_that_speak_tls(answer: bytes, problem: str) -> None:
