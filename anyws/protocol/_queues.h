@@ -564,23 +564,6 @@ frame_queue_clear(PyObject *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-static PyObject *
-frame_queue_keep_last(PyObject *self, PyObject *Py_UNUSED(ignored))
-{
-    FrameQueue *queue = (FrameQueue *)self;
-
-    Py_BEGIN_CRITICAL_SECTION(self);
-    queue->size = 0;
-    while (queue->frames.count > 1) {
-        Py_DECREF(queue_pop(&queue->frames));
-    }
-    if (queue->frames.count > 0) {
-        queue->size = length_of(queue->frames.items[queue->frames.head]);
-    }
-    Py_END_CRITICAL_SECTION();
-    Py_RETURN_NONE;
-}
-
 static PyMethodDef frame_queue_methods[] = {
     {"put", frame_queue_put, METH_O, "put(frame, /)\n--\n\nAdd a frame."},
     {"put_frame", (PyCFunction)(void (*)(void))frame_queue_put_frame, METH_FASTCALL,
@@ -595,8 +578,6 @@ static PyMethodDef frame_queue_methods[] = {
     {"take", frame_queue_take, METH_NOARGS,
      "take()\n--\n\nRemove and return the oldest frames: at most 64 KiB of whole frames, or one larger frame."},
     {"clear", frame_queue_clear, METH_NOARGS, "clear()\n--\n\nDrop all frames."},
-    {"keep_last", frame_queue_keep_last, METH_NOARGS,
-     "keep_last()\n--\n\nDrop all frames except the newest one, which must not be large."},
     {NULL, NULL, 0, NULL},
 };
 

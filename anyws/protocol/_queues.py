@@ -227,10 +227,3 @@ class FrameQueue:
         self._frames.clear()
         self._large = 0
         self.size = 0
-
-    def keep_last(self) -> None:
-        """Drop all frames except the newest one, which must not be large."""
-        last = self._frames[-1:]
-        self.clear()
-        for frame in last:
-            self.put(frame)

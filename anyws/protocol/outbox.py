@@ -70,8 +70,3 @@ class Outbox(FrameQueue):
         """Drop all frames."""
         self._control = self.pongs = ()
         super().clear()
-
-    def keep_last(self) -> None:
-        """Drop all frames except the newest one in the data lane."""
-        self._control = self.pongs = ()
-        super().keep_last()

@@ -118,7 +118,7 @@ KNOWN = (
         peers=("ws",),
         section="RFC 6455, section 5.2: the minimal number of bytes MUST be used",
         explanation="ws accepts a length that uses more bytes than necessary; we fail with 1002",
-        explains=lambda case: case.we_fail(1002, "minimal encoding"),
+        explains=lambda case: case.we_fail(1002, "not minimally encoded"),
     ),
     Difference(
         name="length of 2**53 or more",
@@ -135,7 +135,7 @@ KNOWN = (
         peers=("ws",),
         section="RFC 6455, section 8.1; Autobahn testsuite, section 6.4",
         explanation="ws checks text once the message is complete; we fail with 1007 at the first invalid byte",
-        explains=lambda case: case.we_fail(1007, "text is not UTF-8") and case.they_get_no_more_messages(),
+        explains=lambda case: case.we_fail(1007, "text is not valid UTF-8") and case.they_get_no_more_messages(),
     ),
     Difference(
         name="surrogate fails fast",
@@ -173,7 +173,7 @@ KNOWN = (
         peers=("ws", "wsproto"),
         section="RFC 7692, section 7.2.1: the payload ends in an empty stored block without its last 4 bytes",
         explanation="ws and wsproto treat 00 00 ff ff as data of the message; we fail with 1007",
-        explains=lambda case: case.we_fail(1007, "cut off"),
+        explains=lambda case: case.we_fail(1007, "truncated"),
     ),
     Difference(
         name="distance beyond the agreed window",

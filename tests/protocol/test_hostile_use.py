@@ -127,7 +127,7 @@ PROGRAMS = {
                 with raises(RuntimeError, AttributeError):
                     call()
             for call in (lambda: queue.put_message("x"), lambda: queue.put_prepared(b"x"), lambda: queue.put(b"x"),
-                         queue.keep_last, queue.take, queue.clear):
+                         queue.take, queue.clear):
                 try:
                     call()
                 except (RuntimeError, AttributeError):
@@ -146,9 +146,9 @@ PROGRAMS = {
             def __del__(self):
                 queue.clear()
                 queue.put(b"again")
-                queue.keep_last()
+                queue.clear()
                 queue.take()
-        for name in ("take", "clear", "keep_last"):
+        for name in ("take", "clear"):
             for size in range(20):
                 queue.put(Frame(b"x" * size))
                 queue.put_prepared(Frame(b"x" * size))
