@@ -98,7 +98,7 @@ class ClientHandshake:
 
     @property
     def trailing_data(self) -> bytes:
-        """The data received after the response: the first frames."""
+        """The data received after the response, which is the start of the first frames."""
         return self._exchange.trailing_data
 
     @property

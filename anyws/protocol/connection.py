@@ -163,7 +163,7 @@ class Connection:
 
     @property
     def close_code(self) -> int | None:
-        """The received close code: 1005 if the Close had none, 1006 if there was no Close; None while open."""
+        """The received close code; 1005 if the Close had none, 1006 if there was no Close, None while open."""
         if self.close_received is not None:
             return self.close_received.code
         return CloseCode.ABNORMAL_CLOSURE if self.state is State.CLOSED else None

@@ -95,7 +95,7 @@ class ServerHandshake:
 
     @property
     def trailing_data(self) -> bytes:
-        """The data received after the request: the first frames."""
+        """The data received after the request, which is the start of the first frames."""
         return self._exchange.trailing_data
 
     def receive_data(self, data: bytes) -> Request | None:

@@ -227,7 +227,7 @@ async def test_tls_where_there_is_none(caplog: pytest.LogCaptureFixture, client_
             await connected(uri_of(server, scheme="wss"), ssl_context=client_ssl_context)
     (record,) = [each for each in caplog.records if each.name == "anyws.server"]
     assert "not HTTP but TLS" in record.getMessage()
-    assert "needs an ssl_context, or the client ws://" in record.getMessage()
+    assert "set an ssl_context on the server, or use ws:// on the client" in record.getMessage()
 
 
 async def test_no_tls_where_there_is_some(caplog: pytest.LogCaptureFixture, server_ssl_context: ssl.SSLContext) -> None:
@@ -252,7 +252,7 @@ ALERT = b"\x15\x03\x03\x00\x02\x02\x0a"  # fatal, unexpected_message
     [
         (ALERT, r"not HTTP but TLS; did you mean wss:// or https://\?"),
         (b"\x16\x03", r"not HTTP but TLS; did you mean wss:// or https://\?"),
-        (b"", "closed the connection without a response; if it speaks TLS, use wss:// or https://"),
+        (b"", "closed the connection without a response; if it expects TLS, use wss:// or https://"),
     ],
 )
 async def test_other_servers_that_speak_tls(answer: bytes, problem: str) -> None:
