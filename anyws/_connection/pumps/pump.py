@@ -1,4 +1,4 @@
-"""What a pump offers to its link, and needs of it."""
+"""The interface between a pump and its link, and the pump for sockets."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from .background import Background
 
 __all__ = ["READ_SIZE", "Owner", "Pump", "SocketPump"]
 
-READ_SIZE = 122880  # a message of 64 KiB in one go; from 128 KiB on the allocator maps fresh pages for every read
-_WRITE_SIZE = 65536  # when so much waits, it is written at once
+READ_SIZE = 122880  # fits a 64 KiB message; from 128 KiB on, the allocator maps fresh pages for every read
+_WRITE_SIZE = 65536  # when this much is queued, it is written at once
 
 
 class Owner(Protocol):
@@ -41,48 +41,48 @@ class Owner(Protocol):
 
     @property
     def input_ended(self) -> bool:
-        """Whether nothing more is to be read."""
+        """Whether nothing more will be read."""
         ...
 
     @property
     def has_piece(self) -> bool:
-        """Whether there is a part of a message for the task that receives."""
+        """Whether part of a message is available to the receiving task."""
         ...
 
     def may_read(self) -> bool:
-        """Say whether to read on; if not, `Pump.resume` is called when that may have changed."""
+        """Return whether to continue reading; if not, `Pump.resume` is called when that may have changed."""
         ...
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the peer."""
+        """Process bytes from the peer."""
 
     def feed_buffer(self, count: int) -> None:
-        """Take bytes from the peer that were read into what its core has given for that."""
+        """Process bytes that were read into the buffer provided by the core."""
 
     def feed_eof(self) -> None:
-        """The peer has ended its side."""
+        """Handle the end of the peer's side of the stream."""
 
     def connection_lost(self, error: BaseException, *, input_too: bool) -> None:
-        """The connection is lost."""
+        """Handle a lost connection."""
 
     def written(self) -> None:
-        """All is written that waited for the peer."""
+        """Handle that everything queued has been written."""
 
     def drop(self, why: str) -> None:
-        """Abort the connection, and say why."""
+        """Abort the connection for the given reason."""
 
     def fail_internally(self, exc: BaseException) -> None:
         """Abort the connection because of an error that should be impossible."""
 
     def abort(self) -> None:
-        """Close the stream; also once both sides have ended."""
+        """Close the stream at once; also called when both sides have ended."""
 
     def closed(self, error: Exception | None = None) -> None:
-        """The stream is closed, as far as possible."""
+        """Handle that the stream has been closed; ``error`` if closing it failed."""
 
 
 class Pump(ABC):
-    """Feeds a link with what comes, writes what its core has queued, and ends the stream."""
+    """Feeds received bytes to a link, writes the bytes that its core has queued, and ends the stream."""
 
     __slots__ = (
         "_arrived",
@@ -98,12 +98,12 @@ class Pump(ABC):
     def __init__(self, owner: Owner, now: Callable[[], float] = anyio.current_time) -> None:
         self._owner = owner
         self._arrived = self.new_wakeup()
-        self._background: Background | None = None  # until it begins
+        self._background: Background | None = None  # until started
         self._written: Wakeup | None = None
         self._is_writing = False
         self._sent = 0  # bytes that the stream has accepted
         self.unsent: int = 0
-        """The number of bytes that were taken from the outbox, and that the stream has not accepted."""
+        """The number of bytes taken from the outbox that the stream has not accepted yet."""
         self.now: Callable[[], float] = now
         """The time of the event loop, in seconds."""
 
@@ -113,37 +113,37 @@ class Pump(ABC):
 
     @property
     def is_writing(self) -> bool:
-        """Whether a write waits for the peer."""
+        """Whether a write is waiting for the peer."""
         return self._is_writing
 
     @property
     def has_written(self) -> bool:
-        """Whether all is written that the core has queued, or cannot be."""
+        """Whether everything queued has been written, or cannot be."""
         return not self._is_writing
 
     @abstractmethod
     def output(self) -> Output:
-        """Return how far our bytes have got."""
+        """Return how many of our bytes were delivered, and how many are waiting."""
 
     def _output_through(self, raw_socket: socket.socket | None) -> Output:
-        """Count what the kernel has yet to deliver as waiting, where it says so."""
+        """Count bytes that the kernel has not delivered as waiting, on systems that report them."""
         queued = 0 if raw_socket is None else unacknowledged(raw_socket)
         return Output(self._sent - queued, self._owner.outbox.size + self.unsent + queued)
 
     def start(self, background: Background) -> None:
-        """Begin; what needs a task or a timer has it there."""
+        """Start reading and writing; tasks and timers run in ``background``."""
         self._background = background
 
     @abstractmethod
     def flush(self) -> None:
-        """Write what the core has queued, now or soon. Never waits."""
+        """Write what the core has queued, now or soon. Never blocks."""
 
     def flush_soon(self) -> None:
-        """Write what the core has queued in the next pass of the event loop at the latest. Never waits."""
+        """Write what the core has queued, at the latest in the next iteration of the event loop. Never blocks."""
         self.flush()
 
     async def write_all(self) -> None:
-        """Wait until all is written that the core has queued, or cannot be; for one task at a time."""
+        """Wait until everything queued has been written, or cannot be. For one task at a time."""
         self.flush()
         while not self.has_written:
             self._written = self._written or self.new_wakeup()
@@ -151,38 +151,38 @@ class Pump(ABC):
 
     @abstractmethod
     def end(self) -> None:
-        """End our side, once all is written, and cut when the peer has ended its side. Never waits."""
+        """End our side once everything is written, and abort once the peer has ended its side. Never blocks."""
 
     @abstractmethod
     def close(self) -> None:
-        """Close the stream, now or soon; the owner is told."""
+        """Close the stream, now or soon, and then call `Owner.closed`."""
 
     @abstractmethod
     def resume(self) -> None:
-        """There may be room again, or somebody who waits."""
+        """Read again, if the owner now wants to: there may be room, or a task may be waiting."""
 
     def expect(self) -> None:
-        """Something is awaited from the peer, though nobody may receive."""
+        """Make sure that the socket is read, because something is awaited from the peer while no task may receive."""
         self.resume()
 
     def look(self) -> None:
-        """Read what has come, if it may be read and nobody does."""
+        """Read what has arrived, if the owner wants it and no task is reading."""
         self.expect()
 
     async def attend(self) -> None:
-        """Something is awaited by a task that may as well read, if nobody else does; return at any time."""
+        """Read in the calling task, which is waiting for the peer, if no other task does. May return at any time."""
         self.expect()
 
     def next_arrival(self) -> Awaitable[None]:
-        """Return what the task that receives is to await, at once, until something has changed for it."""
+        """Return what the receiving task awaits, immediately, until something has changed for it."""
         return self._arrived.wait()
 
     def wake_receiver(self) -> None:
-        """Let a task go on that waits for `next_arrival`."""
+        """Wake a task that awaits `next_arrival`."""
         self._arrived.set()
 
     def _start(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Start a task; an error in it ends this connection, and nothing else."""
+        """Start a task; an error in it ends this connection and nothing else."""
         assert self._background is not None
         self._background.start_soon(functools.partial(self._guard, task))
 
@@ -198,7 +198,7 @@ class Pump(ABC):
         self._owner.written()
 
     async def _within_write_timeout(self, write: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the peer to take more bytes, for ``write_timeout`` at most."""
+        """Wait up to ``write_timeout`` for the peer to accept more bytes."""
         timeout = self._owner.options.write_timeout
         if timeout is None:
             await write()
@@ -210,13 +210,13 @@ class Pump(ABC):
 
 
 class SocketPump(Pump):
-    """A pump that writes to a socket at once; what a peer does not take yet is left to a task.
+    """A pump that writes to a socket at once, and starts a task for what the socket does not accept yet.
 
     Args:
         owner: the link.
         stream: the socket.
-        records: TLS, if there is any on the socket.
-        now: the time of the event loop, in seconds.
+        records: the TLS layer, if TLS is used.
+        now: the clock of the event loop, in seconds.
     """
 
     __slots__ = (
@@ -237,23 +237,23 @@ class SocketPump(Pump):
         self._records = records
         self._is_lost = False
         self._is_closed = False
-        self._is_tls_ended = False  # our side of it
-        self._is_ending = False  # our side has ended: what still comes is dropped
+        self._is_tls_ended = False  # on our side
+        self._is_ending = False  # our side has ended; whatever still arrives is dropped
         self._has_peer_ended = False
 
     @abstractmethod
     def _call_soon(self, callback: Callable[[], None]) -> None:
-        """Call in the next pass of the event loop."""
+        """Call a function in the next iteration of the event loop."""
 
     def start(self, background: Background) -> None:
-        """Begin."""
+        """Start reading and writing."""
         super().start(background)
         self.flush()
         if self._records is not None:
             self._look_for_end(self._records)
 
     def flush(self) -> None:
-        """Write what the core has queued, as much as the peer takes."""
+        """Write what the core has queued, as much as the socket accepts."""
         if self._is_writing or self._is_lost or self._background is None:
             return
         outbox, records = self._owner.outbox, self._records
@@ -278,14 +278,14 @@ class SocketPump(Pump):
                     break
         except STREAM_ERRORS as exc:
             self._output_lost(exc)
-        except Exception as exc:  # MemoryError, for example: what was taken from the outbox is lost
+        except Exception as exc:  # for example MemoryError; what was taken from the outbox is lost
             self._owner.fail_internally(exc)
         else:
             if self._owner.drained is not None:
                 self._owner.drained.set()
 
     def flush_soon(self) -> None:
-        """Write what the core has queued, with what follows; in the next pass of the event loop at the latest."""
+        """Write soon, together with what is queued next; at the latest in the next iteration of the event loop."""
         outbox = self._owner.outbox
         if outbox.size >= _WRITE_SIZE:
             self.flush()
@@ -294,10 +294,10 @@ class SocketPump(Pump):
             self._call_soon(self._flush_now)
 
     def end(self) -> None:
-        """End our side, and cut when the peer has ended its side.
+        """End our side, and abort once the peer has ended its side.
 
-        Closing a socket that still has unread data resets the connection, and a reset may destroy the last bytes that
-        we sent (RFC 6455, 7.1.1): so what still comes is read and dropped.
+        Closing a socket that has unread data resets the connection, and a reset may destroy the last bytes that we sent
+        (RFC 6455, section 7.1.1). So whatever still arrives is read and dropped.
         """
         try:
             if self._records is not None and not self._is_tls_ended:
@@ -318,10 +318,10 @@ class SocketPump(Pump):
 
     @abstractmethod
     def _drain_later(self) -> None:
-        """Call `_drain` whenever something comes."""
+        """Call `_drain` whenever data arrives."""
 
     def _drain(self) -> None:
-        """Drop what has come."""
+        """Drop the data that has arrived."""
         try:
             self._stream.receive_nowait(READ_SIZE)
         except anyio.WouldBlock:
@@ -341,7 +341,7 @@ class SocketPump(Pump):
 
     @abstractmethod
     def _stop(self) -> None:
-        """Wait for the socket no more."""
+        """Stop waiting for the socket."""
 
     def _flush_now(self) -> None:
         if self._owner.outbox.is_flush_due:
@@ -378,11 +378,11 @@ class SocketPump(Pump):
         self._owner.connection_lost(exc, input_too=False)
 
     def output(self) -> Output:
-        """Return how far our bytes have got."""
+        """Return how many of our bytes were delivered, and how many are waiting."""
         return self._output_through(None if self._is_closed else self._stream.raw_socket)
 
     def look(self) -> None:
-        """Read what has come, if it may be read."""
+        """Read what has arrived, if the owner wants it."""
         if not self._is_closed and self._background is not None:
             if self._is_ending:
                 self._drain()
@@ -391,7 +391,7 @@ class SocketPump(Pump):
                 self.wake_receiver()
 
     def _read(self) -> None:
-        """Read once, without waiting. What cannot be taken in, for example for lack of memory, ends the connection."""
+        """Read once, without waiting. An error while processing, such as a `MemoryError`, aborts the connection."""
         owner = self._owner
         try:
             if not owner.reads_freely and self._records is None and (buffer := owner.core.get_buffer()) is not None:
@@ -423,7 +423,7 @@ class SocketPump(Pump):
             self.flush()
 
     def _read_into(self, buffer: memoryview) -> None:
-        """Read a part of a large message to where it stays."""
+        """Read part of a large message directly into its final buffer."""
         count = 0
         try:
             with buffer:
@@ -432,7 +432,7 @@ class SocketPump(Pump):
             self._owner.feed_buffer(count)
 
     def _look_for_end(self, records: TLSRecords) -> None:
-        """See whether TLS has ended, which may come together with the last data."""
+        """Check whether TLS has ended; its end may arrive together with the last data."""
         if isinstance(records.end, anyio.EndOfStream):
             self._owner.feed_eof()
         elif records.end is not None:
@@ -440,7 +440,7 @@ class SocketPump(Pump):
 
 
 def _without(buffers: Sequence[bytes], written: int) -> list[memoryview]:
-    """Return what is left of some buffers."""
+    """Return the buffers without their first ``written`` bytes."""
     rest: list[memoryview] = []
     for buffer in buffers:
         if written < len(buffer):
