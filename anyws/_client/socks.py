@@ -72,6 +72,6 @@ async def ask_socks(stream: ByteStream, proxy: Proxy, host: str, port: int) -> N
     except SocksProxyError as exc:
         raise ProxyError(str(proxy), f"responded: {exc}", status=exc.error_code) from exc
     except anyio.EndOfStream as exc:
-        raise ProxyError(str(proxy), "closed the connection before it responded") from exc
+        raise ProxyError(str(proxy), "closed the connection without a response") from exc
     except (ValueError, IndexError) as exc:  # python-socks failed to parse the response
         raise ProxyError(str(proxy), "sent an invalid response") from exc

@@ -163,7 +163,7 @@ def check_handler(handler: Handler) -> None:
     try:
         signature.bind(None)
     except TypeError as exc:
-        raise TypeError(f"the handler {name} must accept the connection as its only argument: {exc}") from exc
+        raise TypeError(f"the handler {name} must accept one argument, the connection: {exc}") from exc
     function = _called_function(handler)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"the handler {name} must be an async function, but is a generator: it contains yield")
@@ -257,7 +257,7 @@ def log_failure(logger: ConnectionLogger, exc: Exception, who: str) -> None:
         if closed.undelivered:
             logger.warning("%d bytes of messages were not delivered", closed.undelivered)
     else:
-        logger.error("%s raised an exception; closing the connection", who, exc_info=exc)
+        logger.error("%s failed; the connection is closed", who, exc_info=exc)
 
 
 def _first_of(exc: BaseException) -> ConnectionClosed:

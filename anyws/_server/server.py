@@ -101,7 +101,7 @@ class Server(AsyncResource, TypedAttributeProvider):
         self._admission.stop()
         try:
             for link in list(self._links.values()):
-                link.begin_close(CloseCode.GOING_AWAY, "the server stops", discard=False)
+                link.begin_close(CloseCode.GOING_AWAY, "the server is shutting down", discard=False)
             with anyio.move_on_after(grace):
                 await self._stopped.wait()
         finally:
@@ -130,7 +130,7 @@ class Server(AsyncResource, TypedAttributeProvider):
         """Register a connection that has opened."""
         self._links[websocket] = link
         if self._closing:
-            link.begin_close(CloseCode.GOING_AWAY, "the server stops", discard=False)
+            link.begin_close(CloseCode.GOING_AWAY, "the server is shutting down", discard=False)
 
     def left(self, websocket: WebSocket) -> None:
         """Unregister a connection that has ended."""

@@ -176,7 +176,9 @@ def test_logs_go_to_a_file(tmp_path: Path) -> None:
             while stranger.recv(65536):
                 pass
         assert process.stop() == (0, "", "")
-    assert re.search(r"^\d{4}-\S+ \S+ \d+ INFO anyws.server: \[127.0.0.1:\d+\] no connection: ", log.read_text())
+    assert re.search(
+        r"^\d{4}-\S+ \S+ \d+ INFO anyws.server: \[127.0.0.1:\d+\] opening handshake failed: ", log.read_text()
+    )
 
 
 def test_a_log_that_cannot_be_written_is_one_line_and_status_1() -> None:
@@ -211,8 +213,11 @@ def test_an_unusable_certificate_is_one_line_and_status_1(pem_files: dict[str, P
         ("json", "argument MODULE:HANDLER: 'json': expected MODULE:HANDLER"),
         ("no_such_module:x", "'no_such_module:x': No module named 'no_such_module'"),
         ("json:nothing", "has no attribute 'nothing'"),
-        ("json:__name__", "'json:__name__': the handler is str, expected an async function"),
-        ("shutil:copy", "'shutil:copy': the handler copy is called with the connection alone: missing a required"),
+        ("json:__name__", "'json:__name__': the handler must be an async function, not str"),
+        (
+            "shutil:copy",
+            "'shutil:copy': the handler copy must accept one argument, the connection: missing",
+        ),
         ("--self-signed --cert /x", "argument --self-signed: not allowed with argument --cert"),
         ("--workers 0", "expected a number from 1 on"),
         ("--workers 2 --path /x", "argument --workers: not allowed with argument --path"),
