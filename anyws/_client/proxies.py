@@ -51,7 +51,8 @@ def choose_proxy(proxy: str | Literal[True] | None, uri: WebSocketURI) -> Proxy 
     chosen = _from_environment(uri) if proxy is True else parse_proxy(proxy)
     if chosen is not None and chosen.is_socks and ask_socks is None:
         raise ImportError(
-            f"the proxy {chosen} needs python-socks: pip install 'anyio-websocket[socks]'; or pass proxy=None"
+            f"the proxy {chosen} requires python-socks: pip install 'anyio-websocket[socks]'; or connect without a "
+            "proxy (proxy=None, or --proxy none on the command line)"
         )
     return chosen
 

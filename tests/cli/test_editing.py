@@ -95,10 +95,10 @@ def test_commands(server: str, tmp_path: Path) -> None:
             "/hex 00 ff:10": "< [binary, 3 bytes] 00ff10",
             f'/file "{file}"': "|................|",
             "//ping": "< /ping",
-            "/dance": "/dance: no such command",
+            "/dance": "/dance: unknown command",
             "/hex 0": "/hex: expected pairs",
             "/file /none": "No such file",
-            "/help": "send a text that starts with a slash",
+            "/help": "send text that starts with a slash",
             "/close 1006": "anyws: /close: ",
             "/close 4321 good bye": "closed: 4321 (good bye)",
         }.items():

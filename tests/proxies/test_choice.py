@@ -95,7 +95,7 @@ async def test_a_stream_of_the_user_needs_no_proxy(monkeypatch: pytest.MonkeyPat
 async def test_without_python_socks_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxies, "ask_socks", None)
     with pytest.raises(
-        ImportError, match=r"the proxy socks5h://p:1080 needs python-socks: pip install 'anyio-websocket\[socks\]'"
+        ImportError, match=r"the proxy socks5h://p:1080 requires python-socks: pip install 'anyio-websocket\[socks\]'"
     ):
         await connected("ws://127.0.0.1:1/", proxy="socks5h://me:s3cret@p")
 
