@@ -198,7 +198,7 @@ def test_an_unusable_certificate_is_one_line_and_status_1(pem_files: dict[str, P
     for cert in ("/none", pem_files["ca"]):
         status, out, err = run_anyws("serve", "--cert", cert)
         assert (status, out) == (1, "")
-        assert re.fullmatch(r"anyws: cannot use the certificate: .*\n", err)
+        assert re.fullmatch(rf"anyws: cannot use the certificate {cert}: .*\n", err)
 
 
 @pytest.mark.parametrize(
