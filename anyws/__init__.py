@@ -1,7 +1,7 @@
-"""anyws: WebSocket client and server for trio and asyncio, on AnyIO (RFC 6455).
+"""anyws: a WebSocket client and server (RFC 6455) for trio and asyncio, built on AnyIO.
 
-`connect` and `serve` are the native API. `client_connect` and `server` offer the same with callbacks; their types are
-in `anyws.callbacks`. The protocol without I/O is `anyws.protocol`.
+Start with `connect` and `serve`. `client_connect` and `server` are the callback API of the node:websocket proposal;
+their types are in `anyws.callbacks`. The protocol without I/O is in `anyws.protocol`.
 """
 
 from ._client.connect import connect

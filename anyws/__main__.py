@@ -1,4 +1,4 @@
-"""``python -m anyws``, and the command ``anyws``."""
+"""The command ``anyws``, also available as ``python -m anyws``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status; the arguments are by default those of the process.
+    """Run a command and return its exit status. By default, the arguments are those of the process.
 
     Raises:
-        SystemExit: after ``--help`` and ``--version``, and with status 2 when the command line is wrong.
+        SystemExit: after ``--help`` and ``--version``; with status 2 if the command line is invalid.
     """
     parsed = parse_arguments(arguments)
     try:

@@ -315,7 +315,7 @@ async def nothing(websocket: anyws.WebSocket) -> None:
         ("rooms", ValueError, "must start with a slash"),
         ("/<int:", ValueError, "malformed"),
         ("/<integer:room>", LookupError, "integer"),
-        ("/<int:room>", TypeError, "the handler of /<int:room> does not take its parameters: .*'room'"),
+        ("/<int:room>", TypeError, "the handler for /<int:room> does not accept its parameters: .*'room'"),
     ],
 )
 def test_wrong_rules(rule: str, error: type[Exception], message: str) -> None:
@@ -335,7 +335,7 @@ def test_a_host_that_could_never_match(host: str) -> None:
 
 
 def test_a_redirect_has_what_it_needs() -> None:
-    with pytest.raises(ValueError, match="/b/<x> has parameters that /a has not: x"):
+    with pytest.raises(ValueError, match="/b/<x> has parameters that /a does not have: x"):
         Router().redirect("/a", "/b/<x>")
 
 
@@ -344,7 +344,7 @@ def test_the_extra_is_named_where_it_is_missing() -> None:
     with start([sys.executable, "-c", code]) as process:
         status, _, err = process.finish()
     assert status == 1
-    assert "ImportError: anyws.routing needs werkzeug: pip install 'anyio-websocket[routing]'" in err
+    assert "ImportError: anyws.routing requires werkzeug: pip install 'anyio-websocket[routing]'" in err
 
 
 def test_anyws_does_not_import_werkzeug_by_itself() -> None:

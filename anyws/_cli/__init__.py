@@ -1,1 +1,1 @@
-"""The command line: ``anyws connect``, ``anyws serve`` and ``anyws demo``."""
+"""The command line: ``anyws connect``, ``serve``, ``ping``, ``load`` and ``demo``."""

@@ -1,4 +1,4 @@
-"""What the values of options look like, and what they mean."""
+"""Parsers for the values of command-line options."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
 def seconds(text: str) -> float:
-    """A number of seconds, ``0`` and ``inf`` included."""
+    """A number of seconds, including ``0`` and ``inf``."""
     try:
         found = float(text)
     except ValueError:
         found = -1
-    if not found >= 0:  # nor is NaN
+    if not found >= 0:  # also rejects NaN
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number of seconds, or inf")
     return found
 
 
 def positive_seconds(text: str) -> float:
-    """A number of seconds above 0."""
+    """A number of seconds greater than 0."""
     found = seconds(text)
     if not found:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of seconds greater than 0")
     return found
 
 
 def count(text: str) -> int:
-    """A number from 1 on."""
+    """A whole number of at least 1."""
     if not (text.isascii() and text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of at least 1")
     return int(text)
 
 
@@ -46,7 +46,7 @@ def size(text: str) -> int:
 
 
 def payload_size(text: str) -> int:
-    """The size of the payload of a Ping (RFC 6455, 5.5)."""
+    """The size of a Ping's payload (RFC 6455, section 5.5)."""
     found = size(text)
     if found > 125:
         raise argparse.ArgumentTypeError(f"{text!r}: the payload of a Ping has at most 125 bytes")
@@ -64,16 +64,16 @@ def header(text: str) -> tuple[str, str]:
     """A header field, ``NAME: VALUE``."""
     name, colon, value = text.partition(":")
     if not colon:
-        raise argparse.ArgumentTypeError("no colon: expected 'NAME: VALUE'")  # which may be a secret
+        raise argparse.ArgumentTypeError("no colon: expected 'NAME: VALUE'")  # the text may be a secret
     return name.strip(), value.strip()
 
 
 def positive_rate(text: str) -> float:
-    """A number of messages per second, above 0 and finite."""
+    """A number of messages per second, greater than 0 and finite."""
     try:
         found = float(text)
     except ValueError:
         found = 0
     if not (found > 0 and math.isfinite(found)):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number greater than 0")
     return found

@@ -26,11 +26,11 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
 
 
 def is_missing(*packages: str) -> bool:
-    """Say whether one of these optional packages is not installed, and then tell the user how to get it."""
+    """Return whether one of these optional packages is not installed, and tell the user how to install it."""
     for package in packages:
         if package in _EXTRAS and importlib.util.find_spec(package) is None:
             extra = f"anyio-websocket[{_EXTRAS[package]}]"
-            note(f"anyws: this needs {package}, which is not installed: pip install '{extra}'")
+            note(f"anyws: this requires {package}, which is not installed: pip install '{extra}'")
             return True
     return False
 

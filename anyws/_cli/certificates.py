@@ -1,4 +1,4 @@
-"""Certificates for one run, from an authority that is thrown away; needs the package ``trustme``."""
+"""Temporary certificates from a temporary CA; requires the package ``trustme``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Certificates", "certificate_files", "make_certificates"]
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """What the document calls ``caCertificate``, ``domainCertificate`` and ``domainKey``, in PEM."""
+    """The ``caCertificate``, ``domainCertificate`` and ``domainKey`` of the node:websocket proposal, in PEM."""
 
     authority: bytes
     certificate: bytes
@@ -21,7 +21,7 @@ class Certificates:
 
 
 def make_certificates(*hosts: str) -> Certificates:
-    """Return an authority, and a certificate of it for some hosts."""
+    """Create a CA and a certificate for some hosts."""
     import trustme
 
     authority = trustme.CA()
@@ -35,9 +35,9 @@ def make_certificates(*hosts: str) -> Certificates:
 
 @contextmanager
 def certificate_files(*hosts: str) -> Generator[Path, None, None]:
-    """Make `Certificates` into the files ``ca.pem``, ``cert.pem`` and ``key.pem`` of a folder, as long as the block."""
+    """Create `Certificates` as the files ``ca.pem``, ``cert.pem`` and ``key.pem``; the block gets their directory."""
     made = make_certificates(*hosts)
-    with tempfile.TemporaryDirectory(prefix="anyws-") as name:  # that only we can read
+    with tempfile.TemporaryDirectory(prefix="anyws-") as name:  # readable only by us
         folder = Path(name)
         for file, content in (("ca.pem", made.authority), ("cert.pem", made.certificate), ("key.pem", made.key)):
             (folder / file).write_bytes(content)

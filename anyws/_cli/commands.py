@@ -1,4 +1,4 @@
-"""What a line that was typed asks for: a text to send, or a command that starts with a slash."""
+"""Parsing the lines typed in a terminal: text to send, or a command that starts with a slash."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from anyws.protocol.closing import CloseCode
 __all__ = ["COMMANDS", "HELP", "Action", "Close", "Help", "Ping", "Send", "SendFile", "parse_line"]
 
 HELP = """\
-/ping [TEXT]            send a Ping, and show how long the Pong took
+/ping [TEXT]            send a Ping and show its latency
 /hex DIGITS             send a binary message: /hex 00 ff 10
 /file PATH              send a file as one binary message
-/close [CODE [REASON]]  close the connection; 1000 if no code is given
-/help                   show this
-//TEXT                  send a text that starts with a slash: //ping sends /ping
-Ctrl-D, Ctrl-C          close"""
+/close [CODE [REASON]]  close the connection, by default with 1000
+/help                   show this help
+//TEXT                  send text that starts with a slash: //ping sends /ping
+Ctrl-D, Ctrl-C          close the connection"""
 
 COMMANDS = ("/close", "/file", "/help", "/hex", "/ping")
 
@@ -38,7 +38,7 @@ class SendFile:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Send a Ping; None for a payload that tells it apart from others."""
+    """Send a Ping; None for a unique payload."""
 
     payload: bytes | None
 
@@ -53,17 +53,17 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Help:
-    """Show which commands there are."""
+    """Show the commands."""
 
 
 Action = Send | SendFile | Ping | Close | Help
 
 
 def parse_line(line: str) -> Action:
-    """Return what a line asks for.
+    """Return the action for a line.
 
     Raises:
-        ValueError: it is no command that we know; the message says what is wrong.
+        ValueError: the command is unknown or invalid; the message says why.
     """
     if not line.startswith("/"):
         return Send(line)
@@ -81,13 +81,13 @@ def parse_line(line: str) -> Action:
         return _close(rest)
     if name == "/help":
         return Help()
-    raise ValueError(f"{name}: no such command; see /help, and //{name[1:]} sends it as text")
+    raise ValueError(f"{name}: unknown command; see /help, or type //{name[1:]} to send it as text")
 
 
 def _payload(text: str) -> bytes | None:
     payload = text.encode()
-    if len(payload) > 125:  # RFC 6455, 5.5
-        raise ValueError(f"/ping: {len(payload)} bytes; a Ping has at most 125")
+    if len(payload) > 125:  # RFC 6455, section 5.5
+        raise ValueError(f"/ping: {len(payload)} bytes; a Ping may have at most 125")
     return payload or None
 
 
@@ -101,7 +101,7 @@ def _bytes(digits: str) -> bytes:
 def _path(text: str) -> Path:
     try:
         names = shlex.split(text)
-    except ValueError:  # an apostrophe, perhaps
+    except ValueError:  # for example, the path contains an apostrophe
         names = [text]
     if not text:
         raise ValueError("/file: expected a path")
@@ -113,5 +113,5 @@ def _close(text: str) -> Close:
     if not code:
         return Close(int(CloseCode.NORMAL_CLOSURE), "")
     if not (code.isascii() and code.isdecimal()):
-        raise ValueError(f"/close: {code!r} is no close code; expected a number such as 1000")
+        raise ValueError(f"/close: {code!r} is not a close code; expected a number such as 1000")
     return Close(int(code), reason.strip())

@@ -1,4 +1,4 @@
-"""`anyws connect`."""
+"""The command ``anyws connect``."""
 
 from __future__ import annotations
 
@@ -29,88 +29,96 @@ from .target import Target, add_target, open_target, read_target
 __all__ = ["add_arguments"]
 
 DESCRIPTION = """\
-Connect to a WebSocket server: send lines, print messages.
+Connect to a WebSocket server, send lines and print messages.
 
-In a terminal, lines are edited as in a shell, with a history (arrow up), and lines that start with a
-slash are commands: /ping, /hex, /file, /close, /help; //x sends the text /x. What comes is printed
-above the line, text with its control characters written out, binary as a hex dump. This needs the
-extra "cli": pip install 'anyio-websocket[cli]'; without it lines are typed as the terminal takes them.
+In a terminal, you edit lines as in a shell, with a history (arrow up). Lines
+that start with a slash are commands: /ping, /hex, /file, /close, /help; type
+//x to send the text /x. Messages are printed above the line that you edit: text
+with control characters escaped, binary as a hex dump. Line editing requires the
+extra "cli": pip install 'anyio-websocket[cli]'
 
-In a pipe, lines of stdin are sent as text messages; messages that come are printed on stdout: text as
-it is, binary as [binary, 3 bytes] 00ff10. --input, --output and --binary change that. All else, such
-as the close code, goes to stderr.
+In a pipe, each line of stdin is sent as a text message, and messages are
+printed to stdout: text unchanged, binary as [binary, 3 bytes] 00ff10. You can
+change this with --input, --output and --binary. Everything else, such as the
+close code, goes to stderr.
 
-The end of the input (Ctrl-D in a terminal) begins the close; what was on its way is still printed.
-So that a pipe gets its answers, anyws first waits for the Pong to a Ping (then the peer has read all
-of the input), and then until nothing has come for --wait seconds. Ctrl-C begins the close at once; a
-second one cuts."""
+At the end of the input (Ctrl-D in a terminal), the connection is closed;
+messages that are already on their way are still printed. In a pipe, to get the
+responses as well, anyws first waits for the Pong to a Ping, which shows that
+the server has read all of the input, and then until nothing has been received
+for --wait seconds. Ctrl-C closes the connection; a second Ctrl-C aborts it."""
 
 EPILOG = """\
-framing of --input and --output:
-  line     a newline behind each message
-  nul      a zero byte behind each message, as for xargs -0
-  length   4 bytes before each message: its length, the most significant byte first
+framing (--input and --output):
+  line     a newline after each message
+  nul      a zero byte after each message, as for xargs -0
+  length   a 4-byte length before each message, most significant byte first
   whole    --input only: all of stdin is one message, sent piece by piece
-  raw      --output only: nothing between messages
+  raw      --output only: no separator between messages
 
 examples:
   anyws connect ws://localhost:8765/
-  echo hello | anyws connect ws://localhost:8765/
-  anyws connect --one --timeout 5 wss://example.com/status < /dev/null   one message, within 5 seconds
-  anyws connect --wait inf --json wss://example.com/feed < subscriptions.txt  print until the server closes
-  anyws connect --binary --input whole --output raw ws://localhost:8765/ < a.png > b.png
-  anyws connect --header "Authorization: Bearer 1234" --subprotocol chat wss://example.com/
   anyws connect ws+unix:/tmp/echo.sock
+  anyws connect -H "Authorization: Bearer 1234" -s chat wss://example.com/
+  echo hello | anyws connect ws://localhost:8765/
+
+  # receive one message within 5 seconds
+  anyws connect --one --timeout 5 wss://example.com/status < /dev/null
+
+  # print messages until the server closes the connection
+  anyws connect --wait inf --json wss://example.com/feed < subscriptions.txt
+
+  # send a file and save the response
+  anyws connect -b --input whole --output raw ws://localhost/ < a.png > b.png
 
 exit status:
-  0  a clean close: 1000, 1001, no code, or the code of our own /close
-  1  failed on our side (cannot read or print), interrupted, or closed before -n messages had come
-  2  the command line is wrong
-  3  not connected: no such host, nobody listens, TLS failed, or --connect-timeout
-  4  refused: the server answered another HTTP status, or with no valid opening handshake
-  5  an abnormal end: closed with another code, the connection was lost, or the peer broke the protocol
-  6  --timeout"""
+  0  normal closure: 1000, 1001, no code, or the code of your own /close
+  1  cannot read or print, interrupted, or closed before -n messages arrived
+  2  invalid command line
+  3  cannot connect: unknown host, connection refused, TLS failure or timeout
+  4  refused: the server responded with another HTTP status, or its response is
+     not a valid opening handshake
+  5  closed with another code, connection lost, or protocol violation
+  6  --timeout has passed"""
 
 _SILENCE = 0.5  # seconds
 _MEASURING = 5.0  # seconds between two Pings of --latency
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Add the arguments of the command."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     add_target(parser)
-    pipes = parser.add_argument_group("pipes")
-    pipes.add_argument(
-        "-b", "--binary", action="store_true", help="send what stdin has as binary messages, instead of text"
-    )
-    pipes.add_argument("--input", choices=INPUTS, help="how stdin is cut into messages; default: line")
-    pipes.add_argument("--output", choices=OUTPUTS, default="line", help="how messages are printed; default: line")
-    end = parser.add_argument_group("end")
+    pipes = parser.add_argument_group("input and output")
+    pipes.add_argument("-b", "--binary", action="store_true", help="send stdin as binary messages instead of text")
+    pipes.add_argument("--input", choices=INPUTS, help="how to split stdin into messages; default: line")
+    pipes.add_argument("--output", choices=OUTPUTS, default="line", help="how to print messages; default: line")
+    end = parser.add_argument_group("exit conditions")
     many = end.add_mutually_exclusive_group()
-    many.add_argument("-n", "--count", type=count, metavar="N", help="close after N messages have come")
-    many.add_argument("-1", "--one", action="store_const", const=1, dest="count", help="the same as -n 1")
+    many.add_argument("-n", "--count", type=count, metavar="N", help="close after receiving N messages")
+    many.add_argument("-1", "--one", action="store_const", const=1, dest="count", help="same as -n 1")
     end.add_argument(
         "--timeout",
         type=positive_seconds,
         default=math.inf,
         metavar="SECONDS",
-        help="close after so long, with exit status 6",
+        help="close after this many seconds, with exit status 6",
     )
     end.add_argument(
         "--wait",
         type=seconds,
         metavar="SECONDS",
-        help="how long nothing may come before the end of the input closes the connection; 'inf' for ever; "
-        "default: 0 if the input is a terminal, inf with -n, else 0.5",
+        help="after the end of the input, close once nothing has been received for this many seconds; 'inf' waits "
+        "until the server closes; default: 0 if the input is a terminal, inf with -n, otherwise 0.5",
     )
-    looks = parser.add_argument_group("looks")
-    looks.add_argument("--json", action="store_true", help="print text that is a JSON object or array on several lines")
+    looks = parser.add_argument_group("display")
+    looks.add_argument("--json", action="store_true", help="pretty-print JSON objects and arrays")
     looks.add_argument("--timestamps", action="store_true", help="print the time before each message")
     looks.add_argument(
-        "--latency", action="store_true", help="ping every 5 seconds, or --ping-interval, and show how long it took"
+        "--latency", action="store_true", help="send a Ping every 5 seconds, or --ping-interval, and show its latency"
     )
-    looks.add_argument("--plain", action="store_true", help="no line editing and no colours in a terminal")
-    looks.add_argument("--no-history", action="store_true", help="neither read nor keep what was typed")
+    looks.add_argument("--plain", action="store_true", help="disable line editing and colours in a terminal")
+    looks.add_argument("--no-history", action="store_true", help="do not read or save the history")
     add_backend(parser)
     parser.set_defaults(run=functools.partial(_run, parser))
 
@@ -119,7 +127,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if is_missing(arguments.backend):
         return Status.USAGE
     if arguments.output != "line" and sys.stdout is not None and sys.stdout.isatty():
-        parser.error("argument --output: only line is fit for a terminal")
+        parser.error("argument --output: stdout is a terminal, which allows only line")
     return run(arguments.backend, functools.partial(_connect, arguments, read_target(parser, arguments)))
 
 
@@ -170,7 +178,7 @@ def _can_edit() -> bool:
         return False
     if all(importlib.util.find_spec(package) is not None for package in ("prompt_toolkit", "pygments")):
         return True
-    note("anyws: for line editing, history and colours: pip install 'anyio-websocket[cli]'; --plain does without them")
+    note("anyws: for line editing, history and colours, pip install 'anyio-websocket[cli]'; or use --plain")
     return False
 
 
@@ -183,5 +191,5 @@ def _input(arguments: argparse.Namespace) -> AsyncGenerator[Message, None]:
 
 
 async def _whole(chunks: Chunks, encoding: str | None) -> AsyncGenerator[Message, None]:
-    # One message, whose pieces are sent as they are read.
+    # One message, sent piece by piece as it is read.
     yield chunks if encoding is None else decoded(chunks, encoding)

@@ -1,4 +1,4 @@
-"""One connection between a user, or the standard input and output, and a peer."""
+"""A conversation with a server: sends the input and shows the messages received."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from .stopping import Stop
 __all__ = ["Conversation", "Message", "Terms"]
 
 Message = str | bytes | AsyncIterable[str] | AsyncIterable[bytes]
-"""What is sent."""
+"""A message to send."""
 
-_CHUNK = 65536  # bytes of a file that are sent as one frame
+_CHUNK = 65536  # bytes of a file that are sent in one frame
 _PINGS = 5.0  # seconds between two Pings that only measure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a conversation keeps to. Times are in seconds.
+    """Settings of a conversation. Times are in seconds.
 
     Attributes:
-        is_typed: lines that start with a slash are commands.
-        patience: how much silence after the end of the input ends the connection; 0: do not wait.
-        count: end after so many messages; None for no such end.
-        timeout: how long it may take.
-        ping_interval: how often the latency is measured; None for never.
+        is_typed: whether lines that start with a slash are commands.
+        patience: after the end of the input, close once nothing has been received for this long; 0: do not wait.
+        count: close after this many messages; None for no limit.
+        timeout: close after this long.
+        ping_interval: how often to measure the latency; None for never.
     """
 
     is_typed: bool = False
@@ -46,21 +46,21 @@ class Terms:
 
 
 class Conversation:
-    """Sends the input, and shows what comes, until the connection ends.
+    """Sends the input and shows the messages received, until the connection ends.
 
-    The end of the input begins the close. In order not to lose the answers, it waits first: for the Pong to a Ping,
-    which tells that the peer has read all that was sent; then, until nothing has come for some seconds.
+    At the end of the input, the connection is closed. In order not to lose the responses, it first waits for the Pong
+    to a Ping, which shows that the peer has read everything, and then until nothing has been received for a while.
     """
 
     def __init__(
         self, websocket: anyws.WebSocket, screen: Screen, source: AsyncIterator[Message] | None, terms: Terms
     ) -> None:
-        """Prepare it.
+        """Create a conversation.
 
         Args:
             websocket: the connection.
-            screen: where messages go.
-            source: what is sent; None for nothing.
+            screen: shows the messages.
+            source: the messages to send; None to send nothing.
             terms: see `Terms`.
         """
         self._websocket = websocket
@@ -68,12 +68,12 @@ class Conversation:
         self._source = source
         self._terms = terms
         self._came = anyio.Event()
-        self._missing = terms.count  # messages
-        self._status: Status | None = None  # what our own side says; then a clean close is no success
-        self._close: Close | None = None  # that the user asked for
+        self._missing = terms.count  # messages still to be received
+        self._status: Status | None = None  # set by a failure on our side, which a normal closure must not hide
+        self._close: Close | None = None  # the /close command, if given
 
     async def run(self, stop: Stop) -> Status:
-        """Talk until the end; return the exit status."""
+        """Run until the connection ends; return the exit status."""
         status = Status.FAILED
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
@@ -89,7 +89,7 @@ class Conversation:
         return Status.FAILED if status is Status.OK and self._missing else status
 
     async def _show_messages(self) -> Status:
-        """Show what comes; return how the connection ended."""
+        """Show messages; return how the connection ended."""
         try:
             while True:
                 message = await self._websocket.receive()
@@ -103,7 +103,7 @@ class Conversation:
         except anyws.ConnectionClosed as exc:
             return await self._tell_end(exc)
         except OSError as exc:
-            if not isinstance(exc, BrokenPipeError):  # the reader of our output has left, as `head` does
+            if not isinstance(exc, BrokenPipeError):  # the reader of our output has exited, like `head`
                 self._screen.note(f"anyws: cannot print: {exc}")
             give_up_output()
             return Status.FAILED
@@ -112,10 +112,10 @@ class Conversation:
         if self._close is None:
             self._screen.note(_describe(exc))
             return Status.OK if isinstance(exc, anyws.ConnectionClosedOK) else Status.ABNORMAL
-        await self._websocket.wait_closed()  # the Close that the user asked for may be answered yet
+        await self._websocket.wait_closed()  # the response to the user's Close may still arrive
         code, reason = self._websocket.close_code, self._websocket.close_reason
         if code == anyws.CloseCode.ABNORMAL_CLOSURE:
-            self._screen.note("lost: no Close received")
+            self._screen.note("connection lost: no Close received")
         else:
             self._screen.note(f"closed: {code}{f' ({reason})' if reason else ''}")
         return Status.OK if code == self._close.code else Status.ABNORMAL
@@ -129,9 +129,9 @@ class Conversation:
                     self._screen.prompt()
             await self._wait_for_silence()
         except anyws.ConnectionClosed:
-            return  # _show_messages tells
+            return  # reported by _show_messages
         except UnicodeDecodeError as exc:
-            self._fail(f"a message is not {exc.encoding} ({exc.reason}); nothing more is sent")
+            self._fail(f"a message is not valid {exc.encoding} ({exc.reason}); sending stopped")
         except IncompleteInput as exc:
             self._fail(str(exc))
         await self._websocket.send_eof()
@@ -234,5 +234,5 @@ def _describe(exc: anyws.ConnectionClosed) -> str:
     if isinstance(exc.__cause__, anyws.RemoteProtocolError):
         return f"failed: {exc.__cause__}"
     if exc.received is None:
-        return f"lost: {exc.__cause__ or exc}"
+        return f"connection lost: {exc.__cause__ or exc}"
     return f"closed: {'no code' if exc.code == anyws.CloseCode.NO_STATUS_RECEIVED else exc.received}"

@@ -1,4 +1,4 @@
-"""`anyws demo`."""
+"""The command ``anyws demo``."""
 
 from __future__ import annotations
 
@@ -13,21 +13,27 @@ from .stopping import stop_signals
 __all__ = ["add_arguments"]
 
 DESCRIPTION = """\
-Run the four examples of the document that anyws implements, client and server with TLS and without,
-on trio and on asyncio, and check that all goes as it should. The certificates are made for the run.
-The client of the document does not mask its frames, against RFC 6455: so it is also shown how a server
-that was not told to accept that refuses it (1002).
+Run the examples of the node:websocket proposal: a client and a server, with TLS
+and without, on trio and on asyncio, and check that they behave as expected. The
+certificates are created for this run.
 
-It needs the extra "demo": pip install 'anyio-websocket[demo]'"""
+The client in the proposal does not mask its frames, contrary to RFC 6455. The
+demo therefore also shows that a server closes such a connection with 1002,
+unless it was configured to accept unmasked frames.
+
+Requires the extra "demo": pip install 'anyio-websocket[demo]'"""
 
 EPILOG = """\
-exit status: 0 when all went as expected; 1 when not; 2 when the extra is missing."""
+exit status:
+  0  all examples ran as expected
+  1  some did not
+  2  the extra is missing"""
 
 _BACKENDS = ("trio", "asyncio")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Add the arguments of the command."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     parser.set_defaults(run=_run)
 
@@ -41,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
         for backend in _BACKENDS
         for scene in SCENES
     ]
-    print(f"{sum(successes)} of {len(successes)} went as expected")
+    print(f"{sum(successes)} of {len(successes)} examples ran as expected")
     return 0 if all(successes) else 1
 
 
@@ -61,6 +67,6 @@ async def _play(scene: Scene, backend: str, certificates: Certificates) -> bool:
         raise KeyboardInterrupt
     for who, expected in scene.expected.items():
         if happened[who] != expected:
-            print(f"  NOT AS EXPECTED. The {who} should have reported: {'; '.join(expected)}")
+            print(f"  UNEXPECTED: the {who} should have reported: {'; '.join(expected)}")
     print()
     return happened == scene.expected

@@ -1,7 +1,7 @@
-"""A terminal with line editing, history, completion and colours: prompt_toolkit, of the extra "cli".
+"""A terminal with line editing, history, completion and colours, using prompt_toolkit from the extra "cli".
 
-How this works: prompt_toolkit knows asyncio only, so it runs in a thread, with an event loop of its own. Lines come out
-of it by an AnyIO stream; what is shown is collected, and printed above the line that is being edited.
+How this works: prompt_toolkit supports only asyncio, so it runs in a thread with its own event loop. Lines are received
+from it through an AnyIO stream. Output is queued and printed above the line that is being edited.
 """
 
 from __future__ import annotations
@@ -57,20 +57,20 @@ _JSON_STYLES = [
     (Keyword, "class:constant"),
     (Comment, ""),
 ]
-_UNSHOWN = 65536  # characters that may wait to be printed before messages are held back
+_UNSHOWN = 65536  # characters waiting to be printed before show() waits
 
 
 class EditingScreen:
-    """A `Screen` for people."""
+    """A `Screen` with line editing."""
 
     def __init__(self, looks: Looks, history: Path | None, status: str, interrupt: Callable[[], None]) -> None:
-        """Prepare it.
+        """Create a screen.
 
         Args:
-            looks: how messages look.
-            history: the file of lines that were typed before; None for none.
-            status: what stands below the line that is edited.
-            interrupt: called in the event loop when Ctrl-C is typed.
+            looks: how to show messages.
+            history: the history file; None for no history.
+            status: the text shown below the line being edited.
+            interrupt: called in the event loop when the user types Ctrl-C.
         """
         self._looks = looks
         self._status = status
@@ -87,7 +87,7 @@ class EditingScreen:
         self._room = anyio.Event()
         self._ended = anyio.Event()
         self._token: EventLoopToken | None = None
-        self._context: contextvars.Context | None = None  # in which prompt_toolkit knows its application
+        self._context: contextvars.Context | None = None  # in which prompt_toolkit finds its application
         past: History = InMemoryHistory() if history is None else FileHistory(str(history))
         self._session: PromptSession[str] = PromptSession(
             [("class:sent", "> ")],
@@ -101,12 +101,12 @@ class EditingScreen:
         self._session.default_buffer.accept_handler = self._accept
 
     async def start(self) -> None:
-        """Begin to edit."""
+        """Start line editing."""
         self._token = current_token()
         threading.Thread(target=self._work, name="terminal", daemon=True).start()
 
     def prompt(self) -> None:
-        """See `Screen`; there is one all the time."""
+        """See `Screen`; the prompt is always shown."""
 
     async def show(self, message: str | bytes) -> None:
         """See `Screen`."""
@@ -120,7 +120,7 @@ class EditingScreen:
         self._print([("class:note", escape(text))])
 
     def latency(self, seconds: float) -> None:
-        """See `Screen`: it stands below the line that is edited."""
+        """See `Screen`; the latency is shown below the line being edited."""
         self._latency = f"  latency {seconds * 1000:.1f} ms"
         self._session.app.invalidate()
 
@@ -153,7 +153,7 @@ class EditingScreen:
         if loop is not None and self._context is not None and not self._ended.is_set():
             try:
                 loop.call_soon_threadsafe(function, context=self._context)
-            except RuntimeError:  # it ends just now, and then prints what is left
+            except RuntimeError:  # its event loop is just closing, and _over() prints the rest
                 return
 
     def _take(self, line: str) -> None:
@@ -173,7 +173,7 @@ class EditingScreen:
     def _work(self) -> None:
         try:
             self._session.prompt(pre_run=self._begin, handle_sigint=False)
-        except EOFError:  # Ctrl-D; or the terminal has gone
+        except EOFError:  # Ctrl-D, or the terminal was closed
             pass
         except KeyboardInterrupt:
             self._call(self._interrupt)
@@ -190,7 +190,7 @@ class EditingScreen:
         line = buffer.text
         self._print([("class:time", self._looks.clock()), ("class:sent", "> "), ("", escape(line))])
         self._call(self._take, line)
-        return False  # the next line begins empty
+        return False  # start the next line empty
 
     def _exit(self) -> None:
         app = self._session.app
@@ -203,11 +203,11 @@ class EditingScreen:
             self._session.app.create_background_task(self._print_above())
 
     async def _print_above(self) -> None:
-        # prompt_toolkit's own run_in_terminal() would let the terminal echo what is typed meanwhile.
+        # prompt_toolkit's run_in_terminal() would let the terminal echo what is typed in the meantime.
         app = self._session.app
         try:
             while self._unshown:
-                await app.renderer.wait_for_cpr_responses()  # it says where the line being edited stands
+                await app.renderer.wait_for_cpr_responses()  # the position of the line being edited
                 app.renderer.erase()
                 self._print_all()
                 app.renderer.request_absolute_cursor_position()
@@ -223,7 +223,7 @@ class EditingScreen:
         assert self._token is not None
         try:
             run_sync(function, *arguments, token=self._token)
-        except RuntimeError:  # the event loop of the program has ended meanwhile
+        except RuntimeError:  # the program's event loop has already ended
             return
 
     # -- in either -----------------------------------------------------------------------------------------------------
@@ -237,11 +237,11 @@ class EditingScreen:
                 print_formatted_text(self._session.app.output, FormattedText(fragments), _STYLE)
 
     def _toolbar(self) -> str:
-        return f"{self._status}{self._latency}  /help  Ctrl-D ends"
+        return f"{self._status}{self._latency}  /help  Ctrl-D closes"
 
 
 class _Notes(io.TextIOBase):
-    """A stream whose lines are notes: what the program logs must not disturb the line that is edited."""
+    """A stream that shows its lines as notes, so that log output does not disturb the line being edited."""
 
     def __init__(self, screen: EditingScreen) -> None:
         self._screen = screen
@@ -276,7 +276,7 @@ def _stderr_to(screen: EditingScreen) -> Generator[None, None, None]:
 async def editing_screen(
     looks: Looks, history: Path | None, status: str, interrupt: Callable[[], None]
 ) -> AsyncGenerator[EditingScreen, None]:
-    """Edit as long as the block; see `EditingScreen`."""
+    """Run an `EditingScreen` for the duration of a block."""
     screen = EditingScreen(looks, history, status, interrupt)
     await screen.start()
     try:
@@ -293,7 +293,7 @@ class _Commands(Completer):
         self._paths = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
-        """Yield what the text before the cursor may become."""
+        """Yield completions of the text before the cursor."""
         text = document.text_before_cursor
         name, space, path = text.partition(" ")
         if name == "/file" and space:
@@ -305,7 +305,7 @@ class _Commands(Completer):
 
 
 def _coloured(text: str) -> StyleAndTextTuples:
-    """JSON in colours."""
+    """Return JSON with colours."""
     return [
         (next((style for of, style in _JSON_STYLES if is_token_subtype(token, of)), ""), value)
         for token, value in get_lexer_by_name("json", ensurenl=False, stripnl=False).get_tokens(text)

@@ -1,4 +1,4 @@
-"""How the bytes of stdin are cut into messages, and how messages are set apart on stdout."""
+"""Splitting the bytes of stdin into messages, and separating messages on stdout."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _PREFIX = 4  # bytes of the length before a message, in network byte order
 
 
 class IncompleteInput(WebSocketError):
-    """The input ended within a message."""
+    """The input ended in the middle of a message."""
 
 
 class Splitter(Protocol):
-    """Cuts bytes into messages."""
+    """Splits bytes into messages."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take more of the input, and return the messages that are complete now; no data is the end.
+        """Add input, and return the messages that are now complete. Empty data marks the end.
 
         Raises:
-            IncompleteInput: that end stands within a message.
+            IncompleteInput: the input ended in the middle of a message.
         """
         ...
 
 
 class Delimited:
-    """Messages with a separator behind each; a last one needs none."""
+    """Messages with a separator after each; the last one needs none."""
 
     def __init__(self, separator: bytes) -> None:
         self._separator = separator
@@ -54,7 +54,7 @@ class Delimited:
 
 
 class LengthPrefixed:
-    """Messages with their length before each: 4 bytes, the most significant first."""
+    """Messages with a 4-byte length before each, most significant byte first."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -70,19 +70,19 @@ class LengthPrefixed:
             messages.append(bytes(self._buffer[_PREFIX:end]))
             del self._buffer[:end]
         if not data and self._buffer:
-            raise IncompleteInput("the input ends within a message")
+            raise IncompleteInput("the input ended in the middle of a message")
         return messages
 
 
 def splitter(framing: str) -> Splitter:
-    """Return what cuts the input by one of `INPUTS` (but ``whole``, which is not cut)."""
+    """Return the splitter for one of `INPUTS`, except ``whole``, which is not split."""
     if framing == "length":
         return LengthPrefixed()
     return Delimited(b"\n" if framing == "line" else b"\0")
 
 
 def framed(payload: bytes, framing: str) -> bytes:
-    """Return the bytes of one message by one of `OUTPUTS` (but ``line``, which is for people)."""
+    """Return the bytes of one message for one of `OUTPUTS`, except ``line``, which is printed as text."""
     if framing == "length":
         return len(payload).to_bytes(_PREFIX, "big") + payload
     return payload + b"\0" if framing == "nul" else payload

@@ -1,4 +1,4 @@
-"""What `anyws serve` does with a connection."""
+"""The handlers of ``anyws serve``."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ async def echo(websocket: anyws.WebSocket) -> None:
     try:
         async for message in websocket:
             await websocket.send(message)
-    except anyws.ConnectionClosed:  # closed without having waited for the echo
+    except anyws.ConnectionClosed:  # the client closed without waiting for the echo
         return
 
 
 class Broadcast:
-    """Sends each message to all the other connections.
+    """Sends each message to all other connections.
 
-    A connection that does not read so fast misses messages, and nobody waits for it.
+    A connection that reads too slowly misses messages, so it does not delay the others.
     """
 
     def __init__(self) -> None:
@@ -55,10 +55,10 @@ class Broadcast:
 
 
 def load_handler(name: str) -> Handler:
-    """Import a handler by its name, ``MODULE:HANDLER``; the working directory is looked in first.
+    """Import a handler by its name, ``MODULE:HANDLER``. The working directory is searched first.
 
     Raises:
-        ValueError: there is no such handler; the message says what is missing.
+        ValueError: there is no such handler; the message says why.
     """
     module_name, colon, attributes = name.partition(":")
     if not (module_name and colon and attributes):

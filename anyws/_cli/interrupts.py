@@ -1,7 +1,7 @@
-"""A Ctrl-C that the interpreter drops while a command starts.
+"""Detecting a Ctrl-C that the interpreter drops while a command starts.
 
-A `KeyboardInterrupt` that is raised in a callback of the interpreter, such as each import has one, is printed and
-forgotten. It is noticed here, and the command stops before it begins.
+The interpreter prints and discards a `KeyboardInterrupt` that is raised in one of its own callbacks; every import runs
+such a callback. This module records it, so that the command stops before it starts working.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _dropped: list[object] = []
 
 @contextmanager
 def noticing_dropped_interrupts() -> Generator[None, None, None]:
-    """Notice what is dropped in the block, instead of printing it."""
+    """Record a dropped `KeyboardInterrupt` in the block instead of printing it."""
     usual = sys.unraisablehook
 
     def notice(unraisable: sys.UnraisableHookArgs) -> None:

@@ -1,4 +1,4 @@
-"""`anyws load`."""
+"""The command ``anyws load``."""
 
 from __future__ import annotations
 
@@ -19,56 +19,74 @@ from .target import Target, add_target, not_connected, read_target
 __all__ = ["add_arguments"]
 
 DESCRIPTION = """\
-Put load on a WebSocket server that echoes: open connections, send messages over all of them, and
-measure how long the answers take. Each message that comes on a connection is taken for the answer to
-the oldest one that was sent on it and not answered.
+Load-test a WebSocket server that echoes messages: open connections, send
+messages on all of them, and measure the latency. Each message received counts
+as the response to the oldest unanswered message on its connection.
 
-Without --rate, each connection sends the next message when the last one is answered, so the server
-sets the pace. With --rate, messages are sent when they are due whether or not answers have come, and
-the time of an answer counts from when its message was due: a server that falls behind shows."""
+Without --rate, each connection sends its next message when the previous one was
+answered, so the server sets the pace. With --rate, messages are sent on
+schedule, whether or not responses have arrived, and the latency is measured
+from the scheduled time, so it shows when the server falls behind."""
 
 EPILOG = """\
 examples:
   anyws serve --workers 2 &
-  anyws load ws://127.0.0.1:8765/                            10 connections, as fast as it goes, 10 s
+
+  # 10 connections for 10 seconds, as fast as possible
+  anyws load ws://127.0.0.1:8765/
+
+  # 1000 connections for a minute, 5000 messages of 1 KiB per second
   anyws load -c 1000 -r 5000 -d 60 --size 1K ws://127.0.0.1:8765/
-  anyws load --json ws://127.0.0.1:8765/ | jq .latency.p99   the figures for programs; seconds
+
+  # the results as JSON, with times in seconds
+  anyws load --json ws://127.0.0.1:8765/ | jq .latency.p99
 
 exit status:
-  0  each connection was opened, and each message answered
-  1  some messages were not answered in time, some connections could not be opened, or it was interrupted
-  2  the command line is wrong
-  3  not connected: no connection could be opened, for the reason that is shown
-  4  refused: likewise, by the server's answer
-  5  a connection was closed by the server, or lost, while the load lasted"""
+  0  all connections were opened, and all messages answered
+  1  some messages were not answered in time, some connections could not be
+     opened, or the test was interrupted
+  2  invalid command line
+  3  no connection could be opened: unknown host, connection refused, TLS
+     failure or timeout
+  4  no connection could be opened: the server refused the opening handshake
+  5  the server closed a connection, or a connection was lost"""
 
 _PERCENTILES = {"min": 0, "p50": 50, "p90": 90, "p99": 99, "p99.9": 99.9, "max": 100}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Add the arguments of the command."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     add_target(parser)
     load = parser.add_argument_group("load")
     load.add_argument(
-        "-c", "--connections", type=count, default=10, metavar="N", help="how many connections; default: 10"
+        "-c", "--connections", type=count, default=10, metavar="N", help="number of connections; default: 10"
     )
     load.add_argument(
         "-r",
         "--rate",
         type=positive_rate,
         metavar="N",
-        help="messages per second, over all connections; default: as fast as answers come",
+        help="messages per second, over all connections; default: as fast as responses arrive",
     )
-    load.add_argument("--size", type=size, default=100, metavar="BYTES", help="of each message's payload; default: 100")
+    load.add_argument("--size", type=size, default=100, metavar="BYTES", help="size of each message; default: 100")
     load.add_argument(
-        "-d", "--duration", type=positive_seconds, default=10.0, metavar="SECONDS", help="how long; default: 10"
+        "-d",
+        "--duration",
+        type=positive_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="duration of the test; default: 10",
     )
-    load.add_argument("-b", "--binary", action="store_true", help="send binary messages, instead of text")
+    load.add_argument("-b", "--binary", action="store_true", help="send binary messages instead of text")
     load.add_argument(
-        "--connecting", type=count, default=50, metavar="N", help="how many open at the same time; default: 50"
+        "--connecting",
+        type=count,
+        default=50,
+        metavar="N",
+        help="number of connections to open at the same time; default: 50",
     )
-    load.add_argument("--json", action="store_true", help="print the figures as JSON; times are in seconds")
+    load.add_argument("--json", action="store_true", help="print the results as JSON, with times in seconds")
     add_backend(parser)
     parser.set_defaults(run=functools.partial(_run, parser))
 

@@ -1,4 +1,4 @@
-"""A load of messages on many connections, and what becomes of it."""
+"""The load test: messages on many connections, and the results."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from .target import CONNECT_ERRORS
 
 __all__ = ["Load", "Outcome"]
 
-_LAST_ANSWERS = 5.0  # seconds that answers may take after the last message was sent
-_TICK = 0.2  # seconds between two looks at the progress
+_LAST_ANSWERS = 5.0  # seconds to wait for responses after the last message was sent
+_TICK = 0.2  # seconds between updates of the progress bar
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a load.
+    """The results of a load test.
 
     Attributes:
-        opened: connections that were opened.
-        failed: those that could not be.
-        lost: those that ended before the load did.
-        sent: messages.
-        received: messages.
-        seconds: from the first message to the last answer.
-        times: of the answers.
-        failure: why the first connection that failed could not be opened.
-        is_interrupted: by a signal.
+        opened: number of connections opened.
+        failed: number of connections that could not be opened.
+        lost: number of connections that ended before the test did.
+        sent: number of messages sent.
+        received: number of responses received.
+        seconds: time from the first message to the last response.
+        times: latencies of the responses.
+        failure: why the first failed connection could not be opened.
+        is_interrupted: whether a signal ended the test.
     """
 
     opened: int = 0
@@ -50,7 +50,7 @@ class Outcome:
 
 
 class Load:
-    """Opens all connections, then sends on all of them, then waits for the last answers."""
+    """Opens all connections, then sends on all of them, then waits for the last responses."""
 
     def __init__(
         self,
@@ -62,15 +62,15 @@ class Load:
         duration: float,
         message: str | bytes,
     ) -> None:
-        """Prepare it.
+        """Create a load test.
 
         Args:
             connect: opens a connection.
-            connections: how many.
-            connecting: how many of them may open at a time.
-            rate: messages per second over all of them; None for the next when the last is answered.
-            duration: seconds.
-            message: what is sent.
+            connections: number of connections.
+            connecting: how many of them to open at the same time.
+            rate: messages per second over all connections; None to send the next message after each response.
+            duration: duration of sending, in seconds.
+            message: the message to send.
         """
         self._connect = connect
         self._connections = connections
@@ -82,10 +82,10 @@ class Load:
         self._begin = anyio.Event()
         self._start = 0.0
         self._end = 0.0  # of sending, by time.perf_counter(): the clock of an event loop may be coarse
-        self._last = 0.0  # the last answer
+        self._last = 0.0  # when the last response arrived
 
     async def run(self, stop: Stop, show: Callable[[float, str], None]) -> Outcome:
-        """Run it; a signal ends it early."""
+        """Run the test; a signal ends it early."""
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as helpers:
 
@@ -125,7 +125,7 @@ class Load:
             await self._load(websocket, number)
 
     async def _load(self, websocket: anyws.WebSocket, number: int) -> None:
-        due: deque[float] = deque()  # when the messages that have no answer yet should have been sent
+        due: deque[float] = deque()  # when the unanswered messages were due to be sent
         try:
             if self._interval is None:
                 await self._send_when_answered(websocket, due)
@@ -171,7 +171,7 @@ class Load:
     async def _receive(self, websocket: anyws.WebSocket, due: deque[float]) -> None:
         await websocket.receive()
         self._last = time.perf_counter()
-        if due:  # a server may also say something by itself
+        if due:  # a server may also send messages of its own
             self._outcome.received += 1
             self._outcome.times.add(self._last - due.popleft())
 

@@ -1,4 +1,4 @@
-"""How messages look: binary as hexadecimal digits, JSON on several lines, the time before each."""
+"""Formatting messages: binary as hexadecimal digits, pretty-printed JSON, timestamps."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from .notes import escape
 
 __all__ = ["Looks", "hexdump", "pretty_json"]
 
-_SHORT = 16  # bytes of binary that stand in one line
-_LONGEST = 4096  # bytes of binary that are shown in a terminal
+_SHORT = 16  # bytes of a binary message that is shown in one line
+_LONGEST = 4096  # bytes of a binary message that are shown in a terminal
 
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """What the user wants to see.
+    """How to show messages.
 
     Attributes:
-        timestamps: the time before each message.
-        json: text that is JSON on several lines.
+        timestamps: whether to print the time before each message.
+        json: whether to pretty-print JSON.
     """
 
     timestamps: bool = False
     json: bool = False
 
     def for_people(self, message: str | bytes) -> str:
-        """Return a message as it stands in a terminal: nothing in it commands the terminal."""
+        """Return a message for a terminal, with control characters escaped."""
         if isinstance(message, bytes):
             return hexdump(message)
         return escape(self._pretty(message))
 
     def for_programs(self, message: str | bytes) -> str:
-        """Return a message as it stands in a line of a pipe or a file: text as it is, binary with a mark."""
+        """Return a message for a pipe or a file: text unchanged, binary as marked hexadecimal digits."""
         text = f"[binary, {len(message)} bytes] {message.hex()}" if isinstance(message, bytes) else message
         return f"{self.date()}{self._pretty(text)}"
 
     def is_pretty(self, message: str | bytes) -> bool:
-        """Say whether a message is shown as JSON."""
+        """Return whether a message is shown as JSON."""
         return self.json and isinstance(message, str) and pretty_json(message) is not None
 
     def clock(self) -> str:
-        """Return the time of the day, to stand before a message; empty if it is not wanted."""
+        """Return the time of day to print before a message; empty without ``timestamps``."""
         return f"{datetime.now().strftime('%H:%M:%S.%f')[:-3]} " if self.timestamps else ""
 
     def date(self) -> str:
-        """Return date and time (ISO 8601), to stand before a message; empty if it is not wanted."""
+        """Return date and time (ISO 8601) to print before a message; empty without ``timestamps``."""
         return f"{datetime.now().astimezone().isoformat(timespec='milliseconds')} " if self.timestamps else ""
 
     def _pretty(self, text: str) -> str:
@@ -58,14 +58,14 @@ class Looks:
 
 
 def hexdump(data: bytes) -> str:
-    """Return binary data for people: a few bytes in one line, more of them as a dump."""
+    """Return binary data in readable form: a few bytes in one line, more as a hex dump."""
     title = f"[binary, {len(data)} bytes]"
     if len(data) <= _SHORT:
         return f"{title} {data.hex()}".rstrip()
     shown = data[:_LONGEST]
     rows = [title, *(_row(start, shown[start : start + 16]) for start in range(0, len(shown), 16))]
     if len(data) > _LONGEST:
-        rows.append(f"[{len(data) - _LONGEST} bytes more]")
+        rows.append(f"[{len(data) - _LONGEST} more bytes]")
     return "\n".join(rows)
 
 
@@ -75,10 +75,10 @@ def _row(start: int, data: bytes) -> str:
 
 
 def pretty_json(text: str) -> str | None:
-    """Return an object or an array on several lines.
+    """Return a JSON object or array, pretty-printed.
 
-    None if it is none; or if Python would show other values than it has: digits that a float does not keep, or a name
-    that is there twice.
+    None if the text is not one, or if Python would change its values: numbers with more digits than a float keeps, or
+    duplicate names.
     """
     if not text.lstrip().startswith(("{", "[")):
         return None
@@ -97,12 +97,12 @@ def _exact(digits: str) -> float:
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def _without_twins(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     pairs = list(pairs)
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a name is there twice")
+        raise ValueError("duplicate name")
     return found

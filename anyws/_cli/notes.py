@@ -1,4 +1,4 @@
-"""What a command says about itself: lines on stderr, so that stdout holds nothing but results."""
+"""Notes to the user on stderr, so that stdout contains only results."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 
 __all__ = ["escape", "note"]
 
-# Control characters but tab and newline: what a peer sends must not command the terminal. And those that reorder the
-# text around them (Unicode, UAX 9): it must not pretend to be something else either.
+# Control characters except tab and newline, so that a peer cannot control the terminal; and characters that reorder the
+# text around them (Unicode, UAX 9), so that text cannot disguise itself.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def escape(text: str) -> str:
-    r"""Return the text with its control characters written out, such as ``\x1b``; tabs and newlines stay."""
+    r"""Escape control characters, for example as ``\x1b``, but not tabs and newlines."""
     return _CONTROL.sub(_written_out, text)
 
 

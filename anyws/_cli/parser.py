@@ -1,4 +1,4 @@
-"""The command line as a whole: which commands there are, and what they have in common."""
+"""The command-line parser: the commands and their common options."""
 
 from __future__ import annotations
 
@@ -17,29 +17,28 @@ __all__ = ["parse_arguments"]
 
 EPILOG = """\
 examples:
-  anyws demo                                        see it work, on trio and on asyncio
-  anyws serve                                       an echo on ws://127.0.0.1:8765/
-  anyws connect ws://127.0.0.1:8765/                talk to it
-  echo hello | anyws connect ws://127.0.0.1:8765/
-  anyws ping ws://127.0.0.1:8765/                   how long a Ping takes
-  anyws load ws://127.0.0.1:8765/                   how much a server takes
-  anyws connect --help                              all about one command"""
+  anyws demo                           run the examples on trio and asyncio
+  anyws serve                          run an echo server on port 8765
+  anyws connect ws://127.0.0.1:8765/   connect to it
+  anyws ping ws://127.0.0.1:8765/      measure its latency
+  anyws load ws://127.0.0.1:8765/      load-test it
+  anyws connect --help                 show the help of a command"""
 
-# Of a URI: what stands before its host, and its query.
+# The parts of a URI that may be secret: the user information and the query.
 _SECRETS = re.compile(r"(?<=://)\S*@|\?\S+")
 
 _COMMANDS = {
-    "connect": (connect.add_arguments, "connect to a server: send lines, print messages"),
-    "serve": (serve.add_arguments, "serve an echo, a broadcast or a handler of yours"),
-    "ping": (ping.add_arguments, "send Pings, and show how long the Pongs take"),
-    "load": (load.add_arguments, "put load on a server that echoes, and measure"),
-    "demo": (demo.add_arguments, "run the four examples of the document, and check what happens"),
+    "connect": (connect.add_arguments, "connect to a server, send lines and print messages"),
+    "serve": (serve.add_arguments, "run an echo server, a broadcast server or your own handler"),
+    "ping": (ping.add_arguments, "send Pings and show their latency"),
+    "load": (load.add_arguments, "load-test an echo server"),
+    "demo": (demo.add_arguments, "run the examples of the node:websocket proposal"),
 }
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Exit with the message of a wrong command line, which quotes it: without credentials and queries."""
+        """Exit with a message about an invalid command line, with credentials and queries removed from its URIs."""
         super().error(_SECRETS.sub("", message))
 
 
@@ -47,7 +46,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse a command line; ``run(namespace)`` of the result runs the command.
 
     Raises:
-        SystemExit: after ``--help`` and ``--version``; with status 2 when the command line is wrong.
+        SystemExit: after ``--help`` and ``--version``; with status 2 if the command line is invalid.
     """
     parser = _Parser(
         prog="anyws",
@@ -62,7 +61,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     for name, (add_arguments, summary) in _COMMANDS.items():
         command = commands.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
         add_arguments(command)
-        _add_verbose(command, default=argparse.SUPPRESS)  # of the command, or before it
+        _add_verbose(command, default=argparse.SUPPRESS)  # accepted before and after the command
     parsed = parser.parse_args(arguments)
     if parsed.verbose:
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
@@ -71,6 +70,4 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def _add_verbose(parser: argparse.ArgumentParser, *, default: object) -> None:
-    parser.add_argument(
-        "-v", "--verbose", action="store_true", default=default, help="log what the connections do, to stderr"
-    )
+    parser.add_argument("-v", "--verbose", action="store_true", default=default, help="log connection events to stderr")

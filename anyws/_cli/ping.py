@@ -1,4 +1,4 @@
-"""`anyws ping`."""
+"""The command ``anyws ping``."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from .target import Target, add_target, open_target, read_target
 __all__ = ["add_arguments"]
 
 DESCRIPTION = """\
-Send Pings to a WebSocket server, and show how long the Pongs take. Ctrl-C, or -c, ends it with a
-summary: the least, average and greatest time, and the standard deviation."""
+Send Pings to a WebSocket server and show their latency. After Ctrl-C, or -c
+Pings, print a summary: the minimum, average and maximum latency, and the
+standard deviation."""
 
 EPILOG = """\
 examples:
@@ -31,25 +32,27 @@ examples:
   anyws ping -c 3 -i 0.2 wss://example.com/chat
 
 exit status:
-  0  each Ping was answered
-  1  one was not answered within --pong-timeout, or it was interrupted before the connection
-  2  the command line is wrong
-  3  not connected: no such host, nobody listens, TLS failed, or --connect-timeout
-  4  refused: the server answered another HTTP status, or with no valid opening handshake
-  5  the server closed the connection, or it was lost"""
+  0  all Pings were answered
+  1  a Ping was not answered within --pong-timeout, or interrupted while
+     connecting
+  2  invalid command line
+  3  cannot connect: unknown host, connection refused, TLS failure or timeout
+  4  refused: the server responded with another HTTP status, or its response is
+     not a valid opening handshake
+  5  the server closed the connection, or the connection was lost"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Add the arguments of the command."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     add_target(parser)
     pings = parser.add_argument_group("pings")
-    pings.add_argument("-c", "--count", type=count, metavar="N", help="end after N Pings; default: never")
+    pings.add_argument("-c", "--count", type=count, metavar="N", help="stop after N Pings; default: never")
     pings.add_argument(
-        "-i", "--interval", type=seconds, default=1.0, metavar="SECONDS", help="from Ping to Ping; default: 1"
+        "-i", "--interval", type=seconds, default=1.0, metavar="SECONDS", help="time between Pings; default: 1"
     )
     pings.add_argument(
-        "--size", type=payload_size, default=8, metavar="BYTES", help="of the payload, 0 to 125; default: 8"
+        "--size", type=payload_size, default=8, metavar="BYTES", help="size of the payload, 0 to 125; default: 8"
     )
     pings.add_argument(
         "-W",
@@ -59,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long to wait for each Pong; default: 10",
     )
-    pings.add_argument("-q", "--quiet", action="store_true", help="print the summary only")
+    pings.add_argument("-q", "--quiet", action="store_true", help="print only the summary")
     add_backend(parser)
     parser.set_defaults(run=functools.partial(_run, parser))
 
@@ -95,7 +98,7 @@ class _Pinging:
 
             async def drop_messages() -> None:
                 try:
-                    async for _ in self._websocket:  # lest they fill the buffer, and Pongs cannot get through
+                    async for _ in self._websocket:  # otherwise they fill the buffer and block Pongs
                         pass
                 except anyws.ConnectionClosed:
                     pass
@@ -133,7 +136,7 @@ class _Pinging:
 
     def _summarize(self, target: Target, seconds: float) -> None:
         sent, received = self._sent, len(self._times)
-        # A Ping whose Pong was not waited for, because of Ctrl-C, was not lost.
+        # A Ping interrupted by Ctrl-C does not count as lost.
         lost = (sent - received) / sent if sent else 0
         print(f"--- {target}")
         print(f"{sent} pings sent, {received} pongs received, {lost:.0%} lost, in {seconds:.3f} s")

@@ -1,6 +1,7 @@
-"""A child process, of which nothing but its end is waited for.
+"""Child processes, waiting only for their exit.
 
-Why not AnyIO's: on asyncio that one waits for the end of its pipes as well, which a grandchild may have inherited.
+AnyIO's processes do not fit: on asyncio, they also wait for the end of their pipes, which a grandchild may have
+inherited.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["ChildProcess", "open_child"]
 
 
 class ChildProcess:
-    """A running command; from `open_child`, which has its arguments."""
+    """A running command, from `open_child`."""
 
     def __init__(self, command: Sequence[str], pass_fds: Sequence[int]) -> None:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=pass_fds, start_new_session=True)
@@ -28,16 +29,16 @@ class ChildProcess:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process has ended."""
+        """Whether the process has exited."""
         return self._process.returncode is not None
 
     async def wait(self) -> int:
-        """Wait for the end; return the exit status, or a negative number for a signal."""
+        """Wait for the process to exit; return its exit status, or a negative number for a signal."""
         await self._ended.wait()
         return self._process.returncode
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal; does nothing when the process has ended."""
+        """Send a signal; does nothing if the process has exited."""
         self._process.send_signal(number)
 
     def close(self) -> None:
@@ -49,15 +50,15 @@ class ChildProcess:
         self._process.wait()
         try:
             run_sync(self._ended.set, token=token)
-        except RuntimeError:  # the event loop has ended meanwhile
+        except RuntimeError:  # the event loop has already ended
             return
 
 
 @asynccontextmanager
 async def open_child(command: Sequence[str], *, pass_fds: Sequence[int]) -> AsyncGenerator[ChildProcess, None]:
-    """Run a command in a session of its own as long as the block, which kills it if it still runs at the end.
+    """Run a command in its own session for the duration of a block. It is killed if it is still running at the end.
 
-    Its stdin is a pipe that ends with us.
+    Its stdin is a pipe that is closed when this process exits.
 
     Args:
         command: the program and its arguments.

@@ -1,4 +1,4 @@
-"""A bar that moves while a command works: rich, of the extra "cli"; without it, nothing."""
+"""A progress bar, using rich from the extra "cli"; without it, nothing is shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["progress_bar"]
 
 @contextmanager
 def progress_bar(title: str, total: float) -> Generator[Callable[[float, str], None], None, None]:
-    """Show a bar on stderr as long as the block, if that is a terminal; it takes what is done, and a few words."""
+    """Show a progress bar on stderr, if that is a terminal. Call the yielded function with the progress and a text."""
     if sys.stderr is None or not sys.stderr.isatty() or importlib.util.find_spec("rich") is None:
         yield lambda done, words: None
         return

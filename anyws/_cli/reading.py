@@ -1,8 +1,8 @@
-"""The standard input, without blocking the event loop.
+"""Reading the standard input without blocking the event loop.
 
-A terminal, a pipe and a file can be read alike only by a thread that blocks. It is a daemon, and reads the file
-descriptor rather than ``sys.stdin``: so the process can end while the thread still waits for data. (The threads of
-`anyio.to_thread` are not daemons in asyncio, and a lock of ``sys.stdin`` that is held when Python ends aborts it.)
+Only a blocking thread can read terminals, pipes and files alike. It is a daemon thread and reads the file descriptor
+rather than ``sys.stdin``, so that the process can exit while the thread waits for data. (On asyncio, the threads of
+`anyio.to_thread` are not daemons, and Python aborts if the lock of ``sys.stdin`` is held at exit.)
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .framing import Splitter
 
 __all__ = ["Chunks", "decoded", "messages"]
 
-_CHUNK = 65536  # bytes; a pipe of Linux holds as many
+_CHUNK = 65536  # bytes; the capacity of a pipe on Linux
 
 
 class Chunks(AsyncIterator[bytes]):
-    """The bytes of a file descriptor, as they come."""
+    """The bytes from a file descriptor, as they arrive."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -53,11 +53,11 @@ class Chunks(AsyncIterator[bytes]):
             self._wanted.acquire()
             try:
                 data = os.read(self._descriptor, _CHUNK)
-            except OSError:  # such as of a terminal that has gone
+            except OSError:  # for example, the terminal was closed
                 data = b""
             try:
                 run_sync(self._hand_over, data, token=token)
-            except RuntimeError:  # the event loop has ended meanwhile
+            except RuntimeError:  # the event loop has already ended
                 return
 
     def _hand_over(self, data: bytes) -> None:
@@ -68,16 +68,16 @@ class Chunks(AsyncIterator[bytes]):
 async def messages(
     chunks: AsyncIterator[bytes], splitter: Splitter, encoding: str | None
 ) -> AsyncGenerator[str | bytes, None]:
-    """Cut bytes into messages.
+    """Split bytes into messages.
 
     Args:
         chunks: the bytes.
-        splitter: how to cut.
-        encoding: of text messages; None for binary ones.
+        splitter: splits the bytes.
+        encoding: the encoding of text messages; None for binary messages.
 
     Raises:
-        UnicodeDecodeError: a message is not in the encoding.
-        IncompleteInput: the bytes end within a message.
+        UnicodeDecodeError: a message is not valid in the encoding.
+        IncompleteInput: the bytes end in the middle of a message.
     """
     async for chunk in chunks:
         for message in splitter.feed(chunk):
@@ -87,10 +87,10 @@ async def messages(
 
 
 async def decoded(chunks: AsyncIterator[bytes], encoding: str) -> AsyncGenerator[str, None]:
-    """Decode bytes that may be cut anywhere.
+    """Decode bytes that may be split anywhere.
 
     Raises:
-        UnicodeDecodeError: they are not in the encoding.
+        UnicodeDecodeError: they are not valid in the encoding.
     """
     decoder = codecs.getincrementaldecoder(encoding)()
     async for chunk in chunks:

@@ -1,4 +1,4 @@
-"""The four examples of the document, as `anyws demo` plays them: a client and a server, with TLS and without."""
+"""The examples of the node:websocket proposal that ``anyws demo`` runs: a client and a server, with and without TLS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .certificates import Certificates
 __all__ = ["SCENES", "Scene"]
 
 HOST = "127.0.0.1"
-_SECONDS = 10  # for one scene
+_SECONDS = 10  # time limit of one scene
 
 _HEAD = "callback_connect(authorization: auth-string, id: id-string, type: type-string)"
 _SERVER_OPENS = ["callback_listener(server)", _HEAD, "callback_open(None, socket)"]
@@ -22,21 +22,21 @@ _CLIENT_OPENS = ["callback_open(None, socket), subprotocol sub-proto"]
 
 
 class Log(Protocol):
-    """Takes who did something, ``client`` or ``server``; what; and more that is good to know, but not checked."""
+    """Logs who did something (``client`` or ``server``), what it did, and details that are not checked."""
 
     def __call__(self, who: str, what: str, more: object = "", /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A client and a server that meet once.
+    """One connection between a client and a server.
 
     Attributes:
-        title: what is shown.
-        secure: TLS or plain TCP.
-        accept_unmasked: what the server is told; the client of the document does not mask.
-        is_trusting: whether the client takes any certificate, as the document's does, or asks the authority.
-        expected: what each of the two reports, in order.
+        title: the title to print.
+        secure: whether to use TLS.
+        accept_unmasked: whether the server accepts unmasked frames; the client in the proposal does not mask.
+        is_trusting: whether the client accepts any certificate, as in the proposal, or verifies it.
+        expected: what client and server should report, in order.
     """
 
     title: str
@@ -51,7 +51,7 @@ class Scene:
     )
 
     async def play(self, log: Log, certificates: Certificates) -> None:
-        """Let the two meet, and report what happens; also what goes wrong."""
+        """Run the client and the server, and report what happens, including errors."""
         try:
             with anyio.fail_after(_SECONDS):
                 async with anyws.server(self._server_options(log, certificates)) as server:
@@ -119,8 +119,18 @@ _REFUSED = {
 
 SCENES = [
     Scene(title="TLS", secure=True),
-    Scene(title="TLS, and the client checks the certificate", secure=True, is_trusting=False),
+    Scene(title="TLS, with the certificate verified by the client", secure=True, is_trusting=False),
     Scene(title="plain TCP", secure=False),
-    Scene(title="TLS, the server demands masking", secure=True, accept_unmasked=False, expected=_REFUSED),
-    Scene(title="plain TCP, the server demands masking", secure=False, accept_unmasked=False, expected=_REFUSED),
+    Scene(
+        title="TLS, with a server that requires masking and closes with 1002, as it should",
+        secure=True,
+        accept_unmasked=False,
+        expected=_REFUSED,
+    ),
+    Scene(
+        title="plain TCP, with a server that requires masking and closes with 1002, as it should",
+        secure=False,
+        accept_unmasked=False,
+        expected=_REFUSED,
+    ),
 ]

@@ -1,4 +1,4 @@
-"""What `anyws connect` shows: messages on stdout; in a terminal, with a prompt that they do not disturb."""
+"""The output of ``anyws connect``: messages on stdout and, in a terminal, a prompt that they do not disturb."""
 
 from __future__ import annotations
 
@@ -24,53 +24,53 @@ __all__ = ["PlainScreen", "Screen", "give_up_output", "is_terminal"]
 
 
 class Screen(Protocol):
-    """Where a conversation is shown."""
+    """Shows a conversation."""
 
     def prompt(self) -> None:
-        """Ask for a line, if there is somebody to ask."""
+        """Show the prompt, in a terminal."""
 
     async def show(self, message: str | bytes) -> None:
-        """Print one message that came.
+        """Print a message.
 
         Raises:
-            OSError: it cannot be written; `BrokenPipeError` when nobody reads any more.
+            OSError: the message cannot be written; `BrokenPipeError` if nobody reads the output anymore.
         """
 
     def note(self, text: str) -> None:
         """Print a line about the connection."""
 
     def latency(self, seconds: float) -> None:
-        """Show how long a Ping of ours took, if we send them by ourselves."""
+        """Show the latency of a Ping sent to measure it."""
 
     async def finish(self) -> None:
-        """Take the prompt away, and drop what was typed and not sent, lest the shell takes it."""
+        """Remove the prompt, and discard what was typed but not sent, so that the shell does not read it."""
 
 
 def is_terminal() -> bool:
-    """Say whether somebody types and reads."""
+    """Return whether both stdin and stdout are terminals."""
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 def give_up_output() -> None:
-    """Send what is still to be written nowhere: Python must not complain of a closed pipe when it ends."""
+    """Redirect stdout to the null device, so that Python does not report a closed pipe at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
 class PlainScreen:
-    """A screen that needs no package, for pipes and files as well.
+    """A screen that requires no extra package, for terminals, pipes and files.
 
-    In a terminal, a message is inserted above the line that the user is typing, marked ``<``, with control characters
-    written out. Otherwise text comes as it is.
+    In a terminal, a message is inserted above the line that the user is typing, marked with ``<`` and with control
+    characters escaped. Otherwise text is printed unchanged.
     """
 
-    def __init__(self, looks: Looks = Looks(), output: str = "line") -> None:  # noqa: B008, it cannot be changed
-        """Prepare it.
+    def __init__(self, looks: Looks = Looks(), output: str = "line") -> None:  # noqa: B008, it is immutable
+        """Create a screen.
 
         Args:
-            looks: how messages look.
-            output: how they are set apart where no people read, see `framing`.
+            looks: how to show messages.
+            output: how to separate messages in pipes and files, see `framing`.
         """
         self._looks = looks
         self._output = output
@@ -80,24 +80,24 @@ class PlainScreen:
         self._clear_line = "\n" if self._is_dumb else "\r\x1b[K"
         self._has_prompt = False
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # what the encoding of the output does not have
+            sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the output encoding lacks
 
     def prompt(self) -> None:
         """See `Screen`."""
         if self._is_terminal:
             self._has_prompt = True
-            _write("\r> ")  # from the first column: there is a prompt already when lines were typed ahead
+            _write("\r> ")  # at the first column: lines typed ahead leave an old prompt there
 
     async def show(self, message: str | bytes) -> None:
         """See `Screen`."""
         if self._is_terminal:
             _write(self._inserted(f"{self._looks.clock()}< {self._looks.for_people(message)}"))
             return
-        # In a thread: if the reader is slow, Pings must be answered all the same.
+        # In a thread, so that Pings are answered even if the reader of stdout is slow.
         await anyio.to_thread.run_sync(self._print, message, abandon_on_cancel=True)
 
     def note(self, text: str) -> None:
-        """Print a line to stderr, in the place of the prompt."""
+        """Print a line to stderr, in place of the prompt."""
         if self._has_prompt:
             self._has_prompt = False
             _write(self._clear_line)
@@ -125,10 +125,10 @@ class PlainScreen:
             sys.stdout.buffer.flush()
 
     def _inserted(self, text: str) -> str:
-        """Return what inserts a text above the line of the prompt, where the cursor stays."""
+        """Return the output that inserts a text above the prompt and leaves the cursor where it is."""
         width, height = shutil.get_terminal_size()
         first, *others = text.split("\n")
-        # Only what begins a message stands in the first column.
+        # Indent further lines, so that only the start of a message is in the first column.
         lines = [line.expandtabs() for line in (first, *(f"  {other}" for other in others))]
         rows = sum(max(1, -(-_width(line) // width)) for line in lines)
         whole = "\r\n".join(lines)
@@ -136,13 +136,13 @@ class PlainScreen:
             return f"{whole}\r\n"
         if self._is_dumb or rows >= height:
             return f"{self._clear_line}{whole}\r\n> "
-        # Save the cursor; scroll, if need be, so that there is room below; insert lines and fill them; go back.
+        # Save the cursor, scroll if necessary to make room below, insert and fill the lines, and restore the cursor.
         room = "\n" * rows + f"\x1b[{rows}A\r\x1b[{rows}L"
         return f"\x1b7{room}{whole}\x1b8\x1b[{rows}B"
 
 
 def _width(text: str) -> int:
-    """Return how many columns a line takes."""
+    """Return how many columns a line occupies."""
     return sum(
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "FW" else 1
         for character in text

@@ -1,4 +1,4 @@
-"""`anyws serve`."""
+"""The command ``anyws serve``."""
 
 from __future__ import annotations
 
@@ -33,82 +33,90 @@ from .workers import Workers, announce, stop_orphaned
 
 __all__ = ["add_arguments"]
 
-_PATIENCE = 5  # seconds that the process may live after a second signal
+_PATIENCE = 5  # seconds before the process is terminated after a second signal
 
 DESCRIPTION = """\
-Serve WebSocket connections: with an echo, with a broadcast, or with a handler of yours.
-The URI is printed on stdout when the server listens. SIGINT (Ctrl-C), SIGTERM and SIGHUP stop
-it gracefully: connections are closed with 1001, and their handlers have 3 seconds to end. A second
-signal cancels the handlers at once; a process that has not ended 5 seconds later is ended.
+Run a WebSocket server: an echo server, a broadcast server, or your own handler.
+The URI is printed to stdout once the server is listening.
 
-With --workers, several processes listen on the same port, and the system spreads the connections over
-them; each has its own memory, so a broadcast reaches the clients of one process only. One that crashes
-is started anew, after half a second, and twice as long after each further crash, up to 30 seconds."""
+SIGINT (Ctrl-C), SIGTERM and SIGHUP shut the server down gracefully: connections
+are closed with 1001, and their handlers have 3 seconds to finish. A second
+signal cancels the handlers immediately, and the process is terminated if it has
+not exited 5 seconds later.
+
+With --workers, several processes listen on the same port, and the system
+distributes the connections among them. They share no memory, so a broadcast
+reaches only the clients of the same process. A worker that crashes is restarted
+after half a second; the delay doubles with each crash, up to 30 seconds."""
 
 EPILOG = """\
 examples:
-  anyws serve                              an echo on ws://127.0.0.1:8765/
-  anyws serve --broadcast --host ::        every message goes to all other clients, on all addresses
-  anyws serve --port 0                     a free port, see the URI that is printed
-  anyws serve --cert cert.pem --key key.pem                 TLS (wss:)
-  anyws serve --self-signed                TLS, with a certificate for this run
-  anyws serve --path /tmp/echo.sock        a unix socket (ws+unix:)
-  anyws serve chat:handler                 chat.py has: async def handler(websocket): ...
-  anyws serve --reload chat:handler        and start anew whenever a source file changes
+  anyws serve                         echo server on ws://127.0.0.1:8765/
+  anyws serve --port 0                choose a free port, and print the URI
+  anyws serve --broadcast --host ::   broadcast server on all addresses
+  anyws serve --path /tmp/echo.sock   listen on a unix socket (ws+unix:)
+  anyws serve --self-signed           TLS with a temporary certificate (wss:)
+  anyws serve --cert cert.pem --key key.pem
+
+  # chat.py contains: async def handler(websocket): ...
+  anyws serve chat:handler
+  anyws serve --reload chat:handler   restart when a source file changes
   anyws serve --workers 4 --log-level info --log-file serve.log chat:handler
 
 exit status:
-  0  a signal stopped it gracefully
-  1  it could not listen, or was stopped at once, or a worker did not stop in time
-  2  the command line is wrong"""
+  0  shut down gracefully by a signal
+  1  cannot listen, stopped by a second signal, or a worker did not stop in time
+  2  invalid command line"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Add the arguments of the command."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--echo", action="store_true", help="send each message back; the default")
+    what.add_argument("--echo", action="store_true", help="send each message back (the default)")
     what.add_argument("--broadcast", action="store_true", help="send each message to all other clients")
-    what.add_argument("handler", nargs="?", metavar="MODULE:HANDLER", help="an async callable that gets each WebSocket")
-    where = parser.add_argument_group("where")
-    where.add_argument("--host", help="a name or an address to listen on; default: 127.0.0.1")
-    where.add_argument("--port", type=port, help="the TCP port, 0 for a free one; default: 8765")
-    where.add_argument("--path", metavar="SOCKET", help="listen on a unix socket, instead of --host and --port")
+    what.add_argument(
+        "handler", nargs="?", metavar="MODULE:HANDLER", help="an async callable that receives each WebSocket"
+    )
+    where = parser.add_argument_group("listening address")
+    where.add_argument("--host", help="host name or address to listen on; default: 127.0.0.1")
+    where.add_argument("--port", type=port, help="TCP port, 0 for a free one; default: 8765")
+    where.add_argument("--path", metavar="SOCKET", help="listen on a unix socket instead of --host and --port")
     where.add_argument(
         "--origin",
         action="append",
-        help="let pages of this origin connect, such as http://localhost:5173; may be repeated; '*' for any; default: "
+        help="accept pages from this origin, such as http://localhost:5173; may be repeated; '*' for any; default: "
         "only pages from the same host and port",
     )
     tls = parser.add_argument_group("TLS")
-    tls.add_argument("--cert", metavar="FILE", help="the certificate chain (PEM); switches TLS on")
-    tls.add_argument("--key", metavar="FILE", help="the private key (PEM); default: in the file of --cert")
+    tls.add_argument("--cert", metavar="FILE", help="certificate chain (PEM); enables TLS")
+    tls.add_argument("--key", metavar="FILE", help="private key (PEM); default: in the --cert file")
     tls.add_argument(
         "--self-signed",
         action="store_true",
-        help="TLS with a certificate for this run, of an authority whose file is shown; needs the extra demo",
+        help="enable TLS with a temporary certificate, and print the file of its CA; requires the extra demo",
     )
     processes = parser.add_argument_group("processes")
-    processes.add_argument("--workers", type=count, metavar="N", help="so many processes on the same port")
+    processes.add_argument("--workers", type=count, metavar="N", help="number of worker processes sharing the port")
     processes.add_argument(
-        "--reuse-port", action="store_true", help="let other processes listen on the same port; --workers does"
+        "--reuse-port", action="store_true", help="let other processes listen on the same port; implied by --workers"
     )
-    processes.add_argument("--reload", action="store_true", help="start anew when a Python file changes")
+    processes.add_argument("--reload", action="store_true", help="restart when a Python file changes")
     processes.add_argument(
         "--reload-dir",
         action="append",
         type=Path,
-        metavar="FOLDER",
-        help="what --reload watches; may be repeated; default: the working directory",
+        metavar="DIRECTORY",
+        help="directory that --reload watches; may be repeated; default: the working directory",
     )
-    logs = parser.add_argument_group("logs")
+    logs = parser.add_argument_group("logging")
     logs.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
-        help="what is logged: each connection (debug), those that failed (info), ...; default: warning",
+        help="debug logs every connection, info only failed ones; default: warning",
     )
-    logs.add_argument("--log-file", metavar="FILE", help="append the log to a file, instead of stderr")
-    parser.add_argument("--worker-pipe", type=int, help=argparse.SUPPRESS)  # of the parent, see `workers`
+    logs.add_argument("--log-file", metavar="FILE", help="append the log to a file instead of stderr")
+    parser.add_argument("--worker-pipe", type=int, help=argparse.SUPPRESS)  # from the parent, see `workers`
     add_backend(parser)
     parser.set_defaults(run=functools.partial(_run, parser))
 
@@ -136,7 +144,7 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
     elif arguments.host is not None or arguments.port is not None:
         parser.error("argument --path: not allowed with arguments --host and --port")
     if arguments.key is not None and arguments.cert is None:
-        parser.error("argument --key: needs --cert")
+        parser.error("argument --key: requires --cert")
     if arguments.cert is not None and arguments.self_signed:
         parser.error("argument --self-signed: not allowed with argument --cert")
     try:
@@ -144,11 +152,11 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
     except ValueError as exc:
         parser.error(f"argument --origin: {exc}")
     if arguments.reload_dir is not None and not arguments.reload:
-        parser.error("argument --reload-dir: needs --reload")
+        parser.error("argument --reload-dir: requires --reload")
     if (arguments.workers or 1) > 1 and arguments.path is not None:
         parser.error("argument --workers: not allowed with argument --path")
     if (arguments.workers or arguments.reload) and os.name != "posix":
-        parser.error("arguments --workers and --reload: not on this system")
+        parser.error("arguments --workers and --reload: not supported on this system")
 
 
 def _set_up_logs(arguments: argparse.Namespace) -> None:
@@ -173,7 +181,7 @@ def _self_signed(arguments: argparse.Namespace) -> Generator[None, None, None]:
     hosts = dict.fromkeys(("localhost", "127.0.0.1", "::1", socket.gethostname(), arguments.host or "localhost"))
     with certificate_files(*hosts) as folder:
         arguments.cert, arguments.key = str(folder / "cert.pem"), str(folder / "key.pem")
-        note(f"anyws: the certificate is for this run only; clients trust it with --cacert {folder / 'ca.pem'}")
+        note(f"anyws: using a temporary certificate; to trust it, run clients with --cacert {folder / 'ca.pem'}")
         yield
 
 
@@ -187,7 +195,8 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     try:
         context = None if arguments.cert is None else _tls_context(arguments.cert, arguments.key)
     except OSError as exc:  # ssl.SSLError is one
-        raise CommandError(Status.FAILED, f"cannot use the certificate: {exc}") from exc
+        files = arguments.cert if arguments.key is None else f"{arguments.cert} with {arguments.key}"
+        raise CommandError(Status.FAILED, f"cannot use the certificate {files}: {exc}") from exc
     if arguments.path is not None:
         return {"ssl_context": context, "origins": arguments.origin, "path": arguments.path}
     return {
@@ -238,7 +247,7 @@ async def _supervise(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _reserved(arguments: argparse.Namespace) -> Generator[None, None, None]:
-    """Check that nobody else has the port; or choose a free one and keep it for the workers as long as the block."""
+    """Check that the port is free, or choose a free one and reserve it for the workers for the duration of a block."""
     if arguments.path is not None:
         yield
         return
@@ -254,7 +263,7 @@ def _reserved(arguments: argparse.Namespace) -> Generator[None, None, None]:
             keeping.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, chooses or shares)
             if family == socket.AF_INET6:
                 keeping.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
-            keeping.bind(address)  # and does not listen
+            keeping.bind(address)  # without listening
             arguments.port = keeping.getsockname()[1]
             if not chooses:
                 keeping.close()

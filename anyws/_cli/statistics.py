@@ -1,4 +1,4 @@
-"""What many measured times say."""
+"""Statistics of measured times."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class Times:
         return len(self._times)
 
     def add(self, seconds: float) -> None:
-        """Take one more."""
+        """Add a measured time."""
         self._times.append(seconds)
 
     @property
     def mean(self) -> float:
-        """The average; NaN of none."""
+        """The average; NaN if there are no times."""
         return math.fsum(self._times) / len(self) if self._times else math.nan
 
     @property
     def deviation(self) -> float:
-        """The standard deviation, which ``ping`` calls mdev; NaN of none."""
+        """The standard deviation, which ``ping`` calls mdev; NaN if there are no times."""
         mean = self.mean
         return math.sqrt(math.fsum((time - mean) ** 2 for time in self._times) / len(self)) if self._times else math.nan
 
     def percentiles(self, wanted: Sequence[float]) -> list[float]:
-        """Return, for each percentage, the time that so many of the times do not exceed; 0 and 100 are the ends."""
+        """Return the percentiles for some percentages; 0 is the minimum, 100 the maximum."""
         ordered = sorted(self._times)
         if not ordered:
             return [math.nan] * len(wanted)

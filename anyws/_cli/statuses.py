@@ -8,19 +8,19 @@ __all__ = ["CommandError", "Status"]
 
 
 class Status(IntEnum):
-    """How a command ended."""
+    """The exit status of a command."""
 
-    OK = 0  # all went as asked for; a clean close (1000, 1001 or no code)
-    FAILED = 1  # on our own side; or interrupted; or less came than was asked for
-    USAGE = 2  # the command line is wrong
-    NOT_CONNECTED = 3  # no such host, nobody listens, TLS failed, or it took too long
-    REFUSED = 4  # the server answered, but with no opening handshake
-    ABNORMAL = 5  # lost, failed, or closed with another code
-    TIMED_OUT = 6  # --timeout
+    OK = 0  # success; a normal closure (1000, 1001 or no code)
+    FAILED = 1  # a local failure, an interruption, or fewer messages than requested
+    USAGE = 2  # invalid command line
+    NOT_CONNECTED = 3  # unknown host, connection refused, TLS failure or timeout
+    REFUSED = 4  # the server responded, but refused the opening handshake or sent an invalid one
+    ABNORMAL = 5  # closed with another code, connection lost, or protocol violation
+    TIMED_OUT = 6  # --timeout has passed
 
 
 class CommandError(Exception):
-    """A command cannot be done: ``status`` and one line that says why."""
+    """Ends a command with an exit status and a one-line message."""
 
     def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)

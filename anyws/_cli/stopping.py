@@ -1,8 +1,8 @@
-"""Signals that stop a command: SIGINT (Ctrl-C), SIGTERM, SIGHUP. The first asks it to stop, the second makes it.
+"""Signals that stop a command: SIGINT (Ctrl-C), SIGTERM, SIGHUP. The first requests a stop, the second forces it.
 
-How this works: the signal handlers are Python's own rather than those of the event loop, so that they also run while
-somebody blocks the loop. What ends a process that does not stop is a thread, which needs neither. It is started without
-`threading`, of which the code that a signal interrupts may hold a lock.
+How this works: the signal handlers are installed with `signal.signal` rather than through the event loop, so that they
+run even while the loop is blocked. A process that does not stop is terminated by a thread, which depends on neither.
+That thread is started without `threading`, because the interrupted code may hold a lock of that module.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _STDERR = 2
 
 
 class Stop:
-    """What a signal does to a block: it ends `wait`; or cancels the block, if nothing waits or that was done before."""
+    """Stops a block on a signal: the first signal ends `wait`; otherwise it cancels the block."""
 
     def __init__(self, block: anyio.CancelScope) -> None:
         self._block = block
@@ -38,14 +38,14 @@ class Stop:
         self._waiting = 0
 
     def ask(self) -> None:
-        """Do what a signal does."""
+        """Request a stop, as a signal does."""
         if self._waiting:
             self._asked.set()
         else:
             self._block.cancel()
 
     async def wait(self) -> None:
-        """Wait for the first signal; the block that waits here promises to stop."""
+        """Wait for the first signal. A block that waits here must then stop."""
         self._waiting += 1
         try:
             await self._asked.wait()
@@ -55,11 +55,11 @@ class Stop:
 
 @asynccontextmanager
 async def stop_signals(*, patience: float | None = None) -> AsyncGenerator[Stop, None]:
-    """Take the signals as long as the block; see `Stop`. A block that was cancelled by one just ends.
+    """Handle the signals for the duration of a block; see `Stop`. A block cancelled by a signal ends without an error.
 
     Args:
-        patience: how long the process may live after the second signal, in seconds; then it ends with status 1, and
-            says on stderr where it hangs. None: for ever.
+        patience: how long the process may run after the second signal, in seconds; then it exits with status 1 and
+            prints to stderr where it hangs. None: no limit.
     """
     call_soon = _thread_safe_call()
     count = 0
@@ -80,11 +80,11 @@ async def stop_signals(*, patience: float | None = None) -> AsyncGenerator[Stop,
 
 
 def end_within(seconds: float) -> None:
-    """End the process with status 1, unless it has ended by itself before, and say on stderr where it hangs."""
+    """Exit with status 1 after some seconds, if the process is still running, and print to stderr where it hangs."""
 
     def end() -> None:
         time.sleep(seconds)
-        os.write(_STDERR, f"anyws: still running {seconds:g} s after it was told to stop; ended\n".encode())
+        os.write(_STDERR, f"anyws: still running {seconds:g} s after the request to stop; terminating\n".encode())
         faulthandler.dump_traceback(_STDERR)
         os._exit(Status.FAILED)
 
@@ -106,7 +106,7 @@ def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Generator[N
 
 
 def _thread_safe_call() -> Callable[[Callable[[], None]], object]:
-    """What lets the event loop call a function, also while it waits: a handler may run at any moment."""
+    """Return a function that schedules a call in the event loop and wakes it; safe to use in a signal handler."""
     loop = current_token().native_token
     call: Callable[[Callable[[], None]], object] = getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe  # type: ignore[attr-defined]
     return call

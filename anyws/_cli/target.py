@@ -1,4 +1,4 @@
-"""The server that a command talks to: its URI, and the options that all such commands have."""
+"""The server that a command connects to: its URI, and the connection options of all such commands."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .statuses import CommandError, Status
 
 __all__ = ["CONNECT_ERRORS", "Target", "add_target", "not_connected", "open_target", "read_target"]
 
-# What `anyws.connect` raises when there is no connection: the last two for a proxy, one that speaks SOCKS without the
-# package for it, or whose URI, in the environment, is none.
+# What `anyws.connect` raises if connecting fails. The last two are about proxies: the package for SOCKS is missing, or
+# the URI of the proxy in the environment is invalid.
 CONNECT_ERRORS = (anyws.HandshakeError, OSError, ImportError, anyws.InvalidURI)
 
 _BODY = 200  # characters of the body of a refusal that are shown
@@ -29,7 +29,7 @@ _BODY = 200  # characters of the body of a refusal that are shown
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What `anyws.connect` is called with; ``str()`` is the URI without credentials and query."""
+    """The arguments for `anyws.connect`; ``str()`` is the URI without credentials and query."""
 
     uri: str = field(repr=False)
     parsed: WebSocketURI
@@ -50,7 +50,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=header,
         metavar="'NAME: VALUE'",
-        help="a request header; may be repeated",
+        help="request header; may be repeated",
     )
     handshake.add_argument(
         "-s",
@@ -58,41 +58,41 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="a subprotocol to offer; may be repeated",
+        help="subprotocol to offer; may be repeated",
     )
-    handshake.add_argument("-o", "--origin", help="the value of the Origin header, as of a browser")
-    handshake.add_argument("--compress", action="store_true", help="offer to compress messages (permessage-deflate)")
+    handshake.add_argument("-o", "--origin", help="value of the Origin header, as sent by browsers")
+    handshake.add_argument("--compress", action="store_true", help="offer compression (permessage-deflate)")
     network = parser.add_argument_group("network and TLS")
-    network.add_argument("--proxy", metavar="URI", help="the proxy to connect through, or none")
+    network.add_argument("--proxy", metavar="URI", help="proxy to connect through; 'none' to connect directly")
     network.add_argument(
         "--connect-timeout",
         type=positive_seconds,
         default=10,
         metavar="SECONDS",
-        help="how long name, TCP, TLS and opening handshake may take together; default: 10",
+        help="time limit for connecting, including TLS and the opening handshake; default: 10",
     )
-    network.add_argument("--cacert", metavar="FILE", help="the authorities to trust (PEM), instead of the system's")
-    network.add_argument("--insecure", action="store_true", help="do not check the server's certificate")
-    network.add_argument("--cert", metavar="FILE", help="the certificate that the server asks for (PEM)")
-    network.add_argument("--key", metavar="FILE", help="its private key (PEM); default: in the file of --cert")
+    network.add_argument("--cacert", metavar="FILE", help="CA certificates to trust (PEM), instead of the system's")
+    network.add_argument("--insecure", action="store_true", help="do not verify the server's certificate")
+    network.add_argument("--cert", metavar="FILE", help="client certificate (PEM)")
+    network.add_argument("--key", metavar="FILE", help="private key (PEM); default: in the --cert file")
     limits = parser.add_argument_group("limits")
     limits.add_argument(
-        "--max-size", type=size, metavar="BYTES", help="the largest message to take, 0 for any; default: 1M"
+        "--max-size", type=size, metavar="BYTES", help="maximum message size, 0 for unlimited; default: 1M"
     )
     limits.add_argument(
         "--ping-interval",
         type=seconds,
         metavar="SECONDS",
-        help="ping a server that was silent for so long, 0 for never; default: 20",
+        help="send a Ping after this many seconds of silence, 0 for never; default: 20",
     )
 
 
 def read_target(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Target:
-    """Return what the command line asks for.
+    """Return the target for a command line.
 
     Raises:
-        SystemExit: with status 2, when that is wrong.
-        CommandError: a file cannot be used.
+        SystemExit: with status 2, if the command line is invalid.
+        CommandError: a certificate file cannot be used.
     """
     options: dict[str, Any] = {
         "headers": arguments.header,
@@ -110,7 +110,7 @@ def read_target(parser: argparse.ArgumentParser, arguments: argparse.Namespace) 
     if arguments.ping_interval is not None:
         options["ping_interval"] = arguments.ping_interval or None
     if arguments.key is not None and arguments.cert is None:
-        parser.error("argument --key: needs --cert")
+        parser.error("argument --key: requires --cert")
     try:
         uri = parse_uri(arguments.uri)
         build_options(ClientOptions, options, where="connect()")
@@ -127,7 +127,7 @@ async def open_target(target: Target) -> AsyncGenerator[anyws.WebSocket, None]:
     """Connect, as `anyws.connect` does.
 
     Raises:
-        CommandError: there is no connection.
+        CommandError: connecting failed.
     """
     async with AsyncExitStack() as stack:
         try:
@@ -138,7 +138,7 @@ async def open_target(target: Target) -> AsyncGenerator[anyws.WebSocket, None]:
 
 
 def not_connected(target: Target, exc: Exception) -> CommandError:
-    """Return what ends a command that could not connect, because of one of `CONNECT_ERRORS`."""
+    """Return the error for a command that could not connect because of one of `CONNECT_ERRORS`."""
     if isinstance(exc, OSError):
         status = Status.NOT_CONNECTED
     elif isinstance(exc, anyws.HandshakeError):

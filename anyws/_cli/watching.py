@@ -1,4 +1,4 @@
-"""Changes of source files: watchfiles, of the extra "cli"; without it, a look at all of them twice a second."""
+"""Watching source files for changes, using watchfiles from the extra "cli"; without it, by polling twice a second."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import anyio.to_thread
 __all__ = ["source_changes"]
 
 _TICK = 0.5  # seconds
-_DEBOUNCE = 400  # milliseconds over which changes are collected: an editor may touch several files
+_DEBOUNCE = 400  # milliseconds over which changes are collected, because an editor may save several files
 
 
 async def source_changes(folders: Sequence[Path]) -> AsyncGenerator[list[str], None]:
-    """Yield the paths of Python files that changed, were made or were deleted below some folders."""
+    """Yield the paths of Python files that were changed, created or deleted in some directories."""
     if importlib.util.find_spec("watchfiles") is None:
         async with aclosing(_polled(folders)) as found:
             async for paths in found:
@@ -44,7 +44,7 @@ async def _polled(folders: Sequence[Path]) -> AsyncGenerator[list[str], None]:
 
 
 def _look(folders: Sequence[Path]) -> dict[str, int]:
-    """When each Python file was changed."""
+    """Return the modification time of each Python file."""
     times: dict[str, int] = {}
     for folder in folders:
         for root, names, files in os.walk(folder):
@@ -54,6 +54,6 @@ def _look(folders: Sequence[Path]) -> dict[str, int]:
             for path in (os.path.join(root, file) for file in files if file.endswith((".py", ".pyx", ".pyd"))):
                 try:
                     times[path] = os.stat(path).st_mtime_ns
-                except OSError:  # deleted meanwhile
+                except OSError:  # just deleted
                     continue
     return times

@@ -1,11 +1,11 @@
-"""Worker processes: started, started anew when they crash, told to stop, restarted when their source changes.
+"""Worker processes: starting and stopping them, and restarting them after a crash or a change of their source.
 
-How this works: a worker is a command with two pipes more. On one it says that it listens, and where (`announce`). The
-other is its stdin, on which nothing ever comes: its end says that the parent has gone, however that ended, and the
-worker stops (`stop_orphaned`).
-The parent waits for what a worker says and for its end, never for that of a pipe: a child that a handler's module made
-has inherited it.
-Signals are passed on by the parent alone; the workers are in sessions of their own, lest Ctrl-C gets to them twice.
+How this works: a worker is the same command with two extra pipes. On one it announces that it is listening, and where
+(`announce`). The other is its stdin, which never carries data: its end means that the parent has exited, for whatever
+reason, and the worker stops (`stop_orphaned`).
+The parent waits for a worker's announcement and its exit, but never for the end of a pipe, because a child process
+started by a handler's module may have inherited it.
+Only the parent passes on signals: the workers run in their own sessions, so that Ctrl-C does not reach them twice.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from .stopping import Stop, end_within
 
 __all__ = ["BackOff", "Workers", "announce", "stop_orphaned"]
 
-_GRACE = 10.0  # seconds that workers may take to stop
-_END = b"\0"  # of what a worker announces
+_GRACE = 10.0  # seconds to wait for workers to stop
+_END = b"\0"  # ends an announcement
 
 
 @dataclass(frozen=True, slots=True)
 class BackOff:
-    """How long to wait before a worker that crashed is started anew, in seconds.
+    """Delays before restarting a crashed worker, in seconds.
 
     Attributes:
-        first: after the first crash; twice as long after each further one.
-        longest: the most.
-        steady: a worker that lived for so long begins at ``first`` again.
+        first: the delay after the first crash; it doubles with each further crash.
+        longest: the maximum delay.
+        steady: the delay is reset after a worker has run for this long.
     """
 
     first: float = 0.5
@@ -47,13 +47,13 @@ class BackOff:
 
 
 def announce(descriptor: int, text: str) -> None:
-    """Tell the parent that this worker listens, and where."""
+    """Tell the parent that this worker is listening, and where."""
     with open(descriptor, "wb") as pipe:
         pipe.write(text.encode() + _END)
 
 
 async def stop_orphaned(stop: Stop) -> None:
-    """Wait until the parent of this worker has gone, and then stop; there is nobody left who could make it."""
+    """Wait until this worker's parent has exited, and then stop, because nobody else would stop it."""
     async for _ in Chunks(sys.stdin.fileno()):
         pass
     end_within(_GRACE)
@@ -61,14 +61,14 @@ async def stop_orphaned(stop: Stop) -> None:
 
 
 class Workers:
-    """Some processes of the same command."""
+    """Several processes running the same command."""
 
     def __init__(self, command: Callable[[int], Sequence[str]], count: int, back_off: BackOff | None = None) -> None:
-        """Prepare them.
+        """Create the workers, without starting them.
 
         Args:
-            command: returns the command of a worker; it takes the descriptor for `announce`.
-            count: how many.
+            command: returns the command of a worker for a file descriptor to `announce` on.
+            count: number of workers.
             back_off: see `BackOff`.
         """
         self._command = command
@@ -76,7 +76,7 @@ class Workers:
         self._back_off = back_off or BackOff()
         self._running: set[ChildProcess] = set()
         self._announced: dict[int, str] = {}
-        self._first = anyio.Event()  # the first worker listens, or we stop
+        self._first = anyio.Event()  # set when the first worker is listening, or when stopping
         self._was_ready = False
         self._is_stopping = False
         self._is_reloading = False
@@ -86,13 +86,13 @@ class Workers:
     async def run(
         self, stop: Stop, ready: Callable[[str], None], changes: AsyncIterator[list[str]] | None = None
     ) -> Status:
-        """Keep them running until they are told to stop; return the exit status.
+        """Run the workers until a stop is requested; return the exit status.
 
         Args:
-            stop: its first signal is passed on.
-            ready: called with what was announced when all listen for the first time.
-            changes: at each of them, all workers are stopped and started anew. None: a worker that ends before it
-                listens for the first time ends all.
+            stop: the first signal is passed on to the workers.
+            ready: called with the announcement once all workers are listening for the first time.
+            changes: all workers are restarted at each change. None: no restarts, and if a worker exits before the
+                workers were first listening, all are stopped.
         """
         self._ready = ready
         self._is_reloading = changes is not None
@@ -101,7 +101,7 @@ class Workers:
             async def keep_all() -> None:
                 async with anyio.create_task_group() as workers:
                     workers.start_soon(self._keep, 1)
-                    await self._first.wait()  # what is wrong with all of them is said once
+                    await self._first.wait()  # so that an error common to all is reported once
                     for number in range(2, self._count + 1):
                         workers.start_soon(self._keep, number)
                 tasks.cancel_scope.cancel()
@@ -127,20 +127,20 @@ class Workers:
             if changed.is_set():
                 continue
             if not listened and not self._was_ready and not self._is_reloading:
-                self._status = Status.USAGE if status == Status.USAGE else Status.FAILED  # it has said why
+                self._status = Status.USAGE if status == Status.USAGE else Status.FAILED  # it has printed why
                 await self._stop()
                 return
             if anyio.current_time() - begin > self._back_off.steady:
                 delay = self._back_off.first
             wait = None if self._is_reloading and not listened else delay
             until = "when a file changes" if wait is None else f"in {wait:g} s"
-            note(f"anyws: worker {number} ended: {_reason(status)}; it is started anew {until}")
+            note(f"anyws: worker {number} exited ({_reason(status)}); restarting {until}")
             with anyio.move_on_after(wait):
                 await changed.wait()
             delay = min(2 * delay, self._back_off.longest)
 
     async def _run_once(self, number: int, changed: anyio.Event) -> tuple[int, bool]:
-        """Run a worker to its end; return its exit status, and whether it ever listened."""
+        """Run a worker until it exits; return its exit status and whether it was ever listening."""
         reading, writing = os.pipe()
         try:
             async with open_child(self._command(writing), pass_fds=[writing]) as process:
@@ -167,7 +167,7 @@ class Workers:
 
     async def _restart_at(self, changes: AsyncIterator[list[str]]) -> None:
         async for paths in changes:
-            note(f"anyws: changed: {', '.join(map(os.path.basename, paths))}; the workers are started anew")
+            note(f"anyws: changed: {', '.join(map(os.path.basename, paths))}; restarting the workers")
             self._changed.set()
             self._changed = anyio.Event()
             await self._end_all()
@@ -180,7 +180,7 @@ class Workers:
             self._status = Status.FAILED
 
     async def _end_all(self) -> bool:
-        """End the processes that run now, and say whether they stopped in time."""
+        """Stop the running processes, and return whether they stopped in time."""
         processes = list(self._running)
         for process in processes:
             process.send_signal(signal.SIGTERM)
@@ -194,7 +194,7 @@ class Workers:
 
 
 async def _read_announcement(descriptor: int, process: ChildProcess) -> str | None:
-    """Return what a worker announces; None if it ends before."""
+    """Return a worker's announcement; None if it exits before."""
     os.set_blocking(descriptor, False)
     text = b""
     while not text.endswith(_END):

@@ -1,1 +1,1 @@
-"""The client: connecting, redirects, credentials, proxies, connecting again."""
+"""The client: connecting, redirects, credentials, proxies, reconnecting."""

@@ -1,4 +1,4 @@
-"""The answer to the request of an opening handshake, or to a CONNECT: waited for by every client in the same way."""
+"""Sending a handshake request and waiting for the response, for the opening handshake and for proxies."""
 
 from __future__ import annotations
 
@@ -18,42 +18,43 @@ T_co = TypeVar("T_co", covariant=True)
 Receive = Callable[[], Awaitable[bytes]]
 
 _BODY_TIME = 1
-"""How long the body of a refusal may take, in seconds; or half of what is left of the time, if that is less."""
+"""How long to wait for the body of a refusal, in seconds; or half of the remaining time, if that is less."""
 
 
 class Handshake(Protocol[T_co]):
-    """What a `ClientHandshake` and a `ProxyHandshake` have in common."""
+    """The common interface of `ClientHandshake` and `ProxyHandshake`."""
 
     @property
     def is_refused(self) -> bool:
-        """Whether the head of a refusal has come, and more of its body may follow."""
+        """Whether the head of a refusal has arrived, and more of its body may follow."""
         ...
 
     def data_to_send(self) -> bytes:
-        """Return the bytes of the request, once."""
+        """Return the bytes of the request. Only the first call returns any."""
         ...
 
     def receive_data(self, data: bytes, /) -> T_co:
-        """Add bytes, or ``b""`` for their end; return the answer, or what is false; raise when refused."""
+        """Process bytes, or ``b""`` at their end. Return the response, or a false value; raise if it is a refusal."""
         ...
 
 
 async def answer_to(handshake: Handshake[T_co], stream: ByteStream) -> T_co:
-    """Send the request, and return the answer once it is there.
+    """Send the request, wait for the response and return it.
 
-    The status says all: a refusal is told within a second of its head, however slow, endless or broken its body is,
-    and has as much of the body as came in that time.
+    A refusal is raised within a second of its head, however slow, endless or broken its body is, and includes as much
+    of the body as arrived in that time: the status is what matters.
 
     Raises:
-        HandshakeError: as ``receive_data`` of the handshake.
-        BrokenResourceError, OSError: the connection was lost before the head of the answer had come.
-        ssl.SSLError: the server ended TLS with an alert, as one that wants a client certificate does (TLS 1.3).
+        HandshakeError: see ``receive_data`` of the handshake.
+        BrokenResourceError, OSError: the connection was lost before the head of the response arrived.
+        ssl.SSLError: the server ended TLS with an alert, for example because it requires a client certificate
+            (TLS 1.3).
     """
     answer: T_co | None = None
     try:
         await send_at_once(stream, handshake.data_to_send())
     except STREAM_ERRORS:
-        # The peer may have answered before it ended the connection. If receiving raises too, that says what is wrong.
+        # The peer may have responded before ending the connection. If receiving raises too, its error says more.
         with anyio.move_on_after(_BODY_TIME) as scope:
             answer = await _head(handshake, stream)
         if scope.cancelled_caught:
@@ -74,7 +75,7 @@ async def answer_to(handshake: Handshake[T_co], stream: ByteStream) -> T_co:
 
 
 async def _head(handshake: Handshake[T_co], stream: ByteStream) -> T_co | None:
-    """Return the answer; None if it is a refusal."""
+    """Return the response; None if it is a refusal."""
     receive: Receive = functools.partial(receive_at_once, stream)
     while not handshake.is_refused:
         if answer := handshake.receive_data(await _received(receive)):

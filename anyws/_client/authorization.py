@@ -1,4 +1,4 @@
-"""The option ``auth``: how a client says who it is."""
+"""The option ``auth``: the client's credentials."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ Credentials = tuple[str, str] | str
 """User name and password, for Basic authentication (RFC 7617); or a bearer token (RFC 6750)."""
 
 AuthLike = Credentials | Callable[[], Credentials | Awaitable[Credentials]]
-"""Credentials, or a sync or async callable that is asked for them before each connection."""
+"""Credentials, or a sync or async callable that returns them, called for each connection."""
 
 
 def authorization(credentials: object) -> str:
-    """Return the value of ``Authorization``; no message shows what it is about.
+    """Return the value of the ``Authorization`` header. No error message includes the credentials.
 
     Raises:
-        TypeError: these are no credentials.
-        ValueError: they cannot be sent.
+        TypeError: the credentials have the wrong type.
+        ValueError: the credentials cannot be sent.
     """
     if isinstance(credentials, str):
         return bearer_credentials(credentials)
     if isinstance(credentials, tuple) and [type(each) for each in credentials] == [str, str]:
         return basic_credentials(*credentials)
-    raise TypeError(f"auth is (user, password) or a bearer token, not {type(credentials).__name__}")
+    raise TypeError(f"auth must be (user, password) or a bearer token, not {type(credentials).__name__}")
 
 
 async def current_credentials(auth: Callable[[], Credentials | Awaitable[Credentials]]) -> Credentials:
-    """Ask a callable for the credentials.
+    """Call a callable to get the credentials.
 
     Raises:
-        TypeError: it does not give credentials.
-        ValueError: what it gives cannot be sent.
+        TypeError: it returns something else.
+        ValueError: the credentials cannot be sent.
     """
     asked = auth()
     credentials = await asked if inspect.isawaitable(asked) else asked

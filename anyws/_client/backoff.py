@@ -1,4 +1,4 @@
-"""How long to wait before connecting again."""
+"""How long to wait before reconnecting."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from .dates import parse_date
 __all__ = ["jittered_delay", "retry_after"]
 
 _MOST = 86400
-"""A day: more than that a server does not get to say, in seconds."""
+"""The longest ``Retry-After`` that is honoured, in seconds: a day."""
 
 
 def jittered_delay(failures: int, first: float, longest: float) -> float:
-    """Return a random time, evenly between 0 and a bound that doubles with each failure ("full jitter").
+    """Return a random delay between 0 and a bound that doubles with each failure (backoff with "full jitter").
 
-    All the clients of a server that comes back come back spread out (RFC 6455, 7.2.3).
+    This spreads out the clients that reconnect when a server comes back (RFC 6455, section 7.2.3).
 
     Args:
-        failures: how many there were in a row, from 1.
-        first: the bound after the first, in seconds.
+        failures: the number of consecutive failures, at least 1.
+        first: the bound after the first failure, in seconds.
         longest: the highest bound, in seconds.
     """
     return random.uniform(0, min(longest, first * 2 ** min(failures - 1, 60)))
 
 
 def retry_after(response: Response | None) -> float:
-    """Return how long a 429 or 503 asks to stay away (RFC 9110, 10.2.3), in seconds; 0 if it does not say."""
+    """Return the ``Retry-After`` of a 429 or 503 (RFC 9110, section 10.2.3), in seconds; 0 if there is none."""
     if response is None or response.status not in (429, 503):
         return 0
     value = response.headers.get("retry-after", "")

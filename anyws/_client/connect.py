@@ -48,26 +48,28 @@ async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerato
             async for message in websocket:  # until the server closes; one message: await websocket.receive()
                 print(message)
 
-    The connection is open when the block begins, and closed when it has ended: with 1000; with 1011 if the block raises
-    (the exception comes out as it is); a cancelled block writes a Close 1001 if that needs no waiting, and cuts.
+    The connection is open inside the block and closed on exit, with code 1000. If the block raises, it is closed with
+    1011, and the exception propagates unchanged. If the block is cancelled, a Close 1001 is sent if that is possible
+    without waiting, and the connection is aborted.
 
     Args:
-        uri: ``ws://``, ``wss://``, ``http://``, ``https://``, or ``ws+unix:/the/socket:/resource``. A user name and a
-            password in it are sent as Basic authentication, unless there is a header ``Authorization``.
-        options: keywords, each documented in `ClientOptions`.
+        uri: ``ws://``, ``wss://``, ``http://``, ``https://``, or ``ws+unix:/the/socket:/resource``. A user name and
+            password in the URI are sent as Basic authentication, unless ``headers`` includes ``Authorization``.
+        options: keyword arguments, documented in `ClientOptions`.
 
     Raises:
-        OSError: there is no such host, or it does not take the connection; or the proxy does not.
-        ssl.SSLError: TLS failed; `ssl.SSLCertVerificationError` when the certificate is not trusted.
-        TimeoutError: all this took more than ``open_timeout``.
-        HandshakeRefused: the server answered another HTTP status; the exception has the response and its body.
-        HandshakeError: the server's answer is no valid opening handshake (RFC 6455, 4.1).
-        RedirectError: a redirect is not followed, though ``max_redirects`` is not 0; a `HandshakeRefused`.
-        ProxyError: the proxy refuses, or its answer is none.
-        InvalidURI: the URI, or that of the proxy, cannot be used; the message says why.
-        ImportError: the proxy speaks SOCKS, and there is no python-socks.
-        TypeError: an unknown option, or one of the wrong type.
-        ValueError: an option out of its range.
+        OSError: the host name cannot be resolved, or the host or proxy refuses the connection.
+        ssl.SSLError: TLS failed; `ssl.SSLCertVerificationError` if the certificate is not trusted.
+        TimeoutError: connecting took longer than ``open_timeout``.
+        HandshakeRefused: the server responded with another HTTP status than 101; the exception has the response and its
+            body.
+        HandshakeError: the server's response is not a valid opening handshake (RFC 6455, section 4.1).
+        RedirectError: a redirect was not followed although ``max_redirects`` is not 0; a `HandshakeRefused`.
+        ProxyError: the proxy refuses the connection or sends an invalid response.
+        InvalidURI: the URI, or the proxy's URI, is invalid; the message says why.
+        ImportError: the proxy is a SOCKS proxy, and python-socks is not installed.
+        TypeError: an option is unknown or has the wrong type.
+        ValueError: an option has an invalid value.
     """
     settings = build_options(ClientOptions, options, where="connect()")
     websocket, link = await open_connection(parse_uri(uri), settings)
@@ -76,7 +78,7 @@ async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerato
 
 
 async def open_connection(uri: WebSocketURI, options: ClientOptions) -> tuple[WebSocket, Link]:
-    """Connect; raise as `connect`."""
+    """Connect and return the connection; raises the same errors as `connect`."""
     return await open_within(options.open_timeout, uri, options, _attempt)
 
 
@@ -95,12 +97,12 @@ async def _attempt(uri: WebSocketURI, options: ClientOptions, turn: Turn) -> tup
 async def connect_stream(
     uri: WebSocketURI, options: ClientOptions, turn: Turn, connect: Callable[..., Awaitable[SocketStream]]
 ) -> ByteStream:
-    """Connect to the server, through a proxy where there is one.
+    """Connect to the server, through a proxy if there is one.
 
     Args:
         uri: the server.
-        options: say which proxy.
-        turn: the turn to wait for.
+        options: the client's options, for the choice of a proxy.
+        turn: the turn to wait for before connecting.
         connect: `connect_tcp` with its options.
     """
     if uri.socket_path is not None:
@@ -112,7 +114,7 @@ async def connect_stream(
 
 
 async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOptions) -> tuple[WebSocket, Link]:
-    """Make the opening handshake on a stream, over TLS or not; raise as `connect`, with the stream closed."""
+    """Perform the opening handshake on a stream, with or without TLS; raises like `connect`, and closes the stream."""
     try:
         handshake = ClientHandshake(
             uri,

@@ -1,4 +1,4 @@
-"""Cookies of the opening handshake (RFC 6265), by the standard library."""
+"""Cookies of the opening handshake (RFC 6265), on top of `http.cookiejar`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .dates import parse_date
 __all__ = ["CookiesLike", "check_cookies", "cookie_header", "keep_cookies"]
 
 CookiesLike = Mapping[str, str | Morsel[str]] | CookieJar
-"""What callers may pass for cookies: names and values, a `http.cookies.SimpleCookie`, or a jar."""
+"""The option ``cookies``: a mapping of names to values, a `http.cookies.SimpleCookie`, or a cookie jar."""
 
-# RFC 6265, 4.1.1, and what browsers send as well: inner spaces, commas, quotes, backslashes.
+# RFC 6265, section 4.1.1, plus what browsers send: inner spaces, commas, quotes, backslashes.
 _VALUE = re.compile(r"(?:[\x21-\x3a\x3c-\x7e](?:[\x20-\x3a\x3c-\x7e]*[\x21-\x3a\x3c-\x7e])?)?")
 
-_SECONDS = re.compile(r"-?[0-9]{1,12}")  # 30,000 years at most
-_EPOCH = datetime.fromtimestamp(0, UTC)  # no clock of a jar is before it
-_MAX_COOKIES = 180  # of one domain in a jar, as in Chrome and Firefox
-_MAX_SIZE = 4096  # bytes of name and value of one, as in browsers (RFC 6265, section 6.1)
+_SECONDS = re.compile(r"-?[0-9]{1,12}")  # at most 30,000 years
+_EPOCH = datetime.fromtimestamp(0, UTC)  # earlier dates have expired in any case
+_MAX_COOKIES = 180  # per domain in a jar, as in Chrome and Firefox
+_MAX_SIZE = 4096  # bytes of a cookie's name and value, as in browsers (RFC 6265, section 6.1)
 
 
 def check_cookies(cookies: CookiesLike) -> None:
@@ -35,14 +35,14 @@ def check_cookies(cookies: CookiesLike) -> None:
 
     Raises:
         TypeError: a name or a value is not a `str`.
-        ValueError: a name is not a token, or a value has what no cookie can carry; it is not shown.
+        ValueError: a name is not a token, or a value has an invalid character. The message does not show the value.
     """
     if not isinstance(cookies, CookieJar):
         _pairs(cookies)
 
 
 def cookie_header(cookies: CookiesLike, uri: WebSocketURI) -> str | None:
-    """Return the value of ``Cookie`` for a request to this URI; None for no such header."""
+    """Return the value of the ``Cookie`` header for a request to this URI; None to send no such header."""
     if not isinstance(cookies, CookieJar):
         return "; ".join(_pairs(cookies)) or None
     request = _as_request(uri)
@@ -51,7 +51,7 @@ def cookie_header(cookies: CookiesLike, uri: WebSocketURI) -> str | None:
 
 
 def keep_cookies(cookies: CookiesLike | None, uri: WebSocketURI, headers: Headers) -> None:
-    """Put what a response sets into the jar, if it is one."""
+    """Store the cookies that a response sets, if ``cookies`` is a jar."""
     if not isinstance(cookies, CookieJar):
         return
     message = Message()
@@ -65,9 +65,9 @@ def keep_cookies(cookies: CookiesLike | None, uri: WebSocketURI, headers: Header
 
 
 def _tidied(value: str) -> str | None:
-    """Return what RFC 6265, section 5.2, makes of a ``Set-Cookie``; None if it is to be ignored.
+    """Normalize a ``Set-Cookie`` as in RFC 6265, section 5.2; None if it must be ignored.
 
-    What that section ignores makes `http.cookiejar` stumble, with a warning that has a traceback.
+    `http.cookiejar` emits a warning with a traceback for some values that this section tells clients to ignore.
     """
     pair, *attributes = value.split(";")
     name, equals, _ = pair.partition("=")
@@ -99,7 +99,7 @@ def _make_room(cookies: CookieJar, new: Cookie) -> None:
 
 
 class _Response:
-    """As much of a response as a `CookieJar` looks at."""
+    """The part of a response that a `CookieJar` uses."""
 
     def __init__(self, message: Message) -> None:
         self._message = message
@@ -113,12 +113,12 @@ def _pairs(cookies: Mapping[str, str | Morsel[str]]) -> list[str]:
     for name, value in cookies.items():
         text = value.coded_value if isinstance(value, Morsel) else value
         if not isinstance(name, str) or not isinstance(text, str):
-            raise TypeError(f"a cookie is a pair of str, not ({type(name).__name__}, {type(text).__name__})")
+            raise TypeError(f"cookie names and values must be str, not ({type(name).__name__}, {type(text).__name__})")
         if not is_token(name):
-            shown = name.partition("=")[0]  # perhaps the value stands in the name, by mistake
+            shown = name.partition("=")[0]  # "name=value" given as the name: do not show the value
             raise ValueError(f"cookie name {shown!r} is not a token (RFC 6265, section 4.1.1)")
         if not _VALUE.fullmatch(text):
-            raise ValueError(f"the value of cookie {name} has a character that no cookie can carry: percent-encode it")
+            raise ValueError(f"the value of cookie {name} has an invalid character: percent-encode it")
         pairs.append(f"{name}={text}")
     return pairs
 

@@ -1,4 +1,4 @@
-"""From a URI to an open connection: one time limit, one handshake at a time, redirects, and whom to present as."""
+"""From a URI to an open connection: the timeout, the limit on concurrent handshakes, redirects and credentials."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ async def open_within(
     options: Options,
     attempt: Callable[[WebSocketURI, Options, Turn], Awaitable[T]],
 ) -> T:
-    """Connect, and follow redirects.
+    """Connect and follow redirects.
 
     Args:
-        limit: for all of it, in seconds; None for no limit.
-        uri: where to.
-        options: how.
+        limit: the timeout for all of it, in seconds; None for no timeout.
+        uri: the server to connect to.
+        options: the client's options.
         attempt: connects to one server.
 
     Raises:
-        TimeoutError: it took longer.
+        TimeoutError: connecting took longer.
         ValueError: the options do not fit the URI.
     """
     _check_target(uri, options)
@@ -61,7 +61,7 @@ async def open_within(
                         raise
                     uri, options = following
         raise took_too_long(_what_takes_time(*first), limit)
-    except RedirectError:  # which has the chain in its message
+    except RedirectError:  # its message already includes the chain
         raise
     except (OSError, WebSocketError) as exc:
         redirects.note_on(exc)
@@ -69,10 +69,10 @@ async def open_within(
 
 
 async def with_credentials(options: Options) -> Options:
-    """Ask for the credentials, where a callable gives them.
+    """Return options with the actual credentials, if ``auth`` is a callable that returns them.
 
     Raises:
-        TypeError, ValueError: it gives none that can be sent.
+        TypeError, ValueError: it returns credentials that cannot be sent.
     """
     if not callable(options.auth):
         return options
@@ -80,7 +80,7 @@ async def with_credentials(options: Options) -> Options:
 
 
 def request_headers(uri: WebSocketURI, options: ClientOptions) -> Headers:
-    """Return what the options say of the headers of the request, credentials and cookies included."""
+    """Return the request headers for the options, including credentials and cookies."""
     if options.auth is None and options.cookies is None:
         return Headers(options.headers)
     headers = Headers(options.headers).multi_items()
@@ -98,10 +98,10 @@ def _what_takes_time(uri: WebSocketURI, options: ClientOptions) -> str:
 
 def _check_target(uri: WebSocketURI, options: ClientOptions) -> None:
     if options.ssl_context is not None and not uri.secure:
-        raise ValueError("ssl_context is given, but the URI says no TLS: expected wss:// or https://")
+        raise ValueError("ssl_context is given, but the URI does not use TLS: expected wss:// or https://")
     if uri.socket_path is not None and isinstance(options.proxy, str):
-        raise ValueError("option proxy is for servers on the network: not for a unix socket")
+        raise ValueError("option proxy cannot be used with a unix socket")
     if uri.username is not None:
         if options.auth is not None:
-            raise ValueError("option auth and the URI's user name say the same: give one of them")
+            raise ValueError("give credentials either in the URI or with the option auth, not both")
         basic_credentials(uri.username, uri.password or "")

@@ -1,7 +1,7 @@
-"""The options of a client: each with its name, unit, default and reason.
+"""Options of a client, each with its unit, its default and the reason for it.
 
-The dataclasses hold the values; the typed dictionaries beside them give type checkers and editors the same names as
-keywords of `connect` and `reconnecting`. A test keeps the two equal.
+The dataclasses hold the values. The typed dictionaries give type checkers and editors the same names as keywords of
+`connect` and `reconnecting`. A test keeps the two in sync.
 """
 
 # No `from __future__ import annotations`: the annotations are the types that options are checked against.
@@ -39,49 +39,51 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions(ConnectionOptions):
-    """The options of `connect`.
+    """Options of `connect`.
 
     Attributes:
-        subprotocols: the subprotocols to offer, in the order of preference.
-        headers: further request headers: a mapping, or (name, value) pairs.
-        extensions: extensions to offer besides: `Extension` objects, in the order of preference; or offers as a header
-            value, for which there is no codec, so that a server must decline them.
-        origin: the value of ``Origin``. None: no such header, as is usual outside a browser.
-        open_timeout: bounds name resolution, TCP, TLS and the opening handshake together; then `TimeoutError`. 10 s.
-        masking: whether to mask frames, as RFC 6455, 5.3 demands. False is outside the RFC: every conformant server
-            answers 1002. It is meant for a server that was told to accept it (``accept_unmasked=True``).
-        server_hostname: the name that the server's certificate must have, and SNI; by default the URI's host. A dot at
-            the end is left out.
-        stream: a byte stream to use instead of a new connection. TLS is put on it when the URI says ``wss:``.
-        local_host: the address to connect from.
-        local_port: the port to connect from; needs ``local_host``.
-        happy_eyeballs_delay: how long one address of a host may take before the next is tried beside it. 0.25 s, as in
-            RFC 8305, 5.
-        max_connecting: how many connections of this program to one address may be in their opening handshake at a
-            time; the next ones wait, and ``open_timeout`` begins to count when they have their turn. None: no limit, as
-            in every other library, so that one server which hangs does not hold up the rest. RFC 6455, section 4.1,
-            asks for 1, to spare servers the many connections that pages open in browsers: set 1 in a program that
-            connects where strangers tell it to.
-        auth: who we are: ``(user, password)`` for Basic authentication (RFC 7617), or a bearer token (RFC 6750) as a
-            `str`; or a sync or async callable that gives one of them and is called for each connection, within
+        subprotocols: the subprotocols to offer, in order of preference.
+        headers: additional request headers: a mapping, or (name, value) pairs.
+        extensions: additional extensions to offer: `Extension` objects, in order of preference; or the value of the
+            header as a `str`, for which there is no codec, so the server must decline them.
+        origin: the value of the ``Origin`` header. None: no such header, as is usual outside browsers.
+        open_timeout: time limit for name resolution, TCP, TLS and the opening handshake together, after which
+            `TimeoutError` is raised. 10 s.
+        masking: whether to mask frames, as RFC 6455, section 5.3, requires. False violates the RFC, and conformant
+            servers respond by closing with 1002; use it only with a server that accepts it (``accept_unmasked=True``).
+        server_hostname: the host name to expect in the server's certificate and to send as SNI; by default the URI's
+            host. A trailing dot is removed.
+        stream: a byte stream to use instead of a new connection. For ``wss:``, TLS is started on it.
+        local_host: the local address to connect from.
+        local_port: the local port to connect from; requires ``local_host``.
+        happy_eyeballs_delay: how long to wait for one address of a host before also trying the next one. 0.25 s, as in
+            RFC 8305, section 5.
+        max_connecting: how many connections of this program to one address may be in the opening handshake at the same
+            time. Further ones wait for their turn, and ``open_timeout`` starts when they get it. None: no limit, as in
+            other libraries, so one unresponsive server does not block other connections. RFC 6455, section 4.1,
+            requires 1, to protect servers from web pages that open many connections: set 1 in a program that connects
+            to URIs from untrusted users.
+        auth: credentials: ``(user, password)`` for Basic authentication (RFC 7617), or a bearer token (RFC 6750) as a
+            `str`; or a sync or async callable that returns one of these. It is called for each connection, within
             ``open_timeout``.
-        cookies: cookies to send: names and values, a `http.cookies.SimpleCookie`; or a `http.cookiejar.CookieJar`,
-            which also takes those that the server sets, and can be shared by connections.
-        max_redirects: how many redirects to follow (301, 302, 303, 307, 308). 0: none, as RFC 6455, 4.1 leaves it to
-            the client, and a server shall not choose where we connect to unless asked for. Never from ``wss:`` to
-            ``ws:``. To another scheme, host or port go no ``auth``, no ``cookies`` but those of a jar, no
-            ``server_hostname``, and of ``headers`` no ``Host``, ``Authorization``, ``Cookie`` and names with auth,
-            token, key and the like. With ``ssl_context``, which may have a client certificate, such a redirect is a
-            `RedirectError`: connect to the last of its ``chain`` with the context that is meant for it.
+        cookies: cookies to send: a mapping of names to values, a `http.cookies.SimpleCookie`, or a
+            `http.cookiejar.CookieJar`, which also stores cookies set by the server and can be shared by connections.
+        max_redirects: maximum number of redirects to follow (301, 302, 303, 307, 308). 0: none. RFC 6455, section 4.1,
+            leaves this to the client, and a server should not decide where you connect unless you allow it. A redirect
+            from ``wss:`` to ``ws:`` is never followed. When redirected to another scheme, host or port, ``auth``,
+            ``server_hostname`` and ``cookies`` (other than those of a jar) are not sent along, nor are the headers
+            ``Host``, ``Authorization``, ``Cookie`` and those with auth, token, key and the like in their names. If you
+            set ``ssl_context``, which may hold a client certificate, such a redirect raises `RedirectError`: connect to
+            the last URI of its ``chain`` with the right context.
         proxy: the URI of a proxy: ``http:``, ``https:``, ``socks4:``, ``socks4a:``, ``socks5:`` or ``socks5h:``, with
-            user name and password where it needs them. SOCKS needs the extra ``socks``. True: what the environment
-            (``https_proxy``, ``all_proxy``, ``no_proxy`` ...) or the system says, except for servers on loopback; the
-            default, for where there is a proxy there is mostly no other way out. None: no proxy. It is not asked for
+            a user name and password if needed. SOCKS requires the extra ``socks``. True (the default): use the proxy
+            from the environment (``https_proxy``, ``all_proxy``, ``no_proxy`` ...) or the system settings, except for
+            servers on loopback; where a proxy is configured, there is often no other way out. None: no proxy. Unused
             with ``stream`` and for unix sockets.
-        proxy_ssl_context: the TLS context for an ``https:`` proxy; by default that of a client without ``ssl_context``.
+        proxy_ssl_context: the TLS context for an ``https:`` proxy; by default, the default context of a client.
     """
 
-    subprotocols: Sequence[str] = field(default=(), repr=False)  # tokens are sent among them
+    subprotocols: Sequence[str] = field(default=(), repr=False)  # some clients send tokens as subprotocols
     headers: HeadersLike = field(default=(), repr=False)
     extensions: str | Sequence[Extension] = ()
     origin: str | None = None
@@ -100,7 +102,7 @@ class ClientOptions(ConnectionOptions):
     proxy_ssl_context: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
-        # super() without arguments does not know the class that slots=True makes anew.
+        # super() without arguments does not work here, because slots=True creates a new class.
         ConnectionOptions.__post_init__(self)
         check_positive(self, "open_timeout", "happy_eyeballs_delay", "max_connecting")
         check_side("ssl_context", self.ssl_context, ssl.Purpose.SERVER_AUTH)
@@ -126,14 +128,14 @@ class ClientOptions(ConnectionOptions):
             check_cookies(self.cookies)
         for option, header in (("auth", "Authorization"), ("cookies", "Cookie")):
             if getattr(self, option) is not None and header in Headers(self.headers):
-                raise ValueError(f"option {option} and header {header} say the same: give one of them")
+                raise ValueError(f"give either the option {option} or the header {header}, not both")
 
     def _check_route(self) -> None:
         proxy = parse_proxy(self.proxy) if isinstance(self.proxy, str) else None
         if self.stream is not None and (proxy is not None or self.max_redirects):
-            raise ValueError("options proxy and max_redirects are for new connections: not with stream")
+            raise ValueError("options proxy and max_redirects cannot be used with stream")
         if proxy is not None and proxy.scheme != "https" and self.proxy_ssl_context is not None:
-            raise ValueError("proxy_ssl_context is given, but the proxy's URI says no TLS: expected https://")
+            raise ValueError("proxy_ssl_context is given, but the proxy's URI does not use TLS: expected https://")
 
     @property
     def cookie_jar(self) -> CookieJar | None:
@@ -142,10 +144,10 @@ class ClientOptions(ConnectionOptions):
 
 
 def server_name(option: str, name: str) -> str:
-    """Return the name that a server's certificate must have, in ASCII.
+    """Return the host name to expect in a server's certificate, in ASCII.
 
     Raises:
-        InvalidURI: it is no host.
+        InvalidURI: it is not a valid host.
     """
     try:
         return ascii_host(name)
@@ -155,16 +157,16 @@ def server_name(option: str, name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconnectOptions(ClientOptions):
-    """The options of `reconnecting`, besides those of `connect`.
+    """Options of `reconnecting`, in addition to those of `connect`.
 
     Attributes:
-        initial_delay: the upper bound of the delay after a first failure; it doubles with each further one. 5 s, as RFC
-            6455, section 7.2.3, suggests.
-        max_delay: the largest upper bound, ``Retry-After`` aside. 60 s.
-        reset_after: a connection that stays open this many seconds resets the delays. 60 s. A server that accepts
-            connections and drops them at once is not sent more of them than one that accepts none.
-        on_disconnect: a sync or async callable that is given each `Outage` before the delay. It returns True to try
-            again, False to stop, or None for the default. To stop raises the exception, or, without one, ends the loop.
+        initial_delay: upper bound of the delay after the first failure; it doubles with each further failure. 5 s, as
+            RFC 6455, section 7.2.3, suggests.
+        max_delay: the highest upper bound, apart from ``Retry-After``. 60 s.
+        reset_after: reset the delay if a connection stays open for this many seconds. 60 s. So a server that accepts
+            connections and drops them immediately gets no more of them than one that refuses them.
+        on_disconnect: a sync or async callable that receives each `Outage` before the delay. Return True to reconnect,
+            False to stop, or None for the default. Stopping raises the exception or, if there is none, ends the loop.
     """
 
     initial_delay: float = 5
@@ -176,7 +178,7 @@ class ReconnectOptions(ClientOptions):
         ClientOptions.__post_init__(self)
         check_positive(self, "initial_delay", "max_delay", "reset_after")
         if self.stream is not None:
-            raise ValueError("option stream is one connection only: not for connecting again")
+            raise ValueError("option stream cannot be used with reconnecting(): it is a single connection")
 
 
 class ConnectKeywords(ConnectionKeywords, total=False):

@@ -1,4 +1,4 @@
-"""What `reconnecting` tells its hook."""
+"""`Outage`, which `reconnecting` passes to its hook ``on_disconnect``."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ __all__ = ["DisconnectHook", "Outage"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """There is no connection: connecting has failed, or a connection has ended.
+    """An outage in `reconnecting`: connecting failed, or a connection ended.
 
     Attributes:
-        exception: why: what connecting raised, or the `ConnectionClosed` that ended the block; None when the block came
-            to its end by itself.
+        exception: the reason: the exception from connecting, or the `ConnectionClosed` that ended the block; None if
+            the block ended normally.
         duration: how long the connection was open, in seconds; None if connecting failed.
-        attempt: the number of outages in a row, this one included, since a connection stayed open for ``reset_after``.
-        delay: what will be waited before the next attempt, in seconds.
-        is_fatal: whether to give up, if the hook has no other opinion.
+        attempt: the number of consecutive outages, including this one, since a connection last stayed open for
+            ``reset_after``.
+        delay: the delay before the next attempt, in seconds.
+        is_fatal: whether to stop, unless the hook decides otherwise.
     """
 
     exception: Exception | None
@@ -29,4 +30,4 @@ class Outage:
 
 
 DisconnectHook = Callable[[Outage], bool | Awaitable[bool | None] | None]
-"""Looks at an outage: True to try again, False to give up, None for the default."""
+"""Decides about an outage: return True to reconnect, False to stop, None for the default."""

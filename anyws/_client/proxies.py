@@ -1,4 +1,4 @@
-"""The way through a proxy: which one, and how to get to the server."""
+"""Proxies: choosing one, and connecting to a server through it."""
 
 from __future__ import annotations
 
@@ -36,22 +36,23 @@ Dial = Callable[[str, int], Awaitable[SocketStream]]
 
 
 def choose_proxy(proxy: str | Literal[True] | None, uri: WebSocketURI) -> Proxy | None:
-    """Return the proxy for a server; None for none.
+    """Return the proxy to use for a server; None to connect directly.
 
     Args:
-        proxy: the URI of the proxy; True for that of the environment; None.
+        proxy: the URI of the proxy; True for the one from the environment; None for no proxy.
         uri: the server.
 
     Raises:
-        InvalidURI: it is none; or the one of the environment is none.
-        ImportError: it speaks SOCKS, and there is no python-socks.
+        InvalidURI: the proxy's URI is invalid.
+        ImportError: it is a SOCKS proxy, and python-socks is not installed.
     """
     if proxy is None or uri.socket_path is not None:
         return None
     chosen = _from_environment(uri) if proxy is True else parse_proxy(proxy)
     if chosen is not None and chosen.is_socks and ask_socks is None:
         raise ImportError(
-            f"the proxy {chosen} needs python-socks: pip install 'anyio-websocket[socks]'; or pass proxy=None"
+            f"the proxy {chosen} requires python-socks: pip install 'anyio-websocket[socks]'; or connect without a "
+            "proxy (proxy=None, or --proxy none on the command line)"
         )
     return chosen
 
@@ -61,20 +62,20 @@ async def connect_through(
 ) -> ByteStream:
     """Connect to a server through a proxy.
 
-    The turn is waited for at the address of the server, or, where the proxy looks up names, at its name
-    (RFC 6455, 4.1). When cancelled, no socket stays behind.
+    Connections wait for their turn by the address of the server or, if the proxy resolves names, by its name
+    (RFC 6455, section 4.1). If cancelled, all sockets are closed.
 
     Args:
         proxy: the proxy.
         uri: the server.
         dial: connects to the proxy.
-        turn: the turn to wait for.
+        turn: the turn to wait for before connecting.
         context: the TLS context for an ``https:`` proxy; None for a default one.
 
     Raises:
-        OSError: the proxy cannot be reached, or the name of the server, where we look it up, has no address.
+        OSError: the proxy cannot be reached, or the server's name cannot be resolved (if the proxy does not do that).
         ssl.SSLError: TLS with the proxy failed.
-        ProxyError: the proxy does not make a way.
+        ProxyError: the proxy refuses the connection or sends an invalid response.
     """
     note = f"while connecting to the proxy {proxy}"
     host = uri.host if proxy.resolves_names else await _address(uri, only_ipv4=proxy.scheme == "socks4")
@@ -98,7 +99,7 @@ async def connect_through(
         raise
     except STREAM_ERRORS as exc:
         await anyio.aclose_forcefully(stream)
-        raise ProxyError(str(proxy), "lost the connection before it answered") from exc
+        raise ProxyError(str(proxy), "lost the connection before it responded") from exc
     except BaseException:
         await anyio.aclose_forcefully(stream)
         raise
@@ -106,12 +107,12 @@ async def connect_through(
 
 
 def _from_environment(uri: WebSocketURI) -> Proxy | None:
-    """The proxy that the environment, or the system's settings on macOS and Windows, name for this server.
+    """Return the proxy for this server from the environment, or from the system settings on macOS and Windows.
 
-    RFC 6455, 4.1 prefers SOCKS, then the proxy for HTTPS, then that for HTTP. As in browsers and in Go's net/http, what
-    is on loopback needs no proxy.
+    RFC 6455, section 4.1, prefers SOCKS, then the proxy for HTTPS, then the one for HTTP. As in browsers and in Go's
+    net/http, no proxy is used for loopback.
     """
-    host = bare_host(uri.host)  # no list of hosts has the dot of the root
+    host = bare_host(uri.host)  # hosts in no_proxy have no trailing dot
     if _is_loopback(host):
         return None
     proxies = getproxies()
@@ -119,12 +120,12 @@ def _from_environment(uri: WebSocketURI) -> Proxy | None:
         return None
     for name in ("wss", "socks", "https", "all") if uri.secure else ("ws", "socks", "https", "http", "all"):
         if value := proxies.get(name):
-            if name == "socks" and value.startswith("http://"):  # the settings of macOS
+            if name == "socks" and value.startswith("http://"):  # from the macOS settings
                 value = f"socks5h://{value.removeprefix('http://')}"
             try:
                 return parse_proxy(value)
             except InvalidURI as exc:
-                raise InvalidURI(value, f"{name}_proxy of the environment: {exc}") from None
+                raise InvalidURI(value, f"{name}_proxy in the environment: {exc}") from None
     return None
 
 
@@ -132,10 +133,10 @@ def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")  # RFC 6761, 6.3.
+        return host == "localhost" or host.endswith(".localhost")  # RFC 6761, section 6.3
 
 
 async def _address(uri: WebSocketURI, *, only_ipv4: bool) -> str:
-    """Look the server up; IPv4 first, for a proxy need not have IPv6."""
+    """Resolve the server's name, preferring IPv4, because a proxy may have no IPv6."""
     addresses = await resolve(uri.host, uri.port, family=socket.AF_INET if only_ipv4 else socket.AF_UNSPEC)
     return str(min(addresses, key=lambda each: ":" in each[1][0])[1][0])

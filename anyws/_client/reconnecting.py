@@ -1,8 +1,8 @@
-"""A client that connects again and again: `reconnecting`.
+"""A client that reconnects: `reconnecting`.
 
-How this works. The loop gives blocks, not connections: a connection lives in its own ``async with``, so that it is
-closed by the time that the block is left, however it is left. An ``async for`` over connections could not do that, for
-nothing tells an iterator that its loop was left by ``break`` or by an exception.
+How this works: the loop yields context managers, not connections. Each connection lives in its own ``async with``, so
+it is closed however the block is left. An ``async for`` over connections could not guarantee that, because an iterator
+isn't notified when its loop exits by ``break`` or an exception.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from .outages import Outage
 
 __all__ = ["is_fatal", "reconnecting"]
 
-# Those that may go away by themselves (RFC 9110, 15.5 and 15.6; RFC 8470, 5.2).
+# HTTP statuses of temporary failures (RFC 9110, sections 15.5 and 15.6; RFC 8470, section 5.2).
 _TEMPORARY_STATUSES = (408, 425, 429, 500, 502, 503, 504)
-# Failures of the network beyond the proxy: SOCKS5 (RFC 1928, 6), and "request rejected or failed" of SOCKS4.
+# Network failures behind the proxy: SOCKS5 (RFC 1928, section 6), and "request rejected or failed" of SOCKS4.
 _TEMPORARY_SOCKS_REPLIES = (1, 3, 4, 5, 6, 0x5B)
-# What we are, or send, is not welcome (RFC 6455, 7.4.1); Unauthorized and Forbidden of IANA's registry.
+# Close codes that reject this client or its messages (RFC 6455, section 7.4.1), and IANA's Unauthorized and Forbidden.
 _FINAL_CODES = (1002, 1003, 1007, 1008, 1009, 1010, 3000, 3003)
 _LOST = (HeadEnded, anyio.EndOfStream, *STREAM_ERRORS)
 
@@ -55,7 +55,7 @@ _LOST = (HeadEnded, anyio.EndOfStream, *STREAM_ERRORS)
 def reconnecting(
     uri: str, **options: Unpack[ReconnectKeywords]
 ) -> AsyncIterator[AbstractAsyncContextManager[WebSocket]]:
-    """Connect again whenever a connection has ended or cannot be made.
+    """Connect, and reconnect whenever connecting fails or a connection ends.
 
     ::
 
@@ -64,34 +64,35 @@ def reconnecting(
                 async for message in websocket:
                     ...
 
-    Entering a block connects, and waits and tries again as long as that fails. The connection is closed when the block
-    is left, as with `connect`: by ``break``, ``return``, an exception or a cancellation. A block that comes to its end,
-    and one that a `ConnectionClosed` of its own connection ends (or a group of nothing else), goes on with the next
-    connection; any other exception comes out as it is.
+    Entering the inner block connects, retrying with a delay until that succeeds. Leaving it closes the connection, as
+    with `connect`, whether by ``break``, ``return``, an exception or cancellation. If the block ends normally, or with
+    a `ConnectionClosed` of its own connection (or an exception group of nothing else), the loop continues with the next
+    connection; any other exception propagates unchanged.
 
-    What is waited is random, between 0 and a bound that doubles with each failure, from ``initial_delay`` to
-    ``max_delay``; after ``Retry-After`` of a 429 or 503. A connection that lived for ``reset_after`` begins anew.
+    The delay is random, between 0 and an upper bound that doubles with each failure, from ``initial_delay`` to
+    ``max_delay`` (exponential backoff with full jitter). The ``Retry-After`` of a 429 or 503 is added to it. A
+    connection that stays open for ``reset_after`` resets the bound.
 
-    These are fatal, and raised, unless ``on_disconnect`` says otherwise: HTTP statuses other than 408, 425, 429,
-    500, 502, 503 and 504, of the server or the proxy; answers that are not HTTP or no valid opening handshake;
-    certificates that are not trusted; a SOCKS proxy that does not let us; the close codes 1002, 1003, 1007, 1008,
-    1009, 1010, 3000 and 3003, received or because the server broke a rule or a limit of ours. All else that
-    `connect` raises as `OSError`, such as a refused connection, an unknown host or a timeout, and all other ends of
-    a connection are tried again.
+    Some failures are fatal and raised, unless ``on_disconnect`` decides otherwise: HTTP statuses other than 408, 425,
+    429, 500, 502, 503 and 504, from the server or a proxy; responses that are not HTTP or not a valid opening
+    handshake; untrusted certificates; a SOCKS proxy that denies access; the close codes 1002, 1003, 1007, 1008, 1009,
+    1010, 3000 and 3003; and connections failed because the server violated the protocol or exceeded a limit. After any
+    other `OSError` from `connect`, such as a refused connection, an unknown host or a timeout, and any other end of a
+    connection, it reconnects.
 
     Args:
-        uri: as of `connect`.
-        options: keywords, each documented in `ReconnectOptions`. ``open_timeout`` is for each attempt.
+        uri: see `connect`.
+        options: keyword arguments, documented in `ReconnectOptions`. ``open_timeout`` applies to each attempt.
 
     Raises:
-        InvalidURI, TypeError, ValueError: at once, as `connect`.
+        InvalidURI, TypeError, ValueError: immediately, as in `connect`.
     """
     settings = build_options(ReconnectOptions, options, where="reconnecting()")
     return _Reconnecting(parse_uri(uri), settings)
 
 
 class _Reconnecting:
-    """The loop: it holds numbers only, so that it can be left at any time."""
+    """The loop. It owns no resources, so it can be left at any time."""
 
     def __init__(self, uri: WebSocketURI, options: ReconnectOptions) -> None:
         self._uri = uri
@@ -99,7 +100,7 @@ class _Reconnecting:
         self._logger = ConnectionLogger(logging.getLogger("anyws.client"), uri.host_header)
         self._failures = 0
         self._due = -float("inf")  # when to connect, on the clock of the event loop
-        self._ended: float | None = None  # how long the connection lived whose block has come to its end
+        self._ended: float | None = None  # how long the last connection was open, if its block ended normally
 
     def __aiter__(self) -> _Reconnecting:
         return self
@@ -107,7 +108,7 @@ class _Reconnecting:
     async def __anext__(self) -> AbstractAsyncContextManager[WebSocket]:
         await checkpoint()
         lived, self._ended = self._ended, None
-        # Only now is it known that the block was not left for good.
+        # Only now is it certain that the loop was not left.
         if lived is not None and not await self._goes_on(None, lived):
             raise StopAsyncIteration
         return self._connection()
@@ -142,7 +143,7 @@ class _Reconnecting:
                     raise
 
     async def _goes_on(self, exc: Exception | None, lived: float | None) -> bool:
-        """Decide what an outage means, and when to connect again."""
+        """Decide whether to reconnect after an outage, and when."""
         options = self._options
         if lived is not None and lived >= options.reset_after:
             self._failures = 0
@@ -162,12 +163,12 @@ class _Reconnecting:
         if goes_on:
             self._due = anyio.current_time() + outage.delay
             why = "the block has ended" if exc is None else in_one_line(f"{type(exc).__name__}: {exc}")
-            self._logger.info("connecting again in %.1f s (%s)", outage.delay, why)
+            self._logger.info("reconnecting in %.1f s (%s)", outage.delay, why)
         return goes_on
 
 
 def is_fatal(exc: Exception) -> bool:
-    """Say whether to connect again would most likely fail in the same way."""
+    """Return whether reconnecting would most likely fail in the same way."""
     if isinstance(exc, HandshakeRefused):
         return exc.status not in _TEMPORARY_STATUSES
     if isinstance(exc, ProxyError) and exc.status is not None:
@@ -180,7 +181,7 @@ def is_fatal(exc: Exception) -> bool:
 
 
 def _is_over(link: Link) -> bool:
-    """Say whether a connection has ended or is ending, so that it is what an exception is about."""
+    """Return whether a connection has ended or is ending, so that an exception may be about it."""
     try:
         link.check_sendable()
     except ConnectionClosed:
@@ -189,7 +190,7 @@ def _is_over(link: Link) -> bool:
 
 
 def _closed_in(exc: Exception) -> ConnectionClosed | None:
-    """The `ConnectionClosed` that an exception is, or that it groups; None if there is anything else."""
+    """Return the exception if it is a `ConnectionClosed`, or the first one of a group of only these; otherwise None."""
     if isinstance(exc, ExceptionGroup):
         found = [_closed_in(each) for each in exc.exceptions]
         return None if None in found else found[0]

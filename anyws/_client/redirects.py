@@ -1,4 +1,4 @@
-"""Redirects (RFC 9110, 15.4): where to, and what does not go along."""
+"""Redirects (RFC 9110, section 15.4): which are followed, and which options are dropped on the way."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["Redirects"]
 Options = TypeVar("Options", bound=ClientOptions)
 
 _STATUSES = (301, 302, 303, 307, 308)
-_SCHEMES = ("ws", "wss", "http", "https")  # a server has no say in the unix sockets of its clients
+_SCHEMES = ("ws", "wss", "http", "https")  # a server must not send its clients to unix sockets
 
 
 class Redirects:
-    """The way of one connection from server to server.
+    """The chain of redirects of one connection.
 
     Args:
-        uri: where it begins.
-        limit: how many redirects to follow.
+        uri: the first URI.
+        limit: maximum number of redirects to follow.
     """
 
     def __init__(self, uri: WebSocketURI, limit: int) -> None:
@@ -33,10 +33,10 @@ class Redirects:
         self._chain = [uri]
 
     def follow(self, refused: HandshakeRefused, options: Options) -> tuple[WebSocketURI, Options] | None:
-        """Return where to go next, and with which options; None if this is no redirect, or none is to be followed.
+        """Return the next URI and its options; None if this is not a redirect or redirects are not followed.
 
         Raises:
-            RedirectError: this one is not followed.
+            RedirectError: this redirect must not be followed.
         """
         location = refused.response.headers.get("location")
         if not self._limit or refused.status not in _STATUSES or location is None:
@@ -48,20 +48,20 @@ class Redirects:
             raise self._error(str(exc), refused) from refused
         self._chain.append(there)
         if here.secure and not there.secure:
-            raise self._error("from TLS to none", refused) from refused
+            raise self._error("from TLS to plain TCP", refused) from refused
         if here.socket_path is not None and there.socket_path is None:
             raise self._error("from a unix socket to another server", refused) from refused
         if len(self._chain) > self._limit + 1:
-            raise self._error(f"more than {self._limit}, see max_redirects", refused) from refused
+            raise self._error(f"more than {self._limit} redirects, see max_redirects", refused) from refused
         if _is_same_server(here, there):
             return there, options
         if options.ssl_context is not None:
-            problem = "to another server, and ssl_context may have a client certificate for this one"
+            problem = "to another server, and ssl_context may hold a client certificate for this one"
             raise self._error(problem, refused) from refused
         return there, _without_credentials(options)
 
     def note_on(self, exc: BaseException) -> None:
-        """Say in an error where it came from, if there were redirects."""
+        """Add the chain to an error as a note, if there were redirects."""
         if len(self._chain) > 1:
             exc.add_note(f"redirected: {self._shown}")
 
@@ -79,28 +79,28 @@ class Redirects:
 
 
 def _target(here: WebSocketURI, location: str) -> WebSocketURI:
-    """Where a location leads to, without fragment and user information.
+    """Return the URI that a ``Location`` refers to, without fragment and user information.
 
-    What is relative stays on the same connection's way: on its unix socket, and with its user name and password.
+    On the same server, the unix socket and the user name and password of the current URI are kept.
     """
     base = f"{'wss' if here.secure else 'ws'}://{here.host_header}{here.resource}"
     try:
         joined, _ = urldefrag(urljoin(base, _as_text(location)))
         scheme = urlsplit(joined).scheme
         if scheme not in _SCHEMES:
-            raise InvalidURI(joined, "its Location is of another scheme than ws, wss, http and https")
+            raise InvalidURI(joined, "the scheme of its Location is not ws, wss, http or https")
         there = parse_uri(joined)
     except InvalidURI:
         raise
     except ValueError:
-        raise InvalidURI(location, "its Location is no URI") from None
+        raise InvalidURI(location, "its Location is not a valid URI") from None
     if _is_same_server(here, there):
         return dataclasses.replace(here, resource=there.resource)
     return dataclasses.replace(there, username=None, password=None)
 
 
 def _as_text(value: str) -> str:
-    """Decode the UTF-8 that some servers put into addresses, against RFC 9110, section 10.2.2."""
+    """Decode UTF-8, which some servers use in ``Location`` contrary to RFC 9110, section 10.2.2."""
     try:
         return value.encode("latin-1").decode()
     except UnicodeError:

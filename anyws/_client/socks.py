@@ -1,4 +1,4 @@
-"""SOCKS (RFC 1928, RFC 1929), by python-socks; the extra ``socks``."""
+"""SOCKS (RFC 1928, RFC 1929), on top of python-socks; requires the extra ``socks``."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = ["ask_socks"]
 
 
 class _SocksStream:
-    """A stream as python-socks wants it, standing where it expects another proxy that it is to go through.
+    """Adapts our stream to python-socks, in place of a proxy to forward through.
 
-    So the connection is ours, with our happy eyeballs and our deadline, and stays ours.
+    So python-socks uses a connection that we opened and own, with our Happy Eyeballs and timeouts.
     """
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
 
     async def connect(self, **_: object) -> _SocksStream:
-        """Give the stream."""
+        """Return the stream."""
         return self
 
     async def write(self, data: bytes) -> None:
-        """Write all of the bytes."""
+        """Write all bytes."""
         await self._stream.send(bytes(data))
 
     async def read_exactly(self, count: int) -> bytes:
-        """Read so many bytes, and none of what comes behind them."""
+        """Read exactly this many bytes."""
         data = b""
         while len(data) < count:
             data += await self._stream.receive(count - len(data))
@@ -43,7 +43,7 @@ class _SocksStream:
     read_exact = read_exactly
 
     async def close(self) -> None:
-        """Do nothing: who gave the stream closes it."""
+        """Do nothing: the owner of the stream closes it."""
 
 
 async def ask_socks(stream: ByteStream, proxy: Proxy, host: str, port: int) -> None:
@@ -51,12 +51,12 @@ async def ask_socks(stream: ByteStream, proxy: Proxy, host: str, port: int) -> N
 
     Args:
         stream: the connection to the proxy.
-        proxy: says the version, and has user name and password.
-        host: the server: a name that the proxy looks up, or an address.
-        port: its port.
+        proxy: the proxy, with the SOCKS version, user name and password.
+        host: the server: a name for the proxy to resolve, or an address.
+        port: the server's port.
 
     Raises:
-        ProxyError: the proxy refuses, or its answer is none.
+        ProxyError: the proxy refuses the connection or sends an invalid response.
     """
     asking = SocksProxy(
         ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else ProxyType.SOCKS5,
@@ -64,14 +64,14 @@ async def ask_socks(stream: ByteStream, proxy: Proxy, host: str, port: int) -> N
         proxy.port,
         username=proxy.username,
         password=proxy.password,
-        rdns=True,  # what we are to look up is looked up
+        rdns=True,  # a name that we should resolve is an address by now
         forward=_SocksStream(stream),  # type: ignore[arg-type]
     )
     try:
         await asking.connect(host, port, timeout=math.inf)
     except SocksProxyError as exc:
-        raise ProxyError(str(proxy), f"answered: {exc}", status=exc.error_code) from exc
+        raise ProxyError(str(proxy), f"responded: {exc}", status=exc.error_code) from exc
     except anyio.EndOfStream as exc:
-        raise ProxyError(str(proxy), "closed the connection before it answered") from exc
-    except (ValueError, IndexError) as exc:  # python-socks tripped over what came
-        raise ProxyError(str(proxy), "gave no valid answer") from exc
+        raise ProxyError(str(proxy), "closed the connection without a response") from exc
+    except (ValueError, IndexError) as exc:  # python-socks failed to parse the response
+        raise ProxyError(str(proxy), "sent an invalid response") from exc

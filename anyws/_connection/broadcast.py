@@ -28,25 +28,26 @@ async def broadcast(
 ) -> list[WebSocket]:
     """Send one message to many connections: ``await anyws.broadcast(server.connections, "news")``.
 
-    A server frames the message once for all (RFC 6455, 5.1: its frames are not masked). A connection whose
-    ``send_buffer`` is full never delays the others: they have the message before it is waited for. Connections that are
-    closed, or close meanwhile, are passed over. When cancelled while it waits, the rest is not sent.
+    A server frames the message only once, because its frames are not masked (RFC 6455, section 5.1). A connection whose
+    ``send_buffer`` is full never delays the others: they are sent the message first. Connections that are closed, or
+    that close in the meantime, are skipped. If cancelled while waiting, the remaining connections do not get the
+    message.
 
     Args:
         websockets: the connections.
         message: the message: `str` as text, bytes as binary.
-        compress: whether to compress it, for each connection by itself, where that was agreed; by default it is sent as
-            it is, which costs next to nothing.
-        slow: what to do about a connection whose ``send_buffer`` is full, or which is within a fragmented message:
-            ``"wait"`` for it; ``"drop"`` the message for it; or ``"disconnect"``: close it with 1013 (try again later),
-            in ``close_timeout`` at most.
+        compress: whether to compress the message separately for each connection that has agreed on compression. By
+            default it is sent uncompressed, which costs next to nothing.
+        slow: what to do about a connection whose ``send_buffer`` is full, or which is in the middle of a fragmented
+            message: ``"wait"`` for it; ``"drop"`` the message for it; or ``"disconnect"`` it: close it with 1013 (try
+            again later), within ``close_timeout``.
 
     Returns:
-        The connections that did not get the message, because they are closed, or were dropped or disconnected.
+        The connections that did not get the message: they are closed or were disconnected, or it was dropped for them.
 
     Raises:
-        TypeError: the message is of another type.
-        ValueError: another ``slow`` than these.
+        TypeError: the message has the wrong type.
+        ValueError: ``slow`` is none of these.
     """
     if slow not in _SLOW:
         raise ValueError(f"slow is {slow!r}: expected {', '.join(map(repr, _SLOW))}")

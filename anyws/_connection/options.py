@@ -1,7 +1,7 @@
-"""The options of a connection that client and server share: each with its name, unit, default and reason.
+"""Options shared by clients and servers, each with its unit, its default and the reason for it.
 
-The dataclasses hold the values; the typed dictionaries beside them give type checkers and editors the same names as
-keywords. A test keeps the two equal.
+The dataclass holds the values. The typed dictionary gives type checkers and editors the same names as keywords. A test
+keeps the two in sync.
 """
 
 # No `from __future__ import annotations`: the annotations are the types that options are checked against.
@@ -24,31 +24,37 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
-    """The options of clients and servers. Times are in seconds, sizes in bytes; None switches a limit off.
+    """Options of clients and servers. Times are in seconds, sizes in bytes; None disables a limit.
 
     Attributes:
-        ssl_context: the TLS context. A client without one uses a default context for ``wss:``, which trusts what the
-            system trusts and checks the name. Each thread makes it at its first connection and keeps it, so
-            certificates that the system gets later count after a restart. A server without one speaks plain TCP.
-        close_timeout: bounds the closing handshake and the end of TCP and TLS together; then the connection is cut.
-            10 s, as in websockets.
-        ping_interval: a peer that was silent for so long gets a Ping. Any byte that comes in counts as a sign of life,
-            also while the application receives nothing. 20 s, below the 30 s or 60 s of common proxies.
-        ping_timeout: a peer that stays silent for so long after that Ping is given up (1006). 20 s, as in websockets.
-        write_timeout: a peer that takes nothing of what is written for so long is given up (1006). None: no limit,
-            because a peer may have its reasons to read late; then only its silence counts (``ping_timeout``).
-        max_message_size: the largest message, over all its fragments; refused with 1009 at the header of the frame that
-            would exceed it. 1 MiB, as in websockets.
-        max_frame_size: the largest data frame; 1009 likewise. No limit besides that of the message.
-        max_fragments: the most frames that one message may have, empty ones included; 1009. 16,384, as in ws.
-        receive_buffer: received messages that nobody has taken yet may fill so much memory; beyond, nothing more is
-            read, and TCP holds the peer back. 64 KiB, as the receive window of a new TCP connection.
-        send_buffer: frames that wait to be written may fill so much memory before ``send()`` waits. One message more
-            may stand beyond it. 64 KiB, as in uWebSockets.
-        compression: permessage-deflate (RFC 7692): True or the name of a preset, ``"memory"``, ``"default"``,
-            ``"ratio"`` or ``"speed"``; or a `PerMessageDeflate` with exact parameters. None: off, because it costs
-            memory and time for each connection, and because compressed secrets beside a peer's data can be guessed
-            (RFC 7692, 8).
+        ssl_context: the TLS context. For ``wss:``, a client without one uses a default context, which trusts the
+            system's certificates and checks the host name. Each thread creates it for its first connection and keeps
+            it, so certificates added to the system later take effect after a restart. A server without one speaks plain
+            TCP.
+        close_timeout: time limit for the closing handshake and shutting down TLS and TCP together; after that the
+            connection is aborted. 10 s, as in websockets.
+        ping_interval: send a Ping if nothing is received for this many seconds. Any incoming byte counts, even while
+            the application isn't receiving. 20 s, below the idle timeouts of 30 s or 60 s of common proxies.
+        ping_timeout: drop the connection (1006) if nothing is received within this many seconds after that Ping. 20 s,
+            as in websockets.
+        write_timeout: drop the connection (1006) if the peer accepts none of the data being written for this many
+            seconds. None: no limit, because a peer may have good reason to read late; it must still respond to Pings
+            (``ping_timeout``).
+        max_message_size: maximum size of a message, over all its fragments. A larger one is rejected with 1009 as soon
+            as the header of the offending frame arrives. 1 MiB, as in websockets.
+        max_frame_size: maximum size of a data frame; a larger one is rejected with 1009. None: only the message size is
+            limited.
+        max_fragments: maximum number of frames in a message, empty ones included; beyond that it is rejected with 1009.
+            16,384, as in ws.
+        receive_buffer: how much memory messages may take that were received but not yet read by the application. When
+            it is full, reading from the network stops and TCP slows the peer down. 64 KiB, like the receive window of a
+            new TCP connection.
+        send_buffer: how much memory frames may take that are waiting to be written. When it is full, ``send()`` waits.
+            One more message may exceed it. 64 KiB, as in uWebSockets.
+        compression: permessage-deflate (RFC 7692): True or the name of a preset (``"memory"``, ``"default"``,
+            ``"ratio"`` or ``"speed"``), or a `PerMessageDeflate` with exact parameters. None: off, because compression
+            costs memory and time for each connection, and because secrets compressed together with a peer's data can be
+            guessed (RFC 7692, section 8).
     """
 
     ssl_context: ssl.SSLContext | None = None
@@ -79,20 +85,20 @@ class ConnectionOptions:
 
     @property
     def deflate(self) -> Sequence[Extension]:
-        """What ``compression`` asks for, as extensions."""
+        """The value of ``compression``, as extensions."""
         if isinstance(self.compression, PerMessageDeflate):
             return [self.compression]
         return [PRESETS["default" if self.compression is True else self.compression]] if self.compression else []
 
 
 def check_side(option: str, context: ssl.SSLContext | None, purpose: ssl.Purpose) -> None:
-    """Check that a context is not one of the other side, with which every handshake would fail."""
+    """Check that a TLS context is not meant for the other side, which would make every handshake fail."""
     ours, theirs = ("server", "client") if purpose is ssl.Purpose.CLIENT_AUTH else ("client", "server")
     other = ssl.PROTOCOL_TLS_CLIENT if ours == "server" else ssl.PROTOCOL_TLS_SERVER
     if context is not None and context.protocol is other:
         raise ValueError(
-            f"option {option} is a context of a {theirs} ({other.name}): expected one of a {ours}, "
-            f"such as ssl.create_default_context(ssl.Purpose.{purpose.name})"
+            f"option {option} is a {theirs} context ({other.name}): expected a {ours} context, "
+            f"for example ssl.create_default_context(ssl.Purpose.{purpose.name})"
         )
 
 

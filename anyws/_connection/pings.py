@@ -1,4 +1,4 @@
-"""Pings that wait for their Pongs (RFC 6455, 5.5.2 and 5.5.3)."""
+"""Pings that are waiting for their Pongs (RFC 6455, sections 5.5.2 and 5.5.3)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ __all__ = ["PendingPing", "PendingPings"]
 
 
 class PendingPing:
-    """A Ping on its way.
+    """A Ping that was sent and not yet answered.
 
     Attributes:
-        payload: what the Pong will repeat.
-        sent_at: when it was handed over, in seconds of `time.perf_counter` (the clock of an event loop may be coarse).
-        done: set when the Pong has come, or the connection has ended.
-        latency: seconds from the Ping to its Pong; None before, and when the connection ended without.
+        payload: the payload that the Pong will repeat.
+        sent_at: when it was queued, in seconds of `time.perf_counter` (an event loop's clock may be coarse).
+        done: set when the Pong arrives or the connection ends.
+        latency: seconds from the Ping to its Pong; None until then, or if the connection ended first.
     """
 
     __slots__ = ("done", "latency", "payload", "sent_at")
@@ -27,7 +27,7 @@ class PendingPing:
 
 
 class PendingPings:
-    """The Pings that no Pong has answered yet, in the order in which they were sent."""
+    """The unanswered Pings, in the order they were sent."""
 
     __slots__ = ("_pending",)
 
@@ -35,17 +35,17 @@ class PendingPings:
         self._pending: tuple[PendingPing, ...] = ()
 
     def add(self, payload: bytes, sent_at: float) -> PendingPing:
-        """Note a Ping that is being sent."""
+        """Record a Ping that is being sent."""
         ping = PendingPing(payload, sent_at)
         self._pending = (*self._pending, ping)
         return ping
 
     def discard(self, ping: PendingPing) -> None:
-        """Forget a Ping whose waiter has gone."""
+        """Forget a Ping that nobody is waiting for anymore."""
         self._pending = tuple(each for each in self._pending if each is not ping)
 
     def answered(self, payload: bytes, now: float) -> None:
-        """Take a Pong: it answers the Ping of this payload and those before it. One that answers nothing is ignored."""
+        """Handle a Pong: it answers the Ping with this payload and all earlier ones. An unsolicited Pong is ignored."""
         payloads = [ping.payload for ping in self._pending]
         if payload in payloads:
             count = payloads.index(payload) + 1
@@ -55,7 +55,7 @@ class PendingPings:
                 ping.done.set()
 
     def abandon(self) -> None:
-        """The connection has ended: wake whoever waits."""
+        """Wake all waiting tasks, because the connection has ended."""
         abandoned, self._pending = self._pending, ()
         for ping in abandoned:
             ping.done.set()

@@ -1,4 +1,4 @@
-"""The receiving half of a connection: whole messages, or one piece by piece."""
+"""The receiving half of a connection: whole messages, or one message piece by piece."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["MessageStream", "Receiver"]
 
 
 class Receiver:
-    """Takes messages from the inbox of a link; for one task at a time.
+    """Takes messages from the inbox of a link, for one task at a time.
 
-    Whatever waits here has taken nothing yet, so a receive that is cancelled loses nothing.
+    A message is removed from the inbox only after the last wait, so a cancelled receive loses nothing.
 
-    A message that is taken piece by piece is taken from the core while it is still coming in. What the core then puts
-    into the inbox at the message's end is the rest only, and belongs to the stream of that message.
+    To receive a message piece by piece, its pieces are taken from the core while the message is still arriving. At the
+    end of the message, the core then puts only the rest of it into the inbox; that belongs to the same message stream.
     """
 
     __slots__ = (
@@ -31,7 +31,7 @@ class Receiver:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._is_receiving = False
-        self._stream: MessageStream | None = None  # has taken pieces of a message whose end it has not taken
+        self._stream: MessageStream | None = None  # of a message that was received in part
 
     async def receive(self) -> str | bytes:
         """Wait for the next message; see `WebSocket.receive`."""
@@ -52,7 +52,7 @@ class Receiver:
             inbox.is_reserved = self._stream is not None
 
     async def receive_piece(self, stream: MessageStream) -> tuple[str | bytes, bool]:
-        """Wait for the next piece of the message that this stream takes; return it, and whether it is the last."""
+        """Wait for the next piece of this stream's message; return it, and whether it is the last one."""
         link, inbox = self._link, self._link.inbox
         if self._is_receiving:
             raise anyio.BusyResourceError("receiving from")
@@ -78,11 +78,11 @@ class Receiver:
             inbox.is_reserved = self._stream is not None
 
     def is_current(self, stream: MessageStream) -> bool:
-        """Whether the stream's message has begun, and neither ended nor been skipped."""
+        """Whether the stream's message has begun, has not ended, and was not skipped."""
         return self._stream is stream
 
     async def _skip_rest(self) -> None:
-        """Drop the rest of a message whose stream was left early."""
+        """Discard the rest of a message whose stream was abandoned early."""
         while self._stream is not None:
             if self._link.inbox.size:
                 self._stream = None
@@ -92,7 +92,7 @@ class Receiver:
                 await self._next_arrival()
 
     def _next_arrival(self) -> Awaitable[None]:
-        """Return what to await, at once, until something has come; raise if nothing will."""
+        """Return what to await, immediately, until something has arrived; raise if nothing will."""
         if self._stream is not None and self._link.core.state is State.CLOSED:
             raise self._link.ending.error_closed()
         return self._link.next_arrival(of_a_piece=True)
@@ -114,7 +114,7 @@ class MessageStream(AsyncIterator[str | bytes]):
         self._ended = False
 
     async def __anext__(self) -> str | bytes:
-        """Wait for the next piece and return it."""
+        """Return the next piece of the message."""
         if self._ended:
             raise StopAsyncIteration
         if self._begun and not self._receiver.is_current(self):

@@ -1,4 +1,4 @@
-"""The sending half of a connection: who may hand a message to the core, and when."""
+"""The sending half of a connection: which task may pass a message to the core, and when."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ["PreparedMessage", "Sendable", "Sender"]
 
 
 class PreparedMessage:
-    """A message that is framed once, and sent to many: ``await websocket.send(prepared)``, or see `broadcast`.
+    """A message framed once and sent many times: ``await websocket.send(prepared)``, or see `broadcast`.
 
-    A server sends it as it is, for its frames are not masked (RFC 6455, 5.1), and without compression unless
-    ``compress=True`` asks for it. A client masks it each time anew.
+    A server sends the frame unchanged, because its frames are not masked (RFC 6455, section 5.1); ``compress=True``
+    compresses it for each connection. A client masks it again each time.
 
     Args:
         message: `str` as text, bytes as binary.
 
     Attributes:
         message: the message.
-        frame: its one frame, as a server sends it.
+        frame: its single frame, as a server sends it.
 
     Raises:
-        TypeError: the message is of another type.
+        TypeError: the message has the wrong type.
     """
 
     __slots__ = ("frame", "message")
@@ -50,10 +50,10 @@ _OPCODES = tuple(opcode for opcode in Opcode if opcode is not Opcode.CONTINUATIO
 
 
 class Sender:
-    """Hands messages to the core of a link, each as a whole, while there is room.
+    """Passes complete messages to the core of a link while there is room in the send buffer.
 
-    A message is handed over without a wait in between, and the link alone writes: so what is cancelled while it waits
-    for room has sent nothing, and what has been handed over will be sent whole.
+    A message is passed on without waiting in between, and only the link writes. So a send that is cancelled while it
+    waits for room has sent nothing, and a message that was passed on is sent in full.
     """
 
     __slots__ = (
@@ -63,8 +63,8 @@ class Sender:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        # Of the task that waits for room, or is within a fragmented message: others wait behind it, in order.
-        self._turn: anyio.Lock | None = None  # until it is needed: it takes more memory than all else here
+        # Held by the task that waits for room or sends a fragmented message; others queue behind it, in order.
+        self._turn: anyio.Lock | None = None  # created on demand: it takes more memory than everything else here
 
     async def send(
         self,
@@ -75,7 +75,7 @@ class Sender:
         """Send a message, or an iterable as the fragments of one; see `WebSocket.send`."""
         if isinstance(item, AsyncIterable):
             if fragment_size is not None:
-                raise ValueError("fragment_size is not for an async iterable, whose elements are the fragments")
+                raise ValueError("fragment_size cannot be used with an async iterable: its elements are the fragments")
             await self._send_fragments(item, compress)
             return
         message = _checked_item(item, fragment_size)
@@ -94,7 +94,7 @@ class Sender:
 
         Args:
             item: the message, the payload of a Ping or Pong, or the reason of a Close (1000).
-            opcode: an `Opcode`; None for the one that the type of the message implies.
+            opcode: an `Opcode`; None to infer it from the type of the message.
             fragment_size: see `WebSocket.send`.
             compress: see `WebSocket.send`.
         """
@@ -128,7 +128,7 @@ class Sender:
 
     @asynccontextmanager
     async def _next_turn(self) -> AsyncGenerator[None, None]:
-        """Wait behind those that wait for room, or send fragments; nobody passes by until the block ends."""
+        """Queue behind tasks that wait for room or send fragments; nobody overtakes until the block ends."""
         if self._turn is None:
             self._turn = anyio.Lock()
         self._link.outbox.is_reserved = True
@@ -139,7 +139,7 @@ class Sender:
             self._link.outbox.is_reserved = self._turn.locked()
 
     async def _room(self) -> None:
-        """Wait until there is room, or nothing can be sent any more. The caller has the turn."""
+        """Wait until there is room; raise if nothing can be sent anymore. The caller has the turn."""
         self._link.check_sendable()
         while not self._link.has_room:
             await self._link.wait_for_progress()
@@ -188,7 +188,7 @@ class Sender:
 
 
 def _checked_item(item: object, fragment_size: int | None) -> str | bytes | PreparedMessage:
-    """Check a message; one that is prepared is one frame, and cannot be sent in fragments as it is."""
+    """Check a message. A prepared one is a single frame, so its contents are returned if it is to be fragmented."""
     if fragment_size is not None and fragment_size < 1:
         raise ValueError(f"fragment_size is {fragment_size}: expected at least 1, or None")
     if isinstance(item, PreparedMessage):
@@ -201,7 +201,7 @@ def _checked_message(message: object) -> str | bytes:
         return message
     if isinstance(message, bytearray | memoryview):
         return bytes(message)
-    raise TypeError(f"a message is str, bytes or an async iterable of one of them, not {type(message).__name__}")
+    raise TypeError(f"cannot send {type(message).__name__}: expected str, bytes or an async iterable of either")
 
 
 def _checked_opcode(opcode: int | None) -> Opcode | None:

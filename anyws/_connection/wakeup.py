@@ -1,4 +1,4 @@
-"""A signal from anybody to the one task that waits for it."""
+"""A signal to a single waiting task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Wakeup"]
 
 
 class Wakeup:
-    """An event that resets itself: each `wait` returns once after a `set` that came before or during it."""
+    """An event that resets itself: a `wait` returns once `set` has been called, before or during it."""
 
     __slots__ = ("_event", "_is_set")
 
@@ -19,13 +19,13 @@ class Wakeup:
         self._event: anyio.Event | None = None
 
     def set(self) -> None:
-        """Wake the task that waits, or the next one that does. Never waits."""
+        """Wake the waiting task; if none is waiting, let the next `wait` return at once. Never blocks."""
         self._is_set = True
         if self._event is not None:
             self._event.set()
 
     def wait(self) -> Awaitable[None]:
-        """Wait for a `set` since the last `wait`. When cancelled, nothing is lost: the next `wait` sees the `set`."""
+        """Wait for a `set` since the last `wait`. If cancelled, nothing is lost: the next `wait` sees the `set`."""
         return self._wait()
 
     async def _wait(self) -> None:

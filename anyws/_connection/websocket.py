@@ -1,4 +1,4 @@
-"""The connection as its user sees it: an AnyIO object stream of messages."""
+"""The public connection object, `WebSocket`: an AnyIO object stream of messages."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ __all__ = ["Running", "WebSocket", "link_of", "running"]
 class WebSocket(ObjectStream[str | bytes]):
     """An open WebSocket connection: an `anyio.abc.ObjectStream` of `str` (text) and `bytes` (binary) messages.
 
-    It comes from `connect`, `serve` or `accept`, and lives as long as their block or handler. Any task may send while
-    another receives; one task at a time may receive. Pings of the peer are answered and its Close is noticed also while
-    nobody receives. ``extra()`` gives the typed attributes of the stream below, such as `anyio.abc.SocketAttribute` and
-    `anyio.streams.tls.TLSAttribute`.
+    You get one from `connect`, `serve` or `accept`; it is open for the duration of the block or handler. Any number of
+    tasks may send, but only one task at a time may receive. Pings are answered and a Close is noticed even when your
+    code isn't receiving. ``extra()`` returns the typed attributes of the underlying stream, such as
+    `anyio.abc.SocketAttribute` and `anyio.streams.tls.TLSAttribute`.
 
-    A connection that is over raises `ConnectionClosed`, which is also an `anyio.EndOfStream` (a clean end, when
-    receiving), an `anyio.BrokenResourceError` (any other end) or an `anyio.ClosedResourceError` (sending after our own
-    close).
+    Once the connection is closed, its methods raise `ConnectionClosed`, which is also an `anyio.EndOfStream` (receiving
+    after a normal closure), an `anyio.ClosedResourceError` (sending after you closed it) or an
+    `anyio.BrokenResourceError` (everything else).
 
     Attributes:
         request: the request of the opening handshake.
-        response: its response.
+        response: the response to it.
         subprotocol: the agreed subprotocol, or None.
     """
 
@@ -66,7 +66,7 @@ class WebSocket(ObjectStream[str | bytes]):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """The typed attributes of the stream below; the addresses stay known when the connection has ended."""
+        """The typed attributes of the underlying stream; the addresses stay available after the connection ends."""
         return {**self._link.stream.extra_attributes, **self._link.addresses}
 
     # -- sending -------------------------------------------------------------------------------------------------------
@@ -80,24 +80,24 @@ class WebSocket(ObjectStream[str | bytes]):
     ) -> None:
         """Send a message: `str` as text, bytes as binary, or an async iterable of either as one fragmented message.
 
-        Returns once the message is buffered; it is written in the background, in order. If more than ``send_buffer``
-        is already buffered, waits, so a slow peer slows the sender down. An iterable sends each of its elements as a
-        frame; Pings and Pongs pass between them, other messages wait. An iterable without elements sends nothing.
+        Returns once the message is buffered; it is written in the background, in order. If more than ``send_buffer`` is
+        already buffered, waits, so a slow peer slows the sender down. An iterable sends each of its elements as a
+        frame; Pings and Pongs can go between them, other messages wait. An empty iterable sends nothing.
 
-        When cancelled, nothing of a `str` or bytes message is sent. If an iterable raises or is cancelled after its
-        first element, the message cannot be completed: the connection is closed with 1011.
+        If cancelled, no part of a `str` or bytes message is sent. If an iterable raises or is cancelled after its first
+        element, the message cannot be completed, and the connection is closed with 1011.
 
         Args:
             item: the message.
-            fragment_size: the largest payload of one frame, in bytes; None for one frame. Not for an iterable.
-            compress: whether to compress it, if compression was agreed on; None leaves it to the ``threshold`` of
-                `PerMessageDeflate`.
+            fragment_size: maximum payload of each frame, in bytes; None sends a single frame. Not for an iterable.
+            compress: whether to compress the message, if compression was agreed on; None leaves it to the
+                ``threshold`` of `PerMessageDeflate`.
 
         Raises:
-            ConnectionClosedLocally: after our own `aclose` or `send_eof`; an `anyio.ClosedResourceError`.
+            ConnectionClosedLocally: you have called `aclose` or `send_eof`; an `anyio.ClosedResourceError`.
             ConnectionClosedError: the peer has closed, or the connection is lost; an `anyio.BrokenResourceError`.
-            TypeError: the message is of another type.
-            ValueError: ``fragment_size`` is below 1, or is given for an iterable.
+            TypeError: the message has the wrong type.
+            ValueError: ``fragment_size`` is less than 1, or is given for an iterable.
         """
         if compress is None and fragment_size is None and self._outbox.put_message(item):
             if not self._outbox.is_flush_due:
@@ -106,7 +106,7 @@ class WebSocket(ObjectStream[str | bytes]):
             await self._sender.send(item, fragment_size, compress)
 
     def send_nowait(self, item: Sendable, *, fragment_size: int | None = None, compress: bool | None = None) -> None:
-        """Send a message without waiting; also from synchronous code, in the thread of the event loop.
+        """Send a message without waiting. Works from synchronous code, in the event loop's thread.
 
         Args:
             item: the message.
@@ -117,12 +117,12 @@ class WebSocket(ObjectStream[str | bytes]):
             anyio.WouldBlock: ``send_buffer`` is full, or a fragmented message is being sent; nothing was sent.
             ConnectionClosed: see `send`.
             TypeError: the message is neither `str` nor bytes.
-            ValueError: ``fragment_size`` is below 1.
+            ValueError: ``fragment_size`` is less than 1.
         """
         self._sender.send_nowait(item, None, fragment_size, compress)
 
     async def drain(self) -> None:
-        """Wait until `send_nowait` does not block: until less than ``send_buffer`` is buffered.
+        """Wait until `send_nowait` can send, that is, until less than ``send_buffer`` is buffered.
 
         Raises:
             ConnectionClosed: the connection is closed or closing.
@@ -130,30 +130,30 @@ class WebSocket(ObjectStream[str | bytes]):
         await self._sender.drain()
 
     async def send_eof(self) -> None:
-        """Begin the closing handshake (1000), and go on receiving what the peer sent before its own Close.
+        """Begin the closing handshake (1000); you can still receive what the peer sends before its own Close.
 
-        RFC 6455 has no half-close: a peer answers a Close with its own and sends nothing after it, so what comes is
-        what was on its way. It may come for ``close_timeout``. Does not wait for the peer.
+        Does not wait for the peer. RFC 6455 has no half-close: the peer responds with its own Close and sends nothing
+        after it, so you receive only what was already on its way, for up to ``close_timeout``.
         """
         await checkpoint()
         self._link.begin_close(CloseCode.NORMAL_CLOSURE, "", discard=False)
 
     async def aclose(self, code: int | None = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Close: write what was accepted and a Close, wait for the peer's Close, end TLS and TCP.
+        """Close the connection: write buffered messages and a Close, wait for the peer's Close, shut down TLS and TCP.
 
-        Messages are delivered as long as the peer takes any bytes of them. Once ``close_timeout`` passes without
-        progress, the connection is aborted; the peer has as long to answer after the last byte was written. Messages
-        that have not been received are dropped. When cancelled, the connection is aborted at once. Only waits if a
-        close was begun before.
+        Messages are delivered as long as the peer keeps reading. If it reads nothing for ``close_timeout``, the
+        connection is aborted; after the last byte is written, it has the same time to respond. Messages that you have
+        not received yet are discarded. If cancelled, the connection is aborted immediately. If a close has already
+        begun, only waits for it to finish.
 
         Args:
-            code: the close code: 1000 to 1003, 1007 to 1014, 3000 to 4999; None for a Close without one.
-            reason: cut at 123 bytes of UTF-8.
+            code: the close code: 1000 to 1003, 1007 to 1014, or 3000 to 4999; None for a Close without a code.
+            reason: the close reason, truncated to 123 bytes of UTF-8.
 
         Raises:
-            ConnectionClosedError: messages were accepted that the peer has not taken; see
-                `ConnectionClosed.undelivered`. Raised once for each connection.
-            TypeError: the code is not an `int`, or the reason not a `str`.
+            ConnectionClosedError: some buffered messages were not delivered; see `ConnectionClosed.undelivered`. Raised
+                only once for each connection.
+            TypeError: the code is not an `int`, or the reason is not a `str`.
             ValueError: the code cannot be sent.
         """
         self._link.begin_close(code, reason, discard=True)
@@ -165,31 +165,31 @@ class WebSocket(ObjectStream[str | bytes]):
         self._link.ending.check_delivered()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection has ended, TCP included; whoever closes it."""
+        """Wait until the connection is closed, including TCP, no matter which side closes it."""
         await checkpoint()
         await self._link.wait_over()
 
     async def ping(self, payload: bytes | None = None) -> float:
         """Send a Ping and wait for its Pong.
 
-        A Pong that answers a later Ping answers this one too (RFC 6455, 5.5.3). There is no time limit: use
+        A Pong for a later Ping also counts for this one (RFC 6455, section 5.5.3). There is no timeout: use
         `anyio.fail_after`.
 
         Args:
-            payload: at most 125 bytes; by default 4 random ones.
+            payload: at most 125 bytes; by default 4 random bytes.
 
         Returns:
             The latency, in seconds.
 
         Raises:
-            ConnectionClosed: the connection has ended, before or while waiting.
-            ValueError: more than 125 bytes of payload.
+            ConnectionClosed: the connection is closed, or was closed while waiting.
+            ValueError: the payload has more than 125 bytes.
         """
         await checkpoint()
         return await self._link.ping(payload)
 
     def pong(self, payload: bytes = b"") -> None:
-        """Send an unsolicited Pong (RFC 6455, section 5.5.3). Pings of the peer are answered automatically.
+        """Send an unsolicited Pong (RFC 6455, section 5.5.3). The peer's Pings are answered automatically.
 
         Args:
             payload: at most 125 bytes.
@@ -206,11 +206,11 @@ class WebSocket(ObjectStream[str | bytes]):
     async def receive(self) -> str | bytes:
         """Wait for the next message and return it: `str` for text, `bytes` for binary.
 
-        ``async for message in websocket`` does this until a clean close. When cancelled, nothing is lost.
+        ``async for message in websocket`` does this until a normal closure. If cancelled, no message is lost.
 
         Raises:
             ConnectionClosedOK: the peer closed with 1000, 1001 or no code; an `anyio.EndOfStream`.
-            ConnectionClosedError: any other end; an `anyio.BrokenResourceError`.
+            ConnectionClosedError: the connection ended in any other way; an `anyio.BrokenResourceError`.
             anyio.BusyResourceError: another task is receiving.
         """
         message = self._inbox.take_now()
@@ -221,7 +221,7 @@ class WebSocket(ObjectStream[str | bytes]):
         return message
 
     async def __anext__(self) -> str | bytes:
-        """Wait for the next message and return it, until a clean close."""
+        """Wait for the next message and return it; stop at a normal closure."""
         message = self._inbox.take_now()
         if message is not None:
             if self._intake.is_held_back:
@@ -233,15 +233,15 @@ class WebSocket(ObjectStream[str | bytes]):
             raise StopAsyncIteration from None
 
     def receive_stream(self) -> MessageStream:
-        """Return the next message piece by piece, as it comes: an async iterator of `str` or of `bytes`.
+        """Receive the next message piece by piece as it arrives: an async iterator of `str` or of `bytes`.
 
-        Memory stays within ``receive_buffer``, however large the message is; ``max_message_size`` still bounds the
-        whole of it. An empty message is one empty piece. Leaving the loop early skips the rest of the message. When
-        cancelled, nothing is lost.
+        Memory use stays within ``receive_buffer``, however large the message is; ``max_message_size`` still limits the
+        whole message. An empty message yields one empty piece. If you leave the loop early, the next receive skips the
+        rest of the message. If cancelled, nothing is lost.
 
         The iterator raises:
-            ConnectionClosedOK: the connection was closed cleanly before the message began.
-            ConnectionClosedError: any other end; also a clean close in the middle of the message.
+            ConnectionClosedOK: the connection was closed normally before the message began.
+            ConnectionClosedError: the connection ended in any other way, or in the middle of the message.
             anyio.BusyResourceError: another task is receiving.
         """
         return MessageStream(self._receiver)
@@ -250,35 +250,36 @@ class WebSocket(ObjectStream[str | bytes]):
 
     @property
     def close_code(self) -> int | None:
-        """The received close code; 1005 when the Close had none, 1006 when the end came without a Close.
+        """The close code received: 1005 if the Close had no code, 1006 if the connection ended without a Close.
 
-        None while the connection is open, and while our own Close has no answer.
+        None while the connection is open, and while your own Close is unanswered.
         """
         code = self._link.core.close_code
         return None if code is None else int(code)
 
     @property
     def close_reason(self) -> str | None:
-        """The received reason, empty when there was none; None as long as `close_code` is."""
+        """The close reason received, empty if there was none; None while `close_code` is None."""
         close = self._link.core.close_received
         return close.reason if close is not None else None if self.close_code is None else ""
 
 
 def link_of(websocket: WebSocket) -> Link:
-    """Return the running connection of a WebSocket."""
+    """Return the link behind a `WebSocket`."""
     return websocket._link  # pyright: ignore[reportPrivateUsage]
 
 
 class Running:
-    """Runs a connection as long as a block, and then closes it: ``async with Running(...) as websocket``.
+    """Runs a connection for the duration of a block and then closes it: ``async with Running(...) as websocket``.
 
-    A block that ends closes with 1000. One that raises closes with 1011, and its exception propagates unchanged, even
-    if the close is cancelled. One that is cancelled writes a Close 1001 if that needs no waiting, and aborts.
+    When the block ends, the connection is closed with 1000. If the block raises, it is closed with 1011, and the
+    exception propagates unchanged even if the close is cancelled. If the block is cancelled, a Close 1001 is sent if
+    that is possible without waiting, and the connection is aborted.
 
     Args:
         websocket: the connection.
         link: its link.
-        background: outlives the connection.
+        background: where its tasks and timers run; must outlive the connection.
     """
 
     __slots__ = ("_background", "_link", "_websocket")
@@ -289,14 +290,14 @@ class Running:
         self._background = background
 
     async def __aenter__(self) -> WebSocket:
-        """Begin."""
+        """Start the connection."""
         self._link.start(self._background)
         return self._websocket
 
     async def __aexit__(
         self, _: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None
     ) -> None:
-        """Close."""
+        """Close the connection."""
         try:
             if exc is None:
                 await self._websocket.aclose()
@@ -310,20 +311,20 @@ class Running:
                     await self._link.wait_over()
 
     async def _close_for(self, exc: BaseException) -> None:
-        """Close because the block raised; nothing takes the place of its exception."""
+        """Close because the block raised; no other exception may replace the block's."""
         try:
-            if is_cancelled_from_outside():  # and the exception comes from a ``finally``
+            if is_cancelled_from_outside():  # the block was cancelled, and then raised in a ``finally``
                 await self._link.close_cancelled(CloseCode.INTERNAL_ERROR)
             else:
                 await self._websocket.aclose(CloseCode.INTERNAL_ERROR)
         except ConnectionClosed as closed:
             self._link.logger.warning("%d bytes of messages were not delivered", closed.undelivered)
         except anyio.get_cancelled_exc_class():
-            self._link.logger.debug("the close was cancelled, and the connection aborted")
+            self._link.logger.debug("the close was cancelled; the connection is aborted")
 
 
 @asynccontextmanager
 async def running(websocket: WebSocket, link: Link) -> AsyncGenerator[WebSocket, None]:
-    """Run a connection as `Running`, with a background of its own."""
+    """Run a connection like `Running`, with its own background tasks and timers."""
     async with open_background() as background, Running(websocket, link, background):
         yield websocket

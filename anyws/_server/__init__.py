@@ -1,1 +1,1 @@
-"""The server: accepting, admission, request hooks, hosts, certificates."""
+"""The server: accepting connections, limits, request hooks, virtual hosts, certificates."""

@@ -1,4 +1,4 @@
-"""The server's side of one connection: `accept`."""
+"""The server side of a single connection: `accept`."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ from .virtual_hosts import is_misdirected
 
 __all__ = ["accept", "ask", "hook_failure", "open_link"]
 
-_PIECE = 16384  # bytes of an answer that a slow client has to take at a time, as of a record of TLS
+_PIECE = 16384  # bytes of a response written at a time, so that a slow client shows progress; as in a TLS record
 
 
 @with_signature_of(AcceptOptions)
 @block("accept()")
 async def accept(stream: ByteStream, **options: Unpack[AcceptKeywords]) -> AsyncGenerator[WebSocket, None]:
-    """Be the server on a byte stream that you bring: ``async with anyws.accept(stream) as websocket``.
+    """Serve a connection on your own byte stream: ``async with anyws.accept(stream) as websocket``.
 
-    The block's end closes the connection as it does in `connect`. The stream is closed in any case.
+    The connection is closed on exit from the block, as in `connect`. The stream is closed in any case.
 
     Args:
-        stream: any AnyIO byte stream; TLS is put on it when there is an ``ssl_context``.
-        options: keywords, each documented in `AcceptOptions`.
+        stream: any AnyIO byte stream; with an ``ssl_context``, TLS is started on it.
+        options: keyword arguments, documented in `AcceptOptions`.
 
     Raises:
-        HandshakeRefused: the request was answered with another status than 101; the exception has the response. Where
-            ``on_request`` failed, that is 500, and its exception is the ``__cause__``.
-        HandshakeError: the client ended or lost the connection before.
+        HandshakeRefused: the server responded with another status than 101; the exception has the response. If
+            ``on_request`` raised an exception, the status is 500 and that exception is the ``__cause__``.
+        HandshakeError: the client closed or lost the connection first.
         ssl.SSLError: TLS failed.
-        TimeoutError: all this took more than ``open_timeout``.
-        TypeError: an unknown option, or one of the wrong type.
-        ValueError: an option out of its range.
+        TimeoutError: the opening handshake took longer than ``open_timeout``.
+        TypeError: an option is unknown or has the wrong type.
+        ValueError: an option has an invalid value.
     """
     settings = build_options(AcceptOptions, options, where="accept()")
     websocket, link = await open_link(stream, settings, connection_logger("anyws.server", stream))
@@ -74,19 +74,19 @@ async def open_link(
     on_secured: Callable[[TLSStream], None] | None = None,
     on_failure: Callable[[Exception], None] | None = None,
 ) -> tuple[WebSocket, Link]:
-    """Make the opening handshake, within ``open_timeout``; raise as `accept`, with the stream closed.
+    """Perform the opening handshake within ``open_timeout``; raises like `accept`, and closes the stream.
 
-    Another answer than 101 is written for as long as the client takes some of it every ``close_timeout``.
+    A response other than 101 is written for as long as the client reads some of it every ``close_timeout``.
 
     Args:
         stream: the byte stream.
-        options: what was asked for.
+        options: the server's options.
         logger: the connection's logger.
-        entry: whether the client is let in.
-        request_hooks: the request hooks, instead of those of the options.
-        tls_timeout: how long the TLS handshake may take of it, in seconds.
-        on_secured: gets the stream once TLS is on it.
-        on_failure: gets what a hook raised, before the client is answered 500.
+        entry: whether the client is admitted.
+        request_hooks: the request hooks, instead of those in the options.
+        tls_timeout: time limit for the TLS handshake, in seconds.
+        on_secured: called with the stream once TLS is established.
+        on_failure: called with the exception of a request hook, before the response 500 is sent.
     """
     entry = entry or Entry()
     hooks = options.request_hooks if request_hooks is None else request_hooks
@@ -106,7 +106,7 @@ async def open_link(
             if not entry.is_interrupted or entry.refusal is None:
                 raise took_too_long("the opening handshake", options.open_timeout)
             if handshake is None:
-                raise HandshakeError("turned away during the TLS handshake", response=entry.refusal)
+                raise HandshakeError("refused during the TLS handshake", response=entry.refusal)
             answer = _refused(handshake, entry.refusal)
         assert answer is not None
         assert handshake is not None
@@ -117,8 +117,8 @@ async def open_link(
             await _refuse(stream, handshake, answer, options.close_timeout)
             raise answer
     except BaseException:
-        answer = None  # which may be the exception: it has this frame in its traceback
-        with anyio.CancelScope(shield=True):  # else a cancellation from outside would take the place of the exception
+        answer = None  # may be the exception, whose traceback refers to this frame: break the cycle
+        with anyio.CancelScope(shield=True):  # otherwise a cancellation would replace the exception
             await anyio.aclose_forcefully(stream)
         raise
     finally:
@@ -151,17 +151,17 @@ async def _start_tls(stream: ByteStream, context: ssl.SSLContext, limit: float |
         with deadline(limit, "the TLS handshake"):
             return await TLSStream.wrap(stream, context, server_side=True)
     except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
-        raise HandshakeError("the client ended the connection during the TLS handshake") from exc
+        raise HandshakeError("the client closed the connection during the TLS handshake") from exc
     except ssl.SSLError as exc:
         if is_plain_peer(exc):
-            exc.strerror = f"{exc.strerror}: the client does not speak TLS; is it to use wss:// or https://?"
+            exc.strerror = f"{exc.strerror}: the client does not speak TLS; should it use wss:// or https://?"
         if exc.reason in ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST"):
             await _answer_plain_http(stream)
         raise
 
 
 async def _answer_plain_http(stream: ByteStream) -> None:
-    """Tell a client without TLS what is wrong, as nginx and Go do; OpenSSL would only end the connection."""
+    """Tell a client without TLS what is wrong, as nginx and Go do; OpenSSL would only close the connection."""
     body = b"this port speaks TLS: use wss:// or https://\n"
     head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
     try:
@@ -177,7 +177,7 @@ async def _find_answer(
     request_hooks: Sequence[RequestHook],
     entry: Entry,
 ) -> Response | HandshakeRefused:
-    """Read the request, and ask; return the response 101, or why there is another answer."""
+    """Read the request and call the hooks; return the response 101, or the reason to refuse."""
     try:
         request = await _read_request(stream, handshake)
     except HandshakeRefused as exc:
@@ -185,21 +185,21 @@ async def _find_answer(
     try:
         with refusing_stray_cancellation("a hook"):
             if context is not None and is_misdirected(context, stream.extra(TLSAttribute.ssl_object), request.host):
-                return handshake.refusal(421, f"Host {request.host!r} is not the one that TLS was made for")
+                return handshake.refusal(421, f"Host {request.host!r} does not match the host of the TLS connection")
             refusal = entry.refusal
             if refusal is None and request_hooks:
                 refusal = await ask(request_hooks, request)
             entry.settle()
             return _agreed(handshake, entry.refusal or refusal)
     except Exception as exc:
-        # Our own side failed: the hook, or the choice of a subprotocol.
+        # An error on our side: in a hook, or in the choice of a subprotocol.
         refused = handshake.refusal(500, "internal error")
         refused.__cause__ = exc
         return refused
 
 
 def hook_failure(exc: Exception) -> Exception | None:
-    """Return what a hook raised, where that is why the client was answered 500."""
+    """Return the exception of a request hook, if that is the reason for a response 500."""
     if isinstance(exc, HandshakeRefused) and exc.status == 500 and isinstance(exc.__cause__, Exception):
         return exc.__cause__
     return None
@@ -215,19 +215,19 @@ def _agreed(handshake: ServerHandshake, refusal: Response | None) -> Response | 
 
 
 def _refused(handshake: ServerHandshake, response: Response) -> HandshakeRefused:
-    return HandshakeRefused(f"answered {response.status}", response=response, request=handshake.request)
+    return HandshakeRefused(f"responded with {response.status}", response=response, request=handshake.request)
 
 
 async def _refuse(
     stream: ByteStream, handshake: ServerHandshake, refused: HandshakeRefused, patience: float | None
 ) -> None:
-    """Write the whole answer, for as long as the client takes some of it every ``patience`` seconds."""
+    """Write the whole response, for as long as the client reads some of it every ``patience`` seconds."""
     data = memoryview(handshake.data_to_send(_dated(refused.response)))
     for start in range(0, len(data), _PIECE):
         with anyio.move_on_after(patience) as waiting:
             await _write(stream, handshake, refused.response, bytes(data[start : start + _PIECE]))
         if waiting.cancelled_caught:
-            raise TimeoutError(f"the client took nothing of the answer for {patience:g} s")
+            raise TimeoutError(f"the client read nothing of the response for {patience:g} s")
     with anyio.move_on_after(LINGER):
         await end_stream(stream)
 
@@ -239,7 +239,7 @@ async def _read_request(stream: ByteStream, handshake: ServerHandshake) -> Reque
             data = await (stream.receive() if begun else receive_at_once(stream))
         except (anyio.EndOfStream, *STREAM_ERRORS) as exc:
             what = "in the middle of its request" if begun else "without a request"
-            raise HandshakeError(f"the client ended the connection {what}") from exc
+            raise HandshakeError(f"the client closed the connection {what}") from exc
         begun = True
         request = handshake.receive_data(data)
         if request is not None:
@@ -247,7 +247,7 @@ async def _read_request(stream: ByteStream, handshake: ServerHandshake) -> Reque
 
 
 def _dated(response: Response) -> Response:
-    """The response with a Date, as RFC 9110, 6.6.1 demands of a server that has a clock."""
+    """Return the response with a ``Date``, which RFC 9110, section 6.6.1, requires of a server with a clock."""
     if "date" in response.headers:
         return response
     headers = [*response.headers.multi_items(), ("Date", formatdate(usegmt=True))]
@@ -255,7 +255,7 @@ def _dated(response: Response) -> Response:
 
 
 async def ask(request_hooks: Sequence[RequestHook], request: Request) -> Response | None:
-    """Call request hooks, sync or async, until one answers."""
+    """Call request hooks, sync or async, until one returns a response."""
     for hook in request_hooks:
         answer = hook(request)
         if inspect.isawaitable(answer):
@@ -272,5 +272,5 @@ async def _write(stream: ByteStream, handshake: ServerHandshake, response: Respo
     try:
         await send_at_once(stream, data)
     except STREAM_ERRORS as exc:
-        problem = "the client ended the connection before it was answered"
+        problem = "the client closed the connection before the response was sent"
         raise HandshakeError(problem, request=handshake.request, response=response) from exc

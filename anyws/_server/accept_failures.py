@@ -1,4 +1,4 @@
-"""What a server does when accept(2) fails, again and again as well: it goes on, and lets others have their turn."""
+"""Handling failures of accept(2): the server continues, with a pause if they repeat."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["AcceptFailures"]
 
 # Seconds to wait when the machine has no file descriptor or memory for one more connection; as in trio.
 _PAUSE = 0.1
-# What accept(2) says of a connection that went away before it was accepted: the next one may be fine.
+# Errors from accept(2) about a connection that was lost before it was accepted: the next one may be fine.
 _GONE = {errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM}
-# So many in a row, and it is the machine that fails: a network that is down, or a filter that forbids it.
+# After this many in a row, the cause is the machine: the network is down, or a firewall blocks it.
 _MAX_GONE = 16
-# Seconds from one line in the log to the next.
+# Minimum seconds between two log lines.
 _LOG_INTERVAL = 1
 
 
@@ -26,7 +26,7 @@ class AcceptFailures:
     """The failures of one listener.
 
     Args:
-        logger: where to say what fails, once a second at most.
+        logger: logs failures, at most once a second.
     """
 
     def __init__(self, logger: ConnectionLogger) -> None:
@@ -35,11 +35,11 @@ class AcceptFailures:
         self._logged_at = -math.inf
 
     def forget(self) -> None:
-        """A connection was accepted."""
+        """Reset the count, because a connection was accepted."""
         self._in_a_row = 0
 
     async def wait_after(self, exc: OSError) -> None:
-        """Wait until it makes sense to accept again."""
+        """Wait before accepting again."""
         self._in_a_row += 1
         if exc.errno in _GONE and self._in_a_row <= _MAX_GONE:
             await checkpoint()

@@ -1,4 +1,4 @@
-"""Sockets that systemd has opened for us (socket activation, sd_listen_fds(3))."""
+"""Sockets opened by systemd (socket activation, sd_listen_fds(3))."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _FIRST = 3  # SD_LISTEN_FDS_START
 
 
 def listeners_from_systemd(name: str | None = None) -> list[SocketListener]:
-    """Return the listeners that systemd, or another manager of its kind, has opened for this process.
+    """Return the listeners that systemd, or a compatible service manager, has opened for this process.
 
-    They are for the option ``listeners`` of `serve`. The list is empty where the process was started in another way.
-    Call it once, or once for each name; child processes do not inherit the sockets.
+    Pass them to `serve` as ``listeners``. The list is empty if the process was started in another way. Call this
+    function once, or once for each name. Child processes do not inherit the sockets.
 
     Args:
-        name: only those that have this ``FileDescriptorName=``, which is by default the name of the socket unit. None:
-            all.
+        name: return only sockets with this ``FileDescriptorName=``, which is by default the name of the socket unit.
+            None: return all.
 
     Raises:
-        ValueError: what was handed over is no stream socket that listens (``Accept=yes`` hands over connections), or is
-            not described as it should be.
+        ValueError: a socket is not a listening stream socket (``Accept=yes`` passes connections instead), or the
+            environment variables are inconsistent.
     """
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []
@@ -49,4 +49,4 @@ def _take(descriptor: int) -> socket.socket:
         os.set_inheritable(descriptor, False)
         return socket.socket(fileno=descriptor)
     except OSError as exc:
-        raise ValueError(f"file descriptor {descriptor} is no socket: {exc.strerror}") from exc
+        raise ValueError(f"file descriptor {descriptor} is not a socket: {exc.strerror}") from exc

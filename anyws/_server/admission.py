@@ -1,4 +1,4 @@
-"""Who may come in: how many connections in all, from one address, and in the opening handshake."""
+"""Connection limits: in total, per address, and in the opening handshake."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .options import ServerOptions
 __all__ = ["Admission", "Entry"]
 
 _RETRY = [("Retry-After", "1")]
-# How many streams that are refused already may be waited for, so that they hear why behind their request.
+# From how many refused clients the server still reads the request, so that the response follows it.
 _MAX_REFUSED = 64
 
 
 class Entry:
-    """One accepted stream on its way through the opening handshake.
+    """One accepted stream during the opening handshake.
 
     Args:
-        waiting: the entries that are on this way, from which it is taken once it has an answer.
+        waiting: the set of entries in the opening handshake; this one is removed once its response is known.
 
     Attributes:
-        refusal: what to answer, where nothing is wrong with the request itself; None to let the client in.
-        is_interrupted: whether the client was turned away while it, or a hook, was waited for.
+        refusal: the response that refuses the client even if its request is valid; None to admit it.
+        is_interrupted: whether the client was refused while the server was waiting for its request or for a hook.
     """
 
     __slots__ = ("_is_turned_away", "_scope", "_waiting", "is_interrupted", "refusal")
@@ -42,10 +42,10 @@ class Entry:
         self._is_turned_away = False
 
     def waiting(self, limit: float | None = None) -> anyio.CancelScope:
-        """Return a scope to wait in for the client, and for hooks; it is cancelled when the client is turned away.
+        """Return a cancel scope for waiting for the client and hooks; it is cancelled when the client is refused.
 
         Args:
-            limit: how long it may take, in seconds; None for no limit.
+            limit: the timeout, in seconds; None for no timeout.
         """
         self._scope = anyio.move_on_after(limit)
         if self._is_turned_away:
@@ -53,7 +53,7 @@ class Entry:
         return self._scope
 
     def settle(self) -> None:
-        """The answer is known: nothing is waited for any more but that the client takes it."""
+        """Record that the response is known and only needs to be written."""
         self._scope = None
         self._waiting.discard(self)
 
@@ -70,12 +70,12 @@ class Entry:
 
 
 class Admission:
-    """Counts the streams of a server, and says who is one too many.
+    """Counts the streams of a server, and refuses those beyond a limit.
 
-    Whoever is refused is counted apart, so that it takes no place of others.
+    Refused streams are counted separately, so that they do not use up the limits.
 
     Args:
-        options: the limits.
+        options: the server's options, with the limits.
     """
 
     def __init__(self, options: ServerOptions) -> None:
@@ -87,7 +87,7 @@ class Admission:
         self._is_stopping = False
 
     def enter(self, stream: TypedAttributeProvider) -> Entry:
-        """Take in an accepted stream; its `Entry` says whether it is to be refused."""
+        """Count an accepted stream; the returned `Entry` tells whether to refuse it."""
         address = None if self._options.max_connections_per_address is None else _address(stream)
         refusal = self._refusal(address)
         if refusal is None:
@@ -104,7 +104,7 @@ class Admission:
         return entry
 
     def leave(self, entry: Entry) -> None:
-        """The stream has ended."""
+        """Stop counting a stream that has ended."""
         entry.settle()
         address = self._admitted.pop(entry, None)
         if address is not None:
@@ -113,7 +113,7 @@ class Admission:
                 del self._by_address[address]
 
     def stop(self) -> None:
-        """Turn away those that are in the opening handshake, and whoever comes from now on."""
+        """Refuse all streams in the opening handshake, and all new ones."""
         self._is_stopping = True
         for entry in self._opening | self._refused:
             entry.turn_away(_STOPPING)
@@ -143,11 +143,11 @@ def _unavailable(why: str) -> Response:
     return Response(503, _RETRY, f"{why}\n")
 
 
-_STOPPING = _unavailable("the server stops")
+_STOPPING = _unavailable("the server is shutting down")
 
 
 def _address(stream: TypedAttributeProvider) -> str | None:
-    """The client's address as the limit sees it: of IPv6 the first 64 bits, which one client may have whole."""
+    """Return the address to count a client by: for IPv6 the /64 network, all of which one client may own."""
     remote = stream.extra(SocketAttribute.remote_address, None)
     if not isinstance(remote, tuple):
         return None

@@ -1,4 +1,4 @@
-"""Who a client is: Basic authentication (RFC 7617), as a request hook."""
+"""Basic authentication (RFC 7617), as a request hook."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from .options import RequestHook
 __all__ = ["basic_auth"]
 
 CredentialsCheck = Callable[[str, str], bool | Awaitable[bool]]
-"""Gets user name and password; says whether the user may come in."""
+"""Receives a user name and a password; returns whether they are valid."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # RFC 7617, 2: neither part may have them
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # not allowed in either part (RFC 7617, section 2)
 
 
 def basic_auth(
     realm: str, *, credentials: Mapping[str, str] | None = None, check: CredentialsCheck | None = None
 ) -> RequestHook:
-    """Return a hook for ``on_request`` that lets in who knows a password, and answers 401 to all others.
+    """Return a hook for ``on_request`` that requires HTTP Basic authentication, and responds with 401 otherwise.
 
-    The user name is then in ``websocket.request.state["user"]``. Use it over TLS only: the password is sent as it is.
+    The user name is stored in ``websocket.request.state["user"]``. Use it with TLS only, because the password is sent
+    unencrypted.
 
     Args:
-        realm: what the user name and the password are for, as a browser shows it.
-        credentials: the password of each user. They are compared in a time that tells nothing of them, also where
-            there is no such user.
-        check: instead of ``credentials``, a sync or async callable that gets user name and password, and says whether
-            they are right. To compare in constant time is then its task.
+        realm: the name of the protected area, which browsers show.
+        credentials: a mapping of user names to passwords. They are compared in constant time, even for unknown users.
+        check: instead of ``credentials``, a sync or async callable that receives the user name and the password and
+            returns whether they are valid. It should compare in constant time.
 
     Raises:
-        TypeError: neither or both of ``credentials`` and ``check`` are given, or one of the wrong type.
+        TypeError: neither or both of ``credentials`` and ``check`` are given, or one has the wrong type.
         ValueError: the realm has a character that a header cannot carry.
     """
     if (credentials is None) == (check is None):
-        raise TypeError("basic_auth() takes either credentials or check")
+        raise TypeError("basic_auth() requires either credentials or check")
     if not isinstance(credentials or {}, Mapping):
-        raise TypeError(f"credentials are a mapping of passwords, not {type(credentials).__name__}")
+        raise TypeError(f"credentials must map user names to passwords, not be {type(credentials).__name__}")
     if not callable(check or _compare_with):
-        raise TypeError(f"check is a callable, not {type(check).__name__}")
+        raise TypeError(f"check must be callable, not {type(check).__name__}")
     challenge = 'Basic realm="{}", charset="UTF-8"'.format(re.sub(r'(["\\])', r"\\\1", realm))
     check_header("WWW-Authenticate", challenge)
     if not realm.isascii():
-        raise ValueError(f"realm {realm!r} has a character outside ASCII, for which there is no encoding")
+        raise ValueError(f"realm {realm!r} has a character outside ASCII, for which no encoding is defined")
     is_right = check or _compare_with(dict(credentials or {}))
 
     async def authenticate(request: Request) -> Response | None:
@@ -69,7 +69,7 @@ def basic_auth(
 
 
 def parse_basic(authorization: str) -> tuple[str, str] | None:
-    """Return the user name and the password of an ``Authorization`` header; None if it has none (RFC 7617, 2)."""
+    """Return the user name and password in an ``Authorization`` header (RFC 7617, section 2); None if invalid."""
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -85,7 +85,7 @@ def _compare_with(passwords: Mapping[str, str]) -> CredentialsCheck:
     key = secrets.token_bytes(16)
 
     def digest(password: str) -> bytes:
-        return hashlib.blake2b(password.encode(), key=key).digest()  # all of one length
+        return hashlib.blake2b(password.encode(), key=key).digest()  # all have the same length
 
     digests = {user: digest(password) for user, password in passwords.items()}
     nobody = secrets.token_bytes(hashlib.blake2b().digest_size)

@@ -1,4 +1,4 @@
-"""Whether the server is well: health checks over plain HTTP, as a request hook."""
+"""Health checks over plain HTTP, as a request hook."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .options import RequestHook
 
 __all__ = ["health_check"]
 
-_NOT_STORED = [("Cache-Control", "no-store")]  # RFC 9111, 5.2.2.5: each question is to reach us
+_NOT_STORED = [("Cache-Control", "no-store")]  # RFC 9111, section 5.2.2.5: every check must reach the server
 
 
 def health_check(path: str = "/healthz", check: Callable[[], bool | Awaitable[bool]] | None = None) -> RequestHook:
-    """Return a hook for ``on_request`` that answers GET and HEAD of a path: 200, or 503 where something is wrong.
+    """Return a hook for ``on_request`` that responds to GET and HEAD of a path: 200 if healthy, otherwise 503.
 
-    Requests for WebSocket, and for other paths, go on. Where hooks authenticate, let this one come before them. A
-    server that stops or has ``max_connections`` responds with 503 automatically.
+    WebSocket requests and requests for other paths are passed on. Place this hook before hooks that authenticate. A
+    server that is shutting down or at ``max_connections`` responds with 503 automatically.
 
     Args:
-        path: the path, without percent-encoding, as ``request.path``.
-        check: a sync or async callable that says whether all is well; where it raises, the answer is 500, and it is
-            logged. None: it is well while it answers.
+        path: the path, without percent-encoding, as in ``request.path``.
+        check: a sync or async callable that returns whether the server is healthy. If it raises, the response is 500,
+            and the exception is logged. None: the server is healthy as long as it responds.
 
     Raises:
         ValueError: the path does not begin with a slash.

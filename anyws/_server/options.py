@@ -1,7 +1,7 @@
-"""The options of a server: each with its name, unit, default and reason.
+"""Options of a server, each with its unit, its default and the reason for it.
 
-The dataclasses hold the values; the typed dictionaries beside them give type checkers and editors the same names as
-keywords of `serve`, `open_server` and `accept`. A test keeps the two equal.
+The dataclasses hold the values. The typed dictionaries give type checkers and editors the same names as keywords of
+`serve`, `open_server` and `accept`. A test keeps the two in sync.
 """
 
 # No `from __future__ import annotations`: the annotations are the types that options are checked against.
@@ -32,11 +32,11 @@ __all__ = [
 ]
 
 RequestHook = Callable[[Request], Response | Awaitable[Response | None] | None]
-"""Looks at a request before it is answered: None to go on, a `Response` to answer it with plain HTTP."""
+"""Receives a request before the server responds; returns None to continue, or a `Response` to send instead."""
 
 
 class _RemembersTerms(ConnectionOptions):
-    """Has a slot for what is worked out of the options once; it is not an option itself."""
+    """Caches the `ServerTerms` computed from the options. The cache is not an option itself."""
 
     __slots__ = ("_terms",)
 
@@ -45,30 +45,31 @@ class _RemembersTerms(ConnectionOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptOptions(_RemembersTerms):
-    """The options of `accept`: what a server knows of each connection.
+    """Server-side options for a single connection, as accepted by `accept`.
 
     Attributes:
-        extensions: `Extension` objects that the server speaks besides.
-        subprotocols: the subprotocols that the server speaks, in its order of preference: the first that the client
-            offers is agreed. Or a callable that gets the offered ones and returns one of them or None.
-        headers: further headers of the response 101: a mapping, or (name, value) pairs.
-        open_timeout: bounds TLS, the request and ``on_request`` together, from the TCP accept on; then the connection
-            is destroyed. 5 s, as the document that anyws implements demands. A refusal or a plain HTTP answer is not
-            bounded by it: that is written for as long as the client reads some of it every ``close_timeout``.
-        on_request: a sync or async callable that gets the `Request` before it is answered. None goes on with the
-            opening handshake; an `anyws.Response` is sent instead: a refusal, or plain HTTP. It is called for requests
-            that do not ask for WebSocket too (GET and HEAD), and only for valid ones from an allowed origin. Or a
-            sequence of such callables: each is called when those before it have returned None.
-        origins: the origins whose pages may connect, as a browser writes them: ``https://example.com``, with the port
-            only if it is not that of the scheme, and no slash at the end. ``*``: any. None: only pages from the same
-            host and port. Clients that are no browsers send no ``Origin`` and pass. Each origin that is refused is
-            logged once as a warning.
-        allowed_hosts: the host names, without port, that ``Host`` may have when there is an ``Origin``; IP addresses
-            pass. None: a server bound to loopback only takes ``localhost``, against DNS rebinding; any other takes
-            every name.
-        accept_unmasked: take frames without a mask, against RFC 6455, 5.1. See ``masking`` of the client.
-        max_head_bytes: the largest request head; 431. 16 KiB, as in h11 and Node.
-        max_headers: the most request headers; 431. 128, as in websockets.
+        extensions: additional `Extension` objects that the server supports.
+        subprotocols: the subprotocols that the server supports, in order of preference: the first one that the client
+            offers is agreed on. Or a callable that receives the offered ones and returns one of them or None.
+        headers: additional headers of the response 101: a mapping, or (name, value) pairs.
+        open_timeout: time limit for TLS, the request and ``on_request`` together, starting when TCP is accepted; after
+            that the connection is dropped. 5 s, as in the node:websocket proposal. It does not apply to sending a
+            refusal or a plain HTTP response: that goes on for as long as the client reads some of it every
+            ``close_timeout``.
+        on_request: a sync or async callable that receives the `Request` before the server responds. Return None to
+            continue with the opening handshake, or an `anyws.Response` to send instead: a refusal or plain HTTP. It is
+            also called for GET and HEAD requests that do not ask for WebSocket, but only for valid requests from an
+            allowed origin. Or a sequence of such callables, called in order until one returns a response.
+        origins: the origins whose pages may connect, as browsers write them: ``https://example.com``, with a port only
+            if it is not the scheme's default, and without a trailing slash. ``*``: any origin. None: only pages from
+            the same host and port. Clients other than browsers send no ``Origin`` and are accepted. Each rejected
+            origin is logged once, as a warning.
+        allowed_hosts: the host names, without a port, that are accepted in ``Host`` if the request has an ``Origin``;
+            IP addresses are always accepted. None: a server bound to loopback accepts only ``localhost``, to protect
+            against DNS rebinding; any other server accepts every name.
+        accept_unmasked: accept unmasked frames, contrary to RFC 6455, section 5.1. See ``masking`` of the client.
+        max_head_bytes: maximum size of the request head; a larger one is rejected with 431. 16 KiB, as in h11 and Node.
+        max_headers: maximum number of request headers; more are rejected with 431. 128, as in websockets.
     """
 
     extensions: Sequence[Extension] = ()
@@ -90,21 +91,21 @@ class AcceptOptions(_RemembersTerms):
         check_extensions(self.extensions)
         for hook in self.request_hooks:
             if not callable(hook):
-                raise TypeError(f"option on_request has a {type(hook).__name__}, expected callables")
+                raise TypeError(f"option on_request contains {type(hook).__name__}, expected callables")
         if not callable(self.subprotocols):
             check_subprotocols(self.subprotocols)
         OriginPolicy(self.origins, self.allowed_hosts)
 
     @property
     def request_hooks(self) -> Sequence[RequestHook]:
-        """What ``on_request`` asks for, as a sequence."""
+        """The value of ``on_request``, as a sequence."""
         if self.on_request is None:
             return ()
         return (self.on_request,) if callable(self.on_request) else self.on_request
 
     @property
     def terms(self) -> ServerTerms:
-        """What these options say of the opening handshake, worked out once for all connections."""
+        """The terms of the opening handshake, computed once for all connections."""
         try:
             return self._terms
         except AttributeError:
@@ -123,22 +124,24 @@ class AcceptOptions(_RemembersTerms):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions(AcceptOptions):
-    """The options of `serve` and `open_server`.
+    """Options of `serve` and `open_server`.
 
     Attributes:
-        path: listen on a unix socket of this path, instead of TCP.
-        listeners: AnyIO listeners, or sockets that listen, to use instead of new ones. They are closed with the server.
+        path: listen on a unix socket at this path instead of TCP.
+        listeners: AnyIO listeners, or listening sockets, to use instead of new ones. They are closed with the server.
             See `anyws.listeners_from_systemd`.
         backlog: how many connections may wait to be accepted. 128.
         reuse_port: let several processes listen on the same port (``SO_REUSEPORT``).
-        max_connections: how many connections there may be at a time, those in their handshake included; more are
-            answered 503. None: as many as the system's limit on file descriptors.
-        max_connections_per_address: how many of them may come from one address, or from one IPv6 network of 64 bits;
-            more are answered 429. None: no limit, for behind a proxy all have the proxy's address.
-        max_handshakes: how many connections may be in the opening handshake at a time; more are answered 503 at once,
-            or cut where TLS is to come. 1,024, as the connections of a worker of nginx are counted. A connection that
-            is refused for one of these three limits counts for none of them. The server waits for the requests of 64
-            such connections; further ones are answered at once, or cut where TLS is to come.
+        max_connections: maximum number of concurrent connections, including those in the opening handshake; the server
+            responds to further ones with 503. None: limited only by the system's limit on file descriptors.
+        max_connections_per_address: maximum number of concurrent connections from one address, or from one IPv6 /64
+            network; the server responds to further ones with 429. None: no limit, because behind a proxy all
+            connections come from the proxy's address.
+        max_handshakes: maximum number of connections in the opening handshake; the server responds to further ones
+            with 503 immediately, or aborts them if TLS is used. 1,024, like nginx's default for the connections of a
+            worker. A connection refused because of one of these three limits counts towards none of them. The server
+            waits for the requests of 64 refused connections; it responds to further ones immediately, or aborts them
+            if TLS is used.
     """
 
     path: str | None = None

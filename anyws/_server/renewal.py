@@ -1,4 +1,4 @@
-"""Certificates that are renewed while the server runs."""
+"""Reloading certificates while the server runs."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ _logger = logging.getLogger("anyws.server")
 def reload_certificate(
     context: ssl.SSLContext, certfile: Path, keyfile: Path | None = None, password: Password | None = None
 ) -> None:
-    """Load a certificate and its key into a context that is in use.
+    """Load a certificate and its key into a TLS context that is in use.
 
-    Connections that are open go on as they are; the next TLS handshake sees the new certificate. The files are read
-    once. If they cannot be loaded, for instance because they are being written or the key is another's, the context
-    keeps the old certificate. Call it in the event loop's thread.
+    Open connections are not affected; the next TLS handshake uses the new certificate. The files are read only once. If
+    they cannot be loaded, for example because they are just being written or the key does not match, the context keeps
+    the old certificate. Call this function in the event loop's thread.
 
-    A key of another kind than the old one's, such as of an elliptic curve instead of RSA, comes beside it, and clients
-    that prefer the old kind go on to see the old certificate: make a new server for it.
+    A key of another type than the old one, for example EC instead of RSA, is added rather than replaced, and clients
+    that prefer the old type continue to get the old certificate: start a new server instead.
 
     Args:
-        context: the context.
-        certfile: the path of the certificate chain, as PEM.
-        keyfile: the path of the private key; by default it is in ``certfile``.
-        password: of the private key, or a callable that returns it.
+        context: the TLS context.
+        certfile: the path of the certificate chain (PEM).
+        keyfile: the path of the private key (PEM); by default it is in ``certfile``.
+        password: the password of the private key, or a callable that returns it.
 
     Raises:
-        OSError: a file cannot be read; as `ssl.SSLError`, it has no certificate, or not the key of the certificate.
-        ValueError: the key is encrypted, and there is no password.
+        OSError: a file cannot be read; as `ssl.SSLError`, it has no certificate, or the key does not match.
+        ValueError: the key is encrypted, and no password was given.
     """
-    # OpenSSL drops the old key before it finds that the new one does not fit. So a context of our own tries first what
-    # the other will get: the same bytes and password, by the same rules.
+    # OpenSSL drops the old key before it checks that the new one matches. So the new files are first loaded into
+    # another context, from the same bytes, with the same password and by the same rules.
     trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trial.set_ciphers(f"DEFAULT@SECLEVEL={context.security_level}")
     given = functools.cache(_as_callable(password))
@@ -63,23 +63,23 @@ async def watch_certificate(
     interval: float = 60,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Load a certificate into a context, and again when its files change, until cancelled.
+    """Load a certificate into a TLS context, and reload it whenever its files change, until cancelled.
 
-    ``await task_group.start(anyws.watch_certificate, context, "cert.pem", "key.pem")``. What later cannot be loaded is
-    logged, and tried again; until then the old one stays, see `reload_certificate`.
+    ``await task_group.start(anyws.watch_certificate, context, "cert.pem", "key.pem")``. If a later reload fails, the
+    error is logged, the old certificate stays in use, and the reload is retried; see `reload_certificate`.
 
     Args:
-        context: the context; it needs no certificate before. Start watching before the server, which refuses a context
-            without one.
+        context: the TLS context, which needs no certificate yet. Start watching before you start the server, which
+            rejects a context without a certificate.
         certfile: see `reload_certificate`.
         keyfile: see `reload_certificate`.
         password: see `reload_certificate`.
-        interval: how often to look at the files, in seconds.
-        task_status: is told once the certificate is loaded.
+        interval: how often to check the files, in seconds.
+        task_status: notified once the certificate is loaded.
 
     Raises:
-        OSError: it cannot be loaded in the beginning.
-        ValueError: the key is encrypted, and there is no password.
+        OSError: the first load failed.
+        ValueError: the key is encrypted, and no password was given.
     """
     paths = [path for path in (certfile, keyfile) if path is not None]
     loaded = _stamps(paths)
@@ -95,15 +95,15 @@ async def watch_certificate(
             reload_certificate(context, certfile, keyfile, password)
         except (OSError, ValueError) as exc:
             if found != failed:
-                _logger.error("the certificate %s cannot be loaded; the old one stays: %s", os.fspath(certfile), exc)
+                _logger.error("cannot reload certificate %s; keeping the old one: %s", os.fspath(certfile), exc)
             failed = found
         else:
-            _logger.info("the certificate %s was loaded anew", os.fspath(certfile))
+            _logger.info("reloaded certificate %s", os.fspath(certfile))
             loaded, failed = found, None
 
 
 def _stamps(paths: list[Path]) -> list[tuple[int, int, int] | None]:
-    """What changes with the files."""
+    """Return values that change when the files change."""
     return [_stamp(path) for path in paths]
 
 
@@ -117,10 +117,10 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 @contextmanager
 def _private_copy(path: Path) -> Generator[str, None, None]:
-    """The path of a copy that nobody writes to, for the time of the block: ssl loads from files only."""
+    """Copy a file for the duration of a block, so that nobody writes to it: `ssl` loads from files only."""
     with open(path, "rb") as file:
         content = file.read()
-    descriptor, copy = tempfile.mkstemp(suffix=".pem")  # that only we can read
+    descriptor, copy = tempfile.mkstemp(suffix=".pem")  # readable only by us
     try:
         with open(descriptor, "wb") as file:
             file.write(content)
@@ -136,4 +136,4 @@ def _as_callable(password: Password | None) -> Callable[[], str | bytes]:
 
 
 def _no_password() -> str:
-    raise ValueError("the private key is encrypted: expected a password")
+    raise ValueError("the private key is encrypted, and no password was given")

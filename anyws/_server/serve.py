@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 Handler = Callable[[WebSocket], Awaitable[object]]
-"""What serves one connection; the connection is closed when it returns."""
+"""Serves one connection, which is closed when it returns."""
 
 
 @with_signature_of(ServerOptions)
@@ -71,24 +71,24 @@ async def serve(
 
         anyio.run(anyws.serve, echo, "127.0.0.1", 8765)  # trio.run() works as well
 
-    ``server = await task_group.start(anyws.serve, handler, "127.0.0.1", 8765)`` starts it, in an AnyIO task group as in
-    a trio nursery, and gives the `Server` once it listens. An exception in a handler closes that connection with 1011
-    and is logged; it never ends the server.
+    ``server = await task_group.start(anyws.serve, handler, "127.0.0.1", 8765)`` starts it in an AnyIO task group or a
+    trio nursery, and returns the `Server` once it is listening. If a handler raises an exception, it is logged and the
+    connection is closed with 1011; the server keeps running.
 
     Args:
-        handler: an async callable that gets the `WebSocket`; when it returns, the connection is closed with 1000. Its
-            method ``on_request``, if it has one, is called after the hooks of the option of this name.
-        host: a name or an address to listen on; None or ``""`` for all of the machine's.
+        handler: an async callable that receives the `WebSocket`; when it returns, the connection is closed with 1000.
+            If it has a method ``on_request``, that is called after the hooks given as the option ``on_request``.
+        host: a host name or an address to listen on; None or ``""`` for all interfaces.
         port: the TCP port; 0 for a free one, see `Server.addresses`.
-        task_status: gets the `Server` once it listens.
-        options: keywords, each documented in `ServerOptions`.
+        task_status: notified with the `Server` once it is listening.
+        options: keyword arguments, documented in `ServerOptions`.
 
     Raises:
-        OSError: the address or the port is not to be had.
-        TypeError: an unknown option, or one of the wrong type; or the handler cannot be called with the `WebSocket`
-            alone, or is not async.
-        ValueError: an option out of its range, or a TLS context that cannot serve: a client's, or one without a
-            certificate.
+        OSError: the address is unavailable or already in use.
+        TypeError: an option is unknown or has the wrong type, or the handler is not async or does not accept a single
+            argument.
+        ValueError: an option has an invalid value, or the TLS context cannot be used by a server: it is a client
+            context, or has no certificate.
     """
     server = await _listen(handler, host, port, build_options(ServerOptions, options, where="serve()"))
     await server.run(task_status=task_status)
@@ -101,15 +101,15 @@ async def open_server(
 ) -> AsyncGenerator[Server, None]:
     """Serve in the background of a block: ``async with anyws.open_server(handler, "127.0.0.1", 0) as server``.
 
-    For programs that have no task group at hand. When the block ends, the server is closed gracefully, as by
-    `Server.aclose`; when it raises or is cancelled, at once, and the exception comes out as it is. All else is as in
-    `serve`.
+    Use it where you have no task group. When the block ends, the server shuts down gracefully, as with `Server.aclose`.
+    If the block raises or is cancelled, the server stops immediately, and the exception propagates unchanged. Otherwise
+    it is the same as `serve`.
 
     Args:
         handler: see `serve`.
         host: see `serve`.
         port: see `serve`.
-        options: keywords, each documented in `ServerOptions`.
+        options: keyword arguments, documented in `ServerOptions`.
     """
     settings = build_options(ServerOptions, options, where="open_server()")
     async with serving(handler, host, port, settings) as server:
@@ -119,7 +119,7 @@ async def open_server(
 async def open_listeners(
     host: str | None, port: int, options: ServerOptions, *, ipv6_only: bool = True
 ) -> list[Listener[Any]]:
-    """Return the listeners that the options ask for."""
+    """Return the listeners for the options."""
     if options.listeners is not None:
         if host is not None or options.path is not None:
             raise ValueError("listeners cannot be given together with host or path")
@@ -138,56 +138,56 @@ async def open_listeners(
 def _each_listener(given: Iterable[Listener[Any] | socket.socket]) -> Generator[Listener[Any], None, None]:
     for each in given:
         if isinstance(each, MultiListener):
-            yield from _each_listener(each.listeners)  # each goes on when another fails to accept
+            yield from _each_listener(each.listeners)  # so that each continues when another fails to accept
         else:
             yield listen_on(each) if isinstance(each, socket.socket) else each
 
 
 def check_handler(handler: Handler) -> None:
-    """Check that a handler can serve a connection, as far as that can be told without calling it.
+    """Check that a handler can serve a connection, as far as possible without calling it.
 
     Raises:
-        TypeError: it cannot be called with the connection alone, or is not async.
+        TypeError: it does not accept a single argument, or is not async.
     """
     if inspect.iscoroutine(handler):
         handler.close()
         name = handler.__name__
-        raise TypeError(f"the handler is a coroutine, expected an async function: pass {name}, not {name}(...)")
+        raise TypeError(f"the handler must be an async function, not a coroutine: pass {name}, not {name}(...)")
     if not callable(handler):
-        raise TypeError(f"the handler is {type(handler).__name__}, expected an async function")
+        raise TypeError(f"the handler must be an async function, not {type(handler).__name__}")
     name = getattr(handler, "__qualname__", type(handler).__qualname__)
     try:
         signature = inspect.signature(handler, follow_wrapped=False)  # a decorator may change the parameters
-    except ValueError:  # some built-in functions do not tell
+    except ValueError:  # some built-in functions have no signature
         return
     try:
         signature.bind(None)
     except TypeError as exc:
-        raise TypeError(f"the handler {name} is called with the connection alone: {exc}") from exc
+        raise TypeError(f"the handler {name} must accept one argument, the connection: {exc}") from exc
     function = _called_function(handler)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"the handler {name} is a generator, for it has a yield: expected an async function")
-    # A decorated function has the annotations of another; a class has those of its __init__.
+        raise TypeError(f"the handler {name} must be an async function, but is a generator: it contains yield")
+    # A decorated function has the annotations of the original; a class has those of its __init__.
     says_so = inspect.isroutine(function) and not hasattr(function, "__wrapped__")
     if says_so and signature.return_annotation in (None, "None") and not inspect.iscoroutinefunction(function):
-        raise TypeError(f"the handler {name} is not async: expected an async function")
+        raise TypeError(f"the handler {name} must be an async function")
 
 
 def _called_function(handler: object) -> object:
-    """The function that a call of the handler ends at: of a `functools.partial`, of an object with ``__call__``."""
+    """Return the function behind a handler that is a `functools.partial` or an object with ``__call__``."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     return handler if inspect.isroutine(handler) or inspect.isclass(handler) else type(handler).__call__
 
 
 def own_hooks(handler: Handler) -> list[RequestHook]:
-    """Return the request hook that a handler has as its method, if it has one."""
+    """Return the handler's own method ``on_request`` as a list, empty if it has none."""
     hook: RequestHook | None = getattr(handler, "on_request", None)
     return [] if hook is None else [hook]
 
 
 def with_default_hosts(options: ServerOptions, listeners: list[Listener[Any]]) -> ServerOptions:
-    """Let a server on loopback answer only pages that know it as ``localhost``, against DNS rebinding."""
+    """Restrict a server on loopback to the host name ``localhost``, to protect against DNS rebinding."""
     addresses = [listener.extra(SocketAttribute.local_address, None) for listener in listeners]
     on_loopback = all(isinstance(address, tuple) and ip_address(address[0]).is_loopback for address in addresses)
     if options.allowed_hosts is None and addresses and on_loopback:
@@ -196,19 +196,19 @@ def with_default_hosts(options: ServerOptions, listeners: list[Listener[Any]]) -
 
 
 def log_no_connection(logger: ConnectionLogger, exc: Exception) -> None:
-    """Log why an opening handshake failed: in one line, unless it was our own side."""
+    """Log why an opening handshake failed: in one line, or with a traceback if it is an error on our side."""
     if isinstance(exc.__cause__, ForeignOrigin) and exc.__cause__.is_news:
-        logger.warning("no connection: %s", exc)  # mostly a page under development, which is not told why
+        logger.warning("opening handshake failed: %s", exc)  # often a page in development; browsers do not show why
     elif isinstance(exc, HandshakeError | OSError):
-        # A port scan, a health check, garbage, a client that went away; or a hook that failed, of which a line tells.
-        logger.info("no connection: %s", exc)
+        # A port scan, a health check, garbage, a client that disconnected; or a failed hook, logged separately.
+        logger.info("opening handshake failed: %s", exc)
     else:
-        logger.error("no connection", exc_info=exc)
+        logger.error("opening handshake failed", exc_info=exc)
 
 
 def log_hook_failure(logger: ConnectionLogger, exc: Exception) -> None:
-    """Log what a hook raised in the opening handshake, with its traceback."""
-    logger.error("no connection: a hook failed", exc_info=exc)
+    """Log the exception of a hook in the opening handshake, with its traceback."""
+    logger.error("opening handshake failed: a hook raised an exception", exc_info=exc)
 
 
 async def run_connection(
@@ -216,13 +216,13 @@ async def run_connection(
     call: Callable[[WebSocket], Awaitable[object]],
     failed: Callable[[Exception], None],
 ) -> None:
-    """Run a connection as long as a call of user code; raise no `Exception`.
+    """Run a connection for the duration of a call of user code. Raises no `Exception`.
 
     Args:
-        connection: the connection, which its block closes.
+        connection: the connection, as a context manager that closes it.
         call: the user code.
-        failed: gets what the call raises, before the peer hears of it: a client in the same program may then stop the
-            server, and this task with it. Or what the close raises.
+        failed: called with what the user code raises, before the peer learns of it, because a client in the same
+            program might then stop the server and with it this task; or with what closing raises.
     """
     failure: Exception | None = None
     try:
@@ -234,7 +234,7 @@ async def run_connection(
                 failed(exc)
                 raise
             except BaseExceptionGroup as group:
-                # On trio, of a task group that fails while it is cancelled.
+                # Raised on trio by a task group that fails while it is cancelled.
                 failures, rest = group.split(Exception)
                 if failures is not None:
                     failed(failures)
@@ -244,14 +244,14 @@ async def run_connection(
         if exc is not failure:
             failed(exc)
     finally:
-        del failure  # it has this frame in its traceback
+        del failure  # its traceback refers to this frame: break the cycle
 
 
 def log_failure(logger: ConnectionLogger, exc: Exception, who: str) -> None:
-    """Log what user code raised: with its traceback, or in one line if it only says that the connection has ended."""
+    """Log an exception from user code with its traceback, or in one line if the connection has just ended."""
     if is_closed(exc):
         closed = _first_of(exc)
-        # Without the peer's reason, which is contents.
+        # Without the peer's reason: contents are not logged.
         code = f"{closed.detail} ({closed.code})" if closed.detail else closed.code
         logger.info("%s ended with the connection: %s", who, code)
         if closed.undelivered:
@@ -268,7 +268,7 @@ def _first_of(exc: BaseException) -> ConnectionClosed:
 
 
 def is_closed(exc: BaseException) -> bool:
-    """Say whether an exception only says that the connection has ended."""
+    """Return whether an exception only means that the connection has ended."""
     if isinstance(exc, BaseExceptionGroup):
         return all(map(is_closed, exc.exceptions))
     return isinstance(exc, ConnectionClosed)
@@ -290,7 +290,8 @@ async def serving(
         host: see `serve`.
         port: see `serve`.
         options: the options.
-        on_failure: gets what handlers and hooks raise, the end of a connection aside, before the client hears of it.
+        on_failure: called with exceptions from handlers and hooks, except a closed connection, before the client
+            learns of them.
     """
     server = await _listen(handler, host, port, options, on_failure)
     async with background_task(server.run):
@@ -319,7 +320,7 @@ async def _listen(
 
 
 class _Connection:
-    """One accepted stream, from its opening handshake to its end; what goes wrong is logged."""
+    """One accepted stream, from its opening handshake to its end. Errors are logged."""
 
     def __init__(
         self,
@@ -348,7 +349,7 @@ class _Connection:
         with refusing_stray_cancellation("the handler"):
             serving = self._handler(websocket)
             if not inspect.isawaitable(serving):
-                raise TypeError(f"the handler returned {type(serving).__name__}: it has to be an async function")
+                raise TypeError(f"the handler must be an async function: it returned {type(serving).__name__}")
             await serving
 
     def _hook_failed(self, exc: Exception) -> None:

@@ -1,4 +1,4 @@
-"""What listens, and owns the connections that it has accepted: `Server`."""
+"""The listening server, which owns the connections that it accepts: `Server`."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _logger = logging.getLogger("anyws.server")
 
 
 class StartedServer(Protocol):
-    """What `serve` tells that it listens; a task status of AnyIO and one of trio are such."""
+    """The task status that `serve` notifies, of AnyIO or of trio."""
 
     def started(self, value: Server, /) -> None:
-        """Take the server."""
+        """Report that the server is listening."""
         ...
 
 
 class _StreamHandler(Protocol):
-    """Serves one accepted stream: the opening handshake and all that follows. Raises no `Exception`."""
+    """Serves one accepted stream, from the opening handshake on. Raises no `Exception`."""
 
     def __call__(self, server: Server, stream: ByteStream, entry: Entry, /) -> Awaitable[None]: ...
 
@@ -45,7 +45,7 @@ class _StreamHandler(Protocol):
 class Server(AsyncResource, TypedAttributeProvider):
     """A listening server, from `serve` or `open_server`.
 
-    ``extra()`` gives the typed attributes of its first listener.
+    ``extra()`` returns the typed attributes of its first listener.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Server(AsyncResource, TypedAttributeProvider):
         self._admission = Admission(options)
         self._accepting = anyio.CancelScope()
         self._serving = anyio.CancelScope()
-        self._background: Background | None = None  # of its connections, while it runs
+        self._background: Background | None = None  # for its connections, while the server runs
         self._closing = False
         self._stopped = anyio.Event()
 
     @property
     def addresses(self) -> list[Any]:
-        """Where the server listens, one element for each listener, as `socket.socket.getsockname` gives it.
+        """The addresses that the server listens on, one for each listener, as from `socket.socket.getsockname`.
 
         ``(host, port)`` for IPv4, ``(host, port, flow information, scope)`` for IPv6, the path for a unix socket.
         """
@@ -73,7 +73,7 @@ class Server(AsyncResource, TypedAttributeProvider):
 
     @property
     def connections(self) -> frozenset[WebSocket]:
-        """The connections that are open now."""
+        """The open connections."""
         return frozenset(self._links)
 
     @property
@@ -83,24 +83,25 @@ class Server(AsyncResource, TypedAttributeProvider):
 
     @property
     def options(self) -> ServerOptions:
-        """What the server was told."""
+        """The options of the server."""
         return self._options
 
     async def aclose(self, grace: float = 3) -> None:
-        """Stop gracefully: stop accepting, close all connections with 1001, wait for their handlers, then cancel them.
+        """Shut down gracefully: stop accepting, close all connections with 1001, and wait for their handlers.
 
-        Who is in the opening handshake is answered 503. A handler finds that ``receive()`` ends, after the messages
-        that had come before, and that ``send()`` raises. When cancelled, the handlers are cancelled at once.
+        After ``grace``, the remaining handlers are cancelled. Clients in the opening handshake get a response 503. In a
+        handler, ``receive()`` raises once it has returned the messages received before, and ``send()`` raises. If
+        cancelled, the handlers are cancelled immediately.
 
         Args:
-            grace: how long to wait, in seconds.
+            grace: how long to wait for the handlers, in seconds.
         """
         self._closing = True
         self._accepting.cancel()
         self._admission.stop()
         try:
             for link in list(self._links.values()):
-                link.begin_close(CloseCode.GOING_AWAY, "the server stops", discard=False)
+                link.begin_close(CloseCode.GOING_AWAY, "the server is shutting down", discard=False)
             with anyio.move_on_after(grace):
                 await self._stopped.wait()
         finally:
@@ -121,18 +122,18 @@ class Server(AsyncResource, TypedAttributeProvider):
             self._stopped.set()
 
     def connection(self, websocket: WebSocket, link: Link) -> AbstractAsyncContextManager[WebSocket]:
-        """Run a connection, as one of this server's."""
+        """Return a context manager that runs a connection of this server."""
         assert self._background is not None
         return _Served(websocket, link, self._background, self)
 
     def entered(self, websocket: WebSocket, link: Link) -> None:
-        """Take notice that a connection is open."""
+        """Register a connection that has opened."""
         self._links[websocket] = link
         if self._closing:
-            link.begin_close(CloseCode.GOING_AWAY, "the server stops", discard=False)
+            link.begin_close(CloseCode.GOING_AWAY, "the server is shutting down", discard=False)
 
     def left(self, websocket: WebSocket) -> None:
-        """Take notice that a connection is over."""
+        """Unregister a connection that has ended."""
         del self._links[websocket]
 
     async def _accept(self, connections: TaskGroup, task_status: StartedServer) -> None:
@@ -163,20 +164,20 @@ class Server(AsyncResource, TypedAttributeProvider):
         except anyio.get_cancelled_exc_class():
             if anyio.current_effective_deadline() == -math.inf:
                 raise
-            # On asyncio the task of this connection was cancelled, or what it awaited. To raise would end the server;
-            # where asyncio.run() cancels all tasks on its way out, that ends by its own task.
+            # On asyncio, this connection's task was cancelled, or something that it awaited. Raising would stop the
+            # server. When asyncio.run() cancels all tasks at exit, the server is stopped through its own task.
             if is_cancelled_from_outside():
-                _logger.info("the task of a connection was cancelled; the connection is closed")
+                _logger.info("the task of a connection was cancelled; closing the connection")
             else:
-                _logger.exception("a stream failed")
+                _logger.exception("error while serving a stream")
         except Exception:
-            _logger.exception("a stream failed")
+            _logger.exception("error while serving a stream")
             await anyio.aclose_forcefully(stream)
         except BaseExceptionGroup as group:
-            # On trio, of a task group that fails while it is cancelled: what failed is no reason to end the server.
+            # Raised on trio by a task group that fails while it is cancelled; such a failure must not stop the server.
             failures, rest = group.split(Exception)
             if failures is not None:
-                _logger.error("a stream failed", exc_info=failures)
+                _logger.error("error while serving a stream", exc_info=failures)
             if rest is not None:
                 raise rest from None
         finally:
@@ -190,7 +191,7 @@ class Server(AsyncResource, TypedAttributeProvider):
 
 
 class _Served(Running):
-    """Runs a connection of a server."""
+    """Runs a connection and registers it with its server."""
 
     __slots__ = ("_server",)
 
@@ -199,12 +200,12 @@ class _Served(Running):
         self._server = server
 
     async def __aenter__(self) -> WebSocket:
-        """Begin."""
+        """Register and start the connection."""
         self._server.entered(self._websocket, self._link)
         return await super().__aenter__()
 
     async def __aexit__(self, *exc: Any) -> None:
-        """Close."""
+        """Close and unregister the connection."""
         try:
             await super().__aexit__(*exc)
         finally:

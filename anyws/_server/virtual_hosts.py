@@ -1,4 +1,4 @@
-"""Several hosts on one port, each with its certificate: Server Name Indication (RFC 6066, section 3)."""
+"""Several hosts on one port, each with its own certificate: Server Name Indication (RFC 6066, section 3)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import idna
 
 __all__ = ["HostChoice", "is_misdirected", "virtual_hosts"]
 
-# What a connection has taken over from its first context when the client's name becomes known.
+# Settings that a connection takes from its first context, before the client's host name is known.
 _FIXED = ("options", "minimum_version", "maximum_version", "verify_mode", "verify_flags", "post_handshake_auth")
 
 
 class HostChoice:
-    """Chooses the context of a connection by the name that the client asks for: an ``sni_callback``.
+    """Chooses the TLS context by the host name that the client requests: an ``sni_callback``.
 
     Args:
-        find: returns the context of a name, or of no name; None to end the TLS handshake.
+        find: returns the context for a name, or for no name; None to fail the TLS handshake.
     """
 
     def __init__(self, find: Callable[[str | None], ssl.SSLContext | None]) -> None:
@@ -28,7 +28,7 @@ class HostChoice:
     def __call__(
         self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext
     ) -> ssl.AlertDescription | None:
-        """Choose."""
+        """Choose the context of a connection."""
         found = self._find(name)
         if found is None:
             return ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
@@ -37,17 +37,17 @@ class HostChoice:
         return None
 
     def holds_for(self, connection: ssl.SSLObject, host: str) -> bool:
-        """Say whether what a client has proved in TLS holds for this host as well."""
-        name = host.removesuffix(".")  # SNI has no dot at the end
+        """Return whether the client's authentication in TLS is also valid for this host."""
+        name = host.removesuffix(".")  # SNI has no trailing dot
         return name == self._asked.get(connection) or self._find(name) is connection.context
 
 
 def is_misdirected(context: ssl.SSLContext, connection: ssl.SSLObject, host: str) -> bool:
-    """Say whether a request asks for another host than TLS did, where a client certificate opens hosts.
+    """Return whether a request is for another host than its TLS connection, if client certificates are used.
 
     Args:
         context: the server's context.
-        connection: its side of TLS, after the handshake.
+        connection: the TLS connection, after the handshake.
         host: the host of the request.
     """
     choice = context.sni_callback
@@ -57,39 +57,43 @@ def is_misdirected(context: ssl.SSLContext, connection: ssl.SSLObject, host: str
 
 
 def virtual_hosts(contexts: Mapping[str, ssl.SSLContext], *, default: ssl.SSLContext | None = None) -> ssl.SSLContext:
-    """Return a TLS context that presents the certificate of the host that the client has asked for.
+    """Return a TLS context that presents the certificate of the host that the client requests.
 
-    A context may be given a new certificate at any time, see `reload_certificate`. With client certificates, a request
-    for another host than the one in TLS is answered 421, and sessions are not resumed. Without them the name in TLS is
-    not checked against ``Host``; where hosts have different users, look at ``request.host``.
+    You can load a new certificate into any of the contexts at any time, see `reload_certificate`. With client
+    certificates, a request for another host than the one in TLS gets a response 421, and sessions are not resumed.
+    Without them, the name in TLS is not checked against ``Host``; if your hosts have different users, check
+    ``request.host``.
 
     Args:
-        contexts: the context of each host. The name ``*.example.com`` is any host of one label more, unless it is given
-            itself.
-        default: the context for a client that names another host, or none. None: the TLS handshake with such fails.
+        contexts: the context of each host. The name ``*.example.com`` matches any host with one more label, unless that
+            host is listed itself.
+        default: the context for clients that request another host, or none. None: their TLS handshake fails.
 
     Raises:
-        ValueError: there is no context; a name is no host; the contexts differ in ``options``, versions,
+        ValueError: there is no context; a name is not a valid host name; the contexts differ in ``options``, versions,
             ``verify_mode``, ``verify_flags`` or ``post_handshake_auth``, which OpenSSL fixes before the host is known;
-            or they ask for client certificates, and allow TLS before 1.3, where a session of one host would be taken
-            up at another.
+            or they request client certificates but allow TLS before 1.3, where a session of one host could be resumed
+            at another.
     """
     by_name = {_to_ascii(name): context for name, context in contexts.items()}
     known = [*by_name.values()] if default is None else [*by_name.values(), default]
     if not known:
         raise ValueError("virtual_hosts() needs at least one context")
     if any(context.protocol is ssl.PROTOCOL_TLS_CLIENT for context in known):
-        raise ValueError("a context is that of a client (PROTOCOL_TLS_CLIENT): expected those of a server")
+        raise ValueError("one of the contexts is a client context (PROTOCOL_TLS_CLIENT): expected server contexts")
     first = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     for attribute in _FIXED:
         values = {getattr(context, attribute) for context in known}
         if len(values) > 1:
-            raise ValueError(f"the contexts differ in {attribute}, which has to be the same for all hosts")
+            raise ValueError(f"the contexts differ in {attribute}, which must be the same for all hosts")
         setattr(first, attribute, values.pop())
     if first.verify_mode is not ssl.CERT_NONE and len(set(known)) > 1:
-        # OpenSSL resumes a session of one host at another, where nobody has checked the client's certificate.
+        # OpenSSL would resume a session of one host at another without checking the client's certificate there.
         if first.minimum_version is not ssl.TLSVersion.TLSv1_3:
-            raise ValueError("client certificates need minimum_version TLSv1_3: older sessions pass from host to host")
+            raise ValueError(
+                "client certificates require minimum_version TLSv1_3: "
+                "with older versions, a session of one host can be resumed at another"
+            )
         first.num_tickets = 0
 
     def find(name: str | None) -> ssl.SSLContext | None:
@@ -105,4 +109,4 @@ def _to_ascii(name: str) -> str:
     try:
         return wildcard + idna.encode(host, uts46=True).decode("ascii")
     except idna.IDNAError as exc:
-        raise ValueError(f"{name!r} is no host name: {exc}") from exc
+        raise ValueError(f"{name!r} is not a valid host name: {exc}") from exc

@@ -1,4 +1,4 @@
-"""The API of the node:websocket proposal: `client_connect` and `server` with callbacks, on top of the native API."""
+"""The callback API of the node:websocket proposal: `client_connect` and `server`, built on the native API."""
 
 from anyws._names import claim_names
 from anyws.protocol.keys import MAGIC_STRING as magic_string

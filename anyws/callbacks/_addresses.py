@@ -1,4 +1,4 @@
-"""`get_address`: both ends of any network socket."""
+"""The local and remote addresses of any network socket: `get_address`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ __all__ = ["Address", "SocketAddresses", "get_address"]
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One end of a connection.
+    """The address of one end of a connection.
 
     Attributes:
-        address: an IP address, an IPv4-mapped IPv6 address as IPv4; the path of a unix socket, empty if it has none.
+        address: the IP address (an IPv4-mapped IPv6 address is shown as IPv4), or the path of a unix socket, empty if
+            it has none.
         port: the port; None for a unix socket.
     """
 
@@ -27,11 +28,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class SocketAddresses:
-    """Both ends of a socket.
+    """The addresses of both ends of a socket.
 
     Attributes:
-        local: our end; None when it is not known.
-        remote: the peer's end; None for a listener, and when it is not known, such as after the end of the connection.
+        local: the local address; None if unknown.
+        remote: the peer's address; None for a listener, or if unknown, for example after the connection has ended.
     """
 
     local: Address | None
@@ -39,7 +40,7 @@ class SocketAddresses:
 
 
 def get_address(socket: object) -> SocketAddresses:
-    """Return the addresses of any network socket.
+    """Return the local and remote addresses of any network socket.
 
     Args:
         socket: a `WebSocket` or a `Server` of anyws, a stream or a listener of AnyIO or trio, a trio socket, an asyncio
@@ -49,7 +50,7 @@ def get_address(socket: object) -> SocketAddresses:
         TypeError: it is none of these.
     """
     if isinstance(socket, type):
-        raise TypeError(f"a network socket was expected, not {type(socket).__name__}")
+        raise TypeError(f"expected a network socket, not {type(socket).__name__}")
     if isinstance(socket, TypedAttributeProvider):
         found = SocketAddresses(
             _address(_ask(lambda: socket.extra(SocketAttribute.local_address, None))),
@@ -71,7 +72,7 @@ def get_address(socket: object) -> SocketAddresses:
         return _of_raw_socket(inner)
     if (listening := getattr(socket, "sockets", None)) is not None:  # asyncio's Server; none when it is closed
         return _of_raw_socket(listening[0]) if listening else SocketAddresses(None, None)
-    raise TypeError(f"a network socket was expected, not {type(socket).__name__}")
+    raise TypeError(f"expected a network socket, not {type(socket).__name__}")
 
 
 def _of_raw_socket(raw: Any) -> SocketAddresses:

@@ -1,4 +1,4 @@
-"""TLS contexts from the options of the document: certificates as PEM text, PEM bytes or paths."""
+"""TLS contexts from the options of the node:websocket proposal: certificates as PEM text, PEM bytes or paths."""
 
 # No `from __future__ import annotations`: the annotations are the types that options are checked against.
 
@@ -18,30 +18,30 @@ PEM = str | bytes | os.PathLike[str]
 """A certificate or a key: PEM text, PEM bytes, or the path of a PEM file."""
 
 ServerNameHook = Callable[[str | None], ssl.SSLContext | None]
-"""Gets the name that a client asks for (SNI); returns the context to use, or None for the usual one."""
+"""Receives the host name that a client requests (SNI); returns the context to use, or None for the default one."""
 
 _BEGIN = "-----BEGIN "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TLSOptions:
-    """What both ends know of TLS, as in Node's ``tls.createSecureContext``.
+    """TLS options of clients and servers, as in Node's ``tls.createSecureContext``.
 
     Attributes:
-        ca: certificates of the authorities to trust, instead of the system's.
-        cert: our certificate chain.
-        key: our private key; by default looked for in ``cert``.
-        passphrase: of the private key.
-        alpn_protocols: for ALPN, in the order of preference.
-        min_version: such as ``"TLSv1.2"``; by default Python's.
-        max_version: likewise.
-        ciphers: in OpenSSL's format.
-        reject_unauthorized: whether a peer whose certificate is not trusted is refused. True.
-        ssl_context: a ready context, instead of all of these.
+        ca: CA certificates to trust, instead of the system's.
+        cert: the certificate chain of this side.
+        key: its private key; by default read from ``cert``.
+        passphrase: the passphrase of the private key.
+        alpn_protocols: protocols for ALPN, in order of preference.
+        min_version: minimum TLS version, such as ``"TLSv1.2"``; by default Python's.
+        max_version: maximum TLS version; by default Python's.
+        ciphers: the ciphers, in OpenSSL's format.
+        reject_unauthorized: whether to reject a peer whose certificate is not trusted. True.
+        ssl_context: a TLS context to use instead of all these options.
     """
 
     ca: PEM | Sequence[PEM] | None = None
-    cert: PEM | None = field(default=None, repr=False)  # which may have the key
+    cert: PEM | None = field(default=None, repr=False)  # may include the key
     key: PEM | None = field(default=None, repr=False)
     passphrase: str | bytes | None = field(default=None, repr=False)
     alpn_protocols: Sequence[str] | None = None
@@ -53,11 +53,11 @@ class TLSOptions:
 
 
 def client_context(options: TLSOptions, *, check_hostname: bool) -> ssl.SSLContext:
-    """Return a client's context; where no option asks for anything else, the one of `default_context`.
+    """Return a client context; if all options have their defaults, the one from `default_context`.
 
     Raises:
-        ValueError: an option that is no certificate, no key, no version or no cipher.
-        OSError: a file that cannot be read.
+        ValueError: a certificate, key, version or cipher is invalid.
+        OSError: a file cannot be read.
     """
     if options.ssl_context is not None:
         return options.ssl_context
@@ -75,17 +75,19 @@ def client_context(options: TLSOptions, *, check_hostname: bool) -> ssl.SSLConte
 def server_context(
     options: TLSOptions, *, request_cert: bool = False, sni_callback: ServerNameHook | None = None
 ) -> ssl.SSLContext:
-    """Return a server's context.
+    """Return a server context.
 
     Raises:
-        ValueError: there is no certificate; ``request_cert`` and ``sni_callback`` with a TLS before 1.3; or as
-            `client_context`.
-        OSError: a file that cannot be read.
+        ValueError: there is no certificate; ``request_cert`` is combined with ``sni_callback`` and TLS before 1.3; or a
+            certificate, key, version or cipher is invalid.
+        OSError: a file cannot be read.
     """
     if options.ssl_context is not None:
         return options.ssl_context
     if options.cert is None:
-        raise ValueError("secure=True needs server_options with cert and key, or with ssl_context; or use secure=False")
+        raise ValueError(
+            "secure=True requires server_options with cert and key, or with ssl_context; use secure=False for no TLS"
+        )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if request_cert:
         context.verify_mode = ssl.CERT_REQUIRED if options.reject_unauthorized else ssl.CERT_OPTIONAL
@@ -95,11 +97,14 @@ def server_context(
         context.sni_callback = HostChoice(lambda name: sni_callback(name) or context)
     _configure(context, options)
     if request_cert and sni_callback is not None:
-        # OpenSSL resumes a session of one host at another, where nobody has checked the client's certificate.
+        # OpenSSL would resume a session of one host at another without checking the client's certificate there.
         if options.min_version is None:
             context.minimum_version = ssl.TLSVersion.TLSv1_3
         elif context.minimum_version is not ssl.TLSVersion.TLSv1_3:
-            raise ValueError("request_cert with sni_callback needs TLSv1.3: older sessions pass from host to host")
+            raise ValueError(
+                "request_cert with sni_callback requires TLSv1.3: "
+                "with older versions, a session of one host can be resumed at another"
+            )
         context.num_tickets = 0
     return context
 
@@ -115,7 +120,7 @@ def _configure(context: ssl.SSLContext, options: TLSOptions) -> None:
     if options.cert is not None:
         _load_certificate(context, options.cert, options.key, options.passphrase)
     elif options.key is not None:
-        raise ValueError("option key needs cert")
+        raise ValueError("option key requires cert")
     if options.alpn_protocols is not None:
         context.set_alpn_protocols(list(options.alpn_protocols))
     if options.min_version is not None:
@@ -126,13 +131,13 @@ def _configure(context: ssl.SSLContext, options: TLSOptions) -> None:
         try:
             context.set_ciphers(options.ciphers)
         except ssl.SSLError as exc:
-            raise ValueError(f"option ciphers: {options.ciphers!r} names none that is known") from exc
+            raise ValueError(f"option ciphers: {options.ciphers!r} contains no known cipher") from exc
 
 
 def _load_certificate(context: ssl.SSLContext, cert: PEM, key: PEM | None, passphrase: str | bytes | None) -> None:
     def password() -> str | bytes:
         if passphrase is None:
-            raise ValueError("option key is encrypted: expected passphrase")
+            raise ValueError("option key is encrypted: give the option passphrase")
         return passphrase
 
     with _as_file(cert, "cert") as certificate_path, _as_file(key, "key") as key_path:
@@ -144,7 +149,7 @@ def _load_certificate(context: ssl.SSLContext, cert: PEM, key: PEM | None, passp
 
 
 def _text(pem: PEM, name: str) -> str:
-    """The PEM text; a `str` or bytes without a PEM header is a path."""
+    """Return the PEM text; a `str` or bytes without a PEM header is treated as a path."""
     pem = _plain(pem, name)
     if _BEGIN in pem:
         return pem
@@ -156,22 +161,22 @@ def _text(pem: PEM, name: str) -> str:
 
 
 def _plain(pem: PEM, name: str) -> str:
-    if not isinstance(pem, str | bytes | os.PathLike):  # a number would be taken for a file descriptor
-        raise TypeError(f"option {name} is PEM text, PEM bytes or a path, not {type(pem).__name__}")
+    if not isinstance(pem, str | bytes | os.PathLike):  # open() would treat a number as a file descriptor
+        raise TypeError(f"option {name} must be PEM text, PEM bytes or a path, not {type(pem).__name__}")
     if isinstance(pem, bytes):
         return pem.decode("latin-1") if _BEGIN.encode() in pem else os.fsdecode(pem)
     return os.fspath(pem)
 
 
 def _not_found(pem: str, name: str) -> FileNotFoundError:
-    # What has several lines, or is long, is no path but perhaps a key, which no message must show.
+    # Several lines or a long text are not a path but may be a key, which must not appear in a message.
     shown = "a text" if "\n" in pem or len(pem) > 255 else repr(pem)
     return FileNotFoundError(f"option {name}: neither PEM nor the path of a readable file: {shown}")
 
 
 @contextmanager
 def _as_file(pem: PEM | None, name: str) -> Generator[str | None, None, None]:
-    """The path of a file with the PEM text, as long as the block: ssl loads these from files only."""
+    """Return the path of a file with the PEM text for the duration of a block: `ssl` loads these from files only."""
     if pem is None:
         yield None
         return
@@ -184,7 +189,7 @@ def _as_file(pem: PEM | None, name: str) -> Generator[str | None, None, None]:
             raise _not_found(pem, name) from exc
         yield pem
         return
-    descriptor, path = tempfile.mkstemp(suffix=".pem")  # that only we can read
+    descriptor, path = tempfile.mkstemp(suffix=".pem")  # readable only by us
     try:
         with open(descriptor, "w", encoding="latin-1") as file:
             file.write(pem)

@@ -42,21 +42,22 @@ __all__ = ["client_connect"]
 async def client_connect(
     options: Mapping[str, Any] | None = None, /, **keywords: Unpack[ClientConnectKeywords]
 ) -> AsyncGenerator[Socket, None]:
-    """Connect, with callbacks: ``async with anyws.client_connect(message_handler=..., socket_options=...) as socket``.
+    """Connect with callbacks: ``async with anyws.client_connect(message_handler=..., socket_options=...) as socket``.
 
-    The body of the block begins when ``callback_open`` has returned. Messages go to ``message_handler``, one at a time
-    and in their order, as long as the block lasts; they are discarded if there is none. When the peer closes, the body
-    goes on: ``await socket.wait_closed()`` returns, and sending raises. An exception of a hook cancels the body, closes
-    the connection with 1011 and comes out of the block.
+    The body of the block starts once ``callback_open`` has returned. During the block, messages are passed to
+    ``message_handler`` one at a time and in order; without one, they are discarded. When the peer closes the
+    connection, the body continues: ``await socket.wait_closed()`` returns, and sending raises. An exception in a hook
+    cancels the body, closes the connection with 1011 and propagates from the block.
 
     Args:
-        options: the options as a mapping; or
-        keywords: the options as keywords, each documented in `ClientConnectOptions`; or some of both.
+        options: the options as a mapping.
+        keywords: the options as keyword arguments, documented in `ClientConnectOptions`. You can use both.
 
     Raises:
-        OSError, ssl.SSLError, TimeoutError, HandshakeError: as `connect`; ``callback_open`` gets the exception too.
-        TypeError: an unknown option, also in ``socket_options``, or one of the wrong type.
-        ValueError: an option out of its range.
+        OSError, ssl.SSLError, TimeoutError, HandshakeError: see `connect`; ``callback_open`` also receives the
+            exception.
+        TypeError: an option, also in ``socket_options``, is unknown or has the wrong type.
+        ValueError: an option has an invalid value.
     """
     where = "client_connect()"
     settings = build_options(ClientConnectOptions, merged(options, keywords, where), where=where)
@@ -77,7 +78,7 @@ async def client_connect(
 
 
 async def _open(settings: ClientConnectOptions, socket_options: ClientSocketOptions) -> tuple[Socket, Link]:
-    # What may be wrong with the options is found out before there is a stream.
+    # Check the options before opening a stream.
     uri = _uri(settings, socket_options)
     native = _native(settings)
     context = _context(settings, socket_options) if settings.secure else None
@@ -101,14 +102,14 @@ async def _open(settings: ClientConnectOptions, socket_options: ClientSocketOpti
 
 def _uri(settings: ClientConnectOptions, socket_options: ClientSocketOptions) -> WebSocketURI:
     if settings.stream is None and socket_options.port is None and socket_options.path is None:
-        raise ValueError("socket_options need a port or a path")
+        raise ValueError("socket_options require a port or a path")
     authority = host_in_uri(socket_options.host, socket_options.port)
     uri = parse_uri(f"{'wss' if settings.secure else 'ws'}://{authority}{settings.resource}")
     return dataclasses.replace(uri, socket_path=socket_options.path)
 
 
 def _native(settings: ClientConnectOptions) -> ClientConnectOptions:
-    """Say in the native options what the document's options say."""
+    """Translate the options of the node:websocket proposal to native options."""
     named = {
         "Authorization": settings.authentication,
         "Proxy-Authorization": settings.proxy_authorization,

@@ -1,4 +1,4 @@
-"""Hooks: sync or async callables that receive as many of their documented arguments as they take."""
+"""Hooks: sync or async callables, called with as many of their documented arguments as they accept."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ AsyncHook = Callable[..., Awaitable[None]]
 
 
 def wrap_hook(hook: Callable[..., object] | None, name: str, *documented: str) -> AsyncHook | None:
-    """Return an async function that calls the hook, and awaits what it returns where that can be awaited.
-
-    How many arguments the hook takes is worked out here, once.
+    """Return an async function that calls a sync or async hook with as many arguments as it accepts.
 
     Args:
         hook: the user's callable, or None.
-        name: the hook's name, for messages.
-        documented: the names of the arguments that it is given, in order.
+        name: the hook's name, for error messages.
+        documented: the names of the available arguments, in order.
 
     Raises:
-        TypeError: the hook requires more arguments than there are, or a keyword.
+        TypeError: the hook requires more arguments than are available, or a keyword argument.
     """
     if hook is None:
         return None
@@ -41,7 +39,7 @@ def wrap_hook(hook: Callable[..., object] | None, name: str, *documented: str) -
 def _count_arguments(hook: Callable[..., object], name: str, documented: tuple[str, ...]) -> int:
     try:
         parameters = inspect.signature(hook).parameters.values()
-    except ValueError:  # some built-in functions do not tell
+    except ValueError:  # some built-in functions have no signature
         return len(documented)
     keywords = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     if keywords:

@@ -1,6 +1,6 @@
-"""The options of the callback API: the names of the document, in Python.
+"""Options of the callback API, with the names of the node:websocket proposal in Python style.
 
-Beside them stand all options of the native API, such as ``max_message_size``.
+All options of the native API, such as ``max_message_size``, are available as well.
 """
 
 # No `from __future__ import annotations`: the annotations are the types that options are checked against.
@@ -27,12 +27,12 @@ __all__ = [
     "sub_protocols",
 ]
 
-_NO_HOST = frozenset("/?#@[]\\")  # would make another URI of host, port and resource
+_NO_HOST = frozenset("/?#@[]\\")  # would change the meaning of the URI
 
 IdentityCheck = Callable[[str, dict[str, Any]], Exception | None]
-"""Gets the server's name and its certificate, as of `ssl.SSLSocket.getpeercert`; raises or returns an exception."""
+"""Checks a host name against a certificate (from `ssl.SSLSocket.getpeercert`); raises or returns an exception."""
 
-_MAX_KEEP_ALIVE = 32767  # seconds, in Linux
+_MAX_KEEP_ALIVE = 32767  # seconds, on Linux
 
 
 def _check_keep_alive(delay: float | None) -> None:
@@ -42,21 +42,21 @@ def _check_keep_alive(delay: float | None) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSocketOptions(TLSOptions):
-    """``socket_options``: where and how to connect, as Node's ``net.connect`` and ``tls.connect``.
+    """``socket_options``: where and how to connect, as in Node's ``net.connect`` and ``tls.connect``.
 
     Attributes:
         host: the host. ``localhost``.
-        port: the port; required unless there is a ``path`` or a ``stream``.
+        port: the port; required unless ``path`` or ``stream`` is given.
         path: the path of a unix socket, instead of host and port.
-        local_address: the address to connect from.
-        local_port: the port to connect from; needs ``local_address``.
-        family: 4 or 6 for one version of IP only, 0 for both.
-        no_delay: send small segments at once (``TCP_NODELAY``). True.
-        keep_alive: let TCP probe a silent peer (``SO_KEEPALIVE``). False: Pings do so already.
+        local_address: the local address to connect from.
+        local_port: the local port to connect from; requires ``local_address``.
+        family: 4 or 6 for IPv4 or IPv6 only, 0 for both.
+        no_delay: send small segments immediately (``TCP_NODELAY``). True.
+        keep_alive: let TCP probe a silent peer (``SO_KEEPALIVE``). False: Pings already do that.
         keep_alive_initial_delay: seconds of silence before the first probe.
-        timeout: how long connecting may take, the opening handshake included, in seconds; else ``open_timeout``.
-        servername: the name that the certificate must have, and SNI; by default the host.
-        check_server_identity: checks the name in the certificate, instead of Python's own check.
+        timeout: time limit for connecting, including the opening handshake, in seconds; by default ``open_timeout``.
+        servername: the host name to expect in the certificate and to send as SNI; by default the host.
+        check_server_identity: a callable that checks the host name against the certificate, instead of Python's check.
     """
 
     host: str = "localhost"
@@ -82,23 +82,23 @@ class ClientSocketOptions(TLSOptions):
         if self.servername is not None:
             object.__setattr__(self, "servername", server_name("servername", self.servername))
         if self.port is not None and self.path is not None:
-            raise ValueError("socket_options have a port and a path: expected one of them")
+            raise ValueError("socket_options have both a port and a path: expected one of them")
         if self.local_port and self.local_address is None:
-            raise ValueError("option local_port needs local_address")
+            raise ValueError("option local_port requires local_address")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerOptions:
-    """``listener_options``: where to listen, as Node's ``server.listen``.
+    """``listener_options``: where to listen, as in Node's ``server.listen``.
 
     Attributes:
-        host: a name or an address; None for all of the machine's.
+        host: a host name or an address; None for all interfaces.
         port: the TCP port; 0 for a free one.
         path: the path of a unix socket, instead of host and port.
         backlog: how many connections may wait to be accepted; None for the server's ``backlog``.
-        ipv6_only: whether ``::`` leaves IPv4 alone. False.
+        ipv6_only: whether ``::`` accepts only IPv6 connections. False.
         reuse_port: let several processes listen on the same port.
-        exclusive: share the port with nobody, which is so anyhow unless there is ``reuse_port``.
+        exclusive: do not share the port with other processes; this is always so without ``reuse_port``.
     """
 
     host: str | None = None
@@ -117,15 +117,15 @@ class ListenerOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSocketOptions(TLSOptions):
-    """``server_options``: the accepted sockets, as Node's ``net.createServer`` and ``tls.createServer``.
+    """``server_options``: settings of accepted sockets, as in Node's ``net.createServer`` and ``tls.createServer``.
 
     Attributes:
-        request_cert: ask clients for a certificate; with ``reject_unauthorized`` they must have one. A certificate
-            that is not trusted is refused in any case.
-        sni_callback: chooses a context by the name that the client asks for.
-        handshake_timeout: how long the TLS handshake may take, in seconds; never more than the 5 seconds for all.
-        no_delay: send small segments at once (``TCP_NODELAY``). True.
-        keep_alive: let TCP probe a silent peer (``SO_KEEPALIVE``). False: Pings do so already.
+        request_cert: request a certificate from clients; with ``reject_unauthorized`` it is required. A certificate
+            that is not trusted is rejected in any case.
+        sni_callback: a callable that chooses a TLS context by the host name that the client requests.
+        handshake_timeout: time limit for the TLS handshake, in seconds, within ``open_timeout``.
+        no_delay: send small segments immediately (``TCP_NODELAY``). True.
+        keep_alive: let TCP probe a silent peer (``SO_KEEPALIVE``). False: Pings already do that.
         keep_alive_initial_delay: seconds of silence before the first probe.
     """
 
@@ -143,18 +143,19 @@ class ServerSocketOptions(TLSOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConnectOptions(ClientOptions):
-    """The options of `client_connect`.
+    """Options of `client_connect`.
 
     Attributes:
-        callback_open: ``callback_open(err, socket)``, once the opening handshake has ended.
-        message_handler: ``message_handler(message, socket)``, for each message; without it they are discarded.
-        sub_protocol: one subprotocol to offer, or several.
-        authentication: the value of ``Authorization``.
-        id: the value of a header of this name.
-        type: the value of a header of this name.
-        proxy_authorization: the value of ``Proxy-Authorization``.
-        secure: TLS or plain. True.
-        resource: path and query of the request. ``/``.
+        callback_open: called as ``callback_open(err, socket)`` when the opening handshake has succeeded or failed.
+        message_handler: called as ``message_handler(message, socket)`` for each message; without it, messages are
+            discarded.
+        sub_protocol: one or several subprotocols to offer.
+        authentication: the value of the ``Authorization`` header.
+        id: the value of the ``id`` header.
+        type: the value of the ``type`` header.
+        proxy_authorization: the value of the ``Proxy-Authorization`` header.
+        secure: whether to use TLS. True.
+        resource: the path and query of the request. ``/``.
         socket_options: see `ClientSocketOptions`.
     """
 
@@ -172,23 +173,26 @@ class ClientConnectOptions(ClientOptions):
     def __post_init__(self) -> None:
         ClientOptions.__post_init__(self)
         if not self.resource.startswith("/"):
-            raise ValueError(f"option resource is {self.resource!r}: expected a path that begins with /")
+            raise ValueError(f"option resource is {self.resource!r}: expected a path that starts with /")
         if self.max_redirects:
-            raise ValueError("client_connect() follows no redirects: use connect()")
+            raise ValueError("client_connect() does not follow redirects: use connect()")
         _check_sub_protocol(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SocketServerOptions(ServerOptions):
-    """The options of `server`.
+    """Options of `server`.
 
     Attributes:
-        callback_connect: ``callback_connect(header_values, socket, ready)``, before the opening handshake completes.
-        callback_listener: ``callback_listener(server)``, once the server listens.
-        callback_open: ``callback_open(err, socket)``, for each connection, once its opening handshake has ended.
-        message_handler: ``message_handler(message, socket)``, for each message; without it they are discarded.
-        sub_protocol: the subprotocol that the server speaks, or several in its order of preference.
-        secure: TLS or plain. True.
+        callback_connect: called as ``callback_connect(header_values, socket, ready)`` for each connection, before the
+            opening handshake completes.
+        callback_listener: called as ``callback_listener(server)`` once the server is listening.
+        callback_open: called as ``callback_open(err, socket)`` for each connection, when its opening handshake has
+            succeeded or failed.
+        message_handler: called as ``message_handler(message, socket)`` for each message; without it, messages are
+            discarded.
+        sub_protocol: the subprotocol that the server supports, or several in order of preference.
+        secure: whether to use TLS. True.
         listener_options: see `ListenerOptions`.
         server_options: see `ServerSocketOptions`.
         backlog: how many connections may wait to be accepted. 511, as in Node.
@@ -211,11 +215,11 @@ class SocketServerOptions(ServerOptions):
 
 def _check_sub_protocol(options: ClientConnectOptions | SocketServerOptions) -> None:
     if options.sub_protocol is not None and options.subprotocols:
-        raise ValueError("sub_protocol and subprotocols are the same option: give one of them")
+        raise ValueError("sub_protocol and subprotocols are the same option: give only one of them")
 
 
 def sub_protocols(sub_protocol: str | Sequence[str]) -> Sequence[str]:
-    """Return the names that ``sub_protocol`` gives: one, or several."""
+    """Return the value of ``sub_protocol``, one name or several, as a sequence."""
     return [sub_protocol] if isinstance(sub_protocol, str) else sub_protocol
 
 

@@ -45,7 +45,7 @@ __all__ = ["Ready", "server"]
 
 
 class Ready:
-    """Completes an opening handshake, or refuses it; the first call decides, later ones do nothing."""
+    """Completes or refuses an opening handshake. The first call decides; later calls do nothing."""
 
     def __init__(self) -> None:
         self._decided = anyio.Event()
@@ -57,15 +57,15 @@ class Ready:
         self._decided.set()
 
     def refuse(self, status: int = 403, headers: HeadersLike = (), *, body: str | bytes = b"") -> None:
-        """Refuse the opening handshake with an HTTP status, and close.
+        """Refuse the opening handshake with an HTTP response, and close the connection.
 
         Args:
             status: the HTTP status.
-            headers: response headers.
-            body: the body of the response.
+            headers: the response headers.
+            body: the response body.
 
         Raises:
-            ValueError: a status that cannot answer a request (200 to 599 can), or a header that cannot be sent.
+            ValueError: the status is not from 200 to 599, or a header cannot be sent.
         """
         response = Response(status, headers, body)
         check_answer(response)
@@ -74,7 +74,7 @@ class Ready:
             self._decided.set()
 
     def fail(self, failure: Exception) -> bool:
-        """Take the exception of the hook; say whether nothing had been decided before."""
+        """Fail the opening handshake with the exception of a hook; return False if it was already decided."""
         if self._decided.is_set():
             return False
         self._failure = failure
@@ -82,7 +82,7 @@ class Ready:
         return True
 
     async def wait(self) -> Response | None:
-        """Wait for the decision; return the refusal, if it is one, or raise what the hook raised."""
+        """Wait for the decision. Return None, or the response that refuses; raise the exception of the hook."""
         await self._decided.wait()
         if self._failure is not None:
             raise self._failure
@@ -101,22 +101,22 @@ class _Hooks:
 async def server(
     options: Mapping[str, Any] | None = None, /, **keywords: Unpack[ServerKeywords]
 ) -> AsyncGenerator[Server, None]:
-    """Listen, with callbacks: ``async with anyws.server(message_handler=..., listener_options=...) as server``.
+    """Listen with callbacks: ``async with anyws.server(message_handler=..., listener_options=...) as server``.
 
-    The server listens as long as the block lasts, and is then closed gracefully (1001). A socket whose opening
-    handshake has not completed 5 seconds after its TCP connection is destroyed; TLS and ``callback_connect`` count. For
-    each connection ``callback_connect``, ``callback_open`` and ``message_handler`` get the same `Socket`; messages come
-    one at a time and in their order. An exception of a hook closes that one connection (500 before the opening
-    handshake has completed, 1011 after) and is logged; one of ``callback_listener`` comes out of the block.
+    The server listens for the duration of the block and then shuts down gracefully (1001). A connection is dropped if
+    its opening handshake, including TLS and ``callback_connect``, takes more than 5 seconds (``open_timeout``). All
+    hooks of a connection receive the same `Socket`; its messages are passed on one at a time and in order. If a hook
+    raises an exception, it is logged, and that connection is closed: with a response 500 before the opening handshake
+    is complete, with 1011 after. An exception in ``callback_listener`` propagates from the block.
 
     Args:
-        options: the options as a mapping; or
-        keywords: the options as keywords, each documented in `SocketServerOptions`; or some of both.
+        options: the options as a mapping.
+        keywords: the options as keyword arguments, documented in `SocketServerOptions`. You can use both.
 
     Raises:
-        OSError: the address or the port is not to be had, or a certificate file cannot be read.
-        TypeError: an unknown option, also in ``listener_options`` or ``server_options``, or one of the wrong type.
-        ValueError: an option out of its range.
+        OSError: the address is unavailable or already in use, or a certificate file cannot be read.
+        TypeError: an option, also in ``listener_options`` or ``server_options``, is unknown or has the wrong type.
+        ValueError: an option has an invalid value.
     """
     where = "server()"
     settings = build_options(SocketServerOptions, merged(options, keywords, where), where=where)
@@ -131,7 +131,7 @@ async def server(
     native = _native(settings, listening, accepted)
     if native.ssl_context is not None:
         check_certificate(native.ssl_context)
-    # For all of the machine's addresses there is a socket for IPv4 beside that for IPv6, which must leave it the port.
+    # Listening on all interfaces uses separate sockets for IPv4 and IPv6, so the IPv6 one must not take the IPv4 port.
     ipv6_only = listening.ipv6_only or not listening.host
     listeners = await open_listeners(listening.host, listening.port, native, ipv6_only=ipv6_only)
 
@@ -143,7 +143,7 @@ async def server(
                     keep_alive=accepted.keep_alive,
                     keep_alive_delay=accepted.keep_alive_initial_delay,
                 )
-            except OSError as exc:  # some systems say so when the client has gone
+            except OSError as exc:  # on some systems, because the client has disconnected
                 log_no_connection(connection_logger("anyws.server", stream), exc)
                 await anyio.aclose_forcefully(stream)
                 return
@@ -158,7 +158,7 @@ async def server(
 
 
 def _native(settings: SocketServerOptions, listening: ListenerOptions, accepted: ServerSocketOptions) -> ServerOptions:
-    """Say in the native options what the document's options say."""
+    """Translate the options of the node:websocket proposal to native options."""
     context = None
     if settings.secure:
         context = settings.ssl_context or server_context(
@@ -195,11 +195,11 @@ class _Connection:
         self._connect_failed = False
 
     async def serve(self) -> None:
-        """Serve the stream; what goes wrong is logged."""
+        """Serve the stream; errors are logged."""
         if self._hooks.on_connect is None:
             await self._serve()
             return
-        # callback_connect may go on after it has called ready(), so it is a task of the whole connection.
+        # callback_connect may continue after it has called ready(), so its task may last as long as the connection.
         async with anyio.create_task_group() as self._tasks:
             await self._serve()
             self._tasks.cancel_scope.cancel()
@@ -227,7 +227,7 @@ class _Connection:
                     on_failure=functools.partial(log_hook_failure, self._logger),
                 )
             finally:
-                self._ready()  # whatever callback_connect raises from now on is too late to be an answer: it is logged
+                self._ready()  # from now on, an exception in callback_connect cannot change the response: it is logged
         except Exception as exc:
             log_no_connection(self._logger, exc)
             request = exc.request if isinstance(exc, HandshakeError) else self._request

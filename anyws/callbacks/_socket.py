@@ -1,4 +1,4 @@
-"""The socket of the callback API: a `WebSocket` that exists before its opening handshake has ended."""
+"""The socket of the callback API: a `WebSocket` that exists before its opening handshake is complete."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ __all__ = ["Backpressure", "Socket", "handle_messages"]
 
 
 class Socket(WebSocket):
-    """A `WebSocket` with `message_send`: the same object from ``callback_connect`` on, for as long as it lives.
+    """A `WebSocket` with the method `message_send`. All hooks of a connection receive the same object.
 
-    Before ``callback_open`` only ``extra()``, `get_address` and, on a server, ``request`` work. Attributes of your own
-    may be set on it.
+    Before ``callback_open``, only ``extra()``, `get_address` and, on a server, ``request`` work. You may set your own
+    attributes on it.
     """
 
     def __init__(self, stream: ByteStream) -> None:
-        # WebSocket.__init__ follows in open(): there is no link before the opening handshake has ended.
+        # WebSocket.__init__ is called in open(): there is no link before the opening handshake is complete.
         self._transport = stream
         self._opened = False
 
     def __getattr__(self, name: str) -> Any:
         if name in ("_inbox", "_link", "_outbox", "_receiver", "_sender", "request", "response", "subprotocol"):
-            raise LocalProtocolError("the opening handshake has not ended; wait for callback_open")
+            raise LocalProtocolError("the opening handshake is not complete; wait for callback_open")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return super().__repr__() if self._opened else "<anyws.callbacks.Socket connecting>"
 
     def secured(self, stream: ByteStream) -> None:
-        """Take the stream with TLS on it, before the request has come."""
+        """Replace the stream by its TLS stream, before the request arrives."""
         self._transport = stream
 
     def began(self, request: Request) -> None:
-        """Take the request, before it is answered."""
+        """Set the request, before the response is sent."""
         self.request = request
 
     def open(self, websocket: WebSocket, link: Link) -> None:
@@ -55,37 +55,36 @@ class Socket(WebSocket):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """The typed attributes of the stream below."""
+        """The typed attributes of the underlying stream."""
         return super().extra_attributes if self._opened else self._transport.extra_attributes
 
     def message_send(
         self, message: Sendable, opcode: int | None = None, fragment_size: int | None = None
     ) -> Backpressure:
-        """Queue a message, from a sync hook or an async one.
+        """Queue a message, from a sync or an async hook.
 
-        The message is accepted as a whole or not at all. In an async function, ``await socket.message_send(...)`` goes
-        on when there is room for the next one; so one task that always awaits never finds the buffer full.
+        The message is queued completely or not at all. In an async function, ``await socket.message_send(...)`` waits
+        until there is room for the next message, so a task that always awaits never finds the buffer full.
 
         Args:
             message: `str` for text, bytes for binary.
-            opcode: an `Opcode`: ``TEXT`` or ``BINARY`` where the type of the message should not decide; ``PING`` or
-                ``PONG`` with the message as payload; ``CLOSE`` to begin the closing handshake (1000) with the message
-                as reason.
-            fragment_size: the largest payload of one frame, in bytes; None for one frame.
+            opcode: an `Opcode`: ``TEXT`` or ``BINARY`` to override the type of the message; ``PING`` or ``PONG`` with
+                the message as payload; ``CLOSE`` to begin the closing handshake (1000) with the message as reason.
+            fragment_size: maximum payload of each frame, in bytes; None sends a single frame.
 
         Raises:
-            anyio.WouldBlock: ``send_buffer`` is full; the message was not accepted.
+            anyio.WouldBlock: ``send_buffer`` is full; the message was not queued.
             ConnectionClosed: the connection is closed or closing.
-            LocalProtocolError: the opening handshake has not ended.
+            LocalProtocolError: the opening handshake is not complete.
             TypeError: the message is neither `str` nor bytes.
-            ValueError: an opcode or a fragment size that cannot be sent; text that is not UTF-8.
+            ValueError: the opcode or fragment size is invalid, or text is not valid UTF-8.
         """
         self._sender.send_nowait(message, opcode, fragment_size, None)
         return Backpressure(self)
 
 
 class Backpressure:
-    """What `Socket.message_send` returns: await it to wait until there is room for the next message."""
+    """The result of `Socket.message_send`; await it to wait until there is room for the next message."""
 
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
@@ -95,7 +94,7 @@ class Backpressure:
 
 
 async def handle_messages(socket: Socket, on_message: AsyncHook | None) -> None:
-    """Give each message to the handler until the connection ends; the end itself is no error here."""
+    """Pass each message to the handler until the connection ends, which is not an error here."""
     while True:
         try:
             message = await socket.receive()
@@ -105,7 +104,7 @@ async def handle_messages(socket: Socket, on_message: AsyncHook | None) -> None:
             try:
                 await on_message(message, socket)
             except ConnectionClosed:
-                # A handler that answers a peer which has just gone is not at fault.
+                # Replying to a peer that has just disconnected is not an error of the handler.
                 if socket.close_code is None:
                     raise
                 return

@@ -1,4 +1,4 @@
-"""For tests of programs that use anyws: connections without a network, and a peer that does exactly what it is told."""
+"""Test utilities: connections without a network, and a scripted peer that sends exactly what your test tells it to."""
 
 from anyws._names import claim_names
 

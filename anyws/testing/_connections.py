@@ -1,4 +1,4 @@
-"""For tests of programs that use anyws: connections without a network, and a peer that does exactly what it is told."""
+"""Connections for tests: in memory, or to a server on a free port of the local host."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ async def websocket_pair(
 ) -> AsyncGenerator[tuple[WebSocket, WebSocket], None]:
     """Connect a client and a server in memory.
 
-    ``async with websocket_pair() as (client, server)``: both are what `anyws.connect` and `anyws.accept` give, opening
-    handshake included, and both are closed with the block.
+    ``async with websocket_pair() as (client, server)``: both are real connections, as from `anyws.connect` and
+    `anyws.accept`, including the opening handshake. Both are closed on exit from the block.
 
     Args:
-        uri: the URI that the client connects to; nothing is resolved.
-        client_options: keywords as of `anyws.connect`.
-        server_options: keywords as of `anyws.accept`.
-        capacity: how many bytes may be on their way in each direction before the writer waits.
+        uri: the URI that the client connects to; its host name is not resolved.
+        client_options: options as for `anyws.connect`.
+        server_options: options as for `anyws.accept`.
+        capacity: how many bytes may be in transit in each direction before the writer waits.
     """
     streams = memory_stream_pair(capacity)
     accepting = build_options(AcceptOptions, server_options or {}, where="server_options")
@@ -78,7 +78,7 @@ async def websocket_pair(
         try:
             yield client, server
         finally:
-            # The client's close is not to wait behind messages that nobody has received.
+            # The client's close must not wait behind messages that were never received.
             server_link.discard()
 
 
@@ -91,19 +91,19 @@ async def connect_to_handler(
     server_options: Options | None = None,
     grace: float = 3,
 ) -> AsyncGenerator[WebSocket, None]:
-    """Connect a client in memory with a handler of yours.
+    """Connect a client to your handler in memory.
 
-    ``async with connect_to_handler(handler) as websocket`` gives the client. The handler is served as by `anyws.serve`:
-    it may be a router, and the connection is closed when it returns. What it raises comes out of the block, unless the
-    block itself fails for another reason than the end of the connection; what a request hook raises, as the block
-    begins.
+    ``async with connect_to_handler(handler) as websocket`` returns the client. The handler runs as in `anyws.serve`: it
+    may be a router, and the connection is closed when it returns. An exception in the handler is raised at the end of
+    the block, unless the block itself fails for a reason other than a closed connection. An exception in a request hook
+    is raised on entry to the block. A closed connection does not count as a handler failure.
 
     Args:
         handler: the handler to test.
-        uri: the URI that the client connects to; nothing is resolved.
-        client_options: keywords as of `anyws.connect`.
-        server_options: keywords as of `anyws.accept`.
-        grace: how long the handler may go on after the client has closed, in seconds; then it is cancelled.
+        uri: the URI that the client connects to; its host name is not resolved.
+        client_options: options as for `anyws.connect`.
+        server_options: options as for `anyws.accept`.
+        grace: how long the handler may continue after the client has closed, in seconds; then it is cancelled.
     """
     check_handler(handler)
     accepting = build_options(AcceptOptions, server_options or {}, where="server_options")
@@ -117,7 +117,7 @@ async def connect_to_handler(
                 async with running(server, server_link):
                     await _recording(failures, handler, server)
             except Exception:
-                pass  # it is recorded
+                pass  # already recorded
             finally:
                 ended.set()
 
@@ -133,12 +133,12 @@ async def connect_to_handler(
 async def local_server(handler: Handler, **options: Unpack[ServeKeywords]) -> AsyncGenerator[str, None]:
     """Serve a handler on a free port of the local host.
 
-    ``async with local_server(handler) as uri`` is for programs that make their connections by themselves. What handlers
-    and request hooks raise comes out of the block, as in `connect_to_handler`.
+    ``async with local_server(handler) as uri`` is for testing programs that open their own connections. Exceptions in
+    handlers and request hooks are raised at the end of the block, as in `connect_to_handler`.
 
     Args:
-        handler: the handler, as of `anyws.serve`.
-        options: keywords as of `anyws.serve`. With an ``ssl_context`` the URI is ``wss://localhost:...``.
+        handler: the handler, as for `anyws.serve`.
+        options: options as for `anyws.serve`. With an ``ssl_context``, the URI is ``wss://localhost:...``.
     """
     settings = build_options(ServerOptions, options, where="local_server()")
     with _failures() as failures:
@@ -172,14 +172,14 @@ async def _open(
     if connected is None or not accepted:
         for stream in streams:
             await anyio.aclose_forcefully(stream)
-        # The client only knows that it was answered 500.
+        # The client only knows about the response 500.
         raise next(filter(None, map(hook_failure, failures)), failures[0])
     return *connected, *accepted[0]
 
 
 @contextmanager
 def _failures() -> Generator[list[Exception], None, None]:
-    """Raise what was recorded in the block at its end; it is also why a connection ended within the block."""
+    """Raise the exceptions recorded in the block at its end, or in place of a connection error that they caused."""
     recorded: list[Exception] = []
     try:
         yield recorded
@@ -209,14 +209,14 @@ async def _recording(failures: list[Exception], serve: Callable[[Any], Awaitable
 async def scripted_peer(
     *, server: bool = False, options: Options | None = None, capacity: int = 65536
 ) -> AsyncGenerator[tuple[WebSocket, ScriptedPeer], None]:
-    """Connect an `anyws.WebSocket` in memory with a peer that does what it is told.
+    """Connect an `anyws.WebSocket` in memory to a `ScriptedPeer`, which your test controls frame by frame.
 
-    ``async with scripted_peer() as (websocket, peer)``; the opening handshake has been made.
+    Use it as ``async with scripted_peer() as (websocket, peer)``; the opening handshake is already complete.
 
     Args:
-        server: whether the `anyws.WebSocket` is the server of the two; by default it is the client.
-        options: keywords of the `anyws.WebSocket`, as of `anyws.accept` or `anyws.connect`.
-        capacity: how many bytes may be on their way in each direction before the writer waits.
+        server: whether the `anyws.WebSocket` is the server; by default it is the client.
+        options: options of the `anyws.WebSocket`, as for `anyws.accept` or `anyws.connect`.
+        capacity: how many bytes may be in transit in each direction before the writer waits.
     """
     streams = memory_stream_pair(capacity)
     given = options or {}
@@ -228,8 +228,8 @@ async def scripted_peer(
         try:
             yield websocket, ScriptedPeer(peer_stream, Role.CLIENT if server else Role.SERVER, accepted.request)
         finally:
-            # The end of the block is the end of the peer, so that nobody waits for its Close.
-            with anyio.CancelScope(shield=True):  # and an exception of the block comes out
+            # The peer's stream is closed first, so that the WebSocket does not wait for its Close.
+            with anyio.CancelScope(shield=True):  # so that an exception in the block propagates
                 await anyio.aclose_forcefully(peer_stream)
 
 
@@ -237,18 +237,18 @@ async def scripted_peer(
 async def scripted_server(
     script: Script | None = None, *, answer: Answer | None = None, grace: float = 1
 ) -> AsyncGenerator[str, None]:
-    """Listen on a free port of the local host, and do with each connection what a script says.
+    """Listen on a free port of the local host, and run a script for each connection.
 
-    ``async with scripted_server(script) as uri`` is for clients that make their connections by themselves. What a
-    script raises, such as a failed ``expect_frame()``, is raised by the block, as in `connect_to_handler`; a client
-    that has gone is not a failure.
+    ``async with scripted_server(script) as uri`` is for testing clients that open their own connections. An exception
+    in a script, such as a failed ``expect_frame()``, is raised at the end of the block, as in `connect_to_handler`. A
+    client that has disconnected does not count as a failure.
 
     Args:
-        script: an async callable that gets the `ScriptedPeer` of each connection after its opening handshake; when it
-            returns, the stream is closed.
-        answer: gets each `anyws.Request`; returns None for the opening handshake, or what to answer in its place: an
-            `anyws.Response`, or bytes of any kind. The stream is then closed.
-        grace: how long scripts may go on after the block, in seconds; then they are cancelled.
+        script: an async callable that receives the `ScriptedPeer` of each connection after its opening handshake; when
+            it returns, the stream is closed.
+        answer: a callable that receives each `anyws.Request`. It returns None to complete the opening handshake, or
+            what to send instead: an `anyws.Response` or arbitrary bytes. The stream is then closed.
+        grace: how long scripts may continue after the block, in seconds; then they are cancelled.
     """
     (listener,) = await listen_tcp("127.0.0.1", 0)
     accepting = anyio.CancelScope()

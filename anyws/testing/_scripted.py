@@ -1,4 +1,4 @@
-"""A peer that does exactly what a test tells it: `ScriptedPeer`."""
+"""A peer that a test controls frame by frame: `ScriptedPeer`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anyws.protocol.http11 import Request
 
 __all__ = ["Frame", "ScriptedPeer"]
 
-_MASKING_KEY = b"\x00\x00\x00\x00"  # the payload is then seen as it is, in a dump of the bytes
+_MASKING_KEY = b"\x00\x00\x00\x00"  # leaves the payload readable in a dump of the bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class Frame:
     Attributes:
         opcode: the opcode.
         payload: the payload, unmasked.
-        fin: whether it ends its message.
-        masked: whether it came masked.
-        rsv: the reserved bits where they stand in the first byte (RSV1, of a compressed message, is 0x40).
+        fin: whether it is the last frame of its message.
+        masked: whether it was masked.
+        rsv: the reserved bits, at their positions in the first byte (RSV1, for a compressed message, is 0x40).
     """
 
     opcode: Opcode
@@ -41,16 +41,16 @@ class Frame:
 
     @property
     def close(self) -> Close:
-        """What a Close frame says; 1005 when it is empty."""
+        """The code and reason of a Close frame; 1005 if it is empty."""
         return parse_close(self.payload)
 
 
 class ScriptedPeer:
-    """The other end of a connection, after its opening handshake: it sends and answers nothing by itself.
+    """The other end of a connection after the opening handshake. It sends nothing on its own, not even a Pong.
 
     Attributes:
-        stream: the byte stream, to send what is no frame, or to end it.
-        role: which end the peer is; a client masks its frames.
+        stream: the byte stream, for sending bytes that are not a frame, or for ending it.
+        role: whether the peer is the client or the server; a client masks its frames.
         request: the request of the opening handshake.
     """
 
@@ -64,28 +64,28 @@ class ScriptedPeer:
     async def send_frame(
         self, opcode: int, payload: str | bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool | None = None
     ) -> None:
-        """Send one frame, however wrong it is.
+        """Send one frame, without checking it.
 
         Args:
             opcode: 0 to 15.
-            payload: its payload.
-            fin: whether it ends its message.
-            rsv: the reserved bits where they stand in the first byte (RSV1 is 0x40).
-            masked: whether to mask it; by default as the role demands.
+            payload: the payload.
+            fin: whether it is the last frame of its message.
+            rsv: the reserved bits, at their positions in the first byte (RSV1 is 0x40).
+            masked: whether to mask it; by default as the role requires.
         """
         data = payload.encode() if isinstance(payload, str) else payload
         key = _MASKING_KEY if masked or (masked is None and self.role is Role.CLIENT) else b""
         await self.stream.send(serialize_frame(opcode, data, fin=fin, rsv=rsv, masking_key=key))
 
     async def send_close(self, code: int = 1000, reason: str = "") -> None:
-        """Send a Close; code 1005 for an empty one."""
+        """Send a Close; code 1005 sends an empty one."""
         await self.send_frame(Opcode.CLOSE, serialize_close(Close(code, reason)))
 
     async def receive_frame(self) -> Frame:
-        """Wait for the next frame.
+        """Wait for the next frame and return it.
 
         Raises:
-            anyio.EndOfStream: the other end has ended.
+            anyio.EndOfStream: the other end has closed the stream.
         """
         payload = bytearray()
         while True:
@@ -98,10 +98,10 @@ class ScriptedPeer:
             self._decoder.feed(await self.stream.receive())
 
     async def expect_frame(self, opcode: int, payload: str | bytes = b"", *, fin: bool = True, rsv: int = 0) -> None:
-        """Wait for the next frame, which must be exactly this one, and masked as the other end's role demands.
+        """Wait for the next frame, which must be exactly this one, and masked as the other end's role requires.
 
         Raises:
-            AssertionError: it is another, or the other end has ended.
+            AssertionError: a different frame arrived, or the other end has closed the stream.
         """
         data = payload.encode() if isinstance(payload, str) else payload
         expected = Frame(Opcode(opcode), data, fin=fin, rsv=rsv, masked=self.role is Role.SERVER)
@@ -110,14 +110,14 @@ class ScriptedPeer:
             raise AssertionError(f"expected {expected}, received {received}")
 
     async def expect_close(self, code: int = 1000, reason: str | None = None) -> None:
-        """Wait for the next frame, which must be a Close of this code.
+        """Wait for the next frame, which must be a Close with this code.
 
         Args:
-            code: the code; 1005 for none.
-            reason: the reason; None for any.
+            code: the code; 1005 for a Close without one.
+            reason: the reason; None for any reason.
 
         Raises:
-            AssertionError: it is another, or the other end has ended.
+            AssertionError: a different frame arrived, or the other end has closed the stream.
         """
         expected = f"a Close {code}" if reason is None else f"a Close {code} {reason!r}"
         received = await self._next_frame(expected)
@@ -127,22 +127,22 @@ class ScriptedPeer:
             raise AssertionError(f"expected {expected}, received a Close {received.close}")
 
     async def expect_end(self) -> None:
-        """Wait for the end of the stream; no frame must come before.
+        """Wait for the end of the stream; no frame may arrive before it.
 
         Raises:
-            AssertionError: a frame came.
+            AssertionError: a frame arrived.
         """
         try:
             received = await self.receive_frame()
         except (anyio.EndOfStream, anyio.BrokenResourceError):
             return
-        raise AssertionError(f"expected the end, received {received}")
+        raise AssertionError(f"expected the end of the stream, received {received}")
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Make a whole closing handshake: send a Close, pass over frames until its answer, end the stream.
+        """Perform a closing handshake: send a Close, skip frames until the Close in response, and close the stream.
 
         Raises:
-            AssertionError: no Close came.
+            AssertionError: no Close arrived.
         """
         await self.send_close(code, reason)
         while (await self._next_frame("a Close")).opcode is not Opcode.CLOSE:
@@ -150,21 +150,21 @@ class ScriptedPeer:
         await self.end()
 
     async def answer_close(self, code: int = 1000, reason: str | None = None) -> None:
-        """Wait for a Close, as `expect_close`, answer it with the same code, and end the stream.
+        """Wait for a Close, as in `expect_close`, respond with the same code, and close the stream.
 
         Raises:
-            AssertionError: the next frame is another, or the other end has ended.
+            AssertionError: a different frame arrived, or the other end has closed the stream.
         """
         await self.expect_close(code, reason)
         await self.send_close(code)
         await self.end()
 
     async def end(self) -> None:
-        """Close the stream without a Close."""
+        """Close the stream without sending a Close."""
         await self.stream.aclose()
 
     async def _next_frame(self, expected: str) -> Frame:
         try:
             return await self.receive_frame()
         except (anyio.EndOfStream, anyio.BrokenResourceError) as exc:
-            raise AssertionError(f"expected {expected}, but the other end has ended") from exc
+            raise AssertionError(f"expected {expected}, but the other end has closed the stream") from exc

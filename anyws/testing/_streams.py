@@ -1,4 +1,4 @@
-"""A pair of byte streams in memory, each the other's peer."""
+"""A connected pair of byte streams in memory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["MemoryStream", "memory_stream_pair"]
 
 
 class _Pipe:
-    """One direction: bytes on their way, at most ``capacity`` of them."""
+    """One direction: a buffer of at most ``capacity`` bytes in transit."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.buffer: bytearray = bytearray()
-        self.ended = False  # the writer sends no more
-        self.abandoned = False  # the reader takes no more
+        self.ended = False  # the writer has closed its end
+        self.abandoned = False  # the reader has closed its end
         self.changed_for_reader: Wakeup = Wakeup()
         self.changed_for_writer: Wakeup = Wakeup()
 
@@ -28,7 +28,7 @@ class _Pipe:
 
 
 class MemoryStream(ByteStream):
-    """One end of a pair that behaves as TCP does: bytes in order, in any pieces, with back-pressure and half-close."""
+    """One end of a pair that behaves like TCP: bytes arrive in order and in any pieces; backpressure and half-close."""
 
     def __init__(self, incoming: _Pipe, outgoing: _Pipe) -> None:
         self._incoming = incoming
@@ -38,7 +38,7 @@ class MemoryStream(ByteStream):
         self._send_guard = anyio.ResourceGuard("writing to")
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
-        """Return what has come, at least 1 byte and at most ``max_bytes``; raises as `anyio.abc.ByteStream`."""
+        """Wait for data and return 1 to ``max_bytes`` bytes; raises the same errors as `anyio.abc.ByteStream`."""
         with self._receive_guard:
             await checkpoint()
             pipe = self._incoming
@@ -55,7 +55,7 @@ class MemoryStream(ByteStream):
                 await pipe.changed_for_reader.wait()
 
     async def send(self, item: bytes) -> None:
-        """Send all of the bytes; waits while the peer does not read; raises as `anyio.abc.ByteStream`."""
+        """Send all bytes, waiting while the peer doesn't read; raises the same errors as `anyio.abc.ByteStream`."""
         with self._send_guard:
             await checkpoint()
             pipe = self._outgoing
@@ -75,13 +75,13 @@ class MemoryStream(ByteStream):
                 await pipe.changed_for_writer.wait()
 
     async def send_eof(self) -> None:
-        """End our side; the peer's side stays open."""
+        """Close this side for sending; the other direction stays open."""
         self._outgoing.ended = True
         self._outgoing.wake()
         await checkpoint()
 
     async def aclose(self) -> None:
-        """Close both sides."""
+        """Close both directions."""
         self._closed = True
         self._outgoing.ended = True
         self._incoming.abandoned = True
@@ -91,13 +91,13 @@ class MemoryStream(ByteStream):
 
 
 def memory_stream_pair(capacity: int = 65536) -> tuple[MemoryStream, MemoryStream]:
-    """Return two streams, each the other's peer.
+    """Return two connected streams.
 
     Args:
-        capacity: how many bytes may be on their way in each direction before sending waits; at least 1.
+        capacity: how many bytes may be in transit in each direction before sending waits; at least 1.
 
     Raises:
-        ValueError: the capacity is below 1, so nothing could ever be sent.
+        ValueError: the capacity is less than 1, so nothing could ever be sent.
     """
     if capacity < 1:
         raise ValueError(f"capacity is {capacity}: expected at least 1")

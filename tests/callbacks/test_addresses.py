@@ -309,5 +309,5 @@ def test_how_addresses_are_shown(name: object, expected: Address | None) -> None
     "wrong", [None, 5, "127.0.0.1", object(), ("127.0.0.1", 80), [], sockets.socket, SocketAttribute]
 )
 def test_what_is_no_socket(wrong: object) -> None:
-    with pytest.raises(TypeError, match=f"a network socket was expected, not {type(wrong).__name__}"):
+    with pytest.raises(TypeError, match=f"expected a network socket, not {type(wrong).__name__}"):
         get_address(wrong)

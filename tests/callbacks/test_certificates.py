@@ -141,7 +141,7 @@ def test_a_key_of_another_certificate(pems: Pems) -> None:
 
 
 def test_a_key_without_a_certificate(pems: Pems) -> None:
-    with pytest.raises(ValueError, match="key needs cert"):
+    with pytest.raises(ValueError, match="key requires cert"):
         client_of(pems, key=pems.key)
 
 

@@ -112,7 +112,7 @@ async def test_local_address_alone() -> None:
 
 
 async def test_local_port_needs_local_address() -> None:
-    with pytest.raises(ValueError, match="local_port needs local_address"):
+    with pytest.raises(ValueError, match="local_port requires local_address"):
         async with anyws.client_connect(secure=False, socket_options={"port": 9, "local_port": 9}):
             pytest.fail("local_port alone")
 

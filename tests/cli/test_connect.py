@@ -294,7 +294,7 @@ def test_a_lost_connection_is_status_5(server: str) -> None:
             serving.kill()
             status, _, err = process.finish()
     assert status == 5
-    assert re.fullmatch(rf"connected to {uri}\nlost: .+\n", err)
+    assert re.fullmatch(rf"connected to {uri}\nconnection lost: .+\n", err)
 
 
 def test_headers_subprotocols_and_origin_are_sent() -> None:
@@ -332,7 +332,7 @@ def test_a_line_that_is_no_text_ends_the_input_with_status_1(server: str) -> Non
     command = [sys.executable, "-X", "utf8", "-m", "anyws", "connect", server]
     done = subprocess.run(command, input=b"first\n\xff\nlast\n", capture_output=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) in [(1, b"first\n"), (1, b"")]
-    assert b"anyws: a message is not utf-8 (invalid start byte); nothing more is sent\n" in done.stderr
+    assert b"anyws: a message is not valid utf-8 (invalid start byte); sending stopped\n" in done.stderr
 
 
 @backends
@@ -366,10 +366,10 @@ def test_a_full_disk_is_one_line_and_status_1(server: str) -> None:
         (("--wait", "long", "ws://x"), "argument --wait: 'long': expected a number of seconds, or inf"),
         (("--wait=-1", "ws://x"), "'-1': expected"),
         (("--wait", "nan", "ws://x"), "'nan': expected"),
-        (("--count", "0", "ws://x"), "expected a number from 1 on"),
+        (("--count", "0", "ws://x"), "expected a number of at least 1"),
         (("-n", "2", "--one", "ws://x"), "not allowed with argument"),
         (("--input", "json", "ws://x"), "invalid choice: 'json'"),
-        (("--timeout", "0", "ws://x"), "expected a number of seconds above 0"),
+        (("--timeout", "0", "ws://x"), "expected a number of seconds greater than 0"),
         (("--backend", "curio", "ws://x"), "invalid choice: 'curio'"),
     ],
 )

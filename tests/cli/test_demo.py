@@ -17,7 +17,7 @@ from .commands import run_anyws, start_anyws
 def test_all_goes_as_expected() -> None:
     status, out, err = run_anyws("demo")
     assert (status, err) == (0, ""), out
-    assert out.endswith(f"{2 * len(SCENES)} of {2 * len(SCENES)} went as expected\n")
+    assert out.endswith(f"{2 * len(SCENES)} of {2 * len(SCENES)} examples ran as expected\n")
     for backend in ("trio", "asyncio"):
         assert f"{backend}: TLS\n" in out
         assert f"{backend}: plain TCP\n" in out
@@ -31,8 +31,8 @@ def test_what_is_not_as_expected_is_status_1(
     monkeypatch.setattr(demo, "SCENES", [accepting])
     assert main(["demo"]) == 1
     out = capsys.readouterr().out
-    assert "NOT AS EXPECTED. The client should have reported: " in out
-    assert out.endswith("0 of 2 went as expected\n")
+    assert "UNEXPECTED: the client should have reported: " in out
+    assert out.endswith("0 of 2 examples ran as expected\n")
 
 
 def test_an_exception_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,4 +48,4 @@ def test_ctrl_c_ends_it_with_status_130() -> None:
         process.expect_line("callback_listener")
         status, out, err = process.stop()
     assert (status, err) == (130, "")
-    assert "went as expected" not in out
+    assert "examples ran as expected" not in out

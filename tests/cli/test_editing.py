@@ -24,18 +24,18 @@ backends = pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
 @pytest.mark.parametrize("key", ["C-c", "C-d"])
 def test_lines_are_sent_and_keys_end_it(server: str, tmp_path: Path, backend: str, key: str) -> None:
     with open_window(tmp_path, "connect", "--backend", backend, server) as window:
-        window.expect(f"connected to {server}/", "Ctrl-D ends")
+        window.expect(f"connected to {server}/", "Ctrl-D closes")
         window.type_text("hello")
         window.expect("> hello", "< hello")
         window.type(key)
         screen = window.expect("closed: 1000", "status 0")
         assert "Traceback" not in screen
-        assert "Ctrl-D ends" not in screen  # it has taken its last line away
+        assert "Ctrl-D closes" not in screen  # it has taken its last line away
 
 
 def test_a_line_is_edited(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "connect", server) as window:
-        window.expect("Ctrl-D ends")
+        window.expect("Ctrl-D closes")
         window.type("wrld", "Left", "Left", "Left", "o", "C-a", "hello ", "C-e", "!", "Enter")
         window.expect("> hello world!", "< hello world!")
         window.type("ab", "Left", "C-d", "C-d", "c", "Enter")  # Ctrl-D deletes; only on an empty line it ends
@@ -44,7 +44,7 @@ def test_a_line_is_edited(server: str, tmp_path: Path) -> None:
 
 def test_what_comes_does_not_disturb_what_is_typed(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "connect", f"{server}/late") as window:
-        window.expect("Ctrl-D ends")
+        window.expect("Ctrl-D closes")
         window.type_text("first")
         window.type("half of the sec")
         window.expect("> first", "< first", "> half of the sec")
@@ -54,7 +54,7 @@ def test_what_comes_does_not_disturb_what_is_typed(server: str, tmp_path: Path) 
 
 def test_the_history_is_kept_for_the_next_time_where_only_we_can_read_it(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "connect", server) as window:
-        window.expect("Ctrl-D ends")
+        window.expect("Ctrl-D closes")
         for line in ("one", "two"):
             window.type_text(line)
             window.expect(f"< {line}")
@@ -66,11 +66,11 @@ def test_the_history_is_kept_for_the_next_time_where_only_we_can_read_it(server:
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
     assert stat.S_IMODE(history.parent.stat().st_mode) == 0o700
     with open_window(tmp_path, "connect", server) as window:
-        window.expect("Ctrl-D ends")
+        window.expect("Ctrl-D closes")
         window.type("Up", "Up", "!", "Enter")
         window.expect("< two!")
     with open_window(tmp_path, "connect", "--no-history", server) as window:
-        window.expect("Ctrl-D ends")
+        window.expect("Ctrl-D closes")
         window.type("Up", "x", "Enter")
         window.expect("> x", "< x")
     assert "two!" in history.read_text()
@@ -79,7 +79,7 @@ def test_the_history_is_kept_for_the_next_time_where_only_we_can_read_it(server:
 
 def test_commands_are_completed(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "connect", server) as window:
-        window.expect("Ctrl-D ends")
+        window.expect("Ctrl-D closes")
         window.type("/pi", "Tab")
         window.expect("> /ping")
         window.type("Enter")
@@ -90,15 +90,15 @@ def test_commands(server: str, tmp_path: Path) -> None:
     file = tmp_path / "a file"
     file.write_bytes(bytes(range(40)))
     with open_window(tmp_path, "connect", server, columns=100) as window:
-        window.expect("Ctrl-D ends")
+        window.expect("Ctrl-D closes")
         for line, shown in {
             "/hex 00 ff:10": "< [binary, 3 bytes] 00ff10",
             f'/file "{file}"': "|................|",
             "//ping": "< /ping",
-            "/dance": "/dance: no such command",
+            "/dance": "/dance: unknown command",
             "/hex 0": "/hex: expected pairs",
             "/file /none": "No such file",
-            "/help": "send a text that starts with a slash",
+            "/help": "send text that starts with a slash",
             "/close 1006": "anyws: /close: ",
             "/close 4321 good bye": "closed: 4321 (good bye)",
         }.items():
@@ -111,7 +111,7 @@ def test_commands(server: str, tmp_path: Path) -> None:
 
 def test_colours(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "connect", "--json", "--timestamps", server) as window:
-        window.expect("Ctrl-D ends")
+        window.expect("Ctrl-D closes")
         window.type_text('{"name": [1, "two", null]}')
         screen = window.expect('    "name": [', "      1,", '      "two",', "      null", "  }")
         assert any(line[:2].isdigit() and line[12:] == " < {" for line in screen.splitlines())
@@ -122,7 +122,7 @@ def test_colours(server: str, tmp_path: Path) -> None:
 
 def test_no_colours(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "connect", "--json", server, NO_COLOR="1") as window:
-        window.expect("Ctrl-D ends")
+        window.expect("Ctrl-D closes")
         window.type_text('[1, "two"]')
         window.expect("    1,")
         assert "\x1b[3" not in window.screen(with_colours=True)
@@ -147,7 +147,7 @@ def test_a_terminal_that_is_resized(server: str, tmp_path: Path) -> None:
         return lambda screen: f"> {'b' * (columns - 2)}\n{'b' * min(columns, 122 - columns)}" in screen
 
     with open_window(tmp_path, "connect", server, columns=80, rows=12) as window:
-        window.expect("Ctrl-D ends")
+        window.expect("Ctrl-D closes")
         for columns, rows in ((50, 10), (100, 30), (70, 20)):
             window.run("resize-window", "-x", str(columns), "-y", str(rows))
             window.type("b" * 120)
@@ -169,7 +169,7 @@ def test_the_end_by_the_peer_gives_the_terminal_back(server: str, tmp_path: Path
     with start_anyws("serve", "--port", 0) as serving:
         uri = serving.expect_line("ws://")
         with open_window(tmp_path, "connect", uri) as window:
-            window.expect("Ctrl-D ends")
+            window.expect("Ctrl-D closes")
             window.type("half a line")
             window.expect("> half a line")
             assert serving.stop()[0] == 0
@@ -181,7 +181,7 @@ def test_the_end_by_the_peer_gives_the_terminal_back(server: str, tmp_path: Path
 
 def test_what_is_logged_stands_above_the_line(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "-v", "connect", server, columns=120) as window:
-        window.expect("Ctrl-D ends")
+        window.expect("Ctrl-D closes")
         window.type("half a line")
         window.expect("> half a line")
         window.type("C-c")
@@ -208,7 +208,7 @@ def test_without_the_extra_lines_are_typed_plainly(server: str, tmp_path: Path, 
 
 def test_many_lines_come_back_in_order(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "connect", server, rows=100) as window:
-        window.expect("Ctrl-D ends")
+        window.expect("Ctrl-D closes")
         for number in range(20):
             window.type_text(f"line {number}")
         screen = window.expect("< line 19")

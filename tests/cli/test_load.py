@@ -99,10 +99,10 @@ def test_a_signal_ends_it_with_the_figures(backend: str) -> None:
     ("arguments", "problem"),
     [
         ("", "the following arguments are required: URI"),
-        ("-c 0 ws://x", "expected a number from 1 on"),
-        ("-r 0 ws://x", "expected a number above 0"),
-        ("-r inf ws://x", "expected a number above 0"),
-        ("-d 0 ws://x", "expected a number of seconds above 0"),
+        ("-c 0 ws://x", "expected a number of at least 1"),
+        ("-r 0 ws://x", "expected a number greater than 0"),
+        ("-r inf ws://x", "expected a number greater than 0"),
+        ("-d 0 ws://x", "expected a number of seconds greater than 0"),
     ],
 )
 def test_wrong_usage_is_status_2(arguments: str, problem: str) -> None:

@@ -41,7 +41,7 @@ def test_more_bytes_are_a_dump() -> None:
 def test_a_dump_ends_somewhere() -> None:
     lines = hexdump(bytes(5000)).splitlines()
     assert lines[0] == "[binary, 5000 bytes]"
-    assert lines[-1] == "[904 bytes more]"
+    assert lines[-1] == "[904 more bytes]"
     assert len(lines) == 1 + 256 + 1
 
 

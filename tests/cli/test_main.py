@@ -58,7 +58,7 @@ def test_version() -> None:
     ],
 )
 def test_a_missing_extra_is_one_line_and_status_2(package: str, extra: str, command: str) -> None:
-    problem = f"anyws: this needs {package}, which is not installed: pip install 'anyio-websocket[{extra}]'\n"
+    problem = f"anyws: this requires {package}, which is not installed: pip install 'anyio-websocket[{extra}]'\n"
     assert run_without(package, *command.split()) == (2, "", problem)
 
 

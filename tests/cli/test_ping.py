@@ -84,7 +84,7 @@ def test_a_server_that_answers_no_ping_is_status_1(tmp_path: Path) -> None:
     [
         ("", "the following arguments are required: URI"),
         ("--size 126 ws://x", "at most 125 bytes"),
-        ("-c 0 ws://x", "expected a number from 1 on"),
+        ("-c 0 ws://x", "expected a number of at least 1"),
         ("-i=-1 ws://x", "expected a number of seconds"),
     ],
 )

@@ -176,7 +176,9 @@ def test_logs_go_to_a_file(tmp_path: Path) -> None:
             while stranger.recv(65536):
                 pass
         assert process.stop() == (0, "", "")
-    assert re.search(r"^\d{4}-\S+ \S+ \d+ INFO anyws.server: \[127.0.0.1:\d+\] no connection: ", log.read_text())
+    assert re.search(
+        r"^\d{4}-\S+ \S+ \d+ INFO anyws.server: \[127.0.0.1:\d+\] opening handshake failed: ", log.read_text()
+    )
 
 
 def test_a_log_that_cannot_be_written_is_one_line_and_status_1() -> None:
@@ -196,7 +198,7 @@ def test_an_unusable_certificate_is_one_line_and_status_1(pem_files: dict[str, P
     for cert in ("/none", pem_files["ca"]):
         status, out, err = run_anyws("serve", "--cert", cert)
         assert (status, out) == (1, "")
-        assert re.fullmatch(r"anyws: cannot use the certificate: .*\n", err)
+        assert re.fullmatch(rf"anyws: cannot use the certificate {cert}: .*\n", err)
 
 
 @pytest.mark.parametrize(
@@ -205,18 +207,21 @@ def test_an_unusable_certificate_is_one_line_and_status_1(pem_files: dict[str, P
         ("--port 65536", "argument --port: '65536': expected a number from 0 to 65535"),
         ("--port http", "argument --port: 'http': expected a number from 0 to 65535"),
         ("--path /x --port 1", "argument --path: not allowed with arguments --host and --port"),
-        ("--key /x", "argument --key: needs --cert"),
+        ("--key /x", "argument --key: requires --cert"),
         ("--echo --broadcast", "argument --broadcast: not allowed with argument --echo"),
         ("--echo a:b", "not allowed with argument --echo"),
         ("json", "argument MODULE:HANDLER: 'json': expected MODULE:HANDLER"),
         ("no_such_module:x", "'no_such_module:x': No module named 'no_such_module'"),
         ("json:nothing", "has no attribute 'nothing'"),
-        ("json:__name__", "'json:__name__': the handler is str, expected an async function"),
-        ("shutil:copy", "'shutil:copy': the handler copy is called with the connection alone: missing a required"),
+        ("json:__name__", "'json:__name__': the handler must be an async function, not str"),
+        (
+            "shutil:copy",
+            "'shutil:copy': the handler copy must accept one argument, the connection: missing",
+        ),
         ("--self-signed --cert /x", "argument --self-signed: not allowed with argument --cert"),
-        ("--workers 0", "expected a number from 1 on"),
+        ("--workers 0", "expected a number of at least 1"),
         ("--workers 2 --path /x", "argument --workers: not allowed with argument --path"),
-        ("--reload-dir /x", "argument --reload-dir: needs --reload"),
+        ("--reload-dir /x", "argument --reload-dir: requires --reload"),
         ("--log-level loud", "invalid choice: 'loud'"),
         ("--origin http://localhost:5173/", "argument --origin: option origins has 'http://localhost:5173/', which"),
         ("--backend curio", "invalid choice: 'curio'"),

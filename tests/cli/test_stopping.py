@@ -173,7 +173,7 @@ async def stop_serving(backend: str, handler: str, folder: Path) -> tuple[int, s
             process.send_signal(signal.SIGTERM)
             with pytest.raises(anyws.ConnectionClosedOK) as ended:
                 await websocket.receive()
-        assert ended.value.received == anyws.Close(1001, "the server stops")
+        assert ended.value.received == anyws.Close(1001, "the server is shutting down")
         return await anyio.to_thread.run_sync(process.finish)
 
 

@@ -78,9 +78,9 @@ def test_it_is_shown_without_credentials() -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--key", "x"], "argument --key: needs --cert"),
+        (["--key", "x"], "argument --key: requires --cert"),
         (["--max-size", "lots"], "expected a number of bytes"),
-        (["--connect-timeout", "0"], "expected a number of seconds above 0"),
+        (["--connect-timeout", "0"], "expected a number of seconds greater than 0"),
         (["--ping-interval", "-2"], "expected"),
         (["--origin", "a\nb"], "Origin"),
     ],

@@ -86,7 +86,7 @@ def test_several_processes_answer_and_one_that_crashes_is_started_anew(backend: 
         assert len(first & both) == 1
         status, out, err = process.stop(signal.SIGTERM)
     assert (status, out) == (0, "")
-    assert re.fullmatch(r"anyws: worker [12] ended: status 3; it is started anew in 0\.5 s\n", err)
+    assert re.fullmatch(r"anyws: worker [12] exited \(status 3\); restarting in 0\.5 s\n", err)
     assert not any(is_alive(int(answer)) for answer in first | both)
 
 
@@ -149,13 +149,13 @@ def test_a_change_starts_the_workers_anew_and_a_mistake_waits_for_the_next(
         source.write_text("no Python")
         assert process.stderr is not None
         for line in process.stderr:
-            if "it is started anew when a file changes" in line:
+            if "restarting when a file changes" in line:
                 break
         source.write_text(HANDLER % "number 3")
         anyio.run(ask_until, uri, lambda answers: any(answer.endswith("number 3") for answer in answers))
         status, out, err = process.stop()
     assert (status, out) == (0, "")
-    assert "anyws: changed: who.py; the workers are started anew\n" in err
+    assert "anyws: changed: who.py; restarting the workers\n" in err
 
 
 @pytest.mark.parametrize("arguments", [["--workers", "2"], ["--workers", "1"]])

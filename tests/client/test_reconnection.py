@@ -566,9 +566,9 @@ async def test_what_it_logs(caplog: pytest.LogCaptureFixture) -> None:
         async for connection in anyws.reconnecting(uri, on_disconnect=lambda outage: outage.attempt < 3, **QUICK):
             async with connection:
                 raise AssertionError("there is a connection")
-    lines = [record.getMessage() for record in caplog.records if "again" in record.getMessage()]
+    lines = [record.getMessage() for record in caplog.records if "reconnecting" in record.getMessage()]
     assert len(lines) == 2
     assert lines[0].startswith("[127.0.0.1:")
-    assert "connecting again in 0.0 s (ConnectionRefusedError: " in lines[0]
+    assert "reconnecting in 0.0 s (ConnectionRefusedError: " in lines[0]
     assert "s3cret" not in caplog.text
     assert "t0ken" not in caplog.text

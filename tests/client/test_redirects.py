@@ -93,7 +93,7 @@ async def test_a_loop_is_bounded_and_its_chain_told(limit: int) -> None:
     sockets_before = open_sockets()
     async with serving(turn) as server:
         uri = uri_of(server, "/0?s3cret")
-        with pytest.raises(anyws.RedirectError, match=f"more than {limit}, see max_redirects") as raised:
+        with pytest.raises(anyws.RedirectError, match=f"more than {limit} redirects, see max_redirects") as raised:
             await connected(uri.replace("//", "//me:passw0rd@"), max_redirects=limit)
         base = uri_of(server, "")
     assert count == limit + 1
@@ -108,13 +108,13 @@ async def test_a_loop_is_bounded_and_its_chain_told(limit: int) -> None:
 @pytest.mark.parametrize(
     ("location", "problem"),
     [
-        ("ws+unix:/run/docker.sock:/", "another scheme"),
-        ("wss+unix:/run/docker.sock:/", "another scheme"),
-        ("ftp://a/", "another scheme"),
-        ("javascript:alert(1)", "another scheme"),
+        ("ws+unix:/run/docker.sock:/", "scheme of its Location"),
+        ("wss+unix:/run/docker.sock:/", "scheme of its Location"),
+        ("ftp://a/", "scheme of its Location"),
+        ("javascript:alert(1)", "scheme of its Location"),
         ("http://", "has a host"),
         ("ws://a:99999/", "port"),
-        ("ws://[a/", "not a URI|no URI"),
+        ("ws://[a/", "not a valid URI"),
         ("ws://a b/", "white space"),
     ],
 )
@@ -128,7 +128,7 @@ async def test_where_a_server_must_not_send_us(location: str, problem: str) -> N
 async def test_never_from_tls_to_none(server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext) -> None:
     seen = Seen()
     async with serving(seen) as plain, serving(Seen(uri_of(plain, "/new")), ssl_context=server_ssl_context) as secure:
-        with pytest.raises(anyws.RedirectError, match="from TLS to none"):
+        with pytest.raises(anyws.RedirectError, match="from TLS to plain TCP"):
             await connected(uri_of(secure, "/old", scheme="wss"), max_redirects=5, ssl_context=client_ssl_context)
     assert not seen.requests
 
@@ -227,7 +227,7 @@ async def test_a_client_certificate_is_not_presented_to_another_server(
         anyws.open_server(echo, "127.0.0.1", 0, on_request=presented.append, ssl_context=demanding) as target,
         serving(Seen(uri_of(target, "/new", scheme="wss")), ssl_context=demanding) as server,
     ):
-        with pytest.raises(anyws.RedirectError, match="to another server, and ssl_context may have") as raised:
+        with pytest.raises(anyws.RedirectError, match="to another server, and ssl_context may hold") as raised:
             await connected(uri_of(server, "/old", scheme="wss"), max_redirects=5, ssl_context=ours, **options)
         assert not presented
         assert raised.value.chain[-1] == uri_of(target, "/new", scheme="wss")
@@ -304,7 +304,7 @@ async def test_a_redirect_without_an_end_of_its_body() -> None:
 
 
 async def test_the_client_with_callbacks_says_that_it_follows_none() -> None:
-    with pytest.raises(ValueError, match="follows no redirects"):
+    with pytest.raises(ValueError, match="does not follow redirects"):
         async with anyws.client_connect(max_redirects=1, socket_options={"port": 1}):
             pass
 

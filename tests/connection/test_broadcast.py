@@ -122,7 +122,7 @@ async def test_one_that_closes_while_it_is_waited_for_is_passed_over() -> None:
 
 
 async def test_wrong_use() -> None:
-    with pytest.raises(TypeError, match="a message is str, bytes"):
+    with pytest.raises(TypeError, match="expected str, bytes"):
         await anyws.broadcast([], 5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="slow is 'later': expected 'wait', 'drop', 'disconnect'"):
         await anyws.broadcast([], "x", slow="later")  # type: ignore[arg-type]

@@ -69,7 +69,7 @@ def test_the_option_goes_for_loopback_too(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_bad_proxy_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "gopher://me:s3cret@p")
-    with pytest.raises(anyws.InvalidURI, match="https_proxy of the environment: proxy scheme 'gopher'") as raised:
+    with pytest.raises(anyws.InvalidURI, match="https_proxy in the environment: proxy scheme 'gopher'") as raised:
         choose_proxy(True, parse_uri("wss://a/"))
     assert "s3cret" not in str(raised.value)
 
@@ -95,7 +95,7 @@ async def test_a_stream_of_the_user_needs_no_proxy(monkeypatch: pytest.MonkeyPat
 async def test_without_python_socks_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxies, "ask_socks", None)
     with pytest.raises(
-        ImportError, match=r"the proxy socks5h://p:1080 needs python-socks: pip install 'anyio-websocket\[socks\]'"
+        ImportError, match=r"the proxy socks5h://p:1080 requires python-socks: pip install 'anyio-websocket\[socks\]'"
     ):
         await connected("ws://127.0.0.1:1/", proxy="socks5h://me:s3cret@p")
 
@@ -106,9 +106,9 @@ async def test_without_python_socks_the_extra_is_named(monkeypatch: pytest.Monke
         ("ws://a/", {"proxy": "gopher://me:s3cret@p"}, ValueError, "scheme 'gopher'"),
         ("ws://a/", {"proxy": False}, TypeError, "option proxy must be str"),
         ("ws://a/", {"proxy": b"http://me:s3cret@p"}, TypeError, "option proxy must be str"),
-        ("ws://a/", {"proxy": "http://p", "stream": Wire(lambda _: None)}, ValueError, "not with stream"),
-        ("ws://a/", {"max_redirects": 1, "stream": Wire(lambda _: None)}, ValueError, "not with stream"),
-        ("ws+unix:/a:/", {"proxy": "http://p"}, ValueError, "not for a unix socket"),
+        ("ws://a/", {"proxy": "http://p", "stream": Wire(lambda _: None)}, ValueError, "cannot be used with stream"),
+        ("ws://a/", {"max_redirects": 1, "stream": Wire(lambda _: None)}, ValueError, "cannot be used with stream"),
+        ("ws+unix:/a:/", {"proxy": "http://p"}, ValueError, "cannot be used with a unix socket"),
     ],
 )
 async def test_options_that_cannot_be(

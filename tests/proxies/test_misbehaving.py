@@ -94,14 +94,14 @@ async def test_a_tunnel_that_ends_at_once() -> None:
 
 
 SOCKS_ANSWERS = [
-    pytest.param([b""], "closed the connection before it answered", None, id="nothing"),
-    pytest.param([b"\x05"], "closed the connection before it answered", None, id="half"),
+    pytest.param([b""], "closed the connection without a response", None, id="nothing"),
+    pytest.param([b"\x05"], "closed the connection without a response", None, id="half"),
     pytest.param([b"\x05\xff"], "No acceptable authentication", None, id="no-method"),
     pytest.param([b"HTTP/1.1 400 Bad\r\n\r\n"], "SOCKS version", None, id="http"),
     pytest.param([b"\x05\x02", b"\x01\x01"], "authentication failure", None, id="wrong-password"),
     pytest.param([b"\x05\x00", b"\x05\x02\x00\x01\0\0\0\0\0\0"], "not allowed by ruleset", 2, id="not-allowed"),
     pytest.param([b"\x05\x00", b"\x05\x04\x00\x01\0\0\0\0\0\0"], "Host unreachable", 4, id="unreachable"),
-    pytest.param([b"\x05\x00", b"\x05\x00\x00\x03\x01\xff\0\0"], "gave no valid answer", None, id="not-text"),
+    pytest.param([b"\x05\x00", b"\x05\x00\x00\x03\x01\xff\0\0"], "sent an invalid response", None, id="not-text"),
     pytest.param([b"\x05\x00", b"\x05\x00\x00\x09\0\0\0\0\0\0"], "address type", None, id="strange"),
 ]
 

@@ -137,7 +137,7 @@ def test_what_is_not_for_this_process(sockets: list[socket.socket], environment:
     ("environment", "message"),
     [
         ({"LISTEN_FDS": "2", "LISTEN_FDNAMES": "a"}, "LISTEN_FDS is 2, but LISTEN_FDNAMES has 1 names"),
-        ({"LISTEN_FDS": "50"}, "is no socket"),
+        ({"LISTEN_FDS": "50"}, "is not a socket"),
         ({"LISTEN_FDS": "x"}, "invalid literal"),
     ],
 )

@@ -219,7 +219,7 @@ async def test_a_stopping_server_answers_503_and_does_not_wait_for_a_request() -
                     said = await answer(stream)
                     assert said.startswith(b"HTTP/1.1 503 ")
                     assert b"\r\nRetry-After: 1\r\n" in said
-                    assert said.endswith(b"the server stops\n")
+                    assert said.endswith(b"the server is shutting down\n")
                     await stream.aclose()
                 assert anyio.current_time() == begun
             assert websocket.close_code == 1001

@@ -134,8 +134,12 @@ async def test_the_standard_library_s_client_understands_the_challenge() -> None
     [
         ({"realm": "r"}, TypeError, "either credentials or check"),
         ({"realm": "r", "credentials": {}, "check": ann_only}, TypeError, "either credentials or check"),
-        ({"realm": "r", "credentials": ("ann", "x")}, TypeError, "credentials are a mapping of passwords, not tuple"),
-        ({"realm": "r", "check": "x"}, TypeError, "check is a callable, not str"),
+        (
+            {"realm": "r", "credentials": ("ann", "x")},
+            TypeError,
+            "credentials must map user names to passwords, not be tuple",
+        ),
+        ({"realm": "r", "check": "x"}, TypeError, "check must be callable, not str"),
         ({"realm": "a\nb", "credentials": {}}, ValueError, "WWW-Authenticate"),
         ({"realm": "wörld", "credentials": {}}, ValueError, "outside ASCII"),
     ],

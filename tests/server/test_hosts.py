@@ -226,7 +226,7 @@ def plain(**attributes: Any) -> ssl.SSLContext:
     ("contexts", "default", "message"),
     [
         ({}, None, "at least one"),
-        ({"a..b": plain()}, None, "'a..b' is no host name"),
+        ({"a..b": plain()}, None, "'a..b' is not a valid host name"),
         (
             {"a": plain(), "b": plain(verify_mode=ssl.CERT_OPTIONAL)},
             None,
@@ -236,7 +236,7 @@ def plain(**attributes: Any) -> ssl.SSLContext:
         (
             {name: plain(verify_mode=ssl.CERT_OPTIONAL) for name in "ab"},
             None,
-            "client certificates need minimum_version TLSv1_3",
+            "client certificates require minimum_version TLSv1_3",
         ),
     ],
 )

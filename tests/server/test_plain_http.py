@@ -79,7 +79,7 @@ async def test_no_hooks() -> None:
 @pytest.mark.parametrize(
     ("on_request", "error"),
     [
-        ([noting("first"), None], "option on_request has a NoneType, expected callables"),
+        ([noting("first"), None], "option on_request contains NoneType, expected callables"),
         ("hook", "option on_request must be a callable or a sequence of callables or None, not str"),
         (5, "option on_request must be a callable or a sequence of callables or None, not int"),
     ],
@@ -298,7 +298,7 @@ async def test_a_client_that_takes_nothing_of_an_answer_is_cut_after_close_timeo
     async with near:
         await near.send(PLAIN)
         begun = anyio.current_time()
-        with pytest.raises(TimeoutError, match="the client took nothing of the answer for 7 s"):
+        with pytest.raises(TimeoutError, match="the client read nothing of the response for 7 s"):
             async with anyws.accept(far, on_request=page, close_timeout=7):
                 pytest.fail("refused")
         assert anyio.current_time() - begun == 7

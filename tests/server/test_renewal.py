@@ -217,13 +217,13 @@ async def test_a_watched_certificate_is_loaded_when_it_changes(
 
             files.certfile.rename(files.certfile.with_suffix(".old"))
             line = await log.next()
-            assert line.startswith(f"ERROR the certificate {files.certfile} cannot be loaded; the old one stays: ")
+            assert line.startswith(f"ERROR cannot reload certificate {files.certfile}; keeping the old one: ")
             assert await seen(server, client_ssl_context) == old
 
             files.renew()
             while (line := await log.next()).startswith("ERROR"):
                 pass  # a file is there, the other is not yet
-            assert line == f"INFO the certificate {files.certfile} was loaded anew"
+            assert line == f"INFO reloaded certificate {files.certfile}"
             assert await seen(server, client_ssl_context) == files.cert != old
         tasks.cancel_scope.cancel()
     assert log.lines == []

@@ -142,7 +142,7 @@ async def test_what_a_hook_of_a_local_server_raises_comes_out(
         async with local_server(shout, **options) as uri, anyws.connect(uri, subprotocols=["chat"]):
             pytest.fail("refused")
     assert isinstance(caught.value.__cause__, anyws.HandshakeRefused)
-    assert "a hook failed" in caplog.text
+    assert "a hook raised an exception" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ async def close_early(websocket: anyws.WebSocket) -> None:
         ),
         (say_hello, lambda peer: peer.expect_frame(Opcode.BINARY, b"hello"), "expected Frame(BINARY"),
         (say_hello, lambda peer: peer.expect_close(), "expected a Close 1000, received Frame(TEXT, b'hello'"),
-        (say_hello, lambda peer: peer.expect_end(), "expected the end, received Frame(TEXT, b'hello'"),
+        (say_hello, lambda peer: peer.expect_end(), "expected the end of the stream, received Frame(TEXT, b'hello'"),
         (close_early, lambda peer: peer.expect_close(1000), "expected a Close 1000, received a Close 1001"),
         (
             close_early,
@@ -377,7 +377,7 @@ async def test_a_scripted_peer_that_waits_in_vain_fails(expect: Any, expected: s
         await websocket.wait_closed()
         with pytest.raises(AssertionError) as raised:
             await expect(peer)
-        assert str(raised.value) == f"expected {expected}, but the other end has ended"
+        assert str(raised.value) == f"expected {expected}, but the other end has closed the stream"
         await peer.expect_end()
 
 

@@ -241,7 +241,7 @@ async def test_no_tls_where_there_is_some(caplog: pytest.LogCaptureFixture, serv
             await connected("ws://server.example/", proxy=uri_of(server, "", scheme="http"))
     records = [each.getMessage() for each in caplog.records if each.name == "anyws.server"]
     assert len(records) == 2
-    assert all("the client does not speak TLS; is it to use wss:// or https://?" in each for each in records)
+    assert all("the client does not speak TLS; should it use wss:// or https://?" in each for each in records)
 
 
 ALERT = b"\x15\x03\x03\x00\x02\x02\x0a"  # fatal, unexpected_message

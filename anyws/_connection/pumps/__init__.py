@@ -1,4 +1,4 @@
-"""What moves bytes between a byte stream and a link."""
+"""Pumps, which move bytes between a byte stream and a link."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def new_pump(owner: Owner, stream: ByteStream) -> Pump:
     if not isinstance(below, SocketStream):
         return StreamPump(owner, stream)
     if not isinstance(loop, asyncio.AbstractEventLoop):
-        from .waiting import WaitingPump  # trio is there, for it runs
+        from .waiting import WaitingPump  # imported only where trio is running
 
         return WaitingPump(owner, below, records)
     if CallbackPump.is_possible(loop):

@@ -1,4 +1,4 @@
-"""What connections need beside the tasks of their handlers: tasks that are started when they are, and timers."""
+"""Background tasks and timers of connections, separate from the tasks that run handlers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from anyio.lowlevel import current_token
 
 try:
     from sniffio import current_async_library_cvar
-except ModuleNotFoundError:  # then AnyIO does not ask it
+except ModuleNotFoundError:  # AnyIO versions without sniffio do not need it
     current_async_library_cvar = None  # type: ignore[assignment]
 
 __all__ = ["Alarm", "Background", "Timer", "open_background"]
@@ -27,19 +27,19 @@ _logger = logging.getLogger("anyws")
 
 
 class Timer(Protocol):
-    """A call that is due at a time."""
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """Do not call."""
+        """Cancel the call."""
 
 
 class Background:
-    """Owns the tasks and timers of connections: of all those of a server, or of the one of a block.
+    """Owns the tasks and timers of connections: of all connections of a server, or of a single one.
 
-    The tasks are shielded from cancellation: each ends with its connection, and that is over before its owner is.
+    The tasks are shielded from cancellation. Each ends with its connection, and a connection ends before its owner.
 
     Args:
-        tasks: the group for the tasks.
+        tasks: the task group to run them in.
     """
 
     def __init__(self, tasks: TaskGroup) -> None:
@@ -58,20 +58,20 @@ class Background:
         self._tasks.start_soon(_shielded, task, name="anyws.background")
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """Call at a time, in no task."""
+        """Call a function at the given time, outside any task."""
         return self._timers.call_at(when, callback)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Call when the tasks that are running now have had their turn."""
+        """Call a function after the tasks that are ready now have run."""
         self._timers.call_soon(callback)
 
     def call_when_readable(self, descriptor: int, callback: Callable[[], None]) -> None:
-        """Call whenever a descriptor is readable; on asyncio only."""
+        """Call a function whenever a file descriptor is readable. Only on asyncio."""
         assert isinstance(self._timers, _LoopTimers)
         self._timers.call_when_readable(descriptor, callback)
 
     def close(self) -> None:
-        """End: all connections are over."""
+        """Stop the timers, once all connections have ended."""
         if self._clock is not None:
             self._clock.stop()
 
@@ -107,7 +107,7 @@ class Alarm:
 
 @asynccontextmanager
 async def open_background() -> AsyncGenerator[Background, None]:
-    """Own the tasks and timers of the connections of a block; what the block raises propagates unchanged."""
+    """Run background tasks and timers for the duration of a block; its exceptions propagate unchanged."""
     error: BaseException | None = None
     try:
         async with anyio.create_task_group() as tasks:
@@ -130,13 +130,13 @@ async def _shielded(task: Callable[[], Awaitable[None]]) -> None:
 
 
 class _LoopTimers:
-    """The timers of an event loop of asyncio."""
+    """Timers of an asyncio event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._context = contextvars.copy_context()
         if current_async_library_cvar is not None:
-            # AnyIO asks for the running task, or else for this. anyio.run() sets it, other programs do not.
+            # Outside a task, AnyIO detects the event loop by this variable. Only anyio.run() sets it.
             self._context.run(current_async_library_cvar.set, "asyncio")
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
@@ -150,10 +150,10 @@ class _LoopTimers:
 
 
 class _Clock:
-    """Timers for event loops that have none: one task sleeps until the first of them is due."""
+    """Timers for an event loop that has none (trio): one task sleeps until the earliest is due."""
 
     def __init__(self) -> None:
-        self._entries: list[_Entry] = []  # a heap; with those that were cancelled
+        self._entries: list[_Entry] = []  # a heap; includes cancelled entries
         self._count = itertools.count()
         self._cancelled = 0
         self._sleep: anyio.CancelScope | None = None
@@ -171,9 +171,9 @@ class _Clock:
         self.call_at(-math.inf, callback)
 
     def cancelled(self) -> None:
-        """Take notice that one of the entries was cancelled."""
+        """Count a cancelled entry, and remove cancelled entries once they are the majority."""
         self._cancelled += 1
-        if self._cancelled > len(self._entries) // 2:  # so that they are never more than those that are due
+        if self._cancelled > len(self._entries) // 2:
             self._entries = [entry for entry in self._entries if entry[2]]
             heapq.heapify(self._entries)
             self._cancelled = 0
@@ -187,7 +187,7 @@ class _Clock:
         while True:
             while self._next() <= anyio.current_time():
                 try:
-                    heapq.heappop(self._entries)[2].pop()()  # and nothing keeps what was called
+                    heapq.heappop(self._entries)[2].pop()()  # keeps no reference to the callback
                 except Exception:
                     _logger.exception("internal error")
             if self._is_stopped:
@@ -198,19 +198,19 @@ class _Clock:
             self._sleep = None
 
     def _next(self) -> float:
-        """When the first call is due."""
+        """When the earliest call is due."""
         while self._entries and not self._entries[0][2]:
             heapq.heappop(self._entries)
             self._cancelled -= 1
         return self._entries[0][0] if self._entries else math.inf
 
 
-# When, in which order, and the callback; it is gone once it was called or cancelled.
+# The time, a sequence number, and the callback in a list; the list is empty once it was called or cancelled.
 _Entry = tuple[float, int, list[Callable[[], None]]]
 
 
 class _ClockTimer:
-    """One call that is due."""
+    """One scheduled call."""
 
     __slots__ = ("_clock", "_entry")
 

@@ -1,4 +1,4 @@
-"""The pump for a socket on asyncio and uvloop: the event loop calls when something has come."""
+"""The pump for a socket on asyncio and uvloop: the event loop calls it when data has arrived."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["CallbackPump"]
 
 
 class CallbackPump(SocketPump):
-    """Registers for reading once, and not anew for each wait."""
+    """Registers for reading once, rather than for each wait."""
 
     __slots__ = (
         "_descriptor",
@@ -33,18 +33,19 @@ class CallbackPump(SocketPump):
         self, owner: Owner, stream: SocketStream, records: TLSRecords | None, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._loop = loop
-        # What the loop's clock is, if it is that of `asyncio.BaseEventLoop`; to ask the loop takes twice as long.
+        # asyncio.BaseEventLoop.time() returns time.monotonic(); calling that directly takes half the time.
         is_monotonic = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
         super().__init__(owner, stream, records, time.monotonic if is_monotonic else loop.time)
         self._arrived: Signal = self.new_wakeup()
-        self._descriptor = stream.fileno()  # a selector that does not know a socket yet spells it out: two system calls
+        # Not the socket: a selector's KeyError for an unknown socket includes its repr(), which costs two syscalls.
+        self._descriptor = stream.fileno()
         self._is_registered = False
         self._is_reset = False
         self._resets: ResetWatch | None = None
 
     @staticmethod
     def is_possible(loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether the loop tells when a socket is readable; that of Windows does not, by default."""
+        """Whether the loop can report that a socket is readable; the default one on Windows cannot."""
         return not isinstance(loop, getattr(asyncio, "ProactorEventLoop", ()))
 
     def new_wakeup(self) -> Signal:
@@ -56,7 +57,7 @@ class CallbackPump(SocketPump):
         self._background.call_soon(callback)
 
     def start(self, background: Background) -> None:
-        """Begin."""
+        """Start reading and writing."""
         super().start(background)
         if not self._is_closed:
             self._resets = watch_resets(self._loop)
@@ -65,7 +66,7 @@ class CallbackPump(SocketPump):
         self.resume()
 
     def resume(self) -> None:
-        """There may be room again, or somebody who waits."""
+        """Read again, if the owner now wants to."""
         if not self._is_registered and self._background is not None and not self._is_closed and self._owner.may_read():
             self._owner.keepalive.heard = self.now()
             self._register()
@@ -91,7 +92,7 @@ class CallbackPump(SocketPump):
         self._register_anew()
 
     def _on_readable_after_reset(self) -> None:
-        """Read, and register anew: the event loop calls only once for each registration."""
+        """Read and register again: after a reset, the event loop calls only once for each registration."""
         self._on_readable()
         self._register_anew()
 
@@ -116,7 +117,7 @@ class CallbackPump(SocketPump):
             self._loop.remove_reader(self._descriptor)
 
     def next_arrival(self) -> Awaitable[None]:
-        """Return what the task that receives is to await, at once, until something has changed for it."""
+        """Return what the receiving task awaits, immediately, until something has changed for it."""
         if self._owner.outbox.is_flush_due:
             self.flush()
         return self._arrived

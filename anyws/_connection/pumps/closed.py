@@ -1,4 +1,4 @@
-"""The pump of a connection that is over."""
+"""The pump of a connection that has ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["CLOSED"]
 
 
 class _ClosedPump(Pump):
-    """Moves nothing, and belongs to no link: so a link and the pump that it had are not kept by each other."""
+    """Does nothing and belongs to no link. It replaces a link's pump at the end, which breaks their reference cycle."""
 
     __slots__ = ()
 
@@ -19,29 +19,29 @@ class _ClosedPump(Pump):
         self.unsent = 0
 
     def output(self) -> Output:
-        """Nothing waits."""
+        """Report that nothing is waiting to be written."""
         return Output(0, 0)
 
     def look(self) -> None:
-        """Nothing is read."""
+        """Read nothing."""
 
     def flush(self) -> None:
         """Write nothing."""
 
     def end(self) -> None:
-        """It has ended."""
+        """Do nothing: it has ended."""
 
     def close(self) -> None:
-        """It is closed."""
+        """Do nothing: it is closed."""
 
     def resume(self) -> None:
-        """Nothing is read."""
+        """Read nothing."""
 
     def wake_receiver(self) -> None:
-        """Nobody waits."""
+        """Do nothing: no task is waiting."""
 
     async def write_all(self) -> None:
-        """All that could be written has been."""
+        """Return: everything that could be written has been."""
 
 
 CLOSED = _ClosedPump()

@@ -1,4 +1,4 @@
-"""What a pump offers to its link, and needs of it."""
+"""The interface between a pump and its link, and the pump for sockets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .background import Background
 
 __all__ = ["READ_SIZE", "Owner", "Pump"]
 
-READ_SIZE = 122880  # a message of 64 KiB in one go; from 128 KiB on the allocator maps fresh pages for every read
+READ_SIZE = 122880  # fits a 64 KiB message; from 128 KiB on, the allocator maps fresh pages for every read
 
 
 class Owner(Protocol):
@@ -39,43 +39,43 @@ class Owner(Protocol):
 
     @property
     def input_ended(self) -> bool:
-        """Whether nothing more is to be read."""
+        """Whether nothing more will be read."""
         ...
 
     def may_read(self) -> bool:
-        """Say whether to read on; if not, `Pump.resume` is called when that may have changed."""
+        """Return whether to continue reading; if not, `Pump.resume` is called when that may have changed."""
         ...
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the peer."""
+        """Process bytes from the peer."""
 
     def feed_buffer(self, count: int) -> None:
-        """Take bytes from the peer that were read into what its core has given for that."""
+        """Process bytes that were read into the buffer provided by the core."""
 
     def feed_eof(self) -> None:
-        """The peer has ended its side."""
+        """Handle the end of the peer's side of the stream."""
 
     def connection_lost(self, error: BaseException, *, input_too: bool) -> None:
-        """The connection is lost."""
+        """Handle a lost connection."""
 
     def written(self) -> None:
-        """All is written that waited for the peer."""
+        """Handle that everything queued has been written."""
 
     def drop(self, why: str) -> None:
-        """Abort the connection, and say why."""
+        """Abort the connection for the given reason."""
 
     def fail_internally(self, exc: BaseException) -> None:
         """Abort the connection because of an error that should be impossible."""
 
     def abort(self) -> None:
-        """Close the stream; also once both sides have ended."""
+        """Close the stream at once; also called when both sides have ended."""
 
     def closed(self, error: Exception | None = None) -> None:
-        """The stream is closed, as far as possible."""
+        """Handle that the stream has been closed; ``error`` if closing it failed."""
 
 
 class Pump(ABC):
-    """Feeds a link with what comes, writes what its core has queued, and ends the stream."""
+    """Feeds received bytes to a link, writes the bytes that its core has queued, and ends the stream."""
 
     __slots__ = (
         "_arrived",
@@ -91,12 +91,12 @@ class Pump(ABC):
     def __init__(self, owner: Owner, now: Callable[[], float] = anyio.current_time) -> None:
         self._owner = owner
         self._arrived = self.new_wakeup()
-        self._background: Background | None = None  # until it begins
+        self._background: Background | None = None  # until started
         self._written: Wakeup | None = None
         self._is_writing = False
         self._sent = 0  # bytes that the stream has accepted
         self.unsent: int = 0
-        """The number of bytes that were taken from the outbox, and that the stream has not accepted."""
+        """The number of bytes taken from the outbox that the stream has not accepted yet."""
         self.now: Callable[[], float] = now
         """The time of the event loop, in seconds."""
 
@@ -106,37 +106,37 @@ class Pump(ABC):
 
     @property
     def is_writing(self) -> bool:
-        """Whether a write waits for the peer."""
+        """Whether a write is waiting for the peer."""
         return self._is_writing
 
     @property
     def has_written(self) -> bool:
-        """Whether all is written that the core has queued, or cannot be."""
+        """Whether everything queued has been written, or cannot be."""
         return not self._is_writing
 
     @abstractmethod
     def output(self) -> Output:
-        """Return how far our bytes have got."""
+        """Return how many of our bytes were delivered, and how many are waiting."""
 
     def _output_through(self, raw_socket: socket.socket | None) -> Output:
-        """Count what the kernel has yet to deliver as waiting, where it says so."""
+        """Count bytes that the kernel has not delivered as waiting, on systems that report them."""
         queued = 0 if raw_socket is None else unacknowledged(raw_socket)
         return Output(self._sent - queued, self._owner.outbox.size + self.unsent + queued)
 
     def start(self, background: Background) -> None:
-        """Begin; what needs a task or a timer has it there."""
+        """Start reading and writing; tasks and timers run in ``background``."""
         self._background = background
 
     @abstractmethod
     def flush(self) -> None:
-        """Write what the core has queued, now or soon. Never waits."""
+        """Write what the core has queued, now or soon. Never blocks."""
 
     def flush_soon(self) -> None:
-        """Write what the core has queued in the next pass of the event loop at the latest. Never waits."""
+        """Write what the core has queued, at the latest in the next iteration of the event loop. Never blocks."""
         self.flush()
 
     async def write_all(self) -> None:
-        """Wait until all is written that the core has queued, or cannot be; for one task at a time."""
+        """Wait until everything queued has been written, or cannot be. For one task at a time."""
         self.flush()
         while not self.has_written:
             self._written = self._written or self.new_wakeup()
@@ -144,38 +144,38 @@ class Pump(ABC):
 
     @abstractmethod
     def end(self) -> None:
-        """End our side, once all is written, and cut when the peer has ended its side. Never waits."""
+        """End our side once everything is written, and abort once the peer has ended its side. Never blocks."""
 
     @abstractmethod
     def close(self) -> None:
-        """Close the stream, now or soon; the owner is told."""
+        """Close the stream, now or soon, and then call `Owner.closed`."""
 
     @abstractmethod
     def resume(self) -> None:
-        """There may be room again, or somebody who waits."""
+        """Read again, if the owner now wants to: there may be room, or a task may be waiting."""
 
     def expect(self) -> None:
-        """Something is awaited from the peer, though nobody may receive."""
+        """Make sure that the socket is read, because something is awaited from the peer while no task may receive."""
         self.resume()
 
     def look(self) -> None:
-        """Read what has come, if it may be read and nobody does."""
+        """Read what has arrived, if the owner wants it and no task is reading."""
         self.expect()
 
     async def attend(self) -> None:
-        """Something is awaited by a task that may as well read, if nobody else does; return at any time."""
+        """Read in the calling task, which is waiting for the peer, if no other task does. May return at any time."""
         self.expect()
 
     def next_arrival(self) -> Awaitable[None]:
-        """Return what the task that receives is to await, at once, until something has changed for it."""
+        """Return what the receiving task awaits, immediately, until something has changed for it."""
         return self._arrived.wait()
 
     def wake_receiver(self) -> None:
-        """Let a task go on that waits for `next_arrival`."""
+        """Wake a task that awaits `next_arrival`."""
         self._arrived.set()
 
     def _start(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Start a task; an error in it ends this connection, and nothing else."""
+        """Start a task; an error in it ends this connection and nothing else."""
         assert self._background is not None
         self._background.start_soon(functools.partial(self._guard, task))
 
@@ -191,7 +191,7 @@ class Pump(ABC):
         self._owner.written()
 
     async def _within_write_timeout(self, write: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the peer to take more bytes, for ``write_timeout`` at most."""
+        """Wait up to ``write_timeout`` for the peer to accept more bytes."""
         timeout = self._owner.options.write_timeout
         if timeout is None:
             await write()

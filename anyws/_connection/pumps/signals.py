@@ -1,4 +1,4 @@
-"""A signal to a task of asyncio, for less than a future costs."""
+"""A signal to an asyncio task that costs less than a future."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["PureSignal", "Signal"]
 
 
 class PureSignal(Wakeup):
-    """A `Wakeup` that speaks the protocol by which tasks of asyncio wait for futures.
+    """A `Wakeup` that implements the protocol by which asyncio tasks wait for futures.
 
-    It is made once and not for each wait; and a callback of the event loop that has nothing else to do can run the task
-    that waits at once, not in the next pass.
+    It is created once rather than for each wait. And an event loop callback, as its last action, can run the waiting
+    task immediately instead of in the next iteration.
 
     Args:
         loop: the event loop.
@@ -28,32 +28,30 @@ class PureSignal(Wakeup):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._loop = loop
-        self._callback: Callable[[PureSignal], object] | None = None  # goes on with the task that waits
+        self._callback: Callable[[PureSignal], object] | None = None  # resumes the waiting task
         self._context: Context | None = None
         self._cancelled_by: asyncio.CancelledError | None = None
         self._asyncio_future_blocking = False
 
     def set(self) -> None:
-        """Wake the task that waits, or the next one that does."""
+        """Wake the waiting task; if none is waiting, let the next wait return at once."""
         self._is_set = True
         self._call_soon()
 
     def set_now(self) -> None:
-        """Run the task that waits until it waits again; for callbacks of the event loop, as the last thing they do."""
+        """Run the waiting task until it waits again. For event loop callbacks, as the last thing they do."""
         self._is_set = True
         if self._context is not None:
             self._context.run(self._go_on)
 
     def wait(self) -> PureSignal:
-        """Return what to await, at once, for a `set` since the last time."""
+        """Return what to await, immediately, for a `set` since the last wait."""
         return self
 
     def __await__(self) -> Generator[PureSignal, None, None]:
-        """Wait for a `set` since the last time. When cancelled, nothing is lost: the next time sees the `set`."""
+        """Wait for a `set` since the last wait. If cancelled, nothing is lost: the next wait sees the `set`."""
         while not self._is_set:
-            self._asyncio_future_blocking = (
-                True  # A task takes this back, which shows it that it was yielded on purpose.
-            )
+            self._asyncio_future_blocking = True  # tells the task that this was yielded by await; the task resets it
             yield self
         self._is_set = False
 
@@ -75,15 +73,15 @@ class PureSignal(Wakeup):
         return self._loop
 
     def add_done_callback(self, callback: Callable[[Any], object], *, context: Context) -> None:
-        """Call back once, at the next `set`."""
+        """Call a function once, at the next `set`."""
         self._callback, self._context = callback, context
 
     def done(self) -> bool:
-        """Whether no task waits any more."""
+        """Whether no task is waiting anymore."""
         return self._callback is None
 
     def cancel(self, msg: object = None) -> bool:
-        """Let the task that waits get a `CancelledError`, if it was not woken before."""
+        """Raise `CancelledError` in the waiting task, unless it was already woken."""
         if self._callback is None:
             return False
         cancelled = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)

@@ -1,4 +1,4 @@
-"""What the pumps for sockets have in common: TCP and unix sockets, with or without TLS, on every event loop."""
+"""The base of the pumps for sockets: TCP and unix sockets, with or without TLS, on every event loop."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from .pump import READ_SIZE, Owner, Pump
 
 __all__ = ["SocketPump"]
 
-_WRITE_SIZE = 65536  # when so much waits, it is written at once
+_WRITE_SIZE = 65536  # when this much is queued, it is written at once
 
 
 class SocketPump(Pump):
-    """A pump that writes to a socket at once; what a peer does not take yet is left to a task.
+    """A pump that writes to a socket at once, and starts a task for what the socket does not accept yet.
 
     Args:
         owner: the link.
         stream: the socket.
-        records: TLS, if there is any on the socket.
-        now: the time of the event loop, in seconds.
+        records: the TLS layer, if TLS is used.
+        now: the clock of the event loop, in seconds.
     """
 
     __slots__ = (
@@ -49,23 +49,23 @@ class SocketPump(Pump):
         self._records = records
         self._is_lost = False
         self._is_closed = False
-        self._is_tls_ended = False  # our side of it
-        self._is_ending = False  # our side has ended: what still comes is dropped
+        self._is_tls_ended = False  # on our side
+        self._is_ending = False  # our side has ended; whatever still arrives is dropped
         self._has_peer_ended = False
 
     @abstractmethod
     def _call_soon(self, callback: Callable[[], None]) -> None:
-        """Call in the next pass of the event loop."""
+        """Call a function in the next iteration of the event loop."""
 
     def start(self, background: Background) -> None:
-        """Begin."""
+        """Start reading and writing."""
         super().start(background)
         self.flush()
         if self._records is not None:
             self._look_for_end(self._records)
 
     def flush(self) -> None:
-        """Write what the core has queued, as much as the peer takes."""
+        """Write what the core has queued, as much as the socket accepts."""
         if self._is_writing or self._is_lost or self._background is None:
             return
         outbox, records = self._owner.outbox, self._records
@@ -90,14 +90,14 @@ class SocketPump(Pump):
                     break
         except STREAM_ERRORS as exc:
             self._output_lost(exc)
-        except Exception as exc:  # MemoryError, for example: what was taken from the outbox is lost
+        except Exception as exc:  # for example MemoryError; what was taken from the outbox is lost
             self._owner.fail_internally(exc)
         else:
             if self._owner.drained is not None:
                 self._owner.drained.set()
 
     def flush_soon(self) -> None:
-        """Write what the core has queued, with what follows; in the next pass of the event loop at the latest."""
+        """Write soon, together with what is queued next; at the latest in the next iteration of the event loop."""
         outbox = self._owner.outbox
         if outbox.size >= _WRITE_SIZE:
             self.flush()
@@ -106,10 +106,10 @@ class SocketPump(Pump):
             self._call_soon(self._flush_now)
 
     def end(self) -> None:
-        """End our side, and cut when the peer has ended its side.
+        """End our side, and abort once the peer has ended its side.
 
-        Closing a socket that still has unread data resets the connection, and a reset may destroy the last bytes that
-        we sent (RFC 6455, 7.1.1): so what still comes is read and dropped.
+        Closing a socket that has unread data resets the connection, and a reset may destroy the last bytes that we sent
+        (RFC 6455, section 7.1.1). So whatever still arrives is read and dropped.
         """
         try:
             if self._records is not None and not self._is_tls_ended:
@@ -130,10 +130,10 @@ class SocketPump(Pump):
 
     @abstractmethod
     def _drain_later(self) -> None:
-        """Call `_drain` whenever something comes."""
+        """Call `_drain` whenever data arrives."""
 
     def _drain(self) -> None:
-        """Drop what has come."""
+        """Drop the data that has arrived."""
         try:
             self._stream.receive_nowait(READ_SIZE)
         except anyio.WouldBlock:
@@ -153,7 +153,7 @@ class SocketPump(Pump):
 
     @abstractmethod
     def _stop(self) -> None:
-        """Wait for the socket no more."""
+        """Stop waiting for the socket."""
 
     def _flush_now(self) -> None:
         if self._owner.outbox.is_flush_due:
@@ -190,11 +190,11 @@ class SocketPump(Pump):
         self._owner.connection_lost(exc, input_too=False)
 
     def output(self) -> Output:
-        """Return how far our bytes have got."""
+        """Return how many of our bytes were delivered, and how many are waiting."""
         return self._output_through(None if self._is_closed else self._stream.raw_socket)
 
     def look(self) -> None:
-        """Read what has come, if it may be read."""
+        """Read what has arrived, if the owner wants it."""
         if not self._is_closed and self._background is not None:
             if self._is_ending:
                 self._drain()
@@ -203,7 +203,7 @@ class SocketPump(Pump):
                 self.wake_receiver()
 
     def _read(self) -> None:
-        """Read once, without waiting. What cannot be taken in, for example for lack of memory, ends the connection."""
+        """Read once, without waiting. An error while processing, such as a `MemoryError`, aborts the connection."""
         owner = self._owner
         try:
             if (
@@ -239,7 +239,7 @@ class SocketPump(Pump):
             self.flush()
 
     def _read_into(self, buffer: memoryview) -> None:
-        """Read a part of a large message to where it stays."""
+        """Read part of a large message directly into its final buffer."""
         count = 0
         try:
             with buffer:
@@ -248,7 +248,7 @@ class SocketPump(Pump):
             self._owner.feed_buffer(count)
 
     def _look_for_end(self, records: TLSRecords) -> None:
-        """See whether TLS has ended, which may come together with the last data."""
+        """Check whether TLS has ended; its end may arrive together with the last data."""
         if isinstance(records.end, anyio.EndOfStream):
             self._owner.feed_eof()
         elif records.end is not None:
@@ -256,7 +256,7 @@ class SocketPump(Pump):
 
 
 def _without(buffers: Sequence[bytes], written: int) -> list[memoryview]:
-    """Return what is left of some buffers."""
+    """Return the buffers without their first ``written`` bytes."""
     rest: list[memoryview] = []
     for buffer in buffers:
         if written < len(buffer):

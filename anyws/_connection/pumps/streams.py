@@ -1,4 +1,4 @@
-"""The pump for any byte stream: a task that reads, and a task that writes."""
+"""The pump for any byte stream: one task reads, another writes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ _WRITE_SIZE = 65536
 
 
 class StreamPump(Pump):
-    """Reads and writes in tasks of its own: whatever else is cancelled, no read and no write of the stream is.
+    """Reads and writes in its own tasks, so cancelling a sender or receiver never cancels I/O on the stream.
 
-    Only one task writes, so a sender that is cancelled leaves nothing half-sent, and a blocked write never keeps the
-    other from reading.
+    Only one task writes, so a cancelled sender leaves no message half-sent; and reading goes on while a write blocks.
     """
 
     __slots__ = (
@@ -50,27 +49,27 @@ class StreamPump(Pump):
 
     @property
     def has_written(self) -> bool:
-        """Whether all is written that the core has queued, or cannot be."""
+        """Whether everything queued has been written, or cannot be."""
         if self._tasks is None:
             return False
         return self._is_lost or not (self._is_writing or self._owner.core.has_data_to_send)
 
     def start(self, background: Background) -> None:
-        """Begin."""
+        """Start the tasks."""
         super().start(background)
         self._start(self._run)
 
     def flush(self) -> None:
-        """Let the task that writes see what the core has queued."""
+        """Wake the writing task."""
         self._to_write.set()
 
     def resume(self) -> None:
-        """There may be room again, or somebody who waits."""
+        """Read again, if the owner now wants to."""
         if self._is_paused:
             self._resumed.set()
 
     def end(self) -> None:
-        """End our side, and cut when the peer has ended its side; the task that reads has ended, or does at once."""
+        """End our side, and abort once the peer has ended its side. The reading task has ended or is about to."""
         assert self._tasks is not None
         self._tasks.start_soon(self._guard, self._end)
 
@@ -112,7 +111,7 @@ class StreamPump(Pump):
                 owner.feed(data)
                 if owner.inbox.size or owner.intake.has_piece:
                     self._arrived.set()
-                del data  # an idle connection keeps nothing
+                del data  # an idle connection keeps no buffer
 
     async def _wait_for_resume(self) -> None:
         self._is_paused = True
@@ -140,7 +139,7 @@ class StreamPump(Pump):
             await self._to_write.wait()
 
     async def _send(self, data: bytes) -> None:
-        """Write in parts: the peer shows by each of them that it is alive."""
+        """Write in parts: each part that is accepted shows that the peer is alive."""
         self.unsent = len(data)
         for start in range(0, len(data), _WRITE_SIZE):
             part = data[start : start + _WRITE_SIZE]
@@ -149,7 +148,7 @@ class StreamPump(Pump):
             self.unsent -= len(part)
 
     def output(self) -> Output:
-        """Return how far our bytes have got."""
+        """Return how many of our bytes were delivered, and how many are waiting."""
         return self._output_through(self._raw_socket)
 
     async def _end(self) -> None:

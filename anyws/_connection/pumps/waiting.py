@@ -1,4 +1,4 @@
-"""The pump for a socket on trio: whoever waits for a message reads for everybody."""
+"""The pump for a socket on trio: the task that waits for a message also reads the socket."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .sockets import SocketPump
 
 __all__ = ["WaitingPump"]
 
-# Nobody may read for one to two of these, before a task is started for it. Seconds.
+# If no task has read for one to two of these intervals, a task is started to read. Seconds.
 _PATIENCE = 0.025
 
 
 class WaitingPump(SocketPump):
-    """Waits for the socket in the task that receives, as long as there is one.
+    """Waits for the socket in the receiving task, as long as there is one.
 
-    A message then wakes the task that wants it, and no other. When nobody has received for a while, a task is started
-    that reads until somebody does. While one waits all the time, there is neither such a task nor a look for it.
+    An incoming message then wakes the task that wants it, and no other. If no task has received for a while, a task is
+    started that reads until one does. While a task waits without a break, no such task and no timer is needed.
     """
 
     __slots__ = (
@@ -42,10 +42,10 @@ class WaitingPump(SocketPump):
         super().__init__(owner, stream, records, trio.lowlevel.current_clock().current_time)
         self._token = trio.lowlevel.current_trio_token()
         self._descriptor = stream.fileno()
-        self._is_attended = False  # a task that does not receive waits for the socket
-        self._receiver_reads = False  # the task that receives does
-        self._is_received = False  # somebody has received since the last look
-        self._is_dozing = False  # no look is due as long as the task that receives waits
+        self._is_attended = False  # a task other than the receiving one is waiting for the socket
+        self._receiver_reads = False  # the receiving task is waiting for the socket
+        self._is_received = False  # a task has received since the last look
+        self._is_dozing = False  # no look is scheduled while the receiving task waits
         self._look: Timer | None = None
         self._is_look_due = False
 
@@ -57,22 +57,22 @@ class WaitingPump(SocketPump):
         self._token.run_sync_soon(callback)
 
     def start(self, background: Background) -> None:
-        """Begin."""
+        """Start reading and writing."""
         super().start(background)
         self._look_later()
 
     def resume(self) -> None:
-        """There may be room again, or somebody who waits."""
+        """Check later whether a task is needed that reads."""
         self._look_later()
 
     def expect(self) -> None:
-        """Something is awaited from the peer: read now, if nobody does."""
+        """Start reading now, if no task does, because something is awaited from the peer."""
         if self._background is not None and not self._receiver_reads:
             self._is_received = False
             self._look_now()
 
     async def attend(self) -> None:
-        """Read until somebody receives, or nothing is to be read."""
+        """Read until a task receives, or until nothing more should be read."""
         self._is_received = False
         try:
             while self._has_to_read:
@@ -80,12 +80,12 @@ class WaitingPump(SocketPump):
                 try:
                     await trio.lowlevel.wait_readable(self._descriptor)
                 except trio.ClosedResourceError:
-                    continue  # the stream is closed, or somebody else was meant
+                    continue  # the stream is closed, or another waiting task was meant
                 finally:
                     self._is_attended = False
                 self._drain() if self._is_ending else self._read()
         finally:
-            self._arrived.set()  # who receives may have left it to us
+            self._arrived.set()  # the receiving task may rely on this one to read
             self._look_later()
 
     @property
@@ -102,12 +102,12 @@ class WaitingPump(SocketPump):
         if self._background is None or self._is_look_due or self._is_attended or self._is_closed:
             return
         self._is_look_due = True
-        # At a round time, so that one look is for many connections.
+        # Rounded, so that many connections share one wake-up.
         when = (self.now() // _PATIENCE + 2) * _PATIENCE
         self._look = self._background.call_at(when, self._look_now)
 
     def _look_now(self) -> None:
-        """Start a task that reads, if nobody has done so for a while."""
+        """Start a task that reads, if no task has read for a while."""
         self._look_no_more()
         if self._receiver_reads:
             self._is_dozing = True
@@ -128,7 +128,7 @@ class WaitingPump(SocketPump):
             self._look.cancel()
 
     def next_arrival(self) -> Awaitable[None]:
-        """Return what the task that receives is to await, at once, until something has changed for it."""
+        """Return what the receiving task awaits, immediately, until something has changed for it."""
         if self._owner.outbox.is_flush_due:
             self.flush()
         self._is_received = True
@@ -151,14 +151,14 @@ class WaitingPump(SocketPump):
         self._read()
 
     def wake_receiver(self) -> None:
-        """Let a task return that is in `next_arrival`."""
+        """Wake a task that awaits `next_arrival`."""
         super().wake_receiver()
-        if self._receiver_reads and not self._is_closed:  # later the descriptor may be another's
+        if self._receiver_reads and not self._is_closed:  # once closed, the descriptor may belong to another socket
             trio.lowlevel.notify_closing(self._descriptor)
 
 
 class _TaskWakeup(Wakeup):
-    """A signal that costs nothing but the wait."""
+    """A signal that reschedules the waiting task directly, without an event object."""
 
     __slots__ = ("_task",)
 
@@ -167,7 +167,7 @@ class _TaskWakeup(Wakeup):
         self._task: trio.lowlevel.Task | None = None
 
     def set(self) -> None:
-        """Wake the task that waits, or the next one that does."""
+        """Wake the waiting task; if none is waiting, let the next wait return at once."""
         self._is_set = True
         if self._task is not None:
             trio.lowlevel.reschedule(self._task)
