@@ -43,7 +43,7 @@ async def broadcast(
             again later), within ``close_timeout``.
 
     Returns:
-        The connections that did not get the message: they are closed or were disconnected, or it was dropped for them.
+        The connections that did not get the message, because they are closed, were disconnected, or were passed over.
 
     Raises:
         TypeError: the message has the wrong type.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 import anyio
 from anyio.abc import ByteStream
@@ -23,7 +23,7 @@ from .keepalive import Keepalive
 from .life import CLOSE_IN_PROGRESS, Event, Phase
 from .lifecycle import MESSAGES_PER_TURN, Lifecycle
 from .options import ConnectionOptions
-from .pumps import CLOSED, Background, new_pump
+from .pumps import CLOSED, Background, Pump, new_pump
 
 __all__ = ["MESSAGES_PER_TURN", "Link"]
 
@@ -49,9 +49,9 @@ class Link(Lifecycle):
         self, stream: ByteStream, core: Connection, options: ConnectionOptions, logger: ConnectionLogger
     ) -> None:
         super().__init__(stream, core, options, logger)
-        self._pump = new_pump(self, stream)
-        self.now = self._pump.now
-        self.keepalive = Keepalive(options.ping_interval, options.ping_timeout, self.now())
+        self._pump: Pump = new_pump(self, stream)
+        self.now: Callable[[], float] = self._pump.now
+        self.keepalive: Keepalive = Keepalive(options.ping_interval, options.ping_timeout, self.now())
 
     # -- for senders and receivers -------------------------------------------------------------------------------------
 

@@ -250,7 +250,7 @@ class WebSocket(ObjectStream[str | bytes]):
 
     @property
     def close_code(self) -> int | None:
-        """The close code received: 1005 if the Close had no code, 1006 if the connection ended without a Close.
+        """The received close code; 1005 if the Close had no code, 1006 if the connection ended without a Close.
 
         None while the connection is open, and while your own Close is unanswered.
         """
