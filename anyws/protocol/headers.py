@@ -165,7 +165,8 @@ class Headers(Mapping[str, str]):
     def get(self, key: str, /, default: str | T) -> str | T: ...
 
     def get(self, key: str, /, default: object = None) -> object:
-        """Return the value of a header, or the default. That of ``Mapping`` is slower, because it catches a `KeyError`."""
+        """Return the value of a header, or the default."""
+        # Mapping.get() would be slower: it catches a KeyError.
         return (self._joined or self._join()).get(key.lower(), default)
 
     def __contains__(self, name: object) -> bool:
