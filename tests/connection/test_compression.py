@@ -238,9 +238,9 @@ async def test_a_wish_without_agreement_changes_nothing() -> None:
 
 # (value, what the message says)
 WRONG: list[Any] = [
-    pytest.param("fast", r"compression is .*memory.*default.*ratio.*, not str \('fast'\)", id="another-name"),
+    pytest.param("fast", r"compression must be .*memory.*default.*ratio.*, not str \('fast'\)", id="another-name"),
     pytest.param("", r"not str \(''\)", id="empty"),
-    pytest.param(1, r"compression is .*PerMessageDeflate.*, not int \(1\)", id="int"),
+    pytest.param(1, r"compression must be .*PerMessageDeflate.*, not int \(1\)", id="int"),
     pytest.param({"level": 9}, r"not dict", id="dict"),
     pytest.param(["default"], r"not list", id="list"),
     pytest.param(anyws.PerMessageDeflate, r"not ABCMeta", id="class"),
