@@ -21,7 +21,7 @@ try:
 except ModuleNotFoundError:  # AnyIO versions without sniffio do not need it
     current_async_library_cvar = None  # type: ignore[assignment]
 
-__all__ = ["Alarm", "Background", "Timer", "open_background"]
+__all__ = ["Alarm", "Background", "Timer", "open_background", "protect_from_interrupts"]
 
 _logger = logging.getLogger("anyws")
 
@@ -222,3 +222,9 @@ class _ClockTimer:
         if self._entry[2]:
             self._entry[2].clear()
             self._clock.cancelled()
+
+
+def protect_from_interrupts(protect: Callable[[Callable[..., object]], object]) -> None:
+    """Mark what starts and runs tasks, so that trio raises no `KeyboardInterrupt` in it."""
+    for function in (Background.__init__, Background.start_soon, _Clock.run, _shielded):
+        protect(function)

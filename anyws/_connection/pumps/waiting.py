@@ -10,7 +10,7 @@ from anyws._connection.wakeup import Wakeup
 from anyws._transport.stream import SocketStream
 from anyws._transport.tls import TLSRecords
 
-from .background import Background, Timer
+from .background import Background, Timer, protect_from_interrupts
 from .pump import Owner
 from .sockets import SocketPump
 
@@ -173,6 +173,7 @@ class _TaskWakeup(Wakeup):
             trio.lowlevel.reschedule(self._task)
             self._task = None
 
+    @trio.lowlevel.enable_ki_protection
     async def _wait(self) -> None:
         while not self._is_set:
             self._task = trio.lowlevel.current_task()
@@ -182,3 +183,7 @@ class _TaskWakeup(Wakeup):
     def _abort(self, raise_cancel: object) -> trio.lowlevel.Abort:
         self._task = None
         return trio.lowlevel.Abort.SUCCEEDED
+
+
+# Ctrl-C must not leave a task half started, or one that waits half registered: it reaches the main task instead.
+protect_from_interrupts(trio.lowlevel.enable_ki_protection)
