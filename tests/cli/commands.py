@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -33,6 +34,27 @@ class Process(subprocess.Popen[str]):
         assert self.stdin is not None
         self.stdin.write(f"{line}\n")
         self.stdin.flush()
+
+    def wait_until_it_waits(self) -> None:
+        """Wait until the process uses no more time, where the system tells (Linux); it is given up after a while."""
+        before, quiet = "", 0
+        for _ in range(500):
+            try:
+                state, now = self._state()
+            except OSError:
+                return
+            quiet = quiet + 1 if state == "S" and now == before else 0
+            if quiet == 5:
+                return
+            before = now
+            time.sleep(0.01)
+
+    def _state(self) -> tuple[str, str]:
+        """Return the state of the process, and the time that it has run, in nanoseconds."""
+        folder = Path(f"/proc/{self.pid}")
+        return (folder / "stat").read_text().rpartition(")")[2].split()[0], (folder / "schedstat").read_text().split()[
+            0
+        ]
 
     def stop(self, number: int = signal.SIGINT) -> tuple[int, str, str]:
         """Send a signal, and wait for the end."""

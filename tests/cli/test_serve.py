@@ -223,7 +223,10 @@ def test_an_unusable_certificate_is_one_line_and_status_1(pem_files: dict[str, P
         ("--workers 2 --path /x", "argument --workers: not allowed with argument --path"),
         ("--reload-dir /x", "argument --reload-dir: requires --reload"),
         ("--log-level loud", "invalid choice: 'loud'"),
-        ("--origin http://localhost:5173/", "argument --origin: option origins contains 'http://localhost:5173/', which"),
+        (
+            "--origin http://localhost:5173/",
+            "argument --origin: option origins contains 'http://localhost:5173/', which",
+        ),
         ("--backend curio", "invalid choice: 'curio'"),
     ],
 )
