@@ -33,9 +33,6 @@ class Intake:
         "_pings",
         "inbox",
         "is_discarding",
-        "is_held_back",
-        "reads_freely",
-        "receiver_waits",
         "wants_pieces",
     )
 
@@ -46,17 +43,8 @@ class Intake:
         self.inbox: MessageQueue = core.inbox
         """Received messages that nobody has taken yet."""
         self.inbox.limit = limit
-        self.receiver_waits: bool = False
-        """Whether a task waits for a message: it has taken all before, so one larger than the inbox may come.
-
-        The task that receives resets it.
-        """
         self.wants_pieces: bool = False
         """Whether that task receives a message piece by piece, while it is still arriving."""
-        self.is_held_back: bool = False
-        """Whether reading is to be resumed once a message has been taken."""
-        self.reads_freely: bool = True
-        """Whether there is no need to ask whether more may be read."""
         self.is_discarding: bool = False
         """Whether arriving messages are dropped, because nobody wants them any more."""
 
@@ -66,7 +54,7 @@ class Intake:
         core = self._core
         return (
             self.inbox.size + core.held < self.inbox.limit
-            or (self.receiver_waits and not self.inbox)
+            or (self.inbox.receiver_waits and not self.inbox)
             or core.state is State.CLOSED
             or self.is_discarding
         )
@@ -83,8 +71,9 @@ class Intake:
             input_ended: whether nothing more is to be read.
         """
         core = self._core
-        self.is_held_back = core.has_more or core.is_failing or input_ended or not self.has_space
-        return not self.is_held_back
+        is_held_back = core.has_more or core.is_failing or input_ended or not self.has_space
+        self.inbox.is_held_back = is_held_back
+        return not is_held_back
 
     def feed(self, data: bytes) -> bool:
         """Take in bytes; return whether all of them were whole, plain messages, after which nothing else is due."""
@@ -96,19 +85,19 @@ class Intake:
             while core.has_more and self.has_space:
                 self._receive(b"", 0)
             if core.has_more or core.is_failing:
-                self.is_held_back = True
-        self.reads_freely = core.expects_frame and inbox.size < inbox.limit
+                inbox.is_held_back = True
+        inbox.reads_freely = core.expects_frame and inbox.size < inbox.limit
         return is_plain
 
     def feed_buffer(self, count: int) -> None:
         """Take in this many bytes, which were read into the buffer that `Connection.get_buffer` returned."""
         self._take(self._core.buffer_updated(count))
-        self.reads_freely = self._core.expects_frame and self.inbox.size < self.inbox.limit
+        self.inbox.reads_freely = self._core.expects_frame and self.inbox.size < self.inbox.limit
 
     def discard(self) -> None:
         """Drop the messages that have arrived or still arrive."""
         self.is_discarding = True
-        self.reads_freely = False
+        self.inbox.is_open = self.inbox.reads_freely = False
         self.inbox.clear()
 
     def _receive(self, data: bytes, start: int) -> None:

@@ -27,6 +27,7 @@ from .keepalive import CONTROL_FRAMES_SIZE, Keepalive, Verdict
 from .life import READING, Due, Event, Life, Phase
 from .options import ConnectionOptions
 from .pings import PendingPings
+from .plain_path import PlainPath
 from .pumps import Alarm, Background, Pump
 from .wakeup import Wakeup
 
@@ -75,6 +76,7 @@ class Lifecycle:
         "now",
         "options",
         "outbox",
+        "path",
         "pings",
         "stream",
     )
@@ -97,6 +99,7 @@ class Lifecycle:
         self.inbox: MessageQueue = core.inbox
         self.outbox: Outbox = core.outbox
         self.outbox.limit = options.send_buffer
+        self.path: PlainPath = PlainPath(self.inbox, self.outbox, self, MESSAGES_PER_TURN)
         self.ending: Ending = Ending(core)
         self.drained: Wakeup | None = None
         """Wakes the one task that waits for room in the send buffer, if one does."""
@@ -120,6 +123,10 @@ class Lifecycle:
     def is_over(self) -> bool:
         """Whether the stream is closed."""
         return self._life.phase is Phase.OVER
+
+    def resume_reading(self) -> None:
+        """There is room again, or a task waits."""
+        raise NotImplementedError
 
     def flush(self) -> None:
         """Let the pump write what the core has queued, together with the answers to messages that wait to be taken."""
@@ -173,8 +180,8 @@ class Lifecycle:
             self._pump.flush()
         if self._life.phase is not Phase.FAILING:  # writing failed
             return
-        if self.inbox or not self.intake.receiver_waits or not self._pump.has_written:
-            self.intake.is_held_back = True
+        if self.inbox or not self.inbox.receiver_waits or not self._pump.has_written:
+            self.inbox.is_held_back = True
         else:
             self._happened(Event.ANSWERED)
 

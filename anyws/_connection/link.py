@@ -86,10 +86,10 @@ class Link(Lifecycle):
         intake = self.intake
         if self.core.state is _CLOSED or intake.is_discarding:
             raise self.ending.for_receiver()
-        intake.receiver_waits = True
+        self.inbox.receiver_waits = True
         intake.wants_pieces = of_a_piece
         self.inbox.turns = self.outbox.turns = MESSAGES_PER_TURN
-        if intake.is_held_back:
+        if self.inbox.is_held_back:
             self.resume_reading()
         return self._pump.next_arrival()
 
@@ -209,7 +209,7 @@ class Link(Lifecycle):
 
     def feed_eof(self) -> None:
         """The peer has ended its side."""
-        self.intake.reads_freely = False
+        self.inbox.reads_freely = False
         self._happened(Event.INPUT_ENDED)
 
     def connection_lost(self, error: BaseException, *, input_too: bool) -> None:

@@ -23,22 +23,20 @@ class Receiver:
     """
 
     __slots__ = (
-        "_is_receiving",
         "_link",
         "_stream",
     )
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._is_receiving = False
         self._stream: MessageStream | None = None  # of a message that was received in part
 
     async def receive(self) -> str | bytes:
         """Wait for the next message; see `WebSocket.receive`."""
         link, inbox = self._link, self._link.inbox
-        if self._is_receiving:
+        if inbox.is_receiving:
             raise anyio.BusyResourceError("receiving from")
-        self._is_receiving = inbox.is_reserved = True
+        inbox.is_receiving = True
         try:
             if inbox.turns <= 0:
                 await link.yield_turn()
@@ -48,15 +46,22 @@ class Receiver:
                 await link.next_arrival()
             return self._take()
         finally:
-            self._is_receiving = link.intake.receiver_waits = False
+            inbox.is_receiving = inbox.receiver_waits = False
             inbox.is_reserved = self._stream is not None
+
+    async def next(self) -> str | bytes:
+        """Wait for the next message; stop at a normal closure."""
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
 
     async def receive_piece(self, stream: MessageStream) -> tuple[str | bytes, bool]:
         """Wait for the next piece of this stream's message; return it, and whether it is the last one."""
         link, inbox = self._link, self._link.inbox
-        if self._is_receiving:
+        if inbox.is_receiving:
             raise anyio.BusyResourceError("receiving from")
-        self._is_receiving = inbox.is_reserved = True
+        inbox.is_receiving = True
         try:
             if inbox.turns <= 0:
                 await link.yield_turn()
@@ -69,12 +74,12 @@ class Receiver:
                 if link.core.held and not link.intake.is_discarding and (piece := link.core.take_partial()):
                     inbox.turns -= 1
                     self._stream = stream
-                    if link.intake.is_held_back:
+                    if link.inbox.is_held_back:
                         link.resume_reading()
                     return piece, False
                 await self._next_arrival()
         finally:
-            self._is_receiving = link.intake.receiver_waits = False
+            inbox.is_receiving = inbox.receiver_waits = False
             inbox.is_reserved = self._stream is not None
 
     def is_current(self, stream: MessageStream) -> bool:
@@ -100,7 +105,7 @@ class Receiver:
     def _take(self) -> str | bytes:
         self._link.inbox.turns -= 1
         message = self._link.inbox.take()
-        if self._link.intake.is_held_back:
+        if self._link.inbox.is_held_back:
             self._link.resume_reading()
         return message
 

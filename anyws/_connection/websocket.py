@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
@@ -53,11 +53,10 @@ class WebSocket(ObjectStream[str | bytes]):
         self.request = request
         self.response = response
         self.subprotocol = subprotocol
-        self._inbox = link.inbox
-        self._intake = link.intake
-        self._outbox = link.outbox
         self._sender = Sender(link)
         self._receiver = Receiver(link)
+        self._path = link.path
+        link.path.sender, link.path.receiver = self._sender, self._receiver
 
     def __repr__(self) -> str:
         core = self._link.core
@@ -71,13 +70,13 @@ class WebSocket(ObjectStream[str | bytes]):
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
-    async def send(
+    def send(
         self,
         item: Sendable | AsyncIterable[str] | AsyncIterable[bytes],
         *,
         fragment_size: int | None = None,
         compress: bool | None = None,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Send a message: `str` as text, bytes as binary, or an async iterable of either as one fragmented message.
 
         Returns once the message is buffered; it is written in the background, in order. If more than ``send_buffer`` is
@@ -99,11 +98,9 @@ class WebSocket(ObjectStream[str | bytes]):
             TypeError: the message has the wrong type.
             ValueError: ``fragment_size`` is less than 1, or is given for an iterable.
         """
-        if compress is None and fragment_size is None and self._outbox.put_message(item):
-            if not self._outbox.is_flush_due:
-                self._link.flush()
-        else:
-            await self._sender.send(item, fragment_size, compress)
+        if compress is None and fragment_size is None:
+            return self._path.send(item)
+        return self._sender.send(item, fragment_size, compress)
 
     def send_nowait(self, item: Sendable, *, fragment_size: int | None = None, compress: bool | None = None) -> None:
         """Send a message without waiting. Works from synchronous code, in the event loop's thread.
@@ -203,7 +200,7 @@ class WebSocket(ObjectStream[str | bytes]):
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
-    async def receive(self) -> str | bytes:
+    def receive(self) -> Coroutine[Any, Any, str | bytes]:
         """Wait for the next message and return it: `str` for text, `bytes` for binary.
 
         ``async for message in websocket`` does this until a normal closure. If cancelled, no message is lost.
@@ -213,24 +210,11 @@ class WebSocket(ObjectStream[str | bytes]):
             ConnectionClosedError: the connection ended in any other way; an `anyio.BrokenResourceError`.
             anyio.BusyResourceError: another task is receiving.
         """
-        message = self._inbox.take_now()
-        if message is None:
-            return await self._receiver.receive()
-        if self._intake.is_held_back:
-            self._link.resume_reading()
-        return message
+        return self._path.receive()
 
-    async def __anext__(self) -> str | bytes:
+    def __anext__(self) -> Coroutine[Any, Any, str | bytes]:
         """Wait for the next message and return it; stop at a normal closure."""
-        message = self._inbox.take_now()
-        if message is not None:
-            if self._intake.is_held_back:
-                self._link.resume_reading()
-            return message
-        try:
-            return await self._receiver.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
+        return self._path.next()
 
     def receive_stream(self) -> MessageStream:
         """Receive the next message piece by piece as it arrives: an async iterator of `str` or of `bytes`.

@@ -137,7 +137,7 @@ class SocketStream(AbstractSocketStream):
         except (BlockingIOError, InterruptedError):
             raise anyio.WouldBlock from None
         except OSError as exc:
-            raise self._translated(exc) from exc
+            raise self.translated(exc) from exc
         if not data:
             raise anyio.EndOfStream
         return data
@@ -149,7 +149,7 @@ class SocketStream(AbstractSocketStream):
         except (BlockingIOError, InterruptedError):
             raise anyio.WouldBlock from None
         except OSError as exc:
-            raise self._translated(exc) from exc
+            raise self.translated(exc) from exc
         if not count:
             raise anyio.EndOfStream
         return count
@@ -163,7 +163,7 @@ class SocketStream(AbstractSocketStream):
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
-            raise self._translated(exc) from exc
+            raise self.translated(exc) from exc
 
     async def send(self, item: bytes | memoryview) -> None:
         """Write all bytes.
@@ -205,7 +205,7 @@ class SocketStream(AbstractSocketStream):
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError as exc:
-            raise self._translated(exc) from exc
+            raise self.translated(exc) from exc
 
     def close(self) -> None:
         """Close both sides immediately, even if a forked child process has inherited the socket."""
@@ -243,7 +243,8 @@ class SocketStream(AbstractSocketStream):
         finally:
             self._waiting -= 1
 
-    def _translated(self, exc: OSError) -> Exception:
+    def translated(self, exc: OSError) -> Exception:
+        """Return an error of the socket as an exception of this stream."""
         return anyio.ClosedResourceError() if self._closed else anyio.BrokenResourceError(str(exc))
 
 

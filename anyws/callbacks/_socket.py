@@ -33,7 +33,7 @@ class Socket(WebSocket):
         self._opened = False
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("_inbox", "_link", "_outbox", "_receiver", "_sender", "request", "response", "subprotocol"):
+        if name in ("_link", "_path", "_receiver", "_sender", "request", "response", "subprotocol"):
             raise LocalProtocolError("the opening handshake is not complete; wait for callback_open")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

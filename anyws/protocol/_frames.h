@@ -203,13 +203,12 @@ typedef int (*Append)(void *messages, PyObject *message);
 /* Append the messages and advance the position past them. Stop at the first one that cannot be appended for any reason,
  * including lack of memory: the frame decoder then raises the error, or accepts the message after all. */
 static void
-append_messages(PyObject *data, Py_ssize_t *position, int masked, Py_ssize_t max_size, Py_ssize_t *enough,
-                Append append, void *messages)
+append_messages(const unsigned char *data, Py_ssize_t size, Py_ssize_t *position, int masked, Py_ssize_t max_size,
+                Py_ssize_t *enough, Append append, void *messages)
 {
-    const unsigned char *bytes = (const unsigned char *)PyBytes_AS_STRING(data);
     Frame frame;
 
-    while (read_frame(bytes + *position, PyBytes_GET_SIZE(data) - *position, masked, max_size, &frame)) {
+    while (read_frame(data + *position, size - *position, masked, max_size, &frame)) {
         PyObject *message = frame.opcode == TEXT ? new_text(&frame) : new_binary(&frame);
         if (message == NULL || append(messages, message) < 0) {
             Py_XDECREF(message);

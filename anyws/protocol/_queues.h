@@ -79,7 +79,7 @@ typedef struct {
     Queue messages;
     Py_ssize_t max_size, limit, size, turns;
     int masked; /* see `read_masked` */
-    char is_reserved;
+    char is_open, is_receiving, is_reserved, receiver_waits, is_held_back, reads_freely;
 } MessageQueue;
 
 /* Arguments are processed here because `tp_init` may be skipped or called again. */
@@ -99,6 +99,7 @@ message_queue_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
         queue->masked = read_masked(masked);
         queue->max_size = max_size;
         queue->limit = PY_SSIZE_T_MAX;
+        queue->is_open = queue->reads_freely = 1;
     }
     return (PyObject *)queue;
 }
@@ -152,7 +153,8 @@ message_queue_put_frames(PyObject *self, PyObject *data)
     Py_BEGIN_CRITICAL_SECTION(self);
     room = left = queue->limit - queue->size;
     if (room > 0) {
-        append_messages(data, &position, queue->masked, queue->max_size, &left, append_to_queue, &queue->messages);
+        append_messages((const unsigned char *)PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), &position, queue->masked,
+                        queue->max_size, &left, append_to_queue, &queue->messages);
         queue->size += room - left;
     }
     Py_END_CRITICAL_SECTION();
@@ -187,17 +189,26 @@ message_queue_take(PyObject *self, PyObject *Py_UNUSED(ignored))
     return message;
 }
 
+/* Remove the oldest message if it may be taken without waiting; otherwise return NULL without an error. */
 static PyObject *
-message_queue_take_now(PyObject *self, PyObject *Py_UNUSED(ignored))
+message_queue_pop_now(MessageQueue *queue)
 {
-    MessageQueue *queue = (MessageQueue *)self;
     PyObject *message = NULL;
 
-    Py_BEGIN_CRITICAL_SECTION(self);
-    if (queue->turns > 0 && !queue->is_reserved && (message = message_queue_pop(queue)) != NULL) {
+    Py_BEGIN_CRITICAL_SECTION(queue);
+    if (queue->turns > 0 && !queue->is_receiving && !queue->is_reserved &&
+        (message = message_queue_pop(queue)) != NULL) {
         queue->turns--;
     }
     Py_END_CRITICAL_SECTION();
+    return message;
+}
+
+static PyObject *
+message_queue_take_now(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *message = message_queue_pop_now((MessageQueue *)self);
+
     return message == NULL ? Py_NewRef(Py_None) : message;
 }
 
@@ -242,7 +253,12 @@ static PyMemberDef message_queue_members[] = {
     {"limit", T_PYSSIZET, offsetof(MessageQueue, limit), 0, NULL},
     {"size", T_PYSSIZET, offsetof(MessageQueue, size), READONLY, NULL},
     {"turns", T_PYSSIZET, offsetof(MessageQueue, turns), 0, NULL},
+    {"is_open", T_BOOL, offsetof(MessageQueue, is_open), 0, NULL},
+    {"is_receiving", T_BOOL, offsetof(MessageQueue, is_receiving), 0, NULL},
     {"is_reserved", T_BOOL, offsetof(MessageQueue, is_reserved), 0, NULL},
+    {"receiver_waits", T_BOOL, offsetof(MessageQueue, receiver_waits), 0, NULL},
+    {"is_held_back", T_BOOL, offsetof(MessageQueue, is_held_back), 0, NULL},
+    {"reads_freely", T_BOOL, offsetof(MessageQueue, reads_freely), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -270,7 +286,8 @@ typedef struct {
     Queue frames; /* bytes, or for large frames a tuple of header and payload; never instances of subclasses */
     PyObject *new_masking_key; /* NULL before `__init__` and after garbage collection */
     Py_ssize_t limit, size, turns;
-    char is_open, is_reserved, is_plain, is_flush_due;
+    unsigned long long sent;
+    char is_open, is_reserved, is_plain, is_flush_due, is_direct;
 } FrameQueue;
 
 static int
@@ -288,7 +305,8 @@ frame_queue_init(PyObject *self, PyObject *arguments, PyObject *keywords)
     queue->size = queue->turns = 0;
     queue->limit = PY_SSIZE_T_MAX;
     queue->is_open = queue->is_plain = 1;
-    queue->is_reserved = queue->is_flush_due = 0;
+    queue->is_reserved = queue->is_flush_due = queue->is_direct = 0;
+    queue->sent = 0;
     Py_XSETREF(queue->new_masking_key, Py_NewRef(new_masking_key));
     Py_END_CRITICAL_SECTION();
     return 0;
@@ -433,21 +451,40 @@ frame_queue_has_room(const FrameQueue *queue)
     return queue->is_open && !queue->is_reserved && queue->size < queue->limit;
 }
 
-static PyObject *
-frame_queue_put_message(PyObject *self, PyObject *message)
+/* Return the opcode of a message that may be sent now without extensions; 0 if this message may not. */
+static int
+plain_opcode(const FrameQueue *queue, PyObject *message)
 {
-    FrameQueue *queue = (FrameQueue *)self;
     int opcode = PyUnicode_CheckExact(message) ? TEXT : PyBytes_CheckExact(message) ? BINARY : 0;
 
-    if (!opcode || !frame_queue_has_room(queue) || !queue->is_plain || queue->turns <= 0) {
-        Py_RETURN_FALSE;
-    }
+    return frame_queue_has_room(queue) && queue->is_plain && queue->turns > 0 ? opcode : 0;
+}
+
+/* Frame and add a message; on failure, return -1 and set an error. */
+static int
+frame_queue_add_message(FrameQueue *queue, int opcode, PyObject *message)
+{
     if (frame_queue_frame(queue, FIN | opcode, message) < 0) {
-        return NULL;
+        return -1;
     }
     queue->turns--;
     if (queue->size >= BATCH) {
         queue->is_flush_due = 0;
+    }
+    return 0;
+}
+
+static PyObject *
+frame_queue_put_message(PyObject *self, PyObject *message)
+{
+    FrameQueue *queue = (FrameQueue *)self;
+    int opcode = plain_opcode(queue, message);
+
+    if (!opcode) {
+        Py_RETURN_FALSE;
+    }
+    if (frame_queue_add_message(queue, opcode, message) < 0) {
+        return NULL;
     }
     Py_RETURN_TRUE;
 }
@@ -589,6 +626,8 @@ static PyMemberDef frame_queue_members[] = {
     {"is_reserved", T_BOOL, offsetof(FrameQueue, is_reserved), 0, NULL},
     {"is_plain", T_BOOL, offsetof(FrameQueue, is_plain), 0, NULL},
     {"is_flush_due", T_BOOL, offsetof(FrameQueue, is_flush_due), 0, NULL},
+    {"is_direct", T_BOOL, offsetof(FrameQueue, is_direct), 0, NULL},
+    {"sent", T_ULONGLONG, offsetof(FrameQueue, sent), 0, NULL},
     {"new_masking_key", T_OBJECT_EX, offsetof(FrameQueue, new_masking_key), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };

@@ -32,10 +32,28 @@ class MessageQueue:
         size: the memory that queued messages use, in bytes, roughly as reported by `sys.getsizeof`, so that many empty
             messages count too.
         turns: the number of messages that `take_now` may still return.
-        is_reserved: whether `take_now` returns None because another task is waiting already.
+        is_open: whether another message may come.
+        is_receiving: whether a task is receiving, so `take_now` returns None.
+        is_reserved: whether the next message belongs to a message stream, so `take_now` returns None.
+        receiver_waits: whether that task has taken all messages and waits, so one larger than the limit may come.
+        is_held_back: whether reading is to be resumed once a message has been taken.
+        reads_freely: whether there is no need to ask whether more may be read, and frames may be put directly.
     """
 
-    __slots__ = ("_masked", "_max_size", "_messages", "is_reserved", "limit", "size", "turns")
+    __slots__ = (
+        "_masked",
+        "_max_size",
+        "_messages",
+        "is_held_back",
+        "is_open",
+        "is_receiving",
+        "is_reserved",
+        "limit",
+        "reads_freely",
+        "receiver_waits",
+        "size",
+        "turns",
+    )
 
     def __init__(self, masked: bool | None, max_size: int, /) -> None:
         self._masked = masked
@@ -43,7 +61,12 @@ class MessageQueue:
         self.limit: int = sys.maxsize
         self.size: int = 0
         self.turns: int = 0
+        self.is_open: bool = True
+        self.is_receiving: bool = False
         self.is_reserved: bool = False
+        self.receiver_waits: bool = False
+        self.is_held_back: bool = False
+        self.reads_freely: bool = True
         self._messages: deque[Any] = deque()
 
     def __len__(self) -> int:
@@ -78,7 +101,7 @@ class MessageQueue:
 
     def take_now(self) -> str | bytes | None:
         """Remove and return the oldest message; None if there is none, ``turns`` is 0, or another task is waiting."""
-        if not self._messages or self.turns <= 0 or self.is_reserved:
+        if not self._messages or self.turns <= 0 or self.is_receiving or self.is_reserved:
             return None
         self.turns -= 1
         return self.take()
@@ -99,6 +122,8 @@ class FrameQueue:
         is_open: whether messages are accepted: the connection is open, and no message is being sent in fragments.
         is_reserved: whether messages are not accepted because another task is waiting already.
         is_plain: whether messages are framed without extensions.
+        is_direct: whether a message may be written to the socket directly while the queue is empty.
+        sent: the number of bytes that the stream has accepted.
         is_flush_due: whether a call of `take` is already scheduled, so that the caller need not schedule one. `take`
             resets it, and so does `put_message` once there is enough data for a write.
         new_masking_key: a function that returns a masking key for each frame; None for unmasked frames.
@@ -107,12 +132,14 @@ class FrameQueue:
     __slots__ = (
         "_frames",
         "_large",
+        "is_direct",
         "is_flush_due",
         "is_open",
         "is_plain",
         "is_reserved",
         "limit",
         "new_masking_key",
+        "sent",
         "size",
         "turns",
     )
@@ -125,6 +152,8 @@ class FrameQueue:
         self.is_plain: bool = True
         self.is_reserved: bool = False
         self.is_flush_due: bool = False
+        self.is_direct: bool = False
+        self.sent: int = 0
         self.new_masking_key: Callable[[], bytes] | None = new_masking_key
         self._frames: list[Any] = []  # bytes, or for large frames a tuple of header and payload
         self._large = 0  # the number of large frames

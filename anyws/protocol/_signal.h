@@ -3,7 +3,7 @@
 #ifndef ANYWS_SIGNAL_H
 #define ANYWS_SIGNAL_H
 
-#include "_frames.h"
+#include "_state.h"
 
 #include <structmember.h>
 
@@ -14,11 +14,6 @@ typedef struct {
     PyObject *cancelled_by;       /* the CancelledError to raise in the task, or NULL */
     char is_set, is_blocking;
 } Signal;
-
-/* The state of the module in each interpreter. */
-typedef struct {
-    PyObject *cancelled_error; /* asyncio.CancelledError; NULL until the first signal is created */
-} State;
 
 /* Look up CancelledError once in advance: there may not be enough memory for an import when a task is cancelled. */
 static int
@@ -187,30 +182,36 @@ signal_set(PyObject *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-static PyObject *
-signal_set_now(PyObject *self, PyObject *Py_UNUSED(ignored))
+/* Run the waiting task, if there is one, until it waits again; on failure, return -1 and set an error. */
+static int
+signal_run(Signal *signal)
 {
-    Signal *signal = (Signal *)self;
     PyObject *callback, *context, *result;
 
     signal->is_set = 1;
     if (!signal_take(signal, &callback, &context)) {
-        Py_RETURN_NONE;
+        return 0;
     }
     if (PyContext_Enter(context) < 0) {
         signal_put_back(signal, callback, context);
-        return NULL;
+        return -1;
     }
-    result = PyObject_CallOneArg(callback, self);
+    result = PyObject_CallOneArg(callback, (PyObject *)signal);
     if (PyContext_Exit(context) < 0) {
         Py_CLEAR(result);
     }
     Py_DECREF(callback);
     Py_DECREF(context);
-    if (result == NULL) {
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+static PyObject *
+signal_set_now(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    if (signal_run((Signal *)self) < 0) {
         return NULL;
     }
-    Py_DECREF(result);
     Py_RETURN_NONE;
 }
 

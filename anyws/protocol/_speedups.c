@@ -8,8 +8,7 @@
 
 #include "_frames.h"
 #include "_payload.h"
-#include "_queues.h"
-#include "_signal.h"
+#include "_plain_path.h"
 
 /* -- functions ----------------------------------------------------------------------------------------------------- */
 
@@ -65,7 +64,8 @@ take_messages(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_
     if (!PyList_Check(arguments[5])) {
         return PyErr_Format(PyExc_TypeError, "messages must be a list, not %.100s", Py_TYPE(arguments[5])->tp_name);
     }
-    append_messages(arguments[0], &position, masked, max_size, &enough, append_to_list, arguments[5]);
+    append_messages((const unsigned char *)PyBytes_AS_STRING(arguments[0]), PyBytes_GET_SIZE(arguments[0]), &position,
+                    masked, max_size, &enough, append_to_list, arguments[5]);
     return Py_BuildValue("nn", position, enough);
 }
 
@@ -84,31 +84,56 @@ build_frame(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t 
 
 /* -- the module ---------------------------------------------------------------------------------------------------- */
 
+/* Add a type to the module, and remember it in the state if that has a place for it. */
+static int
+add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **place)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    int failed = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
+
+    if (!failed && place != NULL) {
+        Py_XSETREF(*place, (PyTypeObject *)Py_NewRef(type));
+    }
+    Py_XDECREF(type);
+    return failed;
+}
+
 static int
 add_types(PyObject *module)
 {
-    PyType_Spec *specs[] = {&payload_spec, &message_queue_spec, &frame_queue_spec, &signal_spec};
-    int failed = 0;
+    State *state = PyModule_GetState(module);
 
-    for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]) && !failed; i++) {
-        PyObject *type = PyType_FromModuleAndSpec(module, specs[i], NULL);
-        failed = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
-        Py_XDECREF(type);
-    }
-    return failed;
+    return add_type(module, &payload_spec, NULL) || add_type(module, &message_queue_spec, &state->message_queue_type) ||
+                   add_type(module, &frame_queue_spec, &state->frame_queue_type) ||
+                   add_type(module, &signal_spec, &state->signal_type) ||
+                   add_type(module, &call_spec, &state->call_type) || add_type(module, &plain_path_spec, NULL)
+               ? -1
+               : 0;
 }
 
 static int
 visit_state(PyObject *module, visitproc visit, void *arg)
 {
-    Py_VISIT(((State *)PyModule_GetState(module))->cancelled_error);
+    State *state = PyModule_GetState(module);
+
+    Py_VISIT(state->cancelled_error);
+    Py_VISIT(state->message_queue_type);
+    Py_VISIT(state->frame_queue_type);
+    Py_VISIT(state->signal_type);
+    Py_VISIT(state->call_type);
     return 0;
 }
 
 static int
 clear_state(PyObject *module)
 {
-    Py_CLEAR(((State *)PyModule_GetState(module))->cancelled_error);
+    State *state = PyModule_GetState(module);
+
+    Py_CLEAR(state->cancelled_error);
+    Py_CLEAR(state->message_queue_type);
+    Py_CLEAR(state->frame_queue_type);
+    Py_CLEAR(state->signal_type);
+    Py_CLEAR(state->call_type);
     return 0;
 }
 
@@ -116,6 +141,7 @@ static void
 free_state(void *module)
 {
     clear_state(module);
+    PyMem_Free(((State *)PyModule_GetState(module))->read_buffer);
 }
 
 static PyMethodDef functions[] = {

@@ -22,7 +22,12 @@ class MessageQueue:
     limit: int
     size: int
     turns: int
+    is_open: bool
+    is_receiving: bool
     is_reserved: bool
+    receiver_waits: bool
+    is_held_back: bool
+    reads_freely: bool
     def __init__(self, masked: bool | None, max_size: int, /) -> None: ...
     def __len__(self) -> int: ...
     def put(self, message: str | bytes, /) -> None: ...
@@ -39,6 +44,8 @@ class FrameQueue:
     is_reserved: bool
     is_plain: bool
     is_flush_due: bool
+    is_direct: bool
+    sent: int
     new_masking_key: Callable[[], bytes] | None
     def __init__(self, new_masking_key: Callable[[], bytes] | None, /) -> None: ...
     def put(self, frame: bytes, /) -> None: ...

@@ -473,6 +473,7 @@ class Connection:
     def _end(self, state: State) -> None:
         self.state = state
         self.outbox.is_open = False
+        self.inbox.is_open = state is not _CLOSED
         self.expects_frame = self.expects_frame and state is not _CLOSED
 
     def _check_open(self) -> None:

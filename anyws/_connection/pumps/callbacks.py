@@ -74,18 +74,22 @@ class CallbackPump(SocketPump):
     def _register(self) -> None:
         assert self._background is not None
         self._is_registered = True
-        callback = self._on_readable_after_reset if self._is_reset else self._on_readable
+        callback = self._on_readable_after_reset if self._is_reset else self._owner.path.on_readable
         self._background.call_when_readable(self._descriptor, callback)
 
-    def _on_readable(self) -> None:
-        if self._owner.intake.reads_freely or self._owner.may_read():
+    def on_readable(self) -> None:
+        """Read once, without waiting, and run the task that waits for a message."""
+        if self._owner.inbox.reads_freely or self._owner.may_read():
             self._read()
-            if self._owner.inbox.size or self._owner.intake.has_piece:
-                self._arrived.set_now()
+            self._wake_now()
         elif self._is_ending:
             self._drain()
         else:
             self._stop()
+
+    def _wake_now(self) -> None:
+        if self._owner.inbox.size or self._owner.intake.has_piece:
+            self._arrived.set_now()
 
     def _on_reset(self) -> None:
         self._is_reset = True
@@ -93,7 +97,7 @@ class CallbackPump(SocketPump):
 
     def _on_readable_after_reset(self) -> None:
         """Read and register again: after a reset, the event loop calls only once for each registration."""
-        self._on_readable()
+        self.on_readable()
         self._register_anew()
 
     def _register_anew(self) -> None:

@@ -13,6 +13,7 @@ import anyio
 from anyws._connection.intake import Intake
 from anyws._connection.keepalive import Keepalive, Output
 from anyws._connection.options import ConnectionOptions
+from anyws._connection.plain_path import PlainPath
 from anyws._connection.wakeup import Wakeup
 from anyws._transport.stream import unacknowledged
 from anyws.protocol.connection import Connection
@@ -36,6 +37,7 @@ class Owner(Protocol):
     inbox: MessageQueue
     intake: Intake
     outbox: Outbox
+    path: PlainPath
 
     @property
     def input_ended(self) -> bool:
@@ -82,7 +84,6 @@ class Pump(ABC):
         "_background",
         "_is_writing",
         "_owner",
-        "_sent",
         "_written",
         "now",
         "unsent",
@@ -94,7 +95,6 @@ class Pump(ABC):
         self._background: Background | None = None  # until started
         self._written: Wakeup | None = None
         self._is_writing = False
-        self._sent = 0  # bytes that the stream has accepted
         self.unsent: int = 0
         """The number of bytes taken from the outbox that the stream has not accepted yet."""
         self.now: Callable[[], float] = now
@@ -121,7 +121,7 @@ class Pump(ABC):
     def _output_through(self, raw_socket: socket.socket | None) -> Output:
         """Count bytes that the kernel has not delivered as waiting, on systems that report them."""
         queued = 0 if raw_socket is None else unacknowledged(raw_socket)
-        return Output(self._sent - queued, self._owner.outbox.size + self.unsent + queued)
+        return Output(self._owner.outbox.sent - queued, self._owner.outbox.size + self.unsent + queued)
 
     def start(self, background: Background) -> None:
         """Start reading and writing; tasks and timers run in ``background``."""

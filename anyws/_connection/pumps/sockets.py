@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -60,9 +62,17 @@ class SocketPump(Pump):
     def start(self, background: Background) -> None:
         """Start reading and writing."""
         super().start(background)
+        owner = self._owner
+        descriptor = self._stream.fileno() if self._records is None else -1
+        owner.path.attach(self, owner.keepalive, self.now, self._arrived, descriptor)
         self.flush()
+        self._allow_direct()
         if self._records is not None:
             self._look_for_end(self._records)
+
+    def _allow_direct(self) -> None:
+        """Note whether the next message may be written to the socket before anything else is."""
+        self._owner.outbox.is_direct = self._records is None and not (self._is_writing or self._is_lost)
 
     def flush(self) -> None:
         """Write what the core has queued, as much as the socket accepts."""
@@ -81,7 +91,7 @@ class SocketPump(Pump):
                     break
                 self.unsent = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
                 written = self._stream.send_nowait(buffers)
-                self._sent += written
+                outbox.sent += written
                 self.unsent -= written
                 if self.unsent:
                     self._write_later(_without(buffers, written))
@@ -146,6 +156,8 @@ class SocketPump(Pump):
         if not self._is_closed:
             self._is_closed = True
             self._is_lost = True
+            self._owner.outbox.is_direct = False
+            self._owner.path.detach()
             self._stop()
             self._stream.close()
             self._has_written()
@@ -160,8 +172,27 @@ class SocketPump(Pump):
             self._owner.outbox.is_flush_due = False
             self.flush()
 
+    def write_rest(self, header: bytes, payload: bytes, written: int, error: int) -> None:
+        """Write what the socket did not accept of a frame that was written directly.
+
+        Args:
+            header: the header; empty if the payload is the whole frame.
+            payload: the payload.
+            written: the number of bytes that the socket has accepted.
+            error: the error number of a failed write; 0 if there was no error.
+        """
+        self.unsent = len(header) + len(payload) - written
+        try:
+            if error:
+                self._output_lost(self._stream.translated(OSError(error, os.strerror(error))))
+            else:
+                self._write_later(_without([header, payload], written))
+        except Exception as exc:
+            self._owner.fail_internally(exc)
+
     def _write_later(self, rest: list[memoryview]) -> None:
         self._is_writing = True
+        self._owner.outbox.is_direct = False
         self._start(functools.partial(self._write, rest))
 
     async def _write(self, rest: list[memoryview]) -> None:
@@ -171,7 +202,7 @@ class SocketPump(Pump):
                 while buffer and not self._is_lost:
                     await self._within_write_timeout(self._stream.wait_writable)
                     written = 0 if self._is_closed else self._stream.send_nowait([buffer])
-                    self._sent += written
+                    self._owner.outbox.sent += written
                     self.unsent -= written
                     buffer = buffer[written:]
         except STREAM_ERRORS as exc:
@@ -180,6 +211,7 @@ class SocketPump(Pump):
         else:
             self._is_writing = False
             self.flush()
+            self._allow_direct()
         if not self._is_writing:
             self._has_written()
             if self._is_tls_ended and not self._is_ending:
@@ -187,6 +219,7 @@ class SocketPump(Pump):
 
     def _output_lost(self, exc: BaseException) -> None:
         self._is_lost = True
+        self._owner.outbox.is_direct = False
         self._owner.connection_lost(exc, input_too=False)
 
     def output(self) -> Output:
@@ -207,7 +240,7 @@ class SocketPump(Pump):
         owner = self._owner
         try:
             if (
-                not owner.intake.reads_freely
+                not owner.inbox.reads_freely
                 and self._records is None
                 and (buffer := owner.core.get_buffer()) is not None
             ):
@@ -227,6 +260,37 @@ class SocketPump(Pump):
             owner.connection_lost(exc, input_too=True)
         except Exception as exc:
             owner.fail_internally(exc)
+
+    # -- for the plain path, which reads by itself ---------------------------------------------------------------------
+
+    @abstractmethod
+    def on_readable(self) -> None:
+        """Read once, without waiting, and wake the task that waits for a message."""
+
+    @abstractmethod
+    def _wake_now(self) -> None:
+        """Wake the task that waits, if there is something for it."""
+
+    def feed(self, data: bytes) -> None:
+        """Process bytes that are not plain."""
+        try:
+            self._owner.feed(data)
+        except Exception as exc:
+            self._owner.fail_internally(exc)
+        self._wake_now()
+
+    def reading_ended(self) -> None:
+        """Process the end of the peer's side."""
+        self._has_peer_ended = True
+        self._owner.feed_eof()
+
+    def reading_failed(self, error: int) -> None:
+        """Process an error while reading, by its number."""
+        exc = OSError(error, os.strerror(error))
+        if error == errno.ENOMEM:
+            self._owner.fail_internally(exc)
+        else:
+            self._owner.connection_lost(self._stream.translated(exc), input_too=True)
 
     def _read_and_feed(self) -> None:
         data = self._stream.receive_nowait(READ_SIZE)

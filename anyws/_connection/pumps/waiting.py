@@ -83,10 +83,17 @@ class WaitingPump(SocketPump):
                     continue  # the stream is closed, or another waiting task was meant
                 finally:
                     self._is_attended = False
-                self._drain() if self._is_ending else self._read()
+                self.on_readable()
         finally:
             self._arrived.set()  # the receiving task may rely on this one to read
             self._look_later()
+
+    def on_readable(self) -> None:
+        """Read once, without waiting."""
+        self._drain() if self._is_ending else self._read()
+
+    def _wake_now(self) -> None:
+        """Do nothing: the receiving task reads."""
 
     @property
     def _has_to_read(self) -> bool:
@@ -148,7 +155,7 @@ class WaitingPump(SocketPump):
                 self._is_dozing = False
                 self._is_received = True
                 self._look_later()
-        self._read()
+        self._owner.path.on_readable()
 
     def wake_receiver(self) -> None:
         """Wake a task that awaits `next_arrival`."""

@@ -1,0 +1,113 @@
+"""Receiving and sending of messages that need no decisions: see `PurePlainPath`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from anyws.protocol.outbox import Outbox
+from anyws.protocol.speedups import MessageQueue, speedups_in_use
+
+__all__ = ["PlainPath", "PurePlainPath"]
+
+
+class _Link(Protocol):
+    def flush(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+class _Pump(Protocol):
+    def on_readable(self) -> None: ...
+
+
+class _Receiver(Protocol):
+    def receive(self) -> Coroutine[Any, Any, str | bytes]: ...
+    def next(self) -> Coroutine[Any, Any, str | bytes]: ...
+
+
+class _Sender(Protocol):
+    def send(
+        self, item: Any, fragment_size: int | None, compress: bool | None, /
+    ) -> Coroutine[Any, Any, None]: ...
+
+
+class PurePlainPath:
+    """Receives and sends plain messages: whole frames, nothing buffered, nobody waiting, no extension.
+
+    It only looks at flags that others set. Whatever is not plain is done by the receiver, the sender and the pump. The
+    compiled twin (`_plain_path.h`) also reads and writes the socket by itself, and needs no coroutine and no frame of
+    Python for a plain message; its results and side effects are the same.
+
+    Args:
+        inbox: the received messages.
+        outbox: the frames to send.
+        link: told when there is something to write, or room to read on.
+        turns: how many messages a task may receive, or send, before other tasks run.
+    """
+
+    __slots__ = ("_inbox", "_link", "_outbox", "_pump", "receiver", "sender")
+
+    def __init__(self, inbox: MessageQueue, outbox: Outbox, link: _Link, turns: int, /) -> None:
+        self._inbox = inbox
+        self._outbox = outbox
+        self._link = link
+        self._pump: _Pump | None = None
+        self.receiver: _Receiver | None = None
+        """Receives what is not plain."""
+        self.sender: _Sender | None = None
+        """Sends what is not plain."""
+
+    def attach(self, pump: _Pump, keepalive: object, now: Callable[[], float], signal: object, descriptor: int, /) -> None:
+        """Use a socket.
+
+        Args:
+            pump: does what is not plain.
+            keepalive: its ``heard`` is set whenever data arrives.
+            now: the clock of the event loop, in seconds.
+            signal: what a receiving task waits for; the compiled twin waits only for its own `Signal`.
+            descriptor: the file descriptor of the socket.
+        """
+        self._pump = pump
+
+    def detach(self) -> None:
+        """Forget the socket, because the connection is over."""
+        self._pump = None
+
+    def on_readable(self) -> None:
+        """Read once, without waiting, and run the task that waits for a message."""
+        if self._pump is not None:
+            self._pump.on_readable()
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message; see `WebSocket.receive`."""
+        message = self._inbox.take_now()
+        if message is None:
+            assert self.receiver is not None
+            return await self.receiver.receive()
+        if self._inbox.is_held_back:
+            self._link.resume_reading()
+        return message
+
+    async def next(self) -> str | bytes:
+        """Wait for the next message; stop at a normal closure."""
+        message = self._inbox.take_now()
+        if message is None:
+            assert self.receiver is not None
+            return await self.receiver.next()
+        if self._inbox.is_held_back:
+            self._link.resume_reading()
+        return message
+
+    async def send(self, message: object, /) -> None:
+        """Send a message with the defaults; see `WebSocket.send`."""
+        if not self._outbox.put_message(message):
+            assert self.sender is not None
+            await self.sender.send(message, None, None)
+        elif not self._outbox.is_flush_due:
+            self._link.flush()
+
+
+if TYPE_CHECKING or not speedups_in_use:
+    PlainPath = PurePlainPath
+else:
+    from anyws.protocol._speedups import PlainPath

@@ -1,0 +1,839 @@
+/* `PlainPath`: receives and sends messages that need no decisions, directly on the socket.
+ *
+ * The rule of this file: it only knows whether the plain case holds, by flags that Python code sets. Whatever is not
+ * plain (a part of a frame, a control frame, an error, a full buffer) is handed to Python as if this file did not exist.
+ * The pure twin in _connection/plain_path.py documents the interface.
+ */
+
+#ifndef ANYWS_PLAIN_PATH_H
+#define ANYWS_PLAIN_PATH_H
+
+#include "_queues.h"
+#include "_signal.h"
+
+#include <errno.h>
+#ifndef _WIN32
+#include <sys/socket.h>
+#include <sys/uio.h>
+#endif
+
+#ifndef MSG_NOSIGNAL /* macOS; Python ignores SIGPIPE */
+#define MSG_NOSIGNAL 0
+#endif
+
+enum { READ_SIZE = 122880, SMALL = 1024 };
+
+typedef struct {
+    PyObject_HEAD
+    MessageQueue *inbox; /* the first five are NULL after garbage collection */
+    FrameQueue *outbox;
+    PyObject *link, *receiver, *sender;
+    PyObject *pump, *keepalive, *now; /* NULL unless attached */
+    Signal *signal;                   /* NULL if tasks do not wait for a signal */
+    Py_ssize_t turns;
+    int descriptor;
+} PlainPath;
+
+typedef enum { RECEIVE, NEXT, SEND } Kind;
+typedef enum { NEW, WAITING, DELEGATED, DONE } Stage;
+
+/* What `receive`, `next` and `send` return: an awaitable that acts when it is awaited, like a coroutine. */
+typedef struct {
+    PyObject_HEAD
+    PlainPath *path;
+    PyObject *message; /* to send, or NULL */
+    PyObject *inner;   /* the coroutine that does what is not plain, or NULL */
+    char kind, stage;
+} Call;
+
+static const char *const call_names[] = {"receive", "__anext__", "send"};
+
+/* Call a method without arguments and drop its result; on failure, return -1 and set an error. */
+static int
+call_method(PyObject *object, const char *name)
+{
+    PyObject *result;
+
+    if (object == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the connection has been garbage-collected");
+        return -1;
+    }
+    result = PyObject_CallMethod(object, name, NULL);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* -- PlainPath ----------------------------------------------------------------------------------------------------- */
+
+static PyObject *
+plain_path_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+{
+    State *state = PyType_GetModuleState(type);
+    PyObject *inbox, *outbox, *link;
+    Py_ssize_t turns;
+    PlainPath *path;
+
+    if (check_no_keywords("PlainPath", keywords) < 0 ||
+        !PyArg_ParseTuple(arguments, "O!O!On:PlainPath", state->message_queue_type, &inbox, state->frame_queue_type,
+                          &outbox, &link, &turns)) {
+        return NULL;
+    }
+    path = (PlainPath *)type->tp_alloc(type, 0);
+    if (path != NULL) {
+        path->inbox = (MessageQueue *)Py_NewRef(inbox);
+        path->outbox = (FrameQueue *)Py_NewRef(outbox);
+        path->link = Py_NewRef(link);
+        path->turns = turns;
+        path->descriptor = -1;
+    }
+    return (PyObject *)path;
+}
+
+static int
+plain_path_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    PlainPath *path = (PlainPath *)self;
+
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(path->inbox);
+    Py_VISIT(path->outbox);
+    Py_VISIT(path->link);
+    Py_VISIT(path->receiver);
+    Py_VISIT(path->sender);
+    Py_VISIT(path->pump);
+    Py_VISIT(path->keepalive);
+    Py_VISIT(path->now);
+    Py_VISIT(path->signal);
+    return 0;
+}
+
+static void
+plain_path_forget_socket(PlainPath *path)
+{
+    path->descriptor = -1;
+    Py_CLEAR(path->pump);
+    Py_CLEAR(path->keepalive);
+    Py_CLEAR(path->now);
+    Py_CLEAR(path->signal);
+}
+
+static int
+plain_path_forget(PyObject *self)
+{
+    PlainPath *path = (PlainPath *)self;
+
+    plain_path_forget_socket(path);
+    Py_CLEAR(path->inbox);
+    Py_CLEAR(path->outbox);
+    Py_CLEAR(path->link);
+    Py_CLEAR(path->receiver);
+    Py_CLEAR(path->sender);
+    return 0;
+}
+
+static void
+plain_path_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, plain_path_dealloc)
+    plain_path_forget(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+    Py_TRASHCAN_END
+}
+
+static PyObject *
+plain_path_attach(PyObject *self, PyObject *arguments)
+{
+    PlainPath *path = (PlainPath *)self;
+    State *state = PyType_GetModuleState(Py_TYPE(self));
+    PyObject *pump, *keepalive, *now, *signal;
+    int descriptor;
+
+    if (!PyArg_ParseTuple(arguments, "OOOOi:attach", &pump, &keepalive, &now, &signal, &descriptor)) {
+        return NULL;
+    }
+    Py_XSETREF(path->pump, Py_NewRef(pump));
+    Py_XSETREF(path->keepalive, Py_NewRef(keepalive));
+    Py_XSETREF(path->now, Py_NewRef(now));
+    Py_XSETREF(path->signal, Py_IS_TYPE(signal, state->signal_type) ? (Signal *)Py_NewRef(signal) : NULL);
+    path->descriptor = descriptor;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+plain_path_detach(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    plain_path_forget_socket((PlainPath *)self);
+    Py_RETURN_NONE;
+}
+
+/* -- reading ------------------------------------------------------------------------------------------------------- */
+
+#ifndef _WIN32
+
+/* Tell the keepalive that the peer is alive. */
+static int
+plain_path_heard(PlainPath *path)
+{
+    PyObject *now = PyObject_CallNoArgs(path->now);
+    int failed = now == NULL ? -1 : PyObject_SetAttrString(path->keepalive, "heard", now);
+
+    Py_XDECREF(now);
+    return failed;
+}
+
+/* Put the messages at the beginning of the data into the inbox; return the position of the first that is not plain. */
+static Py_ssize_t
+plain_path_put_frames(MessageQueue *inbox, const unsigned char *data, Py_ssize_t size)
+{
+    Py_ssize_t position = 0, room, left;
+
+    Py_BEGIN_CRITICAL_SECTION(inbox);
+    room = left = inbox->limit - inbox->size;
+    append_messages(data, size, &position, inbox->masked, inbox->max_size, &left, append_to_queue, &inbox->messages);
+    inbox->size += room - left;
+    Py_END_CRITICAL_SECTION();
+    return position;
+}
+
+/* Return the buffer for a read, which must not call Python code; NULL if memory runs out. */
+static unsigned char *
+read_buffer_of(State *state)
+{
+#ifdef Py_GIL_DISABLED
+    return PyMem_Malloc(READ_SIZE);
+#else
+    if (state->read_buffer == NULL) {
+        state->read_buffer = PyMem_Malloc(READ_SIZE);
+    }
+    return state->read_buffer;
+#endif
+}
+
+static void
+release_read_buffer(unsigned char *buffer)
+{
+#ifdef Py_GIL_DISABLED
+    PyMem_Free(buffer);
+#else
+    (void)buffer;
+#endif
+}
+
+/* Read, and put the messages that are plain into the inbox. Set the rest, or NULL if there is none. Return what recv()
+ * returns. */
+static Py_ssize_t
+plain_path_read(PlainPath *path, State *state, PyObject **rest)
+{
+    unsigned char *buffer = read_buffer_of(state);
+    Py_ssize_t size, position;
+
+    *rest = NULL;
+    if (buffer == NULL) {
+        errno = ENOMEM;
+        return -1;
+    }
+    size = recv(path->descriptor, buffer, READ_SIZE, 0);
+    if (size > 0) {
+        position = plain_path_put_frames(path->inbox, buffer, size);
+        if (position < size) {
+            *rest = PyBytes_FromStringAndSize((const char *)buffer + position, size - position);
+            if (*rest == NULL) {
+                size = -1;
+                errno = ENOMEM;
+            }
+        }
+    }
+    release_read_buffer(buffer);
+    return size;
+}
+
+/* Read, and run the waiting task if a message has arrived; hand everything else to the pump. */
+static int
+plain_path_receive_data(PlainPath *path, State *state)
+{
+    PyObject *rest, *result;
+    Py_ssize_t size = plain_path_read(path, state, &rest);
+
+    int error = errno;
+
+    if (size < 0 && (error == EAGAIN || error == EWOULDBLOCK || error == EINTR)) {
+        return 0;
+    }
+    if (size < 0) {
+        PyErr_Clear();
+        result = PyObject_CallMethod(path->pump, "reading_failed", "i", error);
+    }
+    else if (size == 0) {
+        result = PyObject_CallMethod(path->pump, "reading_ended", NULL);
+    }
+    else if (rest != NULL) {
+        result = PyObject_CallMethod(path->pump, "feed", "N", rest);
+    }
+    else {
+        return plain_path_heard(path) < 0 || (path->inbox->messages.count > 0 && path->signal != NULL &&
+                                              signal_run(path->signal) < 0) ? -1 : 0;
+    }
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+#endif
+
+static PyObject *
+plain_path_on_readable(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    PlainPath *path = (PlainPath *)self;
+    int failed;
+
+    if (path->pump == NULL || path->inbox == NULL) {
+        Py_RETURN_NONE;
+    }
+    Py_INCREF(self);
+#ifndef _WIN32
+    if (path->descriptor >= 0 && path->inbox->reads_freely && path->inbox->is_open && path->inbox->size < path->inbox->limit) {
+        failed = plain_path_receive_data(path, PyType_GetModuleState(Py_TYPE(self)));
+    }
+    else
+#endif
+        failed = call_method(path->pump, "on_readable");
+    Py_DECREF(self);
+    if (failed) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* -- writing ------------------------------------------------------------------------------------------------------- */
+
+#ifndef _WIN32
+
+/* Hand to Python what the socket did not accept. */
+static int
+plain_path_write_rest(PlainPath *path, const unsigned char *header, int header_size, PyObject *payload, Py_ssize_t written,
+                      int error)
+{
+    PyObject *bytes = PyUnicode_Check(payload) ? PyUnicode_AsUTF8String(payload) : Py_NewRef(payload), *result = NULL;
+
+    if (bytes != NULL) {
+        result = PyObject_CallMethod(path->pump, "write_rest", "y#Nni", header, (Py_ssize_t)header_size, bytes, written,
+                                     error);
+    }
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* Write a frame to the socket. */
+static int
+plain_path_write(PlainPath *path, const unsigned char *header, int header_size, PyObject *payload)
+{
+    unsigned char small[MAX_HEADER + SMALL];
+    const char *data;
+    Py_ssize_t length, written;
+    int error = 0;
+
+    if (PyUnicode_Check(payload)) {
+        data = (const char *)PyUnicode_1BYTE_DATA(payload);
+        length = PyUnicode_GET_LENGTH(payload);
+    }
+    else {
+        data = PyBytes_AS_STRING(payload);
+        length = PyBytes_GET_SIZE(payload);
+    }
+    if (length <= SMALL) {
+        memcpy(small, header, header_size);
+        memcpy(small + header_size, data, length);
+        written = send(path->descriptor, small, header_size + length, MSG_NOSIGNAL);
+    }
+    else {
+        struct iovec parts[] = {{(void *)header, header_size}, {(void *)data, length}};
+        struct msghdr message = {.msg_iov = parts, .msg_iovlen = header_size > 0 ? 2 : 1};
+        if (header_size == 0) {
+            parts[0] = parts[1];
+        }
+        Py_BEGIN_ALLOW_THREADS
+        written = sendmsg(path->descriptor, &message, MSG_NOSIGNAL);
+        Py_END_ALLOW_THREADS
+    }
+    if (written < 0) {
+        error = errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : errno;
+        written = 0;
+    }
+    path->outbox->sent += written;
+    return written == header_size + length ? 0
+                                           : plain_path_write_rest(path, header, header_size, payload, written, error);
+}
+
+/* Frame a message and write it to the socket. */
+static int
+plain_path_send_now(PlainPath *path, int opcode, PyObject *message)
+{
+    unsigned char header[MAX_HEADER];
+    PyObject *payload;
+    int failed, size = 0;
+
+    if (path->outbox->new_masking_key != Py_None) {
+        PyObject *masking_key = PyObject_CallNoArgs(path->outbox->new_masking_key);
+        payload = masking_key == NULL ? NULL : masked_frame_of(FIN | opcode, message, masking_key);
+        Py_XDECREF(masking_key);
+    }
+    else {
+        payload = PyBytes_Check(message) || PyUnicode_IS_COMPACT_ASCII(message) ? Py_NewRef(message)
+                                                                                : PyUnicode_AsUTF8String(message);
+        if (payload != NULL) {
+            Py_ssize_t length = PyBytes_Check(payload) ? PyBytes_GET_SIZE(payload) : PyUnicode_GET_LENGTH(payload);
+            size = write_header(header, FIN | opcode, length, NULL);
+        }
+    }
+    if (payload == NULL) {
+        return -1;
+    }
+    path->outbox->turns--;
+    failed = plain_path_write(path, header, size, payload);
+    Py_DECREF(payload);
+    return failed;
+}
+
+#endif
+
+/* Send a message if that is plain: return 1 if it was sent, 0 if it is not plain, -1 on failure. */
+static int
+plain_path_send_message(PlainPath *path, PyObject *message)
+{
+    FrameQueue *outbox = path->outbox;
+    int opcode = plain_opcode(outbox, message);
+
+    if (!opcode) {
+        return 0;
+    }
+#ifndef _WIN32
+    if (outbox->is_direct && outbox->size == 0 && !outbox->is_flush_due && path->inbox->messages.count == 0 &&
+        path->pump != NULL) {
+        return plain_path_send_now(path, opcode, message) < 0 ? -1 : 1;
+    }
+#endif
+    if (frame_queue_add_message(outbox, opcode, message) < 0 ||
+        (!outbox->is_flush_due && call_method(path->link, "flush") < 0)) {
+        return -1;
+    }
+    return 1;
+}
+
+/* -- Call ---------------------------------------------------------------------------------------------------------- */
+
+static PyObject *
+new_call(PyObject *self, Kind kind, PyObject *message)
+{
+    State *state = PyType_GetModuleState(Py_TYPE(self));
+    Call *call = PyObject_GC_New(Call, state->call_type);
+
+    if (call != NULL) {
+        call->path = (PlainPath *)Py_NewRef(self);
+        call->message = Py_XNewRef(message);
+        call->inner = NULL;
+        call->kind = kind;
+        call->stage = NEW;
+        PyObject_GC_Track(call);
+    }
+    return (PyObject *)call;
+}
+
+static PyObject *
+plain_path_receive(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return new_call(self, RECEIVE, NULL);
+}
+
+static PyObject *
+plain_path_next(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return new_call(self, NEXT, NULL);
+}
+
+static PyObject *
+plain_path_send(PyObject *self, PyObject *message)
+{
+    return new_call(self, SEND, message);
+}
+
+/* Go on with the coroutine that does what is not plain. */
+static PySendResult
+call_go_on(Call *call, PyObject *value, PyObject **result)
+{
+    PySendResult sent = PyIter_Send(call->inner, value, result);
+
+    if (sent != PYGEN_NEXT) {
+        call->stage = DONE;
+        Py_CLEAR(call->inner);
+    }
+    return sent;
+}
+
+static PySendResult
+call_delegate(Call *call, PyObject **result)
+{
+    PlainPath *path = call->path;
+    PyObject *to = call->kind == SEND ? path->sender : path->receiver;
+
+    if (to == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the connection has been garbage-collected");
+        return PYGEN_ERROR;
+    }
+    if (call->kind == SEND) {
+        call->inner = PyObject_CallMethod(to, "send", "OOO", call->message, Py_None, Py_None);
+    }
+    else {
+        call->inner = PyObject_CallMethod(to, call->kind == NEXT ? "next" : "receive", NULL);
+    }
+    if (call->inner == NULL) {
+        return PYGEN_ERROR;
+    }
+    call->stage = DELEGATED;
+    return call_go_on(call, Py_None, result);
+}
+
+static int
+plain_path_may_wait(const PlainPath *path)
+{
+    return path->inbox->is_open && !path->inbox->is_held_back && path->signal != NULL;
+}
+
+/* Give back the right to receive. */
+static void
+call_release(Call *call)
+{
+    if (call->stage == WAITING && call->path->inbox != NULL) {
+        call->path->inbox->is_receiving = call->path->inbox->receiver_waits = 0;
+    }
+    call->stage = DONE;
+}
+
+/* Return a message that was taken from the inbox. */
+static PySendResult
+call_took(Call *call, PyObject *message, PyObject **result)
+{
+    PlainPath *path = call->path;
+
+    call_release(call);
+    if (path->inbox->is_held_back && call_method(path->link, "resume_reading") < 0) {
+        Py_DECREF(message);
+        return PYGEN_ERROR;
+    }
+    *result = message;
+    return PYGEN_RETURN;
+}
+
+static PySendResult
+call_wait(Call *call, PyObject **result)
+{
+    PlainPath *path = call->path;
+    PyObject *message;
+
+    do {
+        if (path->signal == NULL || path->inbox == NULL) {
+            break;
+        }
+        if (signal_send((PyObject *)path->signal, Py_None, result) == PYGEN_NEXT) {
+            call->stage = WAITING;
+            return PYGEN_NEXT;
+        }
+        Py_CLEAR(*result);
+        message = message_queue_pop(path->inbox);
+        if (message != NULL) {
+            path->inbox->turns--;
+            return call_took(call, message, result);
+        }
+    } while (plain_path_may_wait(path));
+    call_release(call);
+    return call_delegate(call, result);
+}
+
+static PySendResult
+call_receive(Call *call, PyObject **result)
+{
+    PlainPath *path = call->path;
+    MessageQueue *inbox = path->inbox;
+    PyObject *message = message_queue_pop_now(inbox);
+
+    if (message != NULL) {
+        return call_took(call, message, result);
+    }
+    if (path->outbox->is_flush_due && path->pump != NULL && call_method(path->pump, "flush") < 0) {
+        return PYGEN_ERROR;
+    }
+    if (inbox->is_receiving || inbox->is_reserved || inbox->turns <= 0 || inbox->messages.count > 0 ||
+        !plain_path_may_wait(path)) {
+        return call_delegate(call, result);
+    }
+    inbox->is_receiving = inbox->receiver_waits = 1;
+    inbox->turns = path->outbox->turns = path->turns;
+    call->stage = WAITING;
+    return call_wait(call, result);
+}
+
+static PySendResult
+call_begin(Call *call, PyObject **result)
+{
+    int sent;
+
+    if (call->path->inbox == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the connection has been garbage-collected");
+        return PYGEN_ERROR;
+    }
+    if (call->kind != SEND) {
+        return call_receive(call, result);
+    }
+    sent = plain_path_send_message(call->path, call->message);
+    if (sent == 0) {
+        return call_delegate(call, result);
+    }
+    if (sent < 0) {
+        return PYGEN_ERROR;
+    }
+    *result = Py_NewRef(Py_None);
+    return PYGEN_RETURN;
+}
+
+static PySendResult
+call_resume(PyObject *self, PyObject *value, PyObject **result)
+{
+    Call *call = (Call *)self;
+    Stage stage = call->stage;
+
+    *result = NULL;
+    if (stage == DELEGATED) {
+        return call_go_on(call, value, result);
+    }
+    if (stage == WAITING) {
+        return call_wait(call, result);
+    }
+    if (stage == DONE) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+        return PYGEN_ERROR;
+    }
+    call->stage = DONE;
+    return call_begin(call, result);
+}
+
+/* -- Call as a coroutine ------------------------------------------------------------------------------------------- */
+
+/* Return what was yielded, or raise StopIteration with the result. */
+static PyObject *
+yielded(PySendResult sent, PyObject *result)
+{
+    PyObject *stop;
+
+    if (sent != PYGEN_RETURN) {
+        return result;
+    }
+    stop = PyObject_CallOneArg(PyExc_StopIteration, result); /* PyErr_SetObject() would unpack a tuple */
+    if (stop != NULL) {
+        PyErr_SetObject(PyExc_StopIteration, stop);
+        Py_DECREF(stop);
+    }
+    Py_DECREF(result);
+    return NULL;
+}
+
+static PyObject *
+call_iter_next(PyObject *self)
+{
+    PyObject *result;
+    PySendResult sent = call_resume(self, Py_None, &result);
+
+    return yielded(sent, result);
+}
+
+static PyObject *
+call_send(PyObject *self, PyObject *value)
+{
+    PyObject *result;
+    PySendResult sent = call_resume(self, value, &result);
+
+    return yielded(sent, result);
+}
+
+static PyObject *
+call_throw(PyObject *self, PyObject *arguments)
+{
+    Call *call = (Call *)self;
+    PyObject *type, *value = NULL, *traceback = NULL;
+
+    if (call->stage == DELEGATED) {
+        PyObject *throw = PyObject_GetAttrString(call->inner, "throw"), *result;
+        result = throw == NULL ? NULL : PyObject_Call(throw, arguments, NULL);
+        Py_XDECREF(throw);
+        if (result == NULL) {
+            call->stage = DONE;
+            Py_CLEAR(call->inner);
+        }
+        return result;
+    }
+    if (!PyArg_ParseTuple(arguments, "O|OO:throw", &type, &value, &traceback)) {
+        return NULL;
+    }
+    call_release(call);
+    if (PyExceptionInstance_Check(type)) {
+        PyErr_SetObject((PyObject *)Py_TYPE(type), type);
+    }
+    else if (PyExceptionClass_Check(type)) {
+        PyErr_SetObject(type, value);
+    }
+    else {
+        PyErr_Format(PyExc_TypeError, "expected an exception, not %.100s", Py_TYPE(type)->tp_name);
+    }
+    return NULL;
+}
+
+static PyObject *
+call_close(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    Call *call = (Call *)self;
+
+    if (call->stage == DELEGATED) {
+        PyObject *result = PyObject_CallMethod(call->inner, "close", NULL);
+        call->stage = DONE;
+        Py_CLEAR(call->inner);
+        return result;
+    }
+    call_release(call);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+call_await(PyObject *self)
+{
+    return Py_NewRef(self);
+}
+
+static PyObject *
+call_name(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyUnicode_FromFormat("WebSocket.%s", call_names[(int)((Call *)self)->kind]);
+}
+
+static int
+call_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((Call *)self)->path);
+    Py_VISIT(((Call *)self)->message);
+    Py_VISIT(((Call *)self)->inner);
+    return 0;
+}
+
+/* The path is kept: a call that is dropped while it waits gives back the right to receive. */
+static int
+call_forget(PyObject *self)
+{
+    Py_CLEAR(((Call *)self)->message);
+    Py_CLEAR(((Call *)self)->inner);
+    return 0;
+}
+
+/* Warn, like a coroutine, that the call was never awaited. */
+static void
+call_finalize(PyObject *self)
+{
+    Call *call = (Call *)self;
+
+    if (call->stage == NEW) {
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine 'WebSocket.%s' was never awaited",
+                             call_names[(int)call->kind]) < 0) {
+            PyErr_WriteUnraisable(self);
+        }
+        PyErr_Restore(type, value, traceback);
+    }
+    call_release(call);
+}
+
+static void
+call_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    if (((Call *)self)->stage != DONE && PyObject_CallFinalizerFromDealloc(self) < 0) {
+        return;
+    }
+    PyObject_GC_UnTrack(self);
+    call_forget(self);
+    Py_CLEAR(((Call *)self)->path);
+    PyObject_GC_Del(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef call_methods[] = {
+    {"send", call_send, METH_O, "send(value, /)\n--\n\nResume the call."},
+    {"throw", call_throw, METH_VARARGS, "throw(exception, /)\n--\n\nRaise an exception in the call."},
+    {"close", call_close, METH_NOARGS, "close()\n--\n\nAbandon the call."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef call_properties[] = {
+    {"__name__", call_name, NULL, NULL, NULL},
+    {"__qualname__", call_name, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot call_slots[] = {
+    {Py_tp_doc, "A call of `PlainPath`, to be awaited once."},
+    {Py_tp_dealloc, call_dealloc},
+    {Py_tp_finalize, call_finalize},
+    {Py_tp_traverse, call_traverse},
+    {Py_tp_clear, call_forget},
+    {Py_tp_iter, call_await},
+    {Py_tp_iternext, call_iter_next},
+    {Py_am_await, call_await},
+    {Py_am_send, call_resume},
+    {Py_tp_methods, call_methods},
+    {Py_tp_getset, call_properties},
+    {0, NULL},
+};
+
+static PyType_Spec call_spec = {
+    .name = "anyws.protocol._speedups.Call",
+    .basicsize = sizeof(Call),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = call_slots,
+};
+
+static PyMethodDef plain_path_methods[] = {
+    {"attach", plain_path_attach, METH_VARARGS, "attach(pump, keepalive, now, signal, descriptor, /)\n--\n\nUse a socket."},
+    {"detach", plain_path_detach, METH_NOARGS, "detach()\n--\n\nForget the socket."},
+    {"on_readable", plain_path_on_readable, METH_NOARGS, "on_readable()\n--\n\nRead once, without waiting."},
+    {"receive", plain_path_receive, METH_NOARGS, "receive()\n--\n\nWait for the next message."},
+    {"next", plain_path_next, METH_NOARGS, "next()\n--\n\nWait for the next message; stop at a normal closure."},
+    {"send", plain_path_send, METH_O, "send(message, /)\n--\n\nSend a message."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef plain_path_members[] = {
+    {"receiver", T_OBJECT, offsetof(PlainPath, receiver), 0, NULL},
+    {"sender", T_OBJECT, offsetof(PlainPath, sender), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot plain_path_slots[] = {
+    {Py_tp_doc, "Receives and sends plain messages directly on the socket."},
+    {Py_tp_new, plain_path_new},
+    {Py_tp_dealloc, plain_path_dealloc},
+    {Py_tp_traverse, plain_path_traverse},
+    {Py_tp_clear, plain_path_forget},
+    {Py_tp_methods, plain_path_methods},
+    {Py_tp_members, plain_path_members},
+    {0, NULL},
+};
+
+static PyType_Spec plain_path_spec = {
+    .name = "anyws.protocol._speedups.PlainPath",
+    .basicsize = sizeof(PlainPath),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = plain_path_slots,
+};
+
+#endif

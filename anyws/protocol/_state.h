@@ -1,0 +1,14 @@
+/* The state of the module in each interpreter. */
+
+#ifndef ANYWS_STATE_H
+#define ANYWS_STATE_H
+
+#include "_frames.h"
+
+typedef struct {
+    PyObject *cancelled_error; /* asyncio.CancelledError; NULL until the first signal is created */
+    PyTypeObject *message_queue_type, *frame_queue_type, *signal_type, *call_type;
+    void *read_buffer; /* for one read at a time; NULL before the first read, and during a read */
+} State;
+
+#endif
