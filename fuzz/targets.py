@@ -85,7 +85,7 @@ def _receive(role: Role, compressed: bool, limited: bool, chunks: Iterable[bytes
             events.append(event)
             if isinstance(event, str | bytes):
                 assert len(event) <= _LIMIT
-        assert connection.held <= _LIMIT
+        assert connection.partial_size <= _LIMIT
     assert len(connection.data_to_send()) <= _QUEUE
     return events, None if connection.failure is None else connection.failure.close_code
 

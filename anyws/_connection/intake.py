@@ -65,7 +65,7 @@ class Intake:
         """Whether another message may be taken in."""
         core = self._core
         return (
-            self.inbox.size + core.held < self.inbox.limit
+            self.inbox.size + core.partial_size < self.inbox.limit
             or (self.receiver_waits and not self.inbox)
             or core.state is State.CLOSED
             or self.is_discarding
@@ -74,7 +74,7 @@ class Intake:
     @property
     def has_piece(self) -> bool:
         """Whether there is a part of a message for the task that receives."""
-        return self.wants_pieces and self._core.held > 0
+        return self.wants_pieces and self._core.partial_size > 0
 
     def may_read(self, *, input_ended: bool) -> bool:
         """Return whether to read on; if not, reading is to be resumed later.
@@ -113,7 +113,7 @@ class Intake:
 
     def _receive(self, data: bytes, start: int) -> None:
         room = self.inbox.limit - self.inbox.size
-        self._take(self._core.receive_data(data, start=start, enough=room))
+        self._take(self._core.receive_data(data, start=start, room=room))
 
     def _take(self, events: Sequence[Event]) -> None:
         for event in events:

@@ -30,10 +30,10 @@ from .pings import PendingPings
 from .pumps import Alarm, Background, Pump
 from .wakeup import Wakeup
 
-__all__ = ["MESSAGES_PER_TURN", "Lifecycle"]
+__all__ = ["MESSAGE_BUDGET", "Lifecycle"]
 
-MESSAGES_PER_TURN = 64
-"""How many messages a task may receive, or send, before other tasks run and a cancellation takes effect."""
+MESSAGE_BUDGET = 64
+"""How many messages a task may receive or send before it must let other tasks run, and a cancellation take effect."""
 
 # How often all tasks run before a silent peer is dropped: what waits in a stream needs a few turns to arrive.
 _LOOK_TURNS = 8
@@ -105,7 +105,7 @@ class Lifecycle:
         self._background: Background | None = None  # until the connection starts
         self._alarm = Alarm()
         self._is_looking = False  # whether a deadline has passed, and what may wait unread is read first
-        self.inbox.turns = self.outbox.turns = MESSAGES_PER_TURN
+        self.inbox.budget = self.outbox.budget = MESSAGE_BUDGET
 
     @property
     def input_ended(self) -> bool:

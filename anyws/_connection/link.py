@@ -21,11 +21,11 @@ from anyws.protocol.connection import Connection, State
 
 from .keepalive import Keepalive
 from .life import CLOSE_IN_PROGRESS, Event, Phase
-from .lifecycle import MESSAGES_PER_TURN, Lifecycle
+from .lifecycle import MESSAGE_BUDGET, Lifecycle
 from .options import ConnectionOptions
 from .pumps import CLOSED, Background, Pump, new_pump
 
-__all__ = ["MESSAGES_PER_TURN", "Link"]
+__all__ = ["MESSAGE_BUDGET", "Link"]
 
 # How long a cancelled block may take to write its Close, in seconds.
 _CANCELLED_CLOSE_TIME = 0.05
@@ -68,9 +68,9 @@ class Link(Lifecycle):
         finally:
             self.drained = None
 
-    async def yield_turn(self) -> None:
-        """Let other tasks run."""
-        self.inbox.turns = self.outbox.turns = MESSAGES_PER_TURN
+    async def checkpoint(self) -> None:
+        """Let other tasks run, and renew the budget of messages."""
+        self.inbox.budget = self.outbox.budget = MESSAGE_BUDGET
         await checkpoint()
 
     def next_arrival(self, *, of_a_piece: bool = False) -> Awaitable[None]:
@@ -88,7 +88,7 @@ class Link(Lifecycle):
             raise self.ending.for_receiver()
         intake.receiver_waits = True
         intake.wants_pieces = of_a_piece
-        self.inbox.turns = self.outbox.turns = MESSAGES_PER_TURN
+        self.inbox.budget = self.outbox.budget = MESSAGE_BUDGET
         if intake.is_held_back:
             self.resume_reading()
         return self._pump.next_arrival()

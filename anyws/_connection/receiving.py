@@ -40,8 +40,8 @@ class Receiver:
             raise anyio.BusyResourceError("receiving from")
         self._is_receiving = inbox.is_reserved = True
         try:
-            if inbox.turns <= 0:
-                await link.yield_turn()
+            if inbox.budget <= 0:
+                await link.checkpoint()
             if self._stream is not None:
                 await self._skip_rest()
             while not inbox.size:
@@ -58,16 +58,16 @@ class Receiver:
             raise anyio.BusyResourceError("receiving from")
         self._is_receiving = inbox.is_reserved = True
         try:
-            if inbox.turns <= 0:
-                await link.yield_turn()
+            if inbox.budget <= 0:
+                await link.checkpoint()
             if self._stream is not stream:
                 await self._skip_rest()
             while True:
                 if inbox.size:
                     self._stream = None
                     return self._take(), True
-                if link.core.held and not link.intake.is_discarding and (piece := link.core.take_partial()):
-                    inbox.turns -= 1
+                if link.core.partial_size and not link.intake.is_discarding and (piece := link.core.take_partial()):
+                    inbox.budget -= 1
                     self._stream = stream
                     if link.intake.is_held_back:
                         link.resume_reading()
@@ -98,7 +98,7 @@ class Receiver:
         return self._link.next_arrival(of_a_piece=True)
 
     def _take(self) -> str | bytes:
-        self._link.inbox.turns -= 1
+        self._link.inbox.budget -= 1
         message = self._link.inbox.take()
         if self._link.intake.is_held_back:
             self._link.resume_reading()

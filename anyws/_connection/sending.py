@@ -79,9 +79,9 @@ class Sender:
             await self._send_fragments(item, compress)
             return
         message = _checked_item(item, fragment_size)
-        if self._link.outbox.turns <= 0:
-            await self._link.yield_turn()
-        self._link.outbox.turns -= 1
+        if self._link.outbox.budget <= 0:
+            await self._link.checkpoint()
+        self._link.outbox.budget -= 1
         if self._link.has_room and not self._link.outbox.is_reserved:
             self._hand_over(message, fragment_size, compress)
         else:

@@ -84,7 +84,7 @@ def events_of(receiver: Connection, chunks: Iterable[bytes], take_each: bool) ->
                 events.append(event)
         if take_each and receiver.in_message:
             taken.append(receiver.take_partial())
-            assert receiver.held == 0
+            assert receiver.partial_size == 0
     return events
 
 
