@@ -33,8 +33,8 @@ class Intake:
         "_pings",
         "inbox",
         "is_discarding",
-        "is_held_back",
-        "reads_freely",
+        "is_on_fast_path",
+        "is_paused",
         "receiver_waits",
         "wants_pieces",
     )
@@ -53,9 +53,9 @@ class Intake:
         """
         self.wants_pieces: bool = False
         """Whether that task receives a message piece by piece, while it is still arriving."""
-        self.is_held_back: bool = False
+        self.is_paused: bool = False
         """Whether reading is to be resumed once a message has been taken."""
-        self.reads_freely: bool = True
+        self.is_on_fast_path: bool = True
         """Whether there is no need to ask whether more may be read."""
         self.is_discarding: bool = False
         """Whether arriving messages are dropped, because nobody wants them any more."""
@@ -83,8 +83,8 @@ class Intake:
             input_ended: whether nothing more is to be read.
         """
         core = self._core
-        self.is_held_back = core.has_more or core.is_failing or input_ended or not self.has_space
-        return not self.is_held_back
+        self.is_paused = core.has_more or core.is_failing or input_ended or not self.has_space
+        return not self.is_paused
 
     def feed(self, data: bytes) -> bool:
         """Take in bytes; return whether all of them were whole, plain messages, after which nothing else is due."""
@@ -96,19 +96,19 @@ class Intake:
             while core.has_more and self.has_space:
                 self._receive(b"", 0)
             if core.has_more or core.is_failing:
-                self.is_held_back = True
-        self.reads_freely = core.expects_frame and inbox.size < inbox.limit
+                self.is_paused = True
+        self.is_on_fast_path = core.expects_frame and inbox.size < inbox.limit
         return is_plain
 
     def feed_buffer(self, count: int) -> None:
         """Take in this many bytes, which were read into the buffer that `Connection.get_buffer` returned."""
         self._take(self._core.buffer_updated(count))
-        self.reads_freely = self._core.expects_frame and self.inbox.size < self.inbox.limit
+        self.is_on_fast_path = self._core.expects_frame and self.inbox.size < self.inbox.limit
 
     def discard(self) -> None:
         """Drop the messages that have arrived or still arrive."""
         self.is_discarding = True
-        self.reads_freely = False
+        self.is_on_fast_path = False
         self.inbox.clear()
 
     def _receive(self, data: bytes, start: int) -> None:

@@ -174,7 +174,7 @@ class Lifecycle:
         if self._life.phase is not Phase.FAILING:  # writing failed
             return
         if self.inbox or not self.intake.receiver_waits or not self._pump.has_written:
-            self.intake.is_held_back = True
+            self.intake.is_paused = True
         else:
             self._happened(Event.ANSWERED)
 
@@ -234,7 +234,7 @@ class Lifecycle:
             self._alarm.set(self._background, self._deadline, self._check_clock)
 
     def _check_clock(self) -> None:
-        self._alarm.rang()
+        self._alarm.fired()
         if self._is_looking or self.is_over:
             return
         try:
@@ -252,7 +252,7 @@ class Lifecycle:
         """Read what waits, and then look at the clock again."""
         assert self._background is not None
         self._is_looking = True
-        self._pump.look()
+        self._pump.poll()
         self._background.start_soon(self._look_again)
 
     async def _look_again(self) -> None:

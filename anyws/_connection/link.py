@@ -73,11 +73,11 @@ class Link(Lifecycle):
         self.inbox.budget = self.outbox.budget = MESSAGE_BUDGET
         await checkpoint()
 
-    def next_arrival(self, *, of_a_piece: bool = False) -> Awaitable[None]:
+    def wait_for_arrival(self, *, pieces: bool = False) -> Awaitable[None]:
         """Return what to await, at once, until something has changed for the task that receives.
 
         Args:
-            of_a_piece: whether a part of a message that is still arriving counts.
+            pieces: whether a part of a message that is still arriving counts.
 
         Raises:
             ConnectionClosedOK: no message will come; the connection was closed cleanly.
@@ -87,11 +87,11 @@ class Link(Lifecycle):
         if self.core.state is _CLOSED or intake.is_discarding:
             raise self.ending.for_receiver()
         intake.receiver_waits = True
-        intake.wants_pieces = of_a_piece
+        intake.wants_pieces = pieces
         self.inbox.budget = self.outbox.budget = MESSAGE_BUDGET
-        if intake.is_held_back:
+        if intake.is_paused:
             self.resume_reading()
-        return self._pump.next_arrival()
+        return self._pump.wait_for_arrival()
 
     def resume_reading(self) -> None:
         """There is room again, or a task waits."""
@@ -139,7 +139,7 @@ class Link(Lifecycle):
         self.core.send_ping(payload)
         ping = self.pings.add(payload, time.perf_counter())
         self.flush()
-        self._pump.expect()
+        self._pump.ensure_reading()
         try:
             await ping.done.wait()
         finally:
@@ -163,7 +163,7 @@ class Link(Lifecycle):
     async def wait_over(self) -> None:
         """Wait until the stream is closed."""
         if not self.is_over:
-            await self._pump.attend()
+            await self._pump.read_in_task()
         if not self.is_over:
             self._over = self._over or anyio.Event()
             await self._over.wait()
@@ -209,7 +209,7 @@ class Link(Lifecycle):
 
     def feed_eof(self) -> None:
         """The peer has ended its side."""
-        self.intake.reads_freely = False
+        self.intake.is_on_fast_path = False
         self._happened(Event.INPUT_ENDED)
 
     def connection_lost(self, error: BaseException, *, input_too: bool) -> None:

@@ -216,7 +216,7 @@ class WebSocket(ObjectStream[str | bytes]):
         message = self._inbox.take_now()
         if message is None:
             return await self._receiver.receive()
-        if self._intake.is_held_back:
+        if self._intake.is_paused:
             self._link.resume_reading()
         return message
 
@@ -224,7 +224,7 @@ class WebSocket(ObjectStream[str | bytes]):
         """Wait for the next message and return it; stop at a normal closure."""
         message = self._inbox.take_now()
         if message is not None:
-            if self._intake.is_held_back:
+            if self._intake.is_paused:
                 self._link.resume_reading()
             return message
         try:

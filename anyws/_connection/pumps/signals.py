@@ -42,7 +42,7 @@ class PureSignal(Wakeup):
         """Run the waiting task until it waits again. For event loop callbacks, as the last thing they do."""
         self._is_set = True
         if self._context is not None:
-            self._context.run(self._go_on)
+            self._context.run(self._resume)
 
     def wait(self) -> PureSignal:
         """Return what to await, immediately, for a `set` since the last wait."""
@@ -55,7 +55,7 @@ class PureSignal(Wakeup):
             yield self
         self._is_set = False
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         callback = self._callback
         self._callback = self._context = None
         if callback is not None:
