@@ -94,7 +94,7 @@ class Receiver:
     def _wait_for_arrival(self) -> Awaitable[None]:
         """Return what to await, immediately, until something has arrived; raise if nothing will."""
         if self._stream is not None and self._link.core.state is State.CLOSED:
-            raise self._link.ending.error_closed()
+            raise self._link.ending.for_interrupted()
         return self._link.wait_for_arrival(pieces=True)
 
     def _take(self) -> str | bytes:

@@ -26,7 +26,7 @@ from anyws._transport.tls import TLSStream
 from anyws.protocol.connection import Connection, Role
 from anyws.protocol.errors import HandshakeError, HandshakeRefused
 from anyws.protocol.http11 import Request, Response
-from anyws.protocol.server_handshake import ServerHandshake, begin_handshake, check_answer
+from anyws.protocol.server_handshake import ServerHandshake, begin_handshake, check_final_response
 
 from .admission import Entry
 from .options import AcceptKeywords, AcceptOptions, RequestHook
@@ -263,7 +263,7 @@ async def ask(request_hooks: Sequence[RequestHook], request: Request) -> Respons
         if answer is not None:
             if not isinstance(answer, Response):
                 raise TypeError(f"on_request returned {type(answer).__name__}, expected an anyws.Response or None")
-            check_answer(answer)
+            check_final_response(answer)
             return answer
     return None
 

@@ -127,7 +127,7 @@ class PerMessageDeflate(Extension):
         codec = DeflateCodec(DeflateParameters(**agreed), self, is_server=True)
         return ExtensionOffer(NAME, tuple(answer)), codec
 
-    def agreed(self, answer: ExtensionOffer) -> DeflateCodec:
+    def create_codec(self, answer: ExtensionOffer) -> DeflateCodec:
         """Return the codec for the parameters that the server accepted (section 7.1)."""
         answered = _parse(answer, bits_may_lack_value=False)
         if self.server_no_context_takeover and "server_no_context_takeover" not in answered:

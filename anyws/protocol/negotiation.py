@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from .extensions import Codec, Extension, ExtensionOffer, parse_extensions, reserved_bits
 from .headers import check_header
 
-__all__ = ["accept_offers", "as_extensions", "check_extensions", "take_answers"]
+__all__ = ["accept_offers", "as_extensions", "check_extensions", "create_codecs"]
 
 
 class _HeaderValue(Extension):
@@ -25,7 +25,7 @@ class _HeaderValue(Extension):
     def accept(self, offer: ExtensionOffer) -> None:
         return None
 
-    def agreed(self, answer: ExtensionOffer) -> Codec:
+    def create_codec(self, answer: ExtensionOffer) -> Codec:
         raise ValueError(f"there is no codec for {answer.name}")
 
 
@@ -72,7 +72,7 @@ def accept_offers(
     return answers, codecs
 
 
-def take_answers(extensions: Sequence[Extension], answers: Sequence[ExtensionOffer]) -> list[Codec]:
+def create_codecs(extensions: Sequence[Extension], answers: Sequence[ExtensionOffer]) -> list[Codec]:
     """Return the codecs for the extensions that a server accepted.
 
     Raises:
@@ -95,7 +95,7 @@ def _take_answer(candidates: Sequence[Extension], answer: ExtensionOffer) -> Cod
     problem = ""
     for extension in candidates:
         try:
-            return extension.agreed(answer)
+            return extension.create_codec(answer)
         except ValueError as exc:
             problem = problem or str(exc)
     raise ValueError(f"extension {answer.name} was accepted, but {problem}")

@@ -16,7 +16,7 @@ from .origins import ForeignOrigin
 from .subprotocols import SubprotocolSelector
 from .terms import ServerTerms, check_response_headers
 
-__all__ = ["ServerHandshake", "begin_handshake", "check_answer"]
+__all__ = ["ServerHandshake", "begin_handshake", "check_final_response"]
 
 _UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 # RFC 9110, section 7.8: Upgrade requires the connection option of the same name; "close" because the connection ends.
@@ -25,7 +25,7 @@ _UPGRADE_REQUIRED = [("Upgrade", "websocket"), ("Connection", "Upgrade, close")]
 _HOST = re.compile(r"(?:\[[0-9A-Za-z:.%_~\-]+\]|[0-9A-Za-z._~!$&'()*+,;=%\-]+)(?::[0-9]*)?")
 
 
-def check_answer(response: Response) -> None:
+def check_final_response(response: Response) -> None:
     """Check a response that will be sent instead of a 101.
 
     Raises:

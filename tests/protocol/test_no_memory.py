@@ -309,7 +309,7 @@ for compressed, size in ((False, 500), (True, None), (True, 500)):
         ours, theirs = (), ()
         if compressed:
             answer, server_codec = DEFLATE.accept(OFFER)
-            ours, theirs = [server_codec], [DEFLATE.agreed(answer)]
+            ours, theirs = [server_codec], [DEFLATE.create_codec(answer)]
         return Connection(Role.SERVER, codecs=ours), Connection(Role.CLIENT, codecs=theirs)
     def act(state):
         connection, _ = state

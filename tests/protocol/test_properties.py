@@ -105,7 +105,7 @@ def test_fragments_and_control_frames_come_through_in_any_chunks(
             expected += between
         expected.append(joined(message))
     client, server = (
-        ([PerMessageDeflate().agreed(ExtensionOffer("permessage-deflate"))], [accepted("permessage-deflate")])
+        ([PerMessageDeflate().create_codec(ExtensionOffer("permessage-deflate"))], [accepted("permessage-deflate")])
         if compressed
         else ([], [])
     )

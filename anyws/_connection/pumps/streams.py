@@ -118,7 +118,7 @@ class StreamPump(Pump):
         while not (self._link.may_read() or self._link.input_ended):
             await self._resumed.wait()
         self._is_paused = False
-        self._link.keepalive.heard = self.now()
+        self._link.keepalive.last_heard = self.now()
 
     async def _write(self) -> None:
         link = self._link
