@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from anyws._connection.pumps.signals import PureSignal
 from anyws.protocol import Connection, Event, FrameDecoder, FramePart, LimitExceeded, Role, speedups_in_use
+from anyws.protocol._queues import FrameQueue, MessageQueue
 from tests.twins import PURE, both_twins, compiled_twin
 
 MANY = sys.maxsize
@@ -430,6 +433,33 @@ def test_nothing_leaks(twin: Any) -> None:
     assert after - before < 5000  # a leak of one byte each time would be 10 times that, with its object
     for each, count in zip(watched, references, strict=True):
         assert abs(sys.getrefcount(each) - count) < 100
+
+
+# -- documentation -----------------------------------------------------------------------------------------------------
+
+
+def documented(twin: Any) -> dict[str, str]:
+    """Return the first paragraph of each docstring, by name."""
+    names = {name: value for name, value in vars(twin).items() if not name.startswith("_") and callable(value)}
+    return {name: first_paragraph(value) for name, value in names.items()}
+
+
+def first_paragraph(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+@needs_compiled
+@pytest.mark.parametrize("pure", [PURE.Payload, MessageQueue, FrameQueue, PureSignal])
+def test_both_twins_of_a_class_have_the_same_docstrings(pure: Any) -> None:
+    compiled = getattr(compiled_twin(), pure.__name__.removeprefix("Pure"))
+    assert inspect.getdoc(compiled) == first_paragraph(pure)
+    assert documented(compiled) == documented(pure)
+
+
+@needs_compiled
+@pytest.mark.parametrize("name", ["apply_mask", "build_frame", "take_messages"])
+def test_both_twins_of_a_function_have_the_same_docstring(name: str) -> None:
+    assert documented(compiled_twin())[name] == documented(PURE)[name]
 
 
 # -- the choice --------------------------------------------------------------------------------------------------------
