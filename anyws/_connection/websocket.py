@@ -164,7 +164,7 @@ class WebSocket(ObjectStream[str | bytes]):
     async def wait_closed(self) -> None:
         """Wait until the connection is closed, including TCP, no matter which side closes it."""
         await checkpoint()
-        await self._link.wait_over()
+        await self._link.wait_closed()
 
     async def ping(self, payload: bytes | None = None) -> float:
         """Send a Ping and wait for its Pong.
@@ -210,11 +210,24 @@ class WebSocket(ObjectStream[str | bytes]):
             ConnectionClosedError: the connection ended in any other way; an `anyio.BrokenResourceError`.
             anyio.BusyResourceError: another task is receiving.
         """
-        return self._path.receive()
+        message = self._inbox.take_now()
+        if message is None:
+            return await self._receiver.receive()
+        if self._intake.is_paused:
+            self._link.resume_reading()
+        return message
 
     def __anext__(self) -> Coroutine[Any, Any, str | bytes]:
         """Wait for the next message and return it; stop at a normal closure."""
-        return self._path.next()
+        message = self._inbox.take_now()
+        if message is not None:
+            if self._intake.is_paused:
+                self._link.resume_reading()
+            return message
+        try:
+            return await self._receiver.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
 
     def receive_stream(self) -> MessageStream:
         """Receive the next message piece by piece as it arrives: an async iterator of `str` or of `bytes`.
@@ -288,17 +301,17 @@ class Running:
             elif isinstance(exc, Exception) or is_stray(exc):
                 await self._close_for(exc)
             else:  # cancelled, or KeyboardInterrupt and the like
-                await self._link.close_cancelled(CloseCode.GOING_AWAY)
+                await self._link.abort_with_close(CloseCode.GOING_AWAY)
         finally:
             if not self._link.is_over:
                 with anyio.CancelScope(shield=True):
-                    await self._link.wait_over()
+                    await self._link.wait_closed()
 
     async def _close_for(self, exc: BaseException) -> None:
         """Close because the block raised; no other exception may replace the block's."""
         try:
             if is_cancelled_from_outside():  # the block was cancelled, and then raised in a ``finally``
-                await self._link.close_cancelled(CloseCode.INTERNAL_ERROR)
+                await self._link.abort_with_close(CloseCode.INTERNAL_ERROR)
             else:
                 await self._websocket.aclose(CloseCode.INTERNAL_ERROR)
         except ConnectionClosed as closed:

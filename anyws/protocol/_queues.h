@@ -77,7 +77,7 @@ queue_clear(Queue *queue)
 typedef struct {
     PyObject_HEAD
     Queue messages;
-    Py_ssize_t max_size, limit, size, turns;
+    Py_ssize_t max_size, limit, size, budget;
     int masked; /* see `read_masked` */
     char is_open, is_receiving, is_reserved, receiver_waits, is_held_back, reads_freely;
 } MessageQueue;
@@ -195,10 +195,9 @@ message_queue_pop_now(MessageQueue *queue)
 {
     PyObject *message = NULL;
 
-    Py_BEGIN_CRITICAL_SECTION(queue);
-    if (queue->turns > 0 && !queue->is_receiving && !queue->is_reserved &&
-        (message = message_queue_pop(queue)) != NULL) {
-        queue->turns--;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    if (queue->budget > 0 && !queue->is_reserved && (message = message_queue_pop(queue)) != NULL) {
+        queue->budget--;
     }
     Py_END_CRITICAL_SECTION();
     return message;
@@ -243,7 +242,7 @@ static PyMethodDef message_queue_methods[] = {
      "the limit is reached."},
     {"take", message_queue_take, METH_NOARGS, "take()\n--\n\nRemove and return the oldest message."},
     {"take_now", message_queue_take_now, METH_NOARGS,
-     "take_now()\n--\n\nRemove and return the oldest message; None if there is none, ``turns`` is 0, or another task "
+     "take_now()\n--\n\nRemove and return the oldest message; None if there is none, ``budget`` is 0, or another task "
      "is waiting."},
     {"clear", message_queue_clear, METH_NOARGS, "clear()\n--\n\nDrop all messages."},
     {NULL, NULL, 0, NULL},
@@ -252,9 +251,7 @@ static PyMethodDef message_queue_methods[] = {
 static PyMemberDef message_queue_members[] = {
     {"limit", T_PYSSIZET, offsetof(MessageQueue, limit), 0, NULL},
     {"size", T_PYSSIZET, offsetof(MessageQueue, size), READONLY, NULL},
-    {"turns", T_PYSSIZET, offsetof(MessageQueue, turns), 0, NULL},
-    {"is_open", T_BOOL, offsetof(MessageQueue, is_open), 0, NULL},
-    {"is_receiving", T_BOOL, offsetof(MessageQueue, is_receiving), 0, NULL},
+    {"budget", T_PYSSIZET, offsetof(MessageQueue, budget), 0, NULL},
     {"is_reserved", T_BOOL, offsetof(MessageQueue, is_reserved), 0, NULL},
     {"receiver_waits", T_BOOL, offsetof(MessageQueue, receiver_waits), 0, NULL},
     {"is_held_back", T_BOOL, offsetof(MessageQueue, is_held_back), 0, NULL},
@@ -285,9 +282,8 @@ typedef struct {
     PyObject_HEAD
     Queue frames; /* bytes, or for large frames a tuple of header and payload; never instances of subclasses */
     PyObject *new_masking_key; /* NULL before `__init__` and after garbage collection */
-    Py_ssize_t limit, size, turns;
-    unsigned long long sent;
-    char is_open, is_reserved, is_plain, is_flush_due, is_direct;
+    Py_ssize_t limit, size, budget;
+    char is_open, is_reserved, is_plain, is_flush_due;
 } FrameQueue;
 
 static int
@@ -302,7 +298,7 @@ frame_queue_init(PyObject *self, PyObject *arguments, PyObject *keywords)
     }
     Py_BEGIN_CRITICAL_SECTION(self);
     queue_clear(&queue->frames);
-    queue->size = queue->turns = 0;
+    queue->size = queue->budget = 0;
     queue->limit = PY_SSIZE_T_MAX;
     queue->is_open = queue->is_plain = 1;
     queue->is_reserved = queue->is_flush_due = queue->is_direct = 0;
@@ -457,17 +453,13 @@ plain_opcode(const FrameQueue *queue, PyObject *message)
 {
     int opcode = PyUnicode_CheckExact(message) ? TEXT : PyBytes_CheckExact(message) ? BINARY : 0;
 
-    return frame_queue_has_room(queue) && queue->is_plain && queue->turns > 0 ? opcode : 0;
-}
-
-/* Frame and add a message; on failure, return -1 and set an error. */
-static int
-frame_queue_add_message(FrameQueue *queue, int opcode, PyObject *message)
-{
+    if (!opcode || !frame_queue_has_room(queue) || !queue->is_plain || queue->budget <= 0) {
+        Py_RETURN_FALSE;
+    }
     if (frame_queue_frame(queue, FIN | opcode, message) < 0) {
         return -1;
     }
-    queue->turns--;
+    queue->budget--;
     if (queue->size >= BATCH) {
         queue->is_flush_due = 0;
     }
@@ -621,7 +613,7 @@ static PyMethodDef frame_queue_methods[] = {
 static PyMemberDef frame_queue_members[] = {
     {"limit", T_PYSSIZET, offsetof(FrameQueue, limit), 0, NULL},
     {"size", T_PYSSIZET, offsetof(FrameQueue, size), 0, NULL},
-    {"turns", T_PYSSIZET, offsetof(FrameQueue, turns), 0, NULL},
+    {"budget", T_PYSSIZET, offsetof(FrameQueue, budget), 0, NULL},
     {"is_open", T_BOOL, offsetof(FrameQueue, is_open), 0, NULL},
     {"is_reserved", T_BOOL, offsetof(FrameQueue, is_reserved), 0, NULL},
     {"is_plain", T_BOOL, offsetof(FrameQueue, is_plain), 0, NULL},

@@ -31,38 +31,18 @@ class MessageQueue:
         limit: the memory that queued messages may use before reading should pause, in bytes.
         size: the memory that queued messages use, in bytes, roughly as reported by `sys.getsizeof`, so that many empty
             messages count too.
-        turns: the number of messages that `take_now` may still return.
-        is_open: whether another message may come.
-        is_receiving: whether a task is receiving, so `take_now` returns None.
-        is_reserved: whether the next message belongs to a message stream, so `take_now` returns None.
-        receiver_waits: whether that task has taken all messages and waits, so one larger than the limit may come.
-        is_held_back: whether reading is to be resumed once a message has been taken.
-        reads_freely: whether there is no need to ask whether more may be read, and frames may be put directly.
+        budget: the number of messages that `take_now` may still return before other tasks must run.
+        is_reserved: whether `take_now` returns None because another task is waiting already.
     """
 
-    __slots__ = (
-        "_masked",
-        "_max_size",
-        "_messages",
-        "is_held_back",
-        "is_open",
-        "is_receiving",
-        "is_reserved",
-        "limit",
-        "reads_freely",
-        "receiver_waits",
-        "size",
-        "turns",
-    )
+    __slots__ = ("_masked", "_max_size", "_messages", "budget", "is_reserved", "limit", "size")
 
     def __init__(self, masked: bool | None, max_size: int, /) -> None:
         self._masked = masked
         self._max_size = max_size
         self.limit: int = sys.maxsize
         self.size: int = 0
-        self.turns: int = 0
-        self.is_open: bool = True
-        self.is_receiving: bool = False
+        self.budget: int = 0
         self.is_reserved: bool = False
         self.receiver_waits: bool = False
         self.is_held_back: bool = False
@@ -100,10 +80,10 @@ class MessageQueue:
         return message
 
     def take_now(self) -> str | bytes | None:
-        """Remove and return the oldest message; None if there is none, ``turns`` is 0, or another task is waiting."""
-        if not self._messages or self.turns <= 0 or self.is_receiving or self.is_reserved:
+        """Remove and return the oldest message; None if there is none, ``budget`` is 0, or another task is waiting."""
+        if not self._messages or self.budget <= 0 or self.is_reserved:
             return None
-        self.turns -= 1
+        self.budget -= 1
         return self.take()
 
     def clear(self) -> None:
@@ -118,7 +98,7 @@ class FrameQueue:
     Attributes:
         limit: the number of queued bytes from which no more messages are accepted.
         size: the number of queued bytes.
-        turns: the number of messages that `put_message` may still accept.
+        budget: the number of messages that `put_message` may still accept before other tasks must run.
         is_open: whether messages are accepted: the connection is open, and no message is being sent in fragments.
         is_reserved: whether messages are not accepted because another task is waiting already.
         is_plain: whether messages are framed without extensions.
@@ -132,7 +112,7 @@ class FrameQueue:
     __slots__ = (
         "_frames",
         "_large",
-        "is_direct",
+        "budget",
         "is_flush_due",
         "is_open",
         "is_plain",
@@ -141,13 +121,12 @@ class FrameQueue:
         "new_masking_key",
         "sent",
         "size",
-        "turns",
     )
 
     def __init__(self, new_masking_key: Callable[[], bytes] | None, /) -> None:
         self.limit: int = sys.maxsize
         self.size: int = 0
-        self.turns: int = 0
+        self.budget: int = 0
         self.is_open: bool = True
         self.is_plain: bool = True
         self.is_reserved: bool = False
@@ -190,7 +169,7 @@ class FrameQueue:
         Raises:
             UnicodeEncodeError: the text contains a lone surrogate.
         """
-        if not self._has_room or not self.is_plain or self.turns <= 0:
+        if not self._has_room or not self.is_plain or self.budget <= 0:
             return False
         if type(message) is str:
             self.put_frame(_TEXT, message)
@@ -198,7 +177,7 @@ class FrameQueue:
             self.put_frame(_BINARY, message)
         else:
             return False
-        self.turns -= 1
+        self.budget -= 1
         if self.size >= _BATCH:
             self.is_flush_due = False
         return True

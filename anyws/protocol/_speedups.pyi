@@ -7,23 +7,21 @@ from ._pure import Buffer
 
 def apply_mask(data: Buffer, key: bytes, /) -> bytes: ...
 def take_messages(
-    data: bytes, position: int, masked: bool | None, max_size: int, enough: int, messages: list[Any], /
+    data: bytes, position: int, masked: bool | None, max_size: int, room: int, messages: list[Any], /
 ) -> tuple[int, int]: ...
 def build_frame(first: int, payload: Buffer | str, masking_key: bytes, /) -> bytes: ...
 
 class Payload:
     def __len__(self) -> int: ...
-    def extend(self, data: bytes, start: int, stop: int, masking_key: bytes, ahead: int, /) -> None: ...
-    def tail(self, count: int, ahead: int, /) -> memoryview: ...
-    def commit(self, count: int, masking_key: bytes, /) -> None: ...
+    def extend(self, data: bytes, start: int, stop: int, masking_key: bytes, reserve: int, /) -> None: ...
+    def get_buffer(self, count: int, reserve: int, /) -> memoryview: ...
+    def buffer_updated(self, count: int, masking_key: bytes, /) -> None: ...
     def take(self) -> bytes: ...
 
 class MessageQueue:
     limit: int
     size: int
-    turns: int
-    is_open: bool
-    is_receiving: bool
+    budget: int
     is_reserved: bool
     receiver_waits: bool
     is_held_back: bool
@@ -39,7 +37,7 @@ class MessageQueue:
 class FrameQueue:
     limit: int
     size: int
-    turns: int
+    budget: int
     is_open: bool
     is_reserved: bool
     is_plain: bool
