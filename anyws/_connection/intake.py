@@ -33,9 +33,6 @@ class Intake:
         "_pings",
         "inbox",
         "is_discarding",
-        "is_on_fast_path",
-        "is_paused",
-        "receiver_waits",
         "wants_pieces",
     )
 
@@ -46,17 +43,8 @@ class Intake:
         self.inbox: MessageQueue = core.inbox
         """The messages that have arrived and that no task has received yet."""
         self.inbox.limit = limit
-        self.receiver_waits: bool = False
-        """Whether a task is waiting for a message. The inbox then accepts one message that is larger than its limit.
-
-        The receiving task resets it.
-        """
         self.wants_pieces: bool = False
         """Whether this task accepts a part of a message that is still arriving."""
-        self.is_paused: bool = False
-        """Whether reading is paused, so that whoever takes a message from the inbox must resume it."""
-        self.is_on_fast_path: bool = True
-        """Whether the next bytes start a frame and there is room for a message, so that reading needs no check."""
         self.is_discarding: bool = False
         """Whether messages that arrive are dropped, because the application has closed the connection."""
 
@@ -66,7 +54,7 @@ class Intake:
         core = self._core
         return (
             self.inbox.size + core.partial_size < self.inbox.limit
-            or (self.receiver_waits and not self.inbox)
+            or (self.inbox.receiver_waits and not self.inbox)
             or core.state is State.CLOSED
             or self.is_discarding
         )
@@ -83,8 +71,9 @@ class Intake:
             input_ended: whether nothing more will be read.
         """
         core = self._core
-        self.is_paused = core.has_more or core.is_failing or input_ended or not self.has_space
-        return not self.is_paused
+        is_paused = core.has_more or core.is_failing or input_ended or not self.has_space
+        self.inbox.is_paused = is_paused
+        return not is_paused
 
     def feed(self, data: bytes) -> bool:
         """Process bytes; return whether they were nothing but complete messages, which need no further reaction."""
@@ -96,19 +85,19 @@ class Intake:
             while core.has_more and self.has_space:
                 self._receive(b"", 0)
             if core.has_more or core.is_failing:
-                self.is_paused = True
-        self.is_on_fast_path = core.expects_frame and inbox.size < inbox.limit
+                inbox.is_paused = True
+        inbox.is_on_fast_path = core.expects_frame and inbox.size < inbox.limit
         return is_plain
 
     def feed_buffer(self, count: int) -> None:
         """Process the first ``count`` bytes of the buffer that `Connection.get_buffer` returned."""
         self._handle(self._core.buffer_updated(count))
-        self.is_on_fast_path = self._core.expects_frame and self.inbox.size < self.inbox.limit
+        self.inbox.is_on_fast_path = self._core.expects_frame and self.inbox.size < self.inbox.limit
 
     def discard(self) -> None:
         """Drop all messages in the inbox, and all that arrive from now on."""
         self.is_discarding = True
-        self.is_on_fast_path = False
+        self.inbox.is_open = self.inbox.is_on_fast_path = False
         self.inbox.clear()
 
     def _receive(self, data: bytes, start: int) -> None:

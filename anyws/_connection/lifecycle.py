@@ -100,7 +100,7 @@ class Lifecycle:
         self.inbox: MessageQueue = core.inbox
         self.outbox: Outbox = core.outbox
         self.outbox.limit = options.send_buffer
-        self.path: PlainPath = PlainPath(self.inbox, self.outbox, self, MESSAGES_PER_TURN)
+        self.path: PlainPath = PlainPath(self.inbox, self.outbox, self, MESSAGE_BUDGET)
         self.ending: Ending = Ending(core)
         self.drained: Wakeup | None = None
         """Wakes the task that is waiting for room in the send buffer; None if there is none."""
@@ -181,8 +181,8 @@ class Lifecycle:
             self._pump.flush()
         if self._life.phase is not Phase.FAILING:  # because writing has failed
             return
-        if self.inbox or not self.intake.receiver_waits or not self._pump.has_written:
-            self.intake.is_paused = True
+        if self.inbox or not self.inbox.receiver_waits or not self._pump.has_written:
+            self.inbox.is_paused = True
         else:
             self._handle(Event.ANSWERED)
 

@@ -86,10 +86,10 @@ class Link(Lifecycle):
         intake = self.intake
         if self.core.state is _CLOSED or intake.is_discarding:
             raise self.ending.for_receiver()
-        intake.receiver_waits = True
+        self.inbox.receiver_waits = True
         intake.wants_pieces = pieces
         self.inbox.budget = self.outbox.budget = MESSAGE_BUDGET
-        if intake.is_paused:
+        if self.inbox.is_paused:
             self.resume_reading()
         return self._pump.wait_for_arrival()
 
@@ -206,7 +206,7 @@ class Link(Lifecycle):
 
     def feed_eof(self) -> None:
         """Handle the end of the peer's side of the stream."""
-        self.intake.is_on_fast_path = False
+        self.inbox.is_on_fast_path = False
         self._handle(Event.INPUT_ENDED)
 
     def connection_lost(self, error: BaseException, *, input_too: bool) -> None:

@@ -26,9 +26,7 @@ class _Receiver(Protocol):
 
 
 class _Sender(Protocol):
-    def send(
-        self, item: Any, fragment_size: int | None, compress: bool | None, /
-    ) -> Coroutine[Any, Any, None]: ...
+    def send(self, item: Any, fragment_size: int | None, compress: bool | None, /) -> Coroutine[Any, Any, None]: ...
 
 
 class PurePlainPath:
@@ -42,12 +40,12 @@ class PurePlainPath:
         inbox: the received messages.
         outbox: the frames to send.
         link: told when there is something to write, or room to read on.
-        turns: how many messages a task may receive, or send, before other tasks run.
+        budget: how many messages a task may receive, or send, before other tasks run.
     """
 
     __slots__ = ("_inbox", "_link", "_outbox", "_pump", "receiver", "sender")
 
-    def __init__(self, inbox: MessageQueue, outbox: Outbox, link: _Link, turns: int, /) -> None:
+    def __init__(self, inbox: MessageQueue, outbox: Outbox, link: _Link, budget: int, /) -> None:
         self._inbox = inbox
         self._outbox = outbox
         self._link = link
@@ -57,7 +55,9 @@ class PurePlainPath:
         self.sender: _Sender | None = None
         """Sends what is not plain."""
 
-    def attach(self, pump: _Pump, keepalive: object, now: Callable[[], float], signal: object, descriptor: int, /) -> None:
+    def attach(
+        self, pump: _Pump, keepalive: object, now: Callable[[], float], signal: object, descriptor: int, /
+    ) -> None:
         """Use a socket.
 
         Args:
@@ -84,7 +84,7 @@ class PurePlainPath:
         if message is None:
             assert self.receiver is not None
             return await self.receiver.receive()
-        if self._inbox.is_held_back:
+        if self._inbox.is_paused:
             self._link.resume_reading()
         return message
 
@@ -94,7 +94,7 @@ class PurePlainPath:
         if message is None:
             assert self.receiver is not None
             return await self.receiver.next()
-        if self._inbox.is_held_back:
+        if self._inbox.is_paused:
             self._link.resume_reading()
         return message
 

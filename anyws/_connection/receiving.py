@@ -74,7 +74,7 @@ class Receiver:
                 if link.core.partial_size and not link.intake.is_discarding and (piece := link.core.take_partial()):
                     inbox.budget -= 1
                     self._stream = stream
-                    if link.intake.is_paused:
+                    if link.inbox.is_paused:
                         link.resume_reading()
                     return piece, False
                 await self._wait_for_arrival()
@@ -105,7 +105,7 @@ class Receiver:
     def _take(self) -> str | bytes:
         self._link.inbox.budget -= 1
         message = self._link.inbox.take()
-        if self._link.intake.is_paused:
+        if self._link.inbox.is_paused:
             self._link.resume_reading()
         return message
 

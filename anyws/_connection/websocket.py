@@ -210,24 +210,11 @@ class WebSocket(ObjectStream[str | bytes]):
             ConnectionClosedError: the connection ended in any other way; an `anyio.BrokenResourceError`.
             anyio.BusyResourceError: another task is receiving.
         """
-        message = self._inbox.take_now()
-        if message is None:
-            return await self._receiver.receive()
-        if self._intake.is_paused:
-            self._link.resume_reading()
-        return message
+        return self._path.receive()
 
     def __anext__(self) -> Coroutine[Any, Any, str | bytes]:
         """Wait for the next message and return it; stop at a normal closure."""
-        message = self._inbox.take_now()
-        if message is not None:
-            if self._intake.is_paused:
-                self._link.resume_reading()
-            return message
-        try:
-            return await self._receiver.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
+        return self._path.next()
 
     def receive_stream(self) -> MessageStream:
         """Receive the next message piece by piece as it arrives: an async iterator of `str` or of `bytes`.

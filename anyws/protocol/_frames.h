@@ -203,8 +203,8 @@ typedef int (*Append)(void *messages, PyObject *message);
 /* Append the messages and advance the position past them. Stop at the first one that cannot be appended for any reason,
  * including lack of memory: the frame decoder then raises the error, or accepts the message after all. */
 static void
-append_messages(PyObject *data, Py_ssize_t *position, int masked, Py_ssize_t max_size, Py_ssize_t *room,
-                Append append, void *messages)
+append_messages(const unsigned char *data, Py_ssize_t size, Py_ssize_t *position, int masked, Py_ssize_t max_size,
+                Py_ssize_t *room, Append append, void *messages)
 {
     Frame frame;
 

@@ -30,7 +30,7 @@ typedef struct {
     PyObject *link, *receiver, *sender;
     PyObject *pump, *keepalive, *now; /* NULL unless attached */
     Signal *signal;                   /* NULL if tasks do not wait for a signal */
-    Py_ssize_t turns;
+    Py_ssize_t budget;
     int descriptor;
 } PlainPath;
 
@@ -70,12 +70,12 @@ plain_path_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
     State *state = PyType_GetModuleState(type);
     PyObject *inbox, *outbox, *link;
-    Py_ssize_t turns;
+    Py_ssize_t budget;
     PlainPath *path;
 
     if (check_no_keywords("PlainPath", keywords) < 0 ||
         !PyArg_ParseTuple(arguments, "O!O!On:PlainPath", state->message_queue_type, &inbox, state->frame_queue_type,
-                          &outbox, &link, &turns)) {
+                          &outbox, &link, &budget)) {
         return NULL;
     }
     path = (PlainPath *)type->tp_alloc(type, 0);
@@ -83,7 +83,7 @@ plain_path_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
         path->inbox = (MessageQueue *)Py_NewRef(inbox);
         path->outbox = (FrameQueue *)Py_NewRef(outbox);
         path->link = Py_NewRef(link);
-        path->turns = turns;
+        path->budget = budget;
         path->descriptor = -1;
     }
     return (PyObject *)path;
@@ -294,7 +294,7 @@ plain_path_on_readable(PyObject *self, PyObject *Py_UNUSED(ignored))
     }
     Py_INCREF(self);
 #ifndef _WIN32
-    if (path->descriptor >= 0 && path->inbox->reads_freely && path->inbox->is_open && path->inbox->size < path->inbox->limit) {
+    if (path->descriptor >= 0 && path->inbox->is_on_fast_path && path->inbox->is_open && path->inbox->size < path->inbox->limit) {
         failed = plain_path_receive_data(path, PyType_GetModuleState(Py_TYPE(self)));
     }
     else
@@ -391,7 +391,7 @@ plain_path_send_now(PlainPath *path, int opcode, PyObject *message)
     if (payload == NULL) {
         return -1;
     }
-    path->outbox->turns--;
+    path->outbox->budget--;
     failed = plain_path_write(path, header, size, payload);
     Py_DECREF(payload);
     return failed;
@@ -498,7 +498,7 @@ call_delegate(Call *call, PyObject **result)
 static int
 plain_path_may_wait(const PlainPath *path)
 {
-    return path->inbox->is_open && !path->inbox->is_held_back && path->signal != NULL;
+    return path->inbox->is_open && !path->inbox->is_paused && path->signal != NULL;
 }
 
 /* Give back the right to receive. */
@@ -518,7 +518,7 @@ call_took(Call *call, PyObject *message, PyObject **result)
     PlainPath *path = call->path;
 
     call_release(call);
-    if (path->inbox->is_held_back && call_method(path->link, "resume_reading") < 0) {
+    if (path->inbox->is_paused && call_method(path->link, "resume_reading") < 0) {
         Py_DECREF(message);
         return PYGEN_ERROR;
     }
@@ -543,7 +543,7 @@ call_wait(Call *call, PyObject **result)
         Py_CLEAR(*result);
         message = message_queue_pop(path->inbox);
         if (message != NULL) {
-            path->inbox->turns--;
+            path->inbox->budget--;
             return call_took(call, message, result);
         }
     } while (plain_path_may_wait(path));
@@ -564,12 +564,12 @@ call_receive(Call *call, PyObject **result)
     if (path->outbox->is_flush_due && path->pump != NULL && call_method(path->pump, "flush") < 0) {
         return PYGEN_ERROR;
     }
-    if (inbox->is_receiving || inbox->is_reserved || inbox->turns <= 0 || inbox->messages.count > 0 ||
+    if (inbox->is_receiving || inbox->is_reserved || inbox->budget <= 0 || inbox->messages.count > 0 ||
         !plain_path_may_wait(path)) {
         return call_delegate(call, result);
     }
     inbox->is_receiving = inbox->receiver_waits = 1;
-    inbox->turns = path->outbox->turns = path->turns;
+    inbox->budget = path->outbox->budget = path->budget;
     call->stage = WAITING;
     return call_wait(call, result);
 }

@@ -79,7 +79,7 @@ typedef struct {
     Queue messages;
     Py_ssize_t max_size, limit, size, budget;
     int masked; /* see `read_masked` */
-    char is_open, is_receiving, is_reserved, receiver_waits, is_held_back, reads_freely;
+    char is_open, is_receiving, is_reserved, receiver_waits, is_paused, is_on_fast_path;
 } MessageQueue;
 
 /* Arguments are processed here because `tp_init` may be skipped or called again. */
@@ -99,7 +99,7 @@ message_queue_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
         queue->masked = read_masked(masked);
         queue->max_size = max_size;
         queue->limit = PY_SSIZE_T_MAX;
-        queue->is_open = queue->reads_freely = 1;
+        queue->is_open = queue->is_on_fast_path = 1;
     }
     return (PyObject *)queue;
 }
@@ -195,8 +195,9 @@ message_queue_pop_now(MessageQueue *queue)
 {
     PyObject *message = NULL;
 
-    Py_BEGIN_CRITICAL_SECTION(self);
-    if (queue->budget > 0 && !queue->is_reserved && (message = message_queue_pop(queue)) != NULL) {
+    Py_BEGIN_CRITICAL_SECTION(queue);
+    if (queue->budget > 0 && !queue->is_receiving && !queue->is_reserved &&
+        (message = message_queue_pop(queue)) != NULL) {
         queue->budget--;
     }
     Py_END_CRITICAL_SECTION();
@@ -252,10 +253,12 @@ static PyMemberDef message_queue_members[] = {
     {"limit", T_PYSSIZET, offsetof(MessageQueue, limit), 0, NULL},
     {"size", T_PYSSIZET, offsetof(MessageQueue, size), READONLY, NULL},
     {"budget", T_PYSSIZET, offsetof(MessageQueue, budget), 0, NULL},
+    {"is_open", T_BOOL, offsetof(MessageQueue, is_open), 0, NULL},
+    {"is_receiving", T_BOOL, offsetof(MessageQueue, is_receiving), 0, NULL},
     {"is_reserved", T_BOOL, offsetof(MessageQueue, is_reserved), 0, NULL},
     {"receiver_waits", T_BOOL, offsetof(MessageQueue, receiver_waits), 0, NULL},
-    {"is_held_back", T_BOOL, offsetof(MessageQueue, is_held_back), 0, NULL},
-    {"reads_freely", T_BOOL, offsetof(MessageQueue, reads_freely), 0, NULL},
+    {"is_paused", T_BOOL, offsetof(MessageQueue, is_paused), 0, NULL},
+    {"is_on_fast_path", T_BOOL, offsetof(MessageQueue, is_on_fast_path), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -453,9 +456,13 @@ plain_opcode(const FrameQueue *queue, PyObject *message)
 {
     int opcode = PyUnicode_CheckExact(message) ? TEXT : PyBytes_CheckExact(message) ? BINARY : 0;
 
-    if (!opcode || !frame_queue_has_room(queue) || !queue->is_plain || queue->budget <= 0) {
-        Py_RETURN_FALSE;
-    }
+    return frame_queue_has_room(queue) && queue->is_plain && queue->budget > 0 ? opcode : 0;
+}
+
+/* Frame and add a message; on failure, return -1 and set an error. */
+static int
+frame_queue_add_message(FrameQueue *queue, int opcode, PyObject *message)
+{
     if (frame_queue_frame(queue, FIN | opcode, message) < 0) {
         return -1;
     }

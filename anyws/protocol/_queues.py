@@ -32,10 +32,29 @@ class MessageQueue:
         size: the memory that queued messages use, in bytes, roughly as reported by `sys.getsizeof`, so that many empty
             messages count too.
         budget: the number of messages that `take_now` may still return before other tasks must run.
-        is_reserved: whether `take_now` returns None because another task is waiting already.
+        is_open: whether another message may arrive.
+        is_receiving: whether a task is receiving, so that `take_now` returns None.
+        is_reserved: whether the next message belongs to a message stream, so that `take_now` returns None.
+        receiver_waits: whether the receiving task is waiting; one message larger than the limit may then arrive.
+        is_paused: whether reading is paused, so that whoever takes a message must resume it.
+        is_on_fast_path: whether the next bytes start a frame and there is room for a message, so that reading needs no
+            check.
     """
 
-    __slots__ = ("_masked", "_max_size", "_messages", "budget", "is_reserved", "limit", "size")
+    __slots__ = (
+        "_masked",
+        "_max_size",
+        "_messages",
+        "budget",
+        "is_on_fast_path",
+        "is_open",
+        "is_paused",
+        "is_receiving",
+        "is_reserved",
+        "limit",
+        "receiver_waits",
+        "size",
+    )
 
     def __init__(self, masked: bool | None, max_size: int, /) -> None:
         self._masked = masked
@@ -43,10 +62,12 @@ class MessageQueue:
         self.limit: int = sys.maxsize
         self.size: int = 0
         self.budget: int = 0
+        self.is_open: bool = True
+        self.is_receiving: bool = False
         self.is_reserved: bool = False
         self.receiver_waits: bool = False
-        self.is_held_back: bool = False
-        self.reads_freely: bool = True
+        self.is_paused: bool = False
+        self.is_on_fast_path: bool = True
         self._messages: deque[Any] = deque()
 
     def __len__(self) -> int:
@@ -81,7 +102,7 @@ class MessageQueue:
 
     def take_now(self) -> str | bytes | None:
         """Remove and return the oldest message; None if there is none, ``budget`` is 0, or another task is waiting."""
-        if not self._messages or self.budget <= 0 or self.is_reserved:
+        if not self._messages or self.budget <= 0 or self.is_receiving or self.is_reserved:
             return None
         self.budget -= 1
         return self.take()
@@ -113,6 +134,7 @@ class FrameQueue:
         "_frames",
         "_large",
         "budget",
+        "is_direct",
         "is_flush_due",
         "is_open",
         "is_plain",

@@ -22,10 +22,12 @@ class MessageQueue:
     limit: int
     size: int
     budget: int
+    is_open: bool
+    is_receiving: bool
     is_reserved: bool
     receiver_waits: bool
-    is_held_back: bool
-    reads_freely: bool
+    is_paused: bool
+    is_on_fast_path: bool
     def __init__(self, masked: bool | None, max_size: int, /) -> None: ...
     def __len__(self) -> int: ...
     def put(self, message: str | bytes, /) -> None: ...

@@ -40,13 +40,13 @@ Fails: Any = _Fails  # it stands in the place of an object of another type
 
 def break_inbox(link: Link) -> None:
     """The short way, of whole and plain messages, in Python: test_no_memory.py breaks the compiled one."""
-    link.inbox.reads_freely = False
+    link.inbox.is_on_fast_path = False
     link.intake.inbox = Fails(link.inbox, "put_frames")
 
 
 def break_core(link: Link) -> None:
     """The way of everything else."""
-    link.inbox.reads_freely = False
+    link.inbox.is_on_fast_path = False
     link.intake.inbox = Fails(link.inbox, "put")
 
 

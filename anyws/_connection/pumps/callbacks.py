@@ -74,21 +74,21 @@ class CallbackPump(SocketPump):
     def _register(self) -> None:
         assert self._background is not None
         self._is_registered = True
-        callback = self._on_readable_after_reset if self._is_reset else self._owner.path.on_readable
+        callback = self._on_readable_after_reset if self._is_reset else self._link.path.on_readable
         self._background.call_when_readable(self._descriptor, callback)
 
-    def _on_readable(self) -> None:
-        if self._link.intake.is_on_fast_path or self._link.may_read():
+    def on_readable(self) -> None:
+        """Read once, without waiting, and run the task that waits for a message."""
+        if self._link.inbox.is_on_fast_path or self._link.may_read():
             self._read()
-            if self._link.inbox.size or self._link.intake.has_piece:
-                self._arrived.set_now()
+            self._wake_now()
         elif self._has_ended:
             self._discard_input()
         else:
             self._stop()
 
     def _wake_now(self) -> None:
-        if self._owner.inbox.size or self._owner.intake.has_piece:
+        if self._link.inbox.size or self._link.intake.has_piece:
             self._arrived.set_now()
 
     def _on_reset(self) -> None:

@@ -84,7 +84,6 @@ class Pump(ABC):
         "_background",
         "_is_writing",
         "_link",
-        "_sent",
         "_written",
         "now",
         "unsent",
@@ -122,7 +121,7 @@ class Pump(ABC):
     def _output_of(self, raw_socket: socket.socket | None) -> Output:
         """Count bytes that the kernel has not delivered as waiting, on systems that report them."""
         queued = 0 if raw_socket is None else unacknowledged_bytes(raw_socket)
-        return Output(self._sent - queued, self._link.outbox.size + self.unsent + queued)
+        return Output(self._link.outbox.sent - queued, self._link.outbox.size + self.unsent + queued)
 
     def start(self, background: Background) -> None:
         """Start reading and writing; tasks and timers run in ``background``."""

@@ -62,9 +62,9 @@ class SocketPump(Pump):
     def start(self, background: Background) -> None:
         """Start reading and writing."""
         super().start(background)
-        owner = self._owner
+        link = self._link
         descriptor = self._stream.fileno() if self._records is None else -1
-        owner.path.attach(self, owner.keepalive, self.now, self._arrived, descriptor)
+        link.path.attach(self, link.keepalive, self.now, self._arrived, descriptor)
         self.flush()
         self._allow_direct()
         if self._records is not None:
@@ -72,7 +72,7 @@ class SocketPump(Pump):
 
     def _allow_direct(self) -> None:
         """Note whether the next message may be written to the socket before anything else is."""
-        self._owner.outbox.is_direct = self._records is None and not (self._is_writing or self._is_lost)
+        self._link.outbox.is_direct = self._records is None and not (self._is_writing or self._is_lost)
 
     def flush(self) -> None:
         """Write what the core has queued, as much as the socket accepts."""
@@ -156,8 +156,8 @@ class SocketPump(Pump):
         if not self._is_closed:
             self._is_closed = True
             self._is_lost = True
-            self._owner.outbox.is_direct = False
-            self._owner.path.detach()
+            self._link.outbox.is_direct = False
+            self._link.path.detach()
             self._stop()
             self._stream.close()
             self._notify_written()
@@ -188,11 +188,11 @@ class SocketPump(Pump):
             else:
                 self._write_later(_without([header, payload], written))
         except Exception as exc:
-            self._owner.fail_internally(exc)
+            self._link.fail_internally(exc)
 
     def _write_later(self, rest: list[memoryview]) -> None:
         self._is_writing = True
-        self._owner.outbox.is_direct = False
+        self._link.outbox.is_direct = False
         self._start(functools.partial(self._write, rest))
 
     async def _write(self, rest: list[memoryview]) -> None:
@@ -202,7 +202,7 @@ class SocketPump(Pump):
                 while buffer and not self._is_lost:
                     await self._within_write_timeout(self._stream.wait_writable)
                     written = 0 if self._is_closed else self._stream.send_nowait([buffer])
-                    self._owner.outbox.sent += written
+                    self._link.outbox.sent += written
                     self.unsent -= written
                     buffer = buffer[written:]
         except STREAM_ERRORS as exc:
@@ -219,6 +219,7 @@ class SocketPump(Pump):
 
     def _output_lost(self, exc: BaseException) -> None:
         self._is_lost = True
+        self._link.outbox.is_direct = False
         self._link.connection_lost(exc, input_too=False)
 
     def output(self) -> Output:
@@ -239,7 +240,7 @@ class SocketPump(Pump):
         link = self._link
         try:
             if (
-                not link.intake.is_on_fast_path
+                not link.inbox.is_on_fast_path
                 and self._records is None
                 and (buffer := link.core.get_buffer()) is not None
             ):
@@ -273,23 +274,23 @@ class SocketPump(Pump):
     def feed(self, data: bytes) -> None:
         """Process bytes that are not plain."""
         try:
-            self._owner.feed(data)
+            self._link.feed(data)
         except Exception as exc:
-            self._owner.fail_internally(exc)
+            self._link.fail_internally(exc)
         self._wake_now()
 
     def reading_ended(self) -> None:
         """Process the end of the peer's side."""
         self._has_peer_ended = True
-        self._owner.feed_eof()
+        self._link.feed_eof()
 
     def reading_failed(self, error: int) -> None:
         """Process an error while reading, by its number."""
         exc = OSError(error, os.strerror(error))
         if error == errno.ENOMEM:
-            self._owner.fail_internally(exc)
+            self._link.fail_internally(exc)
         else:
-            self._owner.connection_lost(self._stream.translated(exc), input_too=True)
+            self._link.connection_lost(self._stream.translated(exc), input_too=True)
 
     def _read_and_feed(self) -> None:
         data = self._stream.receive_nowait(READ_SIZE)

@@ -144,7 +144,7 @@ class StreamPump(Pump):
         for start in range(0, len(data), _WRITE_SIZE):
             part = data[start : start + _WRITE_SIZE]
             await self._within_write_timeout(functools.partial(self._stream.send, part))
-            self._owner.outbox.sent += len(part)
+            self._link.outbox.sent += len(part)
             self.unsent -= len(part)
 
     def output(self) -> Output:

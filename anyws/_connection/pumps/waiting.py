@@ -83,14 +83,14 @@ class WaitingPump(SocketPump):
                     continue  # the stream is closed, or another waiting task was meant
                 finally:
                     self._other_task_reads = False
-                self._discard_input() if self._has_ended else self._read()
+                self.on_readable()
         finally:
             self._arrived.set()  # the receiving task may rely on this one to read
             self._schedule_check()
 
     def on_readable(self) -> None:
         """Read once, without waiting."""
-        self._drain() if self._is_ending else self._read()
+        self._discard_input() if self._has_ended else self._read()
 
     def _wake_now(self) -> None:
         """Do nothing: the receiving task reads."""
@@ -155,7 +155,7 @@ class WaitingPump(SocketPump):
                 self._is_check_suspended = False
                 self._has_received = True
                 self._schedule_check()
-        self._read()
+        self._link.path.on_readable()
 
     def wake_receiver(self) -> None:
         """Wake a task that awaits `wait_for_arrival`."""
