@@ -160,7 +160,9 @@ CLAIMS: dict[str, dict[str, Callable[[], object]]] = {
             "perMessageDeflate: true" in node("lib/websocket.js")
             and "perMessageDeflate: false" in node("lib/websocket-server.js")
         ),
-        "message size limit, fragment count limit": lambda: "maxFragments: 16 * 1024" in node("lib/websocket-server.js"),
+        "message size limit, fragment count limit": lambda: (
+            "maxFragments: 16 * 1024" in node("lib/websocket-server.js")
+        ),
         "streaming send": lambda: re.search(r"options\.fin\b", node("lib/websocket.js") + node("lib/sender.js")),
         "a message is received whole": lambda: "concat(fragments, messageLength)" in node("lib/receiver.js"),
         "redirects, off": lambda: "followRedirects: false" in node("lib/websocket.js"),
