@@ -21,12 +21,12 @@ from anyws._deadlines import deadline, took_too_long
 from anyws._logs import ConnectionLogger, connection_logger
 from anyws._transport.ending import LINGER, STREAM_ERRORS, end_stream
 from anyws._transport.securing import is_plain_peer
-from anyws._transport.stream import receive_at_once, send_at_once
+from anyws._transport.stream import receive_eagerly, send_eagerly
 from anyws._transport.tls import TLSStream
 from anyws.protocol.connection import Connection, Role
 from anyws.protocol.errors import HandshakeError, HandshakeRefused
 from anyws.protocol.http11 import Request, Response
-from anyws.protocol.server_handshake import ServerHandshake, begin_handshake, check_answer
+from anyws.protocol.server_handshake import ServerHandshake, begin_handshake, check_final_response
 
 from .admission import Entry
 from .options import AcceptKeywords, AcceptOptions, RequestHook
@@ -165,7 +165,7 @@ async def _answer_plain_http(stream: ByteStream) -> None:
     body = b"this port speaks TLS: use wss:// or https://\n"
     head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
     try:
-        await send_at_once(stream, head % len(body) + body)
+        await send_eagerly(stream, head % len(body) + body)
     except STREAM_ERRORS:
         pass
 
@@ -236,7 +236,7 @@ async def _read_request(stream: ByteStream, handshake: ServerHandshake) -> Reque
     begun = False
     while True:
         try:
-            data = await (stream.receive() if begun else receive_at_once(stream))
+            data = await (stream.receive() if begun else receive_eagerly(stream))
         except (anyio.EndOfStream, *STREAM_ERRORS) as exc:
             what = "in the middle of its request" if begun else "without a request"
             raise HandshakeError(f"the client closed the connection {what}") from exc
@@ -263,14 +263,14 @@ async def ask(request_hooks: Sequence[RequestHook], request: Request) -> Respons
         if answer is not None:
             if not isinstance(answer, Response):
                 raise TypeError(f"on_request returned {type(answer).__name__}, expected an anyws.Response or None")
-            check_answer(answer)
+            check_final_response(answer)
             return answer
     return None
 
 
 async def _write(stream: ByteStream, handshake: ServerHandshake, response: Response, data: bytes) -> None:
     try:
-        await send_at_once(stream, data)
+        await send_eagerly(stream, data)
     except STREAM_ERRORS as exc:
         problem = "the client closed the connection before the response was sent"
         raise HandshakeError(problem, request=handshake.request, response=response) from exc

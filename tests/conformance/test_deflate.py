@@ -22,7 +22,7 @@ from anyws.protocol import (
     parse_extensions,
     serialize_extensions,
 )
-from anyws.protocol.negotiation import accept_offers, take_answers
+from anyws.protocol.negotiation import accept_offers, create_codecs
 from tests.chunks import Chunked, chunked
 
 from .deflating import HELLO, connection_of, deflated, failed
@@ -194,7 +194,7 @@ def test_7_1_the_server_declines_what_is_wrong_and_takes_the_fallback(parameters
 @pytest.mark.parametrize(("parameters", "problem"), WRONG)
 def test_7_1_the_client_fails_at_what_is_wrong(parameters: str, problem: str) -> None:
     with pytest.raises(ValueError, match=re.escape(problem)):
-        Deflate().agreed(offer_of(parameters))
+        Deflate().create_codec(offer_of(parameters))
 
 
 def test_7_1_the_server_declines_a_hint_that_stands_twice() -> None:
@@ -203,7 +203,7 @@ def test_7_1_the_server_declines_a_hint_that_stands_twice() -> None:
 
 def test_7_1_2_2_an_answer_cannot_have_the_hint_without_a_value() -> None:
     with pytest.raises(ValueError, match="client_max_window_bits is None, expected 8 to 15"):
-        Deflate().agreed(offer_of("client_max_window_bits"))
+        Deflate().create_codec(offer_of("client_max_window_bits"))
 
 
 # (the client's settings, the parameters answered, what is agreed)
@@ -257,7 +257,7 @@ TAKEN = [
 
 @pytest.mark.parametrize(("settings", "answered", "agreed"), TAKEN)
 def test_7_1_the_client_takes_the_answer(settings: PerMessageDeflate, answered: str, agreed: DeflateParameters) -> None:
-    [codec] = take_answers([settings], [offer_of(answered)])
+    [codec] = create_codecs([settings], [offer_of(answered)])
     assert parameters_of(codec) == agreed
 
 
@@ -290,14 +290,14 @@ def test_7_1_the_client_fails_at_an_answer_that_does_not_fit(
     settings: PerMessageDeflate, answered: str, problem: str
 ) -> None:
     with pytest.raises(ValueError, match=problem):
-        take_answers([settings], [offer_of(answered)])
+        create_codecs([settings], [offer_of(answered)])
 
 
 @pytest.mark.parametrize("answered", [8, 9, 10, 11, 15])
 def test_7_1_2_2_what_the_client_offers_is_a_hint_that_it_keeps_to(answered: int) -> None:
     """7.1.2.2: the server may ignore the value, or bound the window further."""
     answer = parse_extensions(f"permessage-deflate; client_max_window_bits={answered}")[0]
-    codec = PerMessageDeflate(client_max_window_bits=10).agreed(answer)
+    codec = PerMessageDeflate(client_max_window_bits=10).create_codec(answer)
     assert codec.parameters.client_max_window_bits == min(answered, 10)
 
 

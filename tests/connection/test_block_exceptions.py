@@ -13,6 +13,7 @@ import pytest
 
 import anyws
 from anyws.testing import ScriptedPeer, scripted_server
+from tests.harness import await_a_cancelled_task
 from tests.peers import Peer
 
 LIMIT = 0.05
@@ -221,13 +222,6 @@ async def test_after_a_task_group_of_asyncio_has_failed_in_the_block(
     await asyncio.create_task(run())
     assert raised == ([ValueError] if raises else [])
     assert came_out is not raises
-
-
-async def await_a_cancelled_task() -> None:
-    task = asyncio.create_task(asyncio.sleep(10))
-    await asyncio.sleep(0)
-    task.cancel()
-    await task
 
 
 async def test_a_stray_cancelled_error_closes_with_1011(anyio_backend_name: str) -> None:

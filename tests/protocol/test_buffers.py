@@ -134,33 +134,33 @@ def test_nothing_is_read_into_after_the_end() -> None:
 def test_room_is_filled_and_taken(twin: Any) -> None:
     payload = twin.Payload()
     payload.extend(b"abcdef", 1, 3, b"", 10)
-    with payload.tail(10, 0) as room:
+    with payload.get_buffer(10, 0) as room:
         assert len(room) == 10
         assert len(payload) == 2
         room[:5] = PURE.apply_mask(b"Hello", KEY)
-    payload.commit(5, KEY)
+    payload.buffer_updated(5, KEY)
     assert len(payload) == 7
-    with payload.tail(3, 0):
+    with payload.get_buffer(3, 0):
         pass
-    payload.commit(0, b"")
+    payload.buffer_updated(0, b"")
     payload.extend(b"!", 0, 1, b"", 0)
     assert payload.take() == b"bcHello!"
-    with payload.tail(0, 0) as room:
+    with payload.get_buffer(0, 0) as room:
         assert len(room) == 0
-    payload.commit(0, KEY)
+    payload.buffer_updated(0, KEY)
     assert payload.take() == b""
 
 
 @both_twins
 def test_more_than_the_room_cannot_be_filled(twin: Any) -> None:
     payload = twin.Payload()
-    payload.tail(2, 0).release()
+    payload.get_buffer(2, 0).release()
     for count in (-1, 3):
         with pytest.raises(ValueError, match="buffer of 2 bytes"):
-            payload.commit(count, b"")
-    payload.commit(2, b"")
+            payload.buffer_updated(count, b"")
+    payload.buffer_updated(2, b"")
     with pytest.raises(ValueError, match="buffer of 0 bytes"):
-        payload.commit(1, b"")
+        payload.buffer_updated(1, b"")
     assert len(payload.take()) == 2
 
 
@@ -168,13 +168,13 @@ def test_more_than_the_room_cannot_be_filled(twin: Any) -> None:
 def test_room_that_is_still_looked_at_stays_where_it_is() -> None:
     twin: Any = compiled_twin()
     payload = twin.Payload()
-    room = payload.tail(4, 0)
-    for change in (lambda: payload.commit(1, b""), payload.take, lambda: payload.extend(b"a", 0, 1, b"", 0)):
+    room = payload.get_buffer(4, 0)
+    for change in (lambda: payload.buffer_updated(1, b""), payload.take, lambda: payload.extend(b"a", 0, 1, b"", 0)):
         with pytest.raises(BufferError):
             change()
     with pytest.raises(ValueError, match="-1"):
-        payload.tail(-1, 0)
+        payload.get_buffer(-1, 0)
     room[:] = b"abcd"
     room.release()
-    payload.commit(4, b"")
+    payload.buffer_updated(4, b"")
     assert payload.take() == b"abcd"

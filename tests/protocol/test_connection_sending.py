@@ -340,11 +340,11 @@ def test_pieces_can_be_taken_before_the_end() -> None:
     sender, receiver = Connection(Role.SERVER), Connection(Role.CLIENT)
     sender.send_fragment("ab", fin=False)
     assert receiver.receive_data(sender.data_to_send()) == []
-    assert (receiver.in_message, receiver.held) == (True, 2)
+    assert (receiver.in_message, receiver.partial_size) == (True, 2)
     assert receiver.take_partial() == "ab"
     sender.send_fragment("c", fin=True)
     assert receiver.receive_data(sender.data_to_send()) == ["c"]
-    assert (receiver.in_message, receiver.held) == (False, 0)
+    assert (receiver.in_message, receiver.partial_size) == (False, 0)
 
 
 @both_roles

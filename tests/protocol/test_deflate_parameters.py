@@ -9,7 +9,7 @@ import pytest
 
 from anyws.protocol import PerMessageDeflate, parse_extensions, serialize_extensions
 from anyws.protocol.deflate import PRESETS
-from anyws.protocol.negotiation import accept_offers, take_answers
+from anyws.protocol.negotiation import accept_offers, create_codecs
 from tests.conformance.offers import NAME, Deflate, header, parameters_of
 
 
@@ -53,7 +53,7 @@ def test_the_client_offers(settings: PerMessageDeflate, offered: str) -> None:
 def test_both_ends_agree_on_the_same(client: PerMessageDeflate, server: PerMessageDeflate) -> None:
     """The client takes each answer that the server gives to it; only a hint can leave the server with more."""
     answers, [theirs] = accept_offers([server], client.offers())
-    [ours] = take_answers([client], answers)
+    [ours] = create_codecs([client], answers)
     assert parameters_of(ours) == parameters_of(theirs)
 
 

@@ -69,8 +69,8 @@ def test_while_a_large_message_is_read_into(monkeypatch: pytest.MonkeyPatch) -> 
             raise MemoryError
 
         with monkeypatch.context() as patch:
-            patch.setattr("anyws.protocol.frames.FrameDecoder.tail", fail)
-            patch.setattr("anyws.protocol.frames.FrameDecoder.commit", fail)
+            patch.setattr("anyws.protocol.frames.FrameDecoder.get_buffer", fail)
+            patch.setattr("anyws.protocol.frames.FrameDecoder.buffer_updated", fail)
             with pytest.raises(MemoryError):
                 call(connection)
         check_is_closed(connection)

@@ -36,9 +36,9 @@ for _ in range(300):
     assert len(frames.take()[0]) == 20_008
     payload = twin.Payload()
     payload.extend(b"abc", 0, 3, b"", 10)
-    with payload.tail(3, 0) as room:
+    with payload.get_buffer(3, 0) as room:
         room[:] = b"def"
-    payload.commit(3, b"")
+    payload.buffer_updated(3, b"")
     assert payload.take() == b"abcdef"
     signal = twin.Signal(Loop())
     signal.add_done_callback(print, context=contextvars.copy_context())

@@ -65,7 +65,7 @@ def test_frames_make_the_message(data: bytes, message: Message, chunked: Chunked
     receiver = Receiver()
     assert receiver.receive(chunked(data)) == [message]
     assert not receiver.messages.in_message
-    assert receiver.messages.held == 0
+    assert receiver.messages.partial_size == 0
 
 
 @chunked
@@ -156,22 +156,22 @@ def test_pieces_can_be_taken_and_the_rest_comes_at_the_end(chunked: Chunked) -> 
     assert not messages.in_message
     assert messages.take_partial() == b""
     receiver.receive(chunked(frames(b"ab\xe2\x82", text=True, fin=False)))
-    assert (messages.in_message, messages.held) == (True, 4)
+    assert (messages.in_message, messages.partial_size) == (True, 4)
     assert messages.take_partial() == "ab"  # and the two bytes of the unfinished code point wait
-    assert (messages.in_message, messages.held, messages.take_partial()) == (True, 0, "")
+    assert (messages.in_message, messages.partial_size, messages.take_partial()) == (True, 0, "")
     receiver.receive(chunked(b"\x00\x02\xacc"))
-    assert messages.held == 2
+    assert messages.partial_size == 2
     assert messages.take_partial() == "€c"
     assert receiver.receive(chunked(b"\x80\x01d")) == ["d"]
-    assert (messages.in_message, messages.held) == (False, 0)
+    assert (messages.in_message, messages.partial_size) == (False, 0)
 
 
 def test_pieces_of_an_unfinished_frame_can_be_taken() -> None:
     receiver = Receiver()
     receiver.receive([b"\x82\x05ab"])
-    assert (receiver.messages.held, receiver.messages.take_partial()) == (2, b"ab")
+    assert (receiver.messages.partial_size, receiver.messages.take_partial()) == (2, b"ab")
     receiver.receive([b"cd"])
-    assert (receiver.messages.held, receiver.messages.take_partial()) == (2, b"cd")
+    assert (receiver.messages.partial_size, receiver.messages.take_partial()) == (2, b"cd")
     assert receiver.receive([b"e"]) == [b"e"]
 
 

@@ -23,7 +23,7 @@ from anyws.protocol import (
     parse_uri,
     serialize_extensions,
 )
-from anyws.protocol.negotiation import accept_offers, as_extensions, check_extensions, take_answers
+from anyws.protocol.negotiation import accept_offers, as_extensions, check_extensions, create_codecs
 
 DEFLATE = "permessage-deflate"
 
@@ -65,7 +65,7 @@ class Reverse(Extension):
     def accept(self, offer: ExtensionOffer) -> tuple[ExtensionOffer, Codec] | None:
         return None if offer.parameters else (ExtensionOffer(self.name), Reversing(self.rsv))
 
-    def agreed(self, answer: ExtensionOffer) -> Codec:
+    def create_codec(self, answer: ExtensionOffer) -> Codec:
         if answer.parameters:
             raise ValueError("it cannot be deep")
         return Reversing(self.rsv)
@@ -119,7 +119,7 @@ TAKEN: list[Any] = [
 
 @pytest.mark.parametrize(("extensions", "answers", "bits"), TAKEN)
 def test_what_a_client_takes(extensions: list[Extension], answers: str, bits: list[int]) -> None:
-    assert [codec.rsv for codec in take_answers(extensions, parse_extensions(answers))] == bits
+    assert [codec.rsv for codec in create_codecs(extensions, parse_extensions(answers))] == bits
 
 
 # (the client's extensions, answers, what the error says)
@@ -142,7 +142,7 @@ REFUSED: list[Any] = [
 @pytest.mark.parametrize(("extensions", "answers", "problem"), REFUSED)
 def test_at_which_answers_a_client_fails(extensions: list[Extension], answers: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        take_answers(extensions, parse_extensions(answers))
+        create_codecs(extensions, parse_extensions(answers))
 
 
 def shaken(

@@ -84,7 +84,7 @@ def events_of(receiver: Connection, chunks: Iterable[bytes], take_each: bool) ->
                 events.append(event)
         if take_each and receiver.in_message:
             taken.append(receiver.take_partial())
-            assert receiver.held == 0
+            assert receiver.partial_size == 0
     return events
 
 
@@ -105,7 +105,7 @@ def test_fragments_and_control_frames_come_through_in_any_chunks(
             expected += between
         expected.append(joined(message))
     client, server = (
-        ([PerMessageDeflate().agreed(ExtensionOffer("permessage-deflate"))], [accepted("permessage-deflate")])
+        ([PerMessageDeflate().create_codec(ExtensionOffer("permessage-deflate"))], [accepted("permessage-deflate")])
         if compressed
         else ([], [])
     )

@@ -25,13 +25,13 @@ both_queues = pytest.mark.parametrize(
 
 def new_inbox(queues: Any, masked: bool | None = False, max_size: int = 1000, limit: int = 10_000) -> Any:
     inbox = queues.MessageQueue(masked, max_size)
-    inbox.limit, inbox.turns = limit, 64
+    inbox.limit, inbox.budget = limit, 64
     return inbox
 
 
 def new_frames(queues: Any, key: Callable[[], bytes] | None = None, limit: int = 10_000) -> Any:
     frames = queues.FrameQueue(key)
-    frames.limit, frames.turns = limit, 64
+    frames.limit, frames.budget = limit, 64
     return frames
 
 
@@ -101,14 +101,14 @@ def test_a_message_is_taken_at_once_only_by_who_has_a_turn(queues: Any) -> None:
     assert inbox.take_now() is None
     for message in "abcd":
         inbox.put(message)
-    inbox.turns = 2
+    inbox.budget = 2
     assert [inbox.take_now(), inbox.take_now(), inbox.take_now()] == ["a", "b", None]
-    inbox.turns = 64
+    inbox.budget = 64
     inbox.is_reserved = True
     assert inbox.take_now() is None
     inbox.is_reserved = False
     assert inbox.take_now() == "c"
-    assert inbox.turns == 63
+    assert inbox.budget == 63
     assert everything(inbox) == ["d"]
 
 
@@ -133,7 +133,7 @@ def test_messages_are_framed_and_come_out_as_one_buffer(queues: Any) -> None:
     frames.put_frame(0x01, bytearray(b"d"))
     assert frames.size == 6 + 4 + 2 + 3
     assert frames.take() == [b"\x81\x04a\xe2\x82\xac\x82\x02bc\x89\x00\x01\x01d"]
-    assert (frames.size, frames.take(), frames.turns) == (0, [], 62)
+    assert (frames.size, frames.take(), frames.budget) == (0, [], 62)
 
 
 @both_queues
@@ -181,7 +181,7 @@ def test_one_write_gathers_a_batch_or_one_larger_frame(queues: Any) -> None:
 
 @both_queues
 @pytest.mark.parametrize(
-    ("attribute", "value"), [("is_open", False), ("is_reserved", True), ("turns", 0), ("limit", 3), ("limit", 0)]
+    ("attribute", "value"), [("is_open", False), ("is_reserved", True), ("budget", 0), ("limit", 3), ("limit", 0)]
 )
 def test_a_message_is_not_taken(queues: Any, attribute: str, value: int) -> None:
     frames = new_frames(queues)
@@ -194,7 +194,7 @@ def test_a_message_is_not_taken(queues: Any, attribute: str, value: int) -> None
 @both_queues
 def test_a_prepared_message_needs_neither_a_turn_nor_plain_frames(queues: Any) -> None:
     frames = new_frames(queues)
-    frames.turns, frames.is_plain = 0, False
+    frames.budget, frames.is_plain = 0, False
     assert not frames.put_message("a")
     assert frames.put_prepared(b"\x81\x01b")
     assert frames.take() == [b"\x81\x01b"]
@@ -215,7 +215,7 @@ def test_a_prepared_message_is_not_taken(queues: Any, attribute: str, value: int
 def test_what_is_no_plain_message_is_not_taken(queues: Any, message: object) -> None:
     frames = new_frames(queues)
     assert not frames.put_message(message)
-    assert (frames.size, frames.turns, frames.take()) == (0, 64, [])
+    assert (frames.size, frames.budget, frames.take()) == (0, 64, [])
 
 
 @both_queues
@@ -234,7 +234,7 @@ def test_what_cannot_be_framed_changes_nothing(queues: Any) -> None:
             new_frames(queues, [key].pop).put_message("a")
     with pytest.raises(TypeError):
         frames.put_frame(0x82, 7)
-    assert (frames.size, frames.turns, frames.take()) == (0, 64, [])
+    assert (frames.size, frames.budget, frames.take()) == (0, 64, [])
 
 
 @both_queues
@@ -298,7 +298,7 @@ OPERATIONS = st.lists(
     | st.tuples(st.sampled_from(["put", "put_prepared"]), st.binary(max_size=5))
     | st.tuples(st.sampled_from(["take", "take", "clear"]))
     | st.tuples(st.just("set"), st.sampled_from(["is_open", "is_reserved", "is_plain", "is_flush_due"]), st.booleans())
-    | st.tuples(st.just("set"), st.sampled_from(["turns", "limit"]), st.integers(0, 20)),
+    | st.tuples(st.just("set"), st.sampled_from(["budget", "limit"]), st.integers(0, 20)),
     max_size=40,
 )
 
@@ -309,7 +309,7 @@ OPERATIONS = st.lists(
 def test_both_queues_of_frames_do_the_same(operations: list[tuple[Any, ...]], masked: bool) -> None:
     pair = [new_frames(queues, (lambda: KEY) if masked else None) for queues in (_queues, COMPILED)]
     for operation in operations:
-        pure, compiled = ((done(queue, *operation), queue.size, queue.turns, queue.is_flush_due) for queue in pair)
+        pure, compiled = ((done(queue, *operation), queue.size, queue.budget, queue.is_flush_due) for queue in pair)
         assert pure == compiled
 
 
@@ -323,7 +323,7 @@ INCOMING = st.lists(
     | st.tuples(st.just("put_frames"), st.lists(st.text(max_size=3) | st.binary(max_size=3), max_size=5).map(framed))
     | st.tuples(st.sampled_from(["take_now", "take_now", "clear"]))
     | st.tuples(st.just("set"), st.just("is_reserved"), st.booleans())
-    | st.tuples(st.just("set"), st.just("turns"), st.integers(0, 20))
+    | st.tuples(st.just("set"), st.just("budget"), st.integers(0, 20))
     | st.tuples(st.just("set"), st.just("limit"), st.integers(0, 2000)),
     max_size=60,
 )
@@ -335,7 +335,7 @@ INCOMING = st.lists(
 def test_both_queues_of_messages_do_the_same(operations: list[tuple[Any, ...]]) -> None:
     pair = [new_inbox(queues) for queues in (_queues, COMPILED)]
     for operation in operations:
-        pure, compiled = ((done(queue, *operation), len(queue), queue.turns) for queue in pair)
+        pure, compiled = ((done(queue, *operation), len(queue), queue.budget) for queue in pair)
         assert pure == compiled
         # A text of one character may share the UTF-8 that CPython has of it.
         assert abs(pair[0].size - pair[1].size) <= 3 * len(pair[0])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from anyws.protocol import HandshakeRefused, Headers, Response, ServerHandshake
-from anyws.protocol.server_handshake import check_answer
+from anyws.protocol.server_handshake import check_final_response
 from tests.conformance.heads import opening, read
 
 
@@ -75,9 +75,9 @@ def test_headers_that_cannot_be_added(headers: Any, error: type[Exception], mess
 )
 def test_an_answer_that_would_confuse_the_client_is_refused(response: Response, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        check_answer(response)
+        check_final_response(response)
 
 
 @pytest.mark.parametrize("response", [Response(200, [("Content-Length", "2")], b"ab"), Response(599, body="no")])
 def test_any_other_answer_is_fine(response: Response) -> None:
-    check_answer(response)
+    check_final_response(response)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from anyws._connection.pumps.signals import PureSignal
 from anyws.protocol import Connection, Event, FrameDecoder, FramePart, LimitExceeded, Role, speedups_in_use
+from anyws.protocol._queues import FrameQueue, MessageQueue
 from tests.twins import PURE, both_twins, compiled_twin
 
 MANY = sys.maxsize
@@ -23,12 +26,12 @@ needs_compiled = pytest.mark.skipif(compiled_twin() is None, reason="the extensi
 
 
 def taken(
-    twin: Any, data: bytes, position: int = 0, masked: bool | None = None, max_size: int = MANY, enough: int = MANY
+    twin: Any, data: bytes, position: int = 0, masked: bool | None = None, max_size: int = MANY, room: int = MANY
 ) -> tuple[list[str | bytes], int]:
     """What messages a twin takes, and where it stops; what they fill is checked."""
     messages: list[str | bytes] = []
-    stop, left = twin.take_messages(data, position, masked, max_size, enough, messages)
-    unknown = sum(map(sys.getsizeof, messages)) - (enough - left)
+    stop, left = twin.take_messages(data, position, masked, max_size, room, messages)
+    unknown = sum(map(sys.getsizeof, messages)) - (room - left)
     assert 0 <= unknown <= 3 * len(messages)  # A text of one character may share the UTF-8 that CPython has of it.
     return messages, stop
 
@@ -125,8 +128,8 @@ def test_the_memory_that_messages_fill_is_known(twin: Any, text: str, key: bytes
 def test_enough_is_enough(twin: Any) -> None:
     data = b"\x81\x03abc" * 10
     size = sys.getsizeof("abc")
-    for enough, count in ((-1, 1), (0, 1), (1, 1), (size, 1), (size + 1, 2), (9 * size, 9), (9 * size + 1, 10)):
-        assert taken(twin, data, enough=enough) == (["abc"] * count, 5 * count)
+    for room, count in ((-1, 1), (0, 1), (1, 1), (size, 1), (size + 1, 2), (9 * size, 9), (9 * size + 1, 10)):
+        assert taken(twin, data, room=room) == (["abc"] * count, 5 * count)
 
 
 @both_twins
@@ -205,16 +208,16 @@ def test_what_is_no_frame_is_refused(twin: Any, arguments: Any, error: type[Exce
 
 
 @both_twins
-@pytest.mark.parametrize("ahead", [0, 1, 100_000])
+@pytest.mark.parametrize("reserve", [0, 1, 100_000])
 @pytest.mark.parametrize("step", [1, 3, 4, 7, 1000, 20_000, 131_075])
-def test_a_payload_grows_by_what_comes(twin: Any, step: int, ahead: int) -> None:
+def test_a_payload_grows_by_what_comes(twin: Any, step: int, reserve: int) -> None:
     payload = twin.Payload()
     data = bytes(i % 251 for i in range(2000 if step < 8 else 2 * step + 10_000))
     sent = PURE.apply_mask(data, KEY)
     for start in range(0, len(sent), step):
         stop = min(start + step, len(sent))
         turn = start % 4
-        payload.extend(sent, start, stop, KEY[turn:] + KEY[:turn], ahead)
+        payload.extend(sent, start, stop, KEY[turn:] + KEY[:turn], reserve)
         assert len(payload) == stop
     assert payload.take() == data
 
@@ -251,9 +254,9 @@ def test_a_payload_takes_only_what_is_there(twin: Any, bounds: tuple[int, int]) 
 def test_no_memory_for_a_payload_is_an_error_and_no_more() -> None:
     payload: Any = compiled_twin().Payload()  # type: ignore[union-attr]
     payload.extend(b"abc", 0, 3, b"", 0)
-    for ahead in (sys.maxsize, sys.maxsize - 3):  # refused before anything is tried
+    for reserve in (sys.maxsize, sys.maxsize - 3):  # refused before anything is tried
         with pytest.raises((MemoryError, OverflowError)):
-            payload.extend(b"abc" * 2, 0, 6, b"", ahead)
+            payload.extend(b"abc" * 2, 0, 6, b"", reserve)
     assert payload.take() == b"abc"
 
 
@@ -266,8 +269,8 @@ def test_nothing_comes_of_a_payload_of_which_a_part_was_lost() -> None:
     for change in (
         payload.take,
         lambda: payload.extend(b"def", 0, 3, b"", 0),
-        lambda: payload.tail(3, 0),
-        lambda: payload.commit(0, b""),
+        lambda: payload.get_buffer(3, 0),
+        lambda: payload.buffer_updated(0, b""),
     ):
         with pytest.raises(MemoryError, match="a part of the payload was lost"):
             change()
@@ -283,7 +286,7 @@ def test_a_header_alone_takes_no_memory(announced: int) -> None:
         connection.receive_data(b"\x82\x7f" + announced.to_bytes(8, "big"))
         for _ in range(100):
             connection.receive_data(b"x")
-        assert (connection.held, tracemalloc.get_traced_memory()[1] < 20_000) == (100, True)
+        assert (connection.partial_size, tracemalloc.get_traced_memory()[1] < 20_000) == (100, True)
     finally:
         tracemalloc.stop()
 
@@ -315,10 +318,10 @@ limits = st.sampled_from([MANY, 1 << 20, 126, 125, 7, 0, -1])
 @given(wires, st.sampled_from([None, True, False]), limits, st.sampled_from([MANY, 1]), st.data())
 @settings(max_examples=500)
 def test_both_twins_take_the_same(
-    data: bytes, masked: bool | None, max_size: int, enough: int, draws: st.DataObject
+    data: bytes, masked: bool | None, max_size: int, room: int, draws: st.DataObject
 ) -> None:
     position = draws.draw(st.integers(0, len(data)))
-    ours, theirs = (taken(twin, data, position, masked, max_size, enough) for twin in (PURE, compiled_twin()))
+    ours, theirs = (taken(twin, data, position, masked, max_size, room) for twin in (PURE, compiled_twin()))
     assert ours == theirs
     assert [type(message) for message in ours[0]] == [type(message) for message in theirs[0]]
 
@@ -349,7 +352,7 @@ def test_whole_messages_are_the_same_as_frame_by_frame(role: Role, wire: bytes, 
     for connection in (quick, chunked):
         assert repr(connection.failure) == repr(slow.failure)
         assert connection.state is slow.state
-        assert connection.held == slow.held or slow.failure
+        assert connection.partial_size == slow.partial_size or slow.failure
         assert connection.data_to_send() == answer
 
 
@@ -386,8 +389,8 @@ def exercise(twin: Any, data: bytes, key: bytes, messages: list[str | bytes]) ->
     messages.clear()
     twin.take_messages(data, 0, None, MANY, MANY, messages)
     payload = twin.Payload()
-    for ahead in (0, 100):
-        payload.extend(data, 0, len(data), key, ahead)
+    for reserve in (0, 100):
+        payload.extend(data, 0, len(data), key, reserve)
     payload.take()
     payload.extend(data, 0, len(data), b"", 0)
     for call in (
@@ -430,6 +433,33 @@ def test_nothing_leaks(twin: Any) -> None:
     assert after - before < 5000  # a leak of one byte each time would be 10 times that, with its object
     for each, count in zip(watched, references, strict=True):
         assert abs(sys.getrefcount(each) - count) < 100
+
+
+# -- documentation -----------------------------------------------------------------------------------------------------
+
+
+def documented(twin: Any) -> dict[str, str]:
+    """Return the first paragraph of each docstring, by name."""
+    names = {name: value for name, value in vars(twin).items() if not name.startswith("_") and callable(value)}
+    return {name: first_paragraph(value) for name, value in names.items()}
+
+
+def first_paragraph(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+@needs_compiled
+@pytest.mark.parametrize("pure", [PURE.Payload, MessageQueue, FrameQueue, PureSignal])
+def test_both_twins_of_a_class_have_the_same_docstrings(pure: Any) -> None:
+    compiled = getattr(compiled_twin(), pure.__name__.removeprefix("Pure"))
+    assert inspect.getdoc(compiled) == first_paragraph(pure)
+    assert documented(compiled) == documented(pure)
+
+
+@needs_compiled
+@pytest.mark.parametrize("name", ["apply_mask", "build_frame", "take_messages"])
+def test_both_twins_of_a_function_have_the_same_docstring(name: str) -> None:
+    assert documented(compiled_twin())[name] == documented(PURE)[name]
 
 
 # -- the choice --------------------------------------------------------------------------------------------------------

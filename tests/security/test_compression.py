@@ -67,12 +67,12 @@ def test_many_small_bombs_at_once(role: Role) -> None:
     """Each within the limit of a message, and all of them in one read: 62 kB that hold 60 MiB."""
     connection = compressing(role)
     data = b"".join(frame(role, *each) for each in bomb(MEBIBYTE)) * 60
-    events = connection.receive_data(data, enough=65536)
+    events = connection.receive_data(data, room=65536)
     assert sum(map(sys.getsizeof, events)) < 2 * MEBIBYTE
     count = len(events)
     while connection.has_more:
         assert count < 60
-        count += len(connection.receive_data(b"", enough=65536))
+        count += len(connection.receive_data(b"", room=65536))
     assert count == 60
     assert connection.failure is None
 
@@ -81,22 +81,22 @@ def test_enough_is_enough_of_small_messages_too() -> None:
     """An object for each message: 4 bytes on the wire, 50 in memory. And nothing is lost or comes twice."""
     connection = Connection(Role.CLIENT)
     data = b"".join(frame(Role.CLIENT, 0x81, b"%03d" % number) for number in range(1000))
-    events = connection.receive_data(data[:-1], enough=1000)
+    events = connection.receive_data(data[:-1], room=1000)
     assert 1000 <= sum(map(sys.getsizeof, events)) < 1200
     while connection.has_more:
-        events += connection.receive_data(b"", enough=1000)
+        events += connection.receive_data(b"", room=1000)
     assert events == [f"{number:03d}" for number in range(999)]
-    assert connection.receive_data(data[-1:], enough=1000) == ["999"]
+    assert connection.receive_data(data[-1:], room=1000) == ["999"]
     assert not connection.has_more
 
 
 def test_what_is_kept_for_later_does_not_outlive_the_end() -> None:
     """A violation, or a Close, ends the processing of what was kept."""
     connection = Connection(Role.CLIENT)
-    connection.receive_data(frame(Role.CLIENT, 0x82, bytes(100)) + b"\x88\x00" + b"\x82\x00", enough=1)
+    connection.receive_data(frame(Role.CLIENT, 0x82, bytes(100)) + b"\x88\x00" + b"\x82\x00", room=1)
     assert connection.has_more
     connection.receive_eof()
-    assert connection.receive_data(b"", enough=1) == []
+    assert connection.receive_data(b"", room=1) == []
     assert not connection.has_more
 
 

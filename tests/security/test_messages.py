@@ -45,7 +45,7 @@ async def test_no_limit_makes_no_room_in_advance() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 100_000
-    assert connection.held == 4
+    assert connection.partial_size == 4
 
 
 @pytest.mark.parametrize("masked", [True, False, None])
@@ -179,5 +179,5 @@ def test_a_list_of_fragments_that_takes_more_than_they_do(role: Role, first: int
         kept = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert connection.held == 32_002
+    assert connection.partial_size == 32_002
     assert kept < 16_001 * 5  # an object for each would take 35 bytes or more

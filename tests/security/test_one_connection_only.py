@@ -58,7 +58,7 @@ class Extension(anyws.Extension):
             raise Fault
         return offer, Codec()
 
-    def agreed(self, answer: anyws.ExtensionOffer) -> anyws.Codec:
+    def create_codec(self, answer: anyws.ExtensionOffer) -> anyws.Codec:
         return Codec()
 
 

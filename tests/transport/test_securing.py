@@ -33,7 +33,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[ssl.SSLContext]:
         contexts.append(create(*args, **options))
         return contexts[-1]
 
-    monkeypatch.setattr(securing, "_of_thread", threading.local())
+    monkeypatch.setattr(securing, "_thread_local", threading.local())
     monkeypatch.setattr(ssl, "create_default_context", counting)
     return contexts
 

@@ -36,7 +36,7 @@ class Timer(Protocol):
 class Background:
     """Owns the tasks and timers of connections: of all connections of a server, or of a single one.
 
-    The tasks are shielded from cancellation. Each ends with its connection, and a connection ends before its owner.
+    The tasks are shielded from cancellation. Each ends with its connection, and a connection ends before its link.
 
     Args:
         tasks: the task group to run them in.
@@ -94,7 +94,7 @@ class Alarm:
             self._timer = background.call_at(when, callback)
         self._due = when
 
-    def rang(self) -> None:
+    def fired(self) -> None:
         """The call has come."""
         self._timer = None
 

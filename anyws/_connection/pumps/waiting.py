@@ -11,13 +11,13 @@ from anyws._transport.stream import SocketStream
 from anyws._transport.tls import TLSRecords
 
 from .background import Background, Timer, protect_from_interrupts
-from .pump import Owner
+from .pump import LinkInterface
 from .sockets import SocketPump
 
 __all__ = ["WaitingPump"]
 
 # If no task has read for one to two of these intervals, a task is started to read. Seconds.
-_PATIENCE = 0.025
+_CHECK_INTERVAL = 0.025
 
 
 class WaitingPump(SocketPump):
@@ -28,26 +28,26 @@ class WaitingPump(SocketPump):
     """
 
     __slots__ = (
+        "_check_timer",
         "_descriptor",
-        "_is_attended",
-        "_is_dozing",
-        "_is_look_due",
-        "_is_received",
-        "_look",
+        "_has_received",
+        "_is_check_scheduled",
+        "_is_check_suspended",
+        "_other_task_reads",
         "_receiver_reads",
         "_token",
     )
 
-    def __init__(self, owner: Owner, stream: SocketStream, records: TLSRecords | None) -> None:
-        super().__init__(owner, stream, records, trio.lowlevel.current_clock().current_time)
+    def __init__(self, link: LinkInterface, stream: SocketStream, records: TLSRecords | None) -> None:
+        super().__init__(link, stream, records, trio.lowlevel.current_clock().current_time)
         self._token = trio.lowlevel.current_trio_token()
         self._descriptor = stream.fileno()
-        self._is_attended = False  # a task other than the receiving one is waiting for the socket
+        self._other_task_reads = False  # a task other than the receiving one is waiting for the socket
         self._receiver_reads = False  # the receiving task is waiting for the socket
-        self._is_received = False  # a task has received since the last look
-        self._is_dozing = False  # no look is scheduled while the receiving task waits
-        self._look: Timer | None = None
-        self._is_look_due = False
+        self._has_received = False  # a task has received since the last check
+        self._is_check_suspended = False  # no check is scheduled while the receiving task waits
+        self._check_timer: Timer | None = None
+        self._is_check_scheduled = False
 
     def new_wakeup(self) -> Wakeup:
         """Return the cheapest signal on this event loop."""
@@ -59,80 +59,80 @@ class WaitingPump(SocketPump):
     def start(self, background: Background) -> None:
         """Start reading and writing."""
         super().start(background)
-        self._look_later()
+        self._schedule_check()
 
     def resume(self) -> None:
         """Check later whether a task is needed that reads."""
-        self._look_later()
+        self._schedule_check()
 
-    def expect(self) -> None:
+    def ensure_reading(self) -> None:
         """Start reading now, if no task does, because something is awaited from the peer."""
         if self._background is not None and not self._receiver_reads:
-            self._is_received = False
-            self._look_now()
+            self._has_received = False
+            self._ensure_reader()
 
-    async def attend(self) -> None:
+    async def read_in_task(self) -> None:
         """Read until a task receives, or until nothing more should be read."""
-        self._is_received = False
+        self._has_received = False
         try:
             while self._has_to_read:
-                self._is_attended = True
+                self._other_task_reads = True
                 try:
                     await trio.lowlevel.wait_readable(self._descriptor)
                 except trio.ClosedResourceError:
                     continue  # the stream is closed, or another waiting task was meant
                 finally:
-                    self._is_attended = False
-                self._drain() if self._is_ending else self._read()
+                    self._other_task_reads = False
+                self._discard_input() if self._has_ended else self._read()
         finally:
             self._arrived.set()  # the receiving task may rely on this one to read
-            self._look_later()
+            self._schedule_check()
 
     @property
     def _has_to_read(self) -> bool:
-        if self._is_closed or self._is_attended or self._receiver_reads or self._is_received:
+        if self._is_closed or self._other_task_reads or self._receiver_reads or self._has_received:
             return False
-        return self._is_ending or self._owner.may_read()
+        return self._has_ended or self._link.may_read()
 
-    def _drain_later(self) -> None:
+    def _start_discarding(self) -> None:
         self.wake_receiver()
-        self._look_later()
+        self._schedule_check()
 
-    def _look_later(self) -> None:
-        if self._background is None or self._is_look_due or self._is_attended or self._is_closed:
+    def _schedule_check(self) -> None:
+        if self._background is None or self._is_check_scheduled or self._other_task_reads or self._is_closed:
             return
-        self._is_look_due = True
+        self._is_check_scheduled = True
         # Rounded, so that many connections share one wake-up.
-        when = (self.now() // _PATIENCE + 2) * _PATIENCE
-        self._look = self._background.call_at(when, self._look_now)
+        when = (self.now() // _CHECK_INTERVAL + 2) * _CHECK_INTERVAL
+        self._check_timer = self._background.call_at(when, self._ensure_reader)
 
-    def _look_now(self) -> None:
+    def _ensure_reader(self) -> None:
         """Start a task that reads, if no task has read for a while."""
-        self._look_no_more()
+        self._cancel_check()
         if self._receiver_reads:
-            self._is_dozing = True
-        elif self._is_received:
-            self._is_received = False
-            self._look_later()
+            self._is_check_suspended = True
+        elif self._has_received:
+            self._has_received = False
+            self._schedule_check()
         elif self._has_to_read:
-            self._start(self.attend)
+            self._start(self.read_in_task)
 
     def _stop(self) -> None:
-        if self._is_attended or self._receiver_reads:
+        if self._other_task_reads or self._receiver_reads:
             trio.lowlevel.notify_closing(self._descriptor)
-        self._look_no_more()
+        self._cancel_check()
 
-    def _look_no_more(self) -> None:
-        self._is_look_due = False
-        if self._look is not None:
-            self._look.cancel()
+    def _cancel_check(self) -> None:
+        self._is_check_scheduled = False
+        if self._check_timer is not None:
+            self._check_timer.cancel()
 
-    def next_arrival(self) -> Awaitable[None]:
+    def wait_for_arrival(self) -> Awaitable[None]:
         """Return what the receiving task awaits, immediately, until something has changed for it."""
-        if self._owner.outbox.is_flush_due:
+        if self._link.outbox.is_flush_due:
             self.flush()
-        self._is_received = True
-        if self._is_attended or self._is_ending or self._is_closed:
+        self._has_received = True
+        if self._other_task_reads or self._has_ended or self._is_closed:
             return self._arrived.wait()
         return self._wait_and_read()
 
@@ -144,14 +144,14 @@ class WaitingPump(SocketPump):
             return
         finally:
             self._receiver_reads = False
-            if self._is_dozing:
-                self._is_dozing = False
-                self._is_received = True
-                self._look_later()
+            if self._is_check_suspended:
+                self._is_check_suspended = False
+                self._has_received = True
+                self._schedule_check()
         self._read()
 
     def wake_receiver(self) -> None:
-        """Wake a task that awaits `next_arrival`."""
+        """Wake a task that awaits `wait_for_arrival`."""
         super().wake_receiver()
         if self._receiver_reads and not self._is_closed:  # once closed, the descriptor may belong to another socket
             trio.lowlevel.notify_closing(self._descriptor)
