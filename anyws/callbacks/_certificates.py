@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
-from anyws._server.virtual_hosts import HostChoice
+from anyws._server.virtual_hosts import HostSelector
 from anyws._transport.securing import default_context
 
 __all__ = ["PEM", "ServerNameHook", "TLSOptions", "client_context", "server_context"]
@@ -94,7 +94,7 @@ def server_context(
         if options.ca is None:
             context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
     if sni_callback is not None:
-        context.sni_callback = HostChoice(lambda name: sni_callback(name) or context)
+        context.sni_callback = HostSelector(lambda name: sni_callback(name) or context)
     _configure(context, options)
     if request_cert and sni_callback is not None:
         # OpenSSL would resume a session of one host at another without checking the client's certificate there.

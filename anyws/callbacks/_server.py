@@ -17,15 +17,15 @@ from anyws._connection.link import Link
 from anyws._connection.websocket import WebSocket
 from anyws._logs import connection_logger
 from anyws._server.accept import open_link
-from anyws._server.admission import Entry
+from anyws._server.connection_limits import PendingHandshake
 from anyws._server.options import ServerOptions
 from anyws._server.serve import (
     log_failure,
+    log_handshake_failure,
     log_hook_failure,
-    log_no_connection,
     open_listeners,
     run_connection,
-    with_default_hosts,
+    with_default_allowed_hosts,
 )
 from anyws._server.server import Server
 from anyws._transport.certificate import check_certificate
@@ -135,7 +135,7 @@ async def server(
     ipv6_only = listening.ipv6_only or not listening.host
     listeners = await open_listeners(listening.host, listening.port, native, ipv6_only=ipv6_only)
 
-    async def serve_stream(server: Server, stream: ByteStream, entry: Entry) -> None:
+    async def serve_stream(server: Server, stream: ByteStream, pending: PendingHandshake) -> None:
         if isinstance(stream, SocketStream):
             try:
                 stream.configure(
@@ -144,12 +144,12 @@ async def server(
                     keep_alive_delay=accepted.keep_alive_initial_delay,
                 )
             except OSError as exc:  # on some systems, because the client has disconnected
-                log_no_connection(connection_logger("anyws.server", stream), exc)
+                log_handshake_failure(connection_logger("anyws.server", stream), exc)
                 await anyio.aclose_forcefully(stream)
                 return
-        await _Connection(server, stream, entry, hooks, accepted.handshake_timeout).serve()
+        await _Connection(server, stream, pending, hooks, accepted.handshake_timeout).serve()
 
-    listener = Server(listeners, serve_stream, with_default_hosts(native, listeners))
+    listener = Server(listeners, serve_stream, with_default_allowed_hosts(native, listeners))
     async with background_task(listener.run):
         if on_listener is not None:
             await on_listener(listener)
@@ -180,11 +180,11 @@ class _Connection:
     """One accepted stream, from its opening handshake to its end."""
 
     def __init__(
-        self, server: Server, stream: ByteStream, entry: Entry, hooks: _Hooks, tls_timeout: float | None
+        self, server: Server, stream: ByteStream, pending: PendingHandshake, hooks: _Hooks, tls_timeout: float | None
     ) -> None:
         self._server = server
         self._stream = stream
-        self._entry = entry
+        self._pending = pending
         self._hooks = hooks
         self._tls_timeout = tls_timeout
         self._logger = connection_logger("anyws.server", stream)
@@ -211,7 +211,7 @@ class _Connection:
             self._hook_failed(exc)
         else:
             if self._link is not None:
-                await run_connection(self._server.connection(self._socket, self._link), self._run, self._hook_failed)
+                await run_connection(self._server.running(self._socket, self._link), self._run, self._hook_failed)
 
     async def _open(self) -> Link | None:
         try:
@@ -220,7 +220,7 @@ class _Connection:
                     self._stream,
                     self._server.options,
                     self._logger,
-                    entry=self._entry,
+                    pending=self._pending,
                     request_hooks=[*self._server.options.request_hooks, self._on_request],
                     tls_timeout=self._tls_timeout,
                     on_secured=self._socket.secured,
@@ -229,7 +229,7 @@ class _Connection:
             finally:
                 self._ready()  # from now on, an exception in callback_connect cannot change the response: it is logged
         except Exception as exc:
-            log_no_connection(self._logger, exc)
+            log_handshake_failure(self._logger, exc)
             request = exc.request if isinstance(exc, HandshakeError) else self._request
             if request is not None and self._hooks.on_open is not None:
                 await self._hooks.on_open(exc, None)

@@ -21,7 +21,7 @@ from anyws._connection.websocket import WebSocket, running
 from anyws._logs import connection_logger
 from anyws._server.accept import hook_failure, open_link as accept_link
 from anyws._server.options import AcceptOptions, ServeKeywords, ServerOptions
-from anyws._server.serve import Handler, check_handler, is_closed, own_hooks, serving
+from anyws._server.serve import Handler, check_handler, handler_hooks, is_connection_closed, serving
 from anyws._transport.listening import listen_tcp
 from anyws.exceptions import ConnectionClosed
 from anyws.protocol.connection import Role
@@ -107,7 +107,7 @@ async def connect_to_handler(
     """
     check_handler(handler)
     accepting = build_options(AcceptOptions, server_options or {}, where="server_options")
-    accepting = dataclasses.replace(accepting, on_request=[*accepting.request_hooks, *own_hooks(handler)])
+    accepting = dataclasses.replace(accepting, on_request=[*accepting.request_hooks, *handler_hooks(handler)])
     client, client_link, server, server_link = await _open(uri, memory_stream_pair(), client_options or {}, accepting)
     ended = anyio.Event()
     with _failures() as failures:
@@ -200,7 +200,7 @@ async def _recording(failures: list[Exception], serve: Callable[[Any], Awaitable
         with refusing_stray_cancellation("the handler"):
             await serve(argument)
     except Exception as exc:
-        if not is_closed(exc):
+        if not is_connection_closed(exc):
             failures.append(exc)
         raise
 
