@@ -15,6 +15,7 @@ from anyio.streams.tls import TLSAttribute
 from anyws._blocks import block
 from anyws._cancellation import refusing_stray_cancellation
 from anyws._checking import build_options, with_signature_of
+from anyws._connection.establish import establish
 from anyws._connection.link import Link
 from anyws._connection.websocket import WebSocket, running
 from anyws._deadlines import deadline, took_too_long
@@ -23,7 +24,6 @@ from anyws._transport.ending import LINGER, STREAM_ERRORS, end_stream
 from anyws._transport.securing import is_plain_peer
 from anyws._transport.stream import receive_at_once, send_at_once
 from anyws._transport.tls import TLSStream
-from anyws.protocol.connection import Connection, Role
 from anyws.protocol.errors import HandshakeError, HandshakeRefused
 from anyws.protocol.http11 import Request, Response
 from anyws.protocol.server_handshake import ServerHandshake, begin_handshake, check_answer
@@ -32,7 +32,7 @@ from .connection_limits import PendingHandshake
 from .options import AcceptKeywords, AcceptOptions, RequestHook
 from .virtual_hosts import is_misdirected
 
-__all__ = ["accept", "call_hooks", "hook_failure", "open_link"]
+__all__ = ["accept", "accept_stream", "call_hooks", "hook_failure"]
 
 _WRITE_SIZE = 16384  # bytes of a response written at a time, so that a slow client shows progress; as in a TLS record
 
@@ -49,8 +49,8 @@ async def accept(stream: ByteStream, **options: Unpack[AcceptKeywords]) -> Async
         options: keyword arguments, documented in `AcceptOptions`.
 
     Raises:
-        HandshakeRefused: the server responded with another status than 101; the exception has the response. If
-            ``on_request`` raised an exception, the status is 500 and that exception is the ``__cause__``.
+        HandshakeRefused: the server rejected the handshake; the exception has the response. If ``on_request`` raised
+            an exception, the status is 500 and that exception is the ``__cause__``.
         HandshakeError: the client closed or lost the connection first.
         ssl.SSLError: TLS failed.
         TimeoutError: the opening handshake took longer than ``open_timeout``.
@@ -58,12 +58,12 @@ async def accept(stream: ByteStream, **options: Unpack[AcceptKeywords]) -> Async
         ValueError: an option has an invalid value.
     """
     settings = build_options(AcceptOptions, options, where="accept()")
-    websocket, link = await open_link(stream, settings, connection_logger("anyws.server", stream))
+    websocket, link = await accept_stream(stream, settings, connection_logger("anyws.server", stream))
     async with running(websocket, link):
         yield websocket
 
 
-async def open_link(
+async def accept_stream(
     stream: ByteStream,
     options: AcceptOptions,
     logger: ConnectionLogger,
@@ -123,25 +123,7 @@ async def open_link(
         raise
     finally:
         pending.mark_decided()
-    assert handshake.request is not None
-    link = _new_link(stream, handshake, options, logger)
-    return WebSocket(link, handshake.request, outcome, handshake.subprotocol), link
-
-
-def _new_link(stream: ByteStream, handshake: ServerHandshake, options: AcceptOptions, logger: ConnectionLogger) -> Link:
-    core = Connection(
-        Role.SERVER,
-        max_message_size=options.max_message_size,
-        max_frame_size=options.max_frame_size,
-        max_fragments=options.max_fragments,
-        accept_unmasked=options.accept_unmasked,
-        codecs=handshake.codecs,
-        hold_failure=True,
-    )
-    link = Link(stream, core, options, logger)
-    if handshake.trailing_data:
-        link.feed_first(handshake.trailing_data)
-    return link
+    return establish(handshake, outcome, stream, options, logger, accept_unmasked=options.accept_unmasked)
 
 
 async def _start_tls(stream: ByteStream, context: ssl.SSLContext, limit: float | None) -> TLSStream:

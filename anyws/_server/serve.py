@@ -27,7 +27,7 @@ from anyws.exceptions import ConnectionClosed
 from anyws.protocol.errors import HandshakeError
 from anyws.protocol.origins import ForeignOrigin
 
-from .accept import open_link
+from .accept import accept_stream
 from .connection_limits import PendingHandshake
 from .options import RequestHook, ServeKeywords, ServerOptions
 from .server import Server, StartedServer
@@ -336,7 +336,7 @@ class _Connection:
 
     async def serve(self, stream: ByteStream, pending: PendingHandshake) -> None:
         try:
-            opened = await open_link(
+            opened = await accept_stream(
                 stream, self._server.options, self._logger, pending=pending, on_failure=self._hook_failed
             )
         except Exception as exc:

@@ -16,7 +16,7 @@ from anyws._checking import build_options, merged, with_signature_of
 from anyws._connection.link import Link
 from anyws._connection.websocket import WebSocket
 from anyws._logs import connection_logger
-from anyws._server.accept import open_link
+from anyws._server.accept import accept_stream
 from anyws._server.connection_limits import PendingHandshake
 from anyws._server.options import ServerOptions
 from anyws._server.serve import (
@@ -216,7 +216,7 @@ class _Connection:
     async def _open(self) -> Link | None:
         try:
             try:
-                websocket, link = await open_link(
+                websocket, link = await accept_stream(
                     self._stream,
                     self._server.options,
                     self._logger,

@@ -13,13 +13,13 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyws._background_task import background_task
 from anyws._cancellation import refusing_stray_cancellation
 from anyws._checking import build_options, with_signature_of
-from anyws._client.connect import open_link as connect_link
+from anyws._client.connect import connect_over_stream
 from anyws._client.opening import with_credentials
 from anyws._client.options import ClientOptions
 from anyws._connection.link import Link
 from anyws._connection.websocket import WebSocket, running
 from anyws._logs import connection_logger
-from anyws._server.accept import hook_failure, open_link as accept_link
+from anyws._server.accept import accept_stream, hook_failure
 from anyws._server.options import AcceptOptions, ServeKeywords, ServerOptions
 from anyws._server.serve import Handler, check_handler, handler_hooks, is_connection_closed, serving
 from anyws._transport.listening import listen_tcp
@@ -157,7 +157,7 @@ async def _open(
     async def accept() -> None:
         try:
             logger = connection_logger("anyws.server", streams[1])
-            accepted.append(await accept_link(streams[1], accepting, logger))
+            accepted.append(await accept_stream(streams[1], accepting, logger))
         except Exception as exc:
             failures.append(exc)
 
@@ -166,7 +166,7 @@ async def _open(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(accept)
         try:
-            connected = await connect_link(streams[0], target, connecting)
+            connected = await connect_over_stream(streams[0], target, connecting)
         except Exception as exc:
             failures.insert(0, exc)
     if connected is None or not accepted:
