@@ -32,7 +32,7 @@ def health_check(path: str = "/healthz", check: Callable[[], bool | Awaitable[bo
         raise ValueError(f"path {path!r} does not begin with a slash")
 
     async def answer(request: Request) -> Response | None:
-        if request.path != path or request.asks_for_websocket:
+        if request.path != path or request.is_websocket:
             return None
         is_healthy = True if check is None else check()
         if inspect.isawaitable(is_healthy):

@@ -238,7 +238,7 @@ class _Connection:
         return link
 
     async def _on_request(self, request: Request) -> Response | None:
-        if not request.asks_for_websocket:
+        if not request.is_websocket:
             return None
         self._request = request
         self._socket.began(request)

@@ -182,7 +182,7 @@ async def test_only_so_many_of_the_refused_are_waited_for() -> None:
 
 async def test_a_slow_reader_of_plain_http_takes_no_handshake() -> None:
     def page(request: anyws.Request) -> anyws.Response | None:
-        return None if request.asks_for_websocket else anyws.Response(200, body=bytes(20_000_000))
+        return None if request.is_websocket else anyws.Response(200, body=bytes(20_000_000))
 
     async with (
         anyws.open_server(echo, "127.0.0.1", 0, max_handshakes=1, on_request=page, open_timeout=None) as server,
