@@ -150,7 +150,7 @@ def _load_certificate(context: ssl.SSLContext, cert: PEM, key: PEM | None, passp
 
 def _text(pem: PEM, name: str) -> str:
     """Return the PEM text; a `str` or bytes without a PEM header is treated as a path."""
-    pem = _plain(pem, name)
+    pem = _as_str(pem, name)
     if _BEGIN in pem:
         return pem
     try:
@@ -160,7 +160,7 @@ def _text(pem: PEM, name: str) -> str:
         raise _not_found(pem, name) from exc
 
 
-def _plain(pem: PEM, name: str) -> str:
+def _as_str(pem: PEM, name: str) -> str:
     if not isinstance(pem, str | bytes | os.PathLike):  # open() would treat a number as a file descriptor
         raise TypeError(f"option {name} must be PEM text, PEM bytes or a path, not {type(pem).__name__}")
     if isinstance(pem, bytes):
@@ -180,7 +180,7 @@ def _as_file(pem: PEM | None, name: str) -> Generator[str | None, None, None]:
     if pem is None:
         yield None
         return
-    pem = _plain(pem, name)
+    pem = _as_str(pem, name)
     if _BEGIN not in pem:
         try:
             with open(pem, "rb"):

@@ -80,7 +80,7 @@ async def client_connect(
 async def _open(settings: ClientConnectOptions, socket_options: ClientSocketOptions) -> tuple[Socket, Link]:
     # Check the options before opening a stream.
     uri = _uri(settings, socket_options)
-    native = _native(settings)
+    native = _to_native_options(settings)
     context = _context(settings, socket_options) if settings.secure else None
     timeout = settings.open_timeout if socket_options.timeout is None else socket_options.timeout
 
@@ -108,7 +108,7 @@ def _uri(settings: ClientConnectOptions, socket_options: ClientSocketOptions) ->
     return dataclasses.replace(uri, socket_path=socket_options.path)
 
 
-def _native(settings: ClientConnectOptions) -> ClientConnectOptions:
+def _to_native_options(settings: ClientConnectOptions) -> ClientConnectOptions:
     """Translate the options of the node:websocket proposal to native options."""
     named = {
         "Authorization": settings.authentication,
