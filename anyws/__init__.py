@@ -15,13 +15,13 @@ from ._connection.sending import PreparedMessage
 from ._connection.websocket import WebSocket
 from ._names import claim_names
 from ._server.accept import accept
-from ._server.activation import listeners_from_systemd
 from ._server.authentication import basic_auth
-from ._server.health import health_check
+from ._server.certificate_reload import reload_certificate, watch_certificate
+from ._server.health_check import health_check
 from ._server.options import AcceptOptions, ServerOptions
-from ._server.renewal import reload_certificate, watch_certificate
 from ._server.serve import open_server, serve
 from ._server.server import Server
+from ._server.systemd import listeners_from_systemd
 from ._server.virtual_hosts import virtual_hosts
 from ._version import __version__
 from .callbacks import client_connect, get_address, magic_string, server

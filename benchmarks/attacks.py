@@ -22,7 +22,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parent.parent
 _TICK = os.sysconf("SC_CLK_TCK")
-_PATIENCE = 1.0  # seconds without progress after which the server counts as holding the attacker back
+_STALL_TIMEOUT = 1.0  # seconds without progress after which the server counts as holding the attacker back
 _BACKLOG, _PAUSE = 64, 0.05  # clients beyond the backlog of a listening socket wait for a second
 _TIME_LIMIT = 15  # seconds for one response
 _REQUEST = (
@@ -60,7 +60,7 @@ class Attacker:
 
     def __init__(self, port: int, request: bytes = _REQUEST + b"\r\n") -> None:
         self._socket = socket.create_connection(("127.0.0.1", port))
-        self._socket.settimeout(_PATIENCE)
+        self._socket.settimeout(_STALL_TIMEOUT)
         self._received = bytearray()
         self.sent = 0
         self.is_held_back = False

@@ -111,7 +111,7 @@ def unique_set_size(pid: int) -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:")))
 
 
-async def settled(process: asyncio.subprocess.Process) -> int:
+async def wait_until_settled(process: asyncio.subprocess.Process) -> int:
     """Make a server collect garbage, and return its memory in KiB once two readings nearly agree."""
     before = -1
     for _ in range(10):
@@ -146,11 +146,11 @@ async def measure(contestant: Contestant, connections: int, certificates: Path) 
             warm, load = loads
             await warm.open(_WARM)
             await warm.exchange(messages)
-            before = await settled(process)
+            before = await wait_until_settled(process)
             await load.open(connections)
-            idle = await settled(process)
+            idle = await wait_until_settled(process)
             await load.exchange(messages)
-            used = await settled(process)
+            used = await wait_until_settled(process)
             for each in loads:
                 each.close()
             return Reading(idle=(idle - before) / connections, used=(used - before) / connections, agreed=load.agreed)

@@ -102,7 +102,7 @@ class Results:
         for each in found["skipped"]:
             self._skipped[each["load"], each["who"]] = each["why"]
 
-    def forget(self, load: Load, contestant: Contestant) -> None:
+    def discard(self, load: Load, contestant: Contestant) -> None:
         """Remove results that are measured again."""
         self._runs.pop((load.name, contestant), None)
         self._skipped.pop((load.name, f"{contestant.name} on {contestant.loop}"), None)

@@ -43,7 +43,7 @@ class Contestant:
         """Whether it is another library."""
         return not self.is_bare and not self.name.startswith("anyws")
 
-    def why_not(self, load: Load) -> str:
+    def unsupported_reason(self, load: Load) -> str:
         """Return why it does not support a load; empty if it does."""
         if self.is_bare and (load.mode != "echo" or load.setting.compression):
             return "no WebSocket"

@@ -56,9 +56,9 @@ class Bench:
         with ExitStack() as stack, (self._folder / "log").open("wb") as log:
             servers: dict[Contestant, Running] = {}
             for each in contestants:
-                if all(map(each.why_not, loads)):
+                if all(map(each.unsupported_reason, loads)):
                     for load in loads:
-                        self.results.skip(load.name, f"{each.name} on {each.loop}", each.why_not(load))
+                        self.results.skip(load.name, f"{each.name} on {each.loop}", each.unsupported_reason(load))
                     continue
                 server = started(each, setting, self._folder, self._server_core, log)
                 servers[each] = stack.enter_context(server)
@@ -69,7 +69,7 @@ class Bench:
         """Run a load with the clients."""
         measure_clients(
             load,
-            [each for each in contestants if not each.why_not(load)],
+            [each for each in contestants if not each.unsupported_reason(load)],
             cache=self._cache,
             cores=(self._server_core, self._generator_core),
             rounds=rounds,
@@ -80,7 +80,7 @@ class Bench:
     def run_memory(self, load: Load, contestants: Sequence[Contestant]) -> None:
         """Measure the memory of idle connections once, like benchmarks/memory.py."""
         for each in contestants:
-            if each.is_bare or each.why_not(load) or each.name == "anyws-pure":
+            if each.is_bare or each.unsupported_reason(load) or each.name == "anyws-pure":
                 continue
             contestant = memory.Contestant(name=each.name, loop=each.loop)
             reading = asyncio.run(memory.measure(contestant, load.connections, self._folder))
@@ -96,13 +96,13 @@ class Bench:
         running = dict(servers)
         for number in range(-1, rounds):  # the first round only warms up
             for contestant, server in list(running.items()):
-                why_not = contestant.why_not(load)
+                reason = contestant.unsupported_reason(load)
                 try:
-                    result = None if why_not else self._measure(program, load, contestant, server, files, number < 0)
+                    result = None if reason else self._measure(program, load, contestant, server, files, number < 0)
                 except RuntimeError as error:
-                    why_not, result = str(error), None
-                if why_not:
-                    self.results.skip(load.name, f"{contestant.name} on {contestant.loop}", why_not)
+                    reason, result = str(error), None
+                if reason:
+                    self.results.skip(load.name, f"{contestant.name} on {contestant.loop}", reason)
                     del running[contestant]
                 elif number >= 0 and result is not None:
                     self._add(load, contestant, result)
@@ -171,7 +171,7 @@ def main() -> None:
             shown, everybody = list(LOADS.values()), CONTESTANTS
             bench.results.read(options.output / "speed.json")
             for load, each in itertools.product(chosen.values(), contestants):
-                bench.results.forget(load, each)
+                bench.results.discard(load, each)
         for setting in dict.fromkeys(load.setting for load in chosen.values()):
             loads = [load for load in chosen.values() if load.setting == setting]
             try:

@@ -25,7 +25,7 @@ SKIPPED = 77  # as in automake and meson
 _PINS = Path(__file__).with_name("requirements-wstest.txt")
 _PINS_OF_VIRTUALENV = Path(__file__).with_name("requirements-virtualenv.txt")
 # The pinned wheels are for cp27mu; narrow builds of Python 2.7 cannot load them.
-_IS_RIGHT = "import sys; sys.exit(not (sys.version_info[:2] == (2, 7) and sys.maxunicode > 0xFFFF))"
+_IS_USABLE_PYTHON27 = "import sys; sys.exit(not (sys.version_info[:2] == (2, 7) and sys.maxunicode > 0xFFFF))"
 _PIP_OPTIONS = ("--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes")
 
 
@@ -72,7 +72,7 @@ def find_python27() -> Path:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise NoPython27("the Autobahn testsuite is pinned for Linux on x86_64")
     for candidate in _candidates():
-        check = [str(candidate), "-c", _IS_RIGHT]
+        check = [str(candidate), "-c", _IS_USABLE_PYTHON27]
         # A pyenv shim is on the PATH even if its version is not active; running it fails.
         if not subprocess.run(check, check=False, capture_output=True, env=clean_environment()).returncode:
             return candidate

@@ -50,9 +50,9 @@ async def port_of(process: Process, log: Path) -> int:
     """
     while True:
         ended = process.returncode is not None
-        said = _PORT.search(await anyio.Path(log).read_text(errors="replace"))
-        if said is not None:
-            return int(said[1])
+        match = _PORT.search(await anyio.Path(log).read_text(errors="replace"))
+        if match is not None:
+            return int(match[1])
         if ended:
             raise RuntimeError(f"the program exited before it listened; see {log}")
         await anyio.sleep(0.02)

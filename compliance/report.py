@@ -33,29 +33,31 @@ class Report:
     def summary(self) -> str:
         """The counts, for example "298 OK, 3 INFORMATIONAL, 0 other of 301"."""
         counts = Counter(
-            case["behavior"] if self._is_good(number, case) else "other" for number, case in self._cases.items()
+            case["behavior"] if self._is_passed(number, case) else "other" for number, case in self._cases.items()
         )
         good = f"{counts['OK']} OK, {counts['INFORMATIONAL']} INFORMATIONAL"
         return f"{good}, {counts['other']} other of {len(self._cases)}"
 
     @property
-    def faults(self) -> list[str]:
+    def problems(self) -> list[str]:
         """A line for each problem; empty if the run passed."""
-        faults = [self._fault(number) for number in self._cases if not self._is_good(number, self._cases[number])]
+        problems = [
+            self._describe(number) for number in self._cases if not self._is_passed(number, self._cases[number])
+        ]
         if len(self._cases) != self._expected:
-            faults.append(f"{len(self._cases)} cases were run, expected {self._expected}")
+            problems.append(f"{len(self._cases)} cases were run, expected {self._expected}")
         if self._other_agents:
-            faults.append(f"unknown agents in the report: {', '.join(self._other_agents)}")
-        return faults
+            problems.append(f"unknown agents in the report: {', '.join(self._other_agents)}")
+        return problems
 
     @staticmethod
-    def _is_good(number: str, case: dict[str, Any]) -> bool:
+    def _is_passed(number: str, case: dict[str, Any]) -> bool:
         behavior, at_close = case["behavior"], case["behaviorClose"]
         if number in _INFORMATIONAL:
             return behavior == "INFORMATIONAL" and at_close in ("OK", "INFORMATIONAL")
         return bool(behavior == at_close == "OK")
 
-    def _fault(self, number: str) -> str:
+    def _describe(self, number: str) -> str:
         verdict = self._cases[number]
         case = json.loads((self._folder / verdict["reportfile"]).read_text())
         return (

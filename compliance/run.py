@@ -78,7 +78,7 @@ class Run:
             return "no report", [f"timed out after {self.tier.time_limit:g} s in case {self._last_case()}"]
         except (OSError, RuntimeError) as exc:
             return "no report", [str(exc)]
-        return report.summary, report.faults + self._complaints()
+        return report.summary, report.problems + self._unexpected_log_lines()
 
     async def _test_server(self) -> None:
         server = [sys.executable, "-m", "compliance.echo_server", "--backend", self.backend]
@@ -116,11 +116,11 @@ class Run:
 
     def _last_case(self) -> str:
         log = self._log("wstest")
-        said = log.read_text(errors="replace") if log.exists() else ""
-        cases = re.findall(r"^Running test case ID (\S+)", said, re.MULTILINE)
+        text = log.read_text(errors="replace") if log.exists() else ""
+        cases = re.findall(r"^Running test case ID (\S+)", text, re.MULTILINE)
         return cases[-1] if cases else "none"
 
-    def _complaints(self) -> list[str]:
+    def _unexpected_log_lines(self) -> list[str]:
         """Return the log lines of the program under test other than its port: warnings, errors, tracebacks."""
         lines = self._log("anyws").read_text(errors="replace").splitlines()
         return [f"log: {line}" for line in lines if not line.startswith("listening on port ")]

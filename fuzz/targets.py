@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from http.cookiejar import CookieJar
 
 from anyws._client.backoff import retry_after
-from anyws._client.cookies import cookie_header, keep_cookies
+from anyws._client.cookies import cookie_header, store_cookies
 from anyws._client.options import ClientOptions
 from anyws._client.redirects import Redirects
 from anyws._connection.websocket import WebSocket
@@ -175,7 +175,7 @@ def _set_cookies(value: str) -> None:
     """Check that the next request can be sent, whatever cookies a server sets."""
     for target in (_URI, WebSocketURI(secure=True, host="www.example.com", port=443, resource="/a/b?c")):
         jar = CookieJar()
-        keep_cookies(jar, target, Headers({"Set-Cookie": value}))
+        store_cookies(jar, target, Headers({"Set-Cookie": value}))
         if (cookies := cookie_header(jar, target)) is not None:
             ClientHandshake(target, headers={"Cookie": cookies}, nonce=_NONCE)
 

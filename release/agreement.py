@@ -18,7 +18,7 @@ DISTRIBUTION = "anyio-websocket"
 
 _FILES = (
     *("README.md", "CHANGELOG.md", "LICENSE", "SECURITY.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "CITATION.cff"),
-    *(".github/pull_request_template.md", ".github/ISSUE_TEMPLATE/fault.yml", "anyws/py.typed"),
+    *(".github/pull_request_template.md", ".github/ISSUE_TEMPLATE/bug_report.yml", "anyws/py.typed"),
 )
 _KINDS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")  # Keep a Changelog
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from anyws._cli import backends
 
 from . import connections, cycles, flood, storm
-from .state import Failed
+from .resources import Failed
 
 
 @dataclass(frozen=True, slots=True)

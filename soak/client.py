@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 
 from anyws.protocol import Opcode, serialize_frame
 
-from .state import Failed
+from .resources import Failed
 
-__all__ = ["REQUEST", "Client", "Crowd"]
+__all__ = ["REQUEST", "Client", "ClientPool"]
 
 REQUEST = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -32,21 +32,21 @@ class Client:
     Args:
         number: a unique number.
         port: the port of the server on 127.0.0.1.
-        greeting: the first bytes to send.
+        first_data: the first bytes to send.
 
     Attributes:
         status: the status of the response; 0 before it has arrived.
-        is_gone: whether either side has closed the connection.
+        is_closed: whether either side has closed the connection.
         echoes: the number of messages that were echoed.
     """
 
-    def __init__(self, number: int, port: int, greeting: bytes = REQUEST) -> None:
+    def __init__(self, number: int, port: int, first_data: bytes = REQUEST) -> None:
         self.number = number
-        self.greeting = greeting
+        self.first_data = first_data
         self.status = 0
-        self.is_gone = False
+        self.is_closed = False
         self.echoes = 0
-        self._awaited: bytes | None = None
+        self._expected: bytes | None = None
         self._received = bytearray()
         self.socket = socket.socket()
         self.socket.setblocking(False)
@@ -55,16 +55,16 @@ class Client:
             raise OSError(error, "cannot connect")
 
     @property
-    def is_waiting(self) -> bool:
+    def expects_echo(self) -> bool:
         """Whether an echo is still outstanding."""
-        return self._awaited is not None
+        return self._expected is not None
 
-    def greeted(self) -> None:
-        """Called after the greeting was sent. Does nothing by default."""
+    def on_first_data_sent(self) -> None:
+        """Called after the first data was sent. Does nothing by default."""
 
     def send(self, message: bytes) -> None:
         """Send a message and expect its echo."""
-        self._awaited = message
+        self._expected = message
         self._send_frame(Opcode.BINARY, message)
 
     def send_close(self) -> None:
@@ -74,11 +74,11 @@ class Client:
     def reset(self) -> None:
         """Reset the connection."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.leave()
+        self.close()
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Close TCP without a Close frame."""
-        self.is_gone = True
+        self.is_closed = True
         self.socket.close()
 
     def receive(self) -> None:
@@ -92,7 +92,7 @@ class Client:
         except ConnectionError:
             data = b""
         if not data:
-            self.leave()
+            self.close()
             return
         self._received += data
         if not self.status:
@@ -105,7 +105,7 @@ class Client:
         try:
             count = self.socket.send(data)
         except ConnectionError:
-            self.leave()
+            self.close()
             return
         if count < len(data):
             raise Failed(f"client {self.number}: the server accepts no more data")
@@ -132,14 +132,14 @@ class Client:
     def _receive_frame(self, first: int, payload: bytes) -> None:
         if first == _FIN | Opcode.PING:
             self._send_frame(Opcode.PONG, payload)
-        elif first == _FIN | Opcode.BINARY and payload == self._awaited:
-            self._awaited = None
+        elif first == _FIN | Opcode.BINARY and payload == self._expected:
+            self._expected = None
             self.echoes += 1
         elif first != _FIN | Opcode.CLOSE or payload != b"\x03\xe8":
             raise Failed(f"client {self.number}: unexpected frame {first:#x}, {payload[:100]!r}")
 
 
-class Crowd:
+class ClientPool:
     """Clients that share one selector."""
 
     def __init__(self) -> None:
@@ -150,22 +150,22 @@ class Crowd:
         self._selector.close()
 
     def add(self, client: Client) -> None:
-        """Add a client, which sends its greeting as soon as it is connected."""
+        """Add a client, which sends its first data as soon as it is connected."""
         self._selector.register(client.socket, selectors.EVENT_WRITE, client)
 
-    def turn(self, patience: float) -> None:
+    def poll(self, timeout: float) -> None:
         """Serve the clients whose sockets are ready.
 
         Args:
-            patience: how long to wait for a client, in seconds.
+            timeout: how long to wait for a client, in seconds.
         """
-        for key, events in self._selector.select(patience):
+        for key, events in self._selector.select(timeout):
             client: Client = key.data
             if events & selectors.EVENT_WRITE:
-                self._greet(client)
-            elif not client.is_gone:
+                self._send_first_data(client)
+            elif not client.is_closed:
                 client.receive()
-            if client.is_gone:
+            if client.is_closed:
                 self._selector.unregister(key.fileobj)
 
     def wait(self, clients: Iterable[Client], is_done: Callable[[Client], bool], *, limit: float) -> None:
@@ -186,13 +186,13 @@ class Crowd:
                     f"{len(late)} clients still wait after {limit:g} s, the first with status {late[0].status}"
                 )
             clients = late
-            self.turn(0.05)
+            self.poll(0.05)
 
-    def _greet(self, client: Client) -> None:
+    def _send_first_data(self, client: Client) -> None:
         try:
-            client.socket.send(client.greeting)
+            client.socket.send(client.first_data)
         except ConnectionError:
-            client.leave()
+            client.close()
             return
         self._selector.modify(client.socket, selectors.EVENT_READ, client)
-        client.greeted()
+        client.on_first_data_sent()

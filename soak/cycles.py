@@ -16,20 +16,20 @@ from anyio.lowlevel import checkpoint
 
 import anyws
 
-from .state import Failed, check_flat, check_gone, settled, steady
+from .resources import Failed, check_flat, check_released, wait_until_released, wait_until_steady
 
-__all__ = ["WAYS", "run"]
+__all__ = ["SCENARIOS", "run"]
 
 _WORKERS = 8
 _SAMPLES = 20
-_STRAY = 2048  # KiB by which memory may grow: Python allocates arenas of 1 MiB
+_ALLOWED_GROWTH = 2048  # KiB by which memory may grow: Python allocates arenas of 1 MiB
 _SOURCES = 100  # addresses to connect from, so that there are enough ports
 _HANDSHAKE_STEPS = 24  # more than the number of times that a handshake suspends
 
 _Connecting = AbstractAsyncContextManager[anyws.WebSocket]
 
 
-class _Mishap(Exception):
+class _DeliberateError(Exception):
     """The exception raised in a block that fails."""
 
 
@@ -48,7 +48,7 @@ async def handle(websocket: anyws.WebSocket) -> None:
             case "close":
                 await websocket.aclose(4000, "as you wish")
             case "raise":
-                raise _Mishap
+                raise _DeliberateError
             case "abort":
                 await anyio.aclose_forcefully(websocket)
             case "end":
@@ -66,7 +66,7 @@ async def _exchange(websocket: anyws.WebSocket) -> None:
         raise Failed("wrong echo")
 
 
-# -- the ways ----------------------------------------------------------------------------------------------------------
+# -- the scenarios -----------------------------------------------------------------------------------------------------
 
 
 async def _client_closes(connecting: _Connecting, number: int) -> None:
@@ -83,8 +83,8 @@ async def _client_raises(connecting: _Connecting, number: int) -> None:
     try:
         async with connecting as websocket:
             await _exchange(websocket)
-            raise _Mishap
-    except _Mishap:
+            raise _DeliberateError
+    except _DeliberateError:
         pass
 
 
@@ -146,7 +146,7 @@ async def _expect(websocket: anyws.WebSocket, *codes: int) -> None:
         raise Failed("received a message, but the connection must end")
 
 
-WAYS: dict[str, Callable[[_Connecting, int], Awaitable[None]]] = {
+SCENARIOS: dict[str, Callable[[_Connecting, int], Awaitable[None]]] = {
     "the client closes": _client_closes,
     "the client closes immediately": _client_does_nothing,
     "the client's block raises": _client_raises,
@@ -171,7 +171,7 @@ async def run(cycles: int) -> dict[str, str]:
     """Connect and close eight connections at a time, client and server in one process.
 
     Args:
-        cycles: the number of connections, over all ways.
+        cycles: the number of connections, over all scenarios.
 
     Returns:
         The figures, by name.
@@ -180,30 +180,30 @@ async def run(cycles: int) -> dict[str, str]:
         Failed: memory grows by more than 2 MiB after the first quarter; descriptors, tasks or objects are not released;
             or a connection does not end as it must.
     """
-    batch = max(cycles // _SAMPLES, 2 * len(WAYS))
+    batch = max(cycles // _SAMPLES, 2 * len(SCENARIOS))
     begin, done = time.perf_counter(), 0
-    with _complaints() as complaints:
+    with _unexpected_logs() as unexpected:
         async with anyws.open_server(handle, "127.0.0.1", on_request=_refuse) as server:
             uri = "ws://{}:{}".format(*server.addresses[0])
             await _cycle(uri, range(batch))
-            first = await steady()
-            steps, states = [0.0], [first]
+            first = await wait_until_steady()
+            steps, samples = [0.0], [first]
             while done < cycles:
                 await _cycle(uri, range(done, min(done + batch, cycles)))
                 done = min(done + batch, cycles)
                 steps.append(done)
-                states.append(await settled(first))
-                check_gone(first, states[-1])
-                print(f"{done}: {states[-1]}", file=sys.stderr, flush=True)
-        if complaints:
-            raise Failed(f"logged: {complaints[:10]}")
+                samples.append(await wait_until_released(first))
+                check_released(first, samples[-1])
+                print(f"{done}: {samples[-1]}", file=sys.stderr, flush=True)
+        if unexpected:
+            raise Failed(f"logged: {unexpected[:10]}")
     took = time.perf_counter() - begin
-    warm = len(states) // 4
-    growth = check_flat(steps[warm:], [state.memory for state in states[warm:]], bound=_STRAY)
-    last = states[-1]
+    warm = len(samples) // 4
+    growth = check_flat(steps[warm:], [sample.memory for sample in samples[warm:]], bound=_ALLOWED_GROWTH)
+    last = samples[-1]
     return {
-        "cycles": f"{cycles} in {len(WAYS)} ways, after {batch} to warm up; {took:.0f} s",
-        "memory": f"{first.memory} KiB first, {states[warm].memory} after a quarter, {last.memory} last",
+        "cycles": f"{cycles} in {len(SCENARIOS)} scenarios, after {batch} to warm up; {took:.0f} s",
+        "memory": f"{first.memory} KiB first, {samples[warm].memory} after a quarter, {last.memory} last",
         "growth": f"{growth:.0f} KiB in the last three quarters",
         "descriptors": f"{first.descriptors} first, {last.descriptors} last",
         "tasks": f"{first.tasks} first, {last.tasks} last",
@@ -213,15 +213,17 @@ async def run(cycles: int) -> dict[str, str]:
 
 async def _cycle(uri: str, numbers: range) -> None:
     """Run the cycles with these numbers, some of them concurrently."""
-    ways = list(WAYS.items())
+    scenarios = list(SCENARIOS.items())
 
     async def work(worker: int) -> None:
         for number in numbers[worker::_WORKERS]:
-            name, way = ways[number % len(ways)]
-            path = "/refuse" if way is _client_is_refused else "/"
+            name, scenario = scenarios[number % len(scenarios)]
+            path = "/refuse" if scenario is _client_is_refused else "/"
             source = f"127.0.0.{2 + number % _SOURCES}"
             try:
-                await way(anyws.connect(uri + path, local_host=source, max_connecting=None), number // len(ways))
+                await scenario(
+                    anyws.connect(uri + path, local_host=source, max_connecting=None), number // len(scenarios)
+                )
             except Exception as exc:
                 failures.append(f"{name}: {exc!r}")
 
@@ -238,13 +240,13 @@ def _refuse(request: anyws.Request) -> anyws.Response | None:
 
 
 @contextmanager
-def _complaints() -> Iterator[list[str]]:
+def _unexpected_logs() -> Iterator[list[str]]:
     """Collect log records of level WARNING and above, except for deliberate failures."""
     found: list[str] = []
 
     class Collect(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.exc_info is None or not isinstance(record.exc_info[1], _Mishap):
+            if record.exc_info is None or not isinstance(record.exc_info[1], _DeliberateError):
                 found.append(self.format(record))
 
     logger, handler = logging.getLogger("anyws"), Collect(logging.WARNING)

@@ -10,7 +10,7 @@ import anyio
 
 import anyws
 
-from .state import Failed, check_gone, memory, settled, steady
+from .resources import Failed, check_released, memory, wait_until_released, wait_until_steady
 
 __all__ = ["run"]
 
@@ -23,14 +23,14 @@ _FILLER = os.urandom(_SIZE - 8)
 
 
 @dataclass(slots=True)
-class _Tally:
+class _Counts:
     """Counts over all connections."""
 
     messages: int = 0
-    faults: int = 0
+    wrong: int = 0
 
 
-async def _flood(websocket: anyws.WebSocket, tally: _Tally) -> None:
+async def _flood(websocket: anyws.WebSocket, counts: _Counts) -> None:
     """Send and receive until the connection closes."""
 
     async def send() -> None:
@@ -42,8 +42,8 @@ async def _flood(websocket: anyws.WebSocket, tally: _Tally) -> None:
     async def receive() -> None:
         number = 0
         async for message in websocket:
-            tally.faults += message != number.to_bytes(8, "big") + _FILLER
-            tally.messages += 1
+            counts.wrong += message != number.to_bytes(8, "big") + _FILLER
+            counts.messages += 1
             number += 1
             await anyio.sleep(_PAUSE)
 
@@ -69,44 +69,44 @@ async def run(connections: int, seconds: float) -> dict[str, str]:
         Failed: memory grows by more than 16 MiB per connection; a message is wrong or lost; no message arrives; or
             something is not released at the end.
     """
-    tally = _Tally()
+    counts = _Counts()
 
     async def handle(websocket: anyws.WebSocket) -> None:
-        await _flood(websocket, tally)
+        await _flood(websocket, counts)
 
     async def connect(uri: str) -> None:
         async with anyws.connect(uri, max_connecting=None) as websocket:
-            await _flood(websocket, tally)
+            await _flood(websocket, counts)
 
     async def flood(uri: str, seconds: float) -> int:
-        most, end = 0, time.monotonic() + seconds
+        peak, end = 0, time.monotonic() + seconds
         async with anyio.create_task_group() as tasks:
             for _ in range(connections):
                 tasks.start_soon(connect, uri)
             while time.monotonic() < end:
                 await anyio.sleep(_SAMPLING)
-                most = max(most, memory())
+                peak = max(peak, memory())
             tasks.cancel_scope.cancel()
-        return most
+        return peak
 
     async with anyws.open_server(handle, "127.0.0.1", close_timeout=_CLOSING) as server:
         uri = "ws://{}:{}".format(*server.addresses[0])
         await flood(uri, min(seconds / 10, 1))
         await anyio.sleep(_CLOSING)
-        before = await steady()
-        tally.messages = 0
-        most = await flood(uri, seconds)
-        after = await settled(before)
-    growth = most - before.memory
+        before = await wait_until_steady()
+        counts.messages = 0
+        peak = await flood(uri, seconds)
+        after = await wait_until_released(before)
+    growth = peak - before.memory
     if growth > _BOUND * connections:
         raise Failed(f"memory grew by {growth} KiB with {connections} connections")
-    if tally.faults or not tally.messages:
-        raise Failed(f"{tally.messages} messages, {tally.faults} of them wrong")
-    check_gone(before, after)
+    if counts.wrong or not counts.messages:
+        raise Failed(f"{counts.messages} messages, {counts.wrong} of them wrong")
+    check_released(before, after)
     return {
         "connections": f"{connections}, {seconds:g} s",
-        "messages": f"{tally.messages} of 1 MiB, {tally.messages / seconds / connections / 2:.1f}/s on each side",
-        "memory": f"{before.memory} KiB before, {most} peak, {after.memory} after; "
+        "messages": f"{counts.messages} of 1 MiB, {counts.messages / seconds / connections / 2:.1f}/s on each side",
+        "memory": f"{before.memory} KiB before, {peak} peak, {after.memory} after; "
         f"{growth / connections:.0f} KiB per connection, both sides together",
         "descriptors": f"{before.descriptors} before, {after.descriptors} after",
         "tasks": f"{before.tasks} before, {after.tasks} after",

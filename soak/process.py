@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import state
-from .state import Failed, State, has_settled
+from . import resources
+from .resources import Failed, Resources, is_settled
 
 __all__ = ["ROOT", "ServerProcess", "serving"]
 
@@ -24,8 +24,8 @@ _STOPPING = 30.0
 class ServerProcess(subprocess.Popen[str]):
     """`soak.server` in a separate process."""
 
-    def state(self, meanwhile: Callable[[], object] | None = None) -> State:
-        """Ask the server for its state.
+    def resources(self, meanwhile: Callable[[], object] | None = None) -> Resources:
+        """Ask the server for its resources.
 
         Args:
             meanwhile: called repeatedly until the server responds.
@@ -34,15 +34,15 @@ class ServerProcess(subprocess.Popen[str]):
         self.send_signal(signal.SIGUSR2)
         while meanwhile is not None and not select.select([self.stdout], [], [], 0)[0]:
             meanwhile()
-        return State(**json.loads(self.read_line()))
+        return Resources(**json.loads(self.read_line()))
 
-    def settled(self, before: State) -> State:
+    def wait_until_released(self, before: Resources) -> Resources:
         """Wait until all connections are released, for up to half a minute."""
-        end = time.monotonic() + state.SETTLING
-        previous, now = before, self.state()
-        while not has_settled(before, previous, now) and time.monotonic() < end:
+        end = time.monotonic() + resources.RELEASE_TIMEOUT
+        previous, now = before, self.resources()
+        while not is_settled(before, previous, now) and time.monotonic() < end:
             time.sleep(0.05)
-            previous, now = now, self.state()
+            previous, now = now, self.resources()
         return now
 
     def finish(self) -> None:
@@ -52,9 +52,9 @@ class ServerProcess(subprocess.Popen[str]):
             Failed: the exit status is not 0, or there is output on stderr.
         """
         self.terminate()
-        _, complaints = self.communicate(timeout=_STOPPING)
-        if self.returncode or complaints:
-            raise Failed(f"the server exited with status {self.returncode}: {complaints[-4000:]}")
+        _, errors = self.communicate(timeout=_STOPPING)
+        if self.returncode or errors:
+            raise Failed(f"the server exited with status {self.returncode}: {errors[-4000:]}")
 
     def read_line(self) -> str:
         """Return the next line that the server prints.
@@ -65,8 +65,8 @@ class ServerProcess(subprocess.Popen[str]):
         assert self.stdout is not None
         line = self.stdout.readline()
         if not line:
-            _, complaints = self.communicate(timeout=_STOPPING)
-            raise Failed(f"the server exited with status {self.returncode}: {complaints[-4000:]}")
+            _, errors = self.communicate(timeout=_STOPPING)
+            raise Failed(f"the server exited with status {self.returncode}: {errors[-4000:]}")
         return line
 
 

@@ -1,4 +1,4 @@
-"""The server of a run: ``python -m soak.server`` prints its port, and on each SIGUSR2 its state, until SIGTERM."""
+"""The server of a run: ``python -m soak.server`` prints its port, and on each SIGUSR2 its resources, until SIGTERM."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import anyio
 import anyws
 from anyws._cli.backends import BACKENDS, run
 
-from .state import State
+from .resources import Resources
 
 __all__ = ["echo"]
 
@@ -36,7 +36,7 @@ async def main(max_connections: int | None) -> None:
             async for number in signals:
                 if number == signal.SIGTERM:
                     break
-                print(json.dumps(dataclasses.asdict(State.now())), flush=True)
+                print(json.dumps(dataclasses.asdict(Resources.now())), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .client import REQUEST, Client, Crowd
+from .client import REQUEST, Client, ClientPool
 from .process import ROOT, serving
-from .state import Failed, check_flat, check_gone
+from .resources import Failed, check_flat, check_released
 
 __all__ = ["run"]
 
@@ -33,17 +33,17 @@ _RESPONSES = {"good": {101}, "garbage": {400}, "TLS": {400}, "plain HTTP": {426}
 _KINDS = ("good", "good", "good", *_GREETINGS)
 
 
-class _Visitor(Client):
+class _StormClient(Client):
     """A client of some kind."""
 
     def __init__(self, number: int, port: int, kind: str) -> None:
         super().__init__(number, port, _GREETINGS[kind])
         self.kind = kind
 
-    def greeted(self) -> None:
+    def on_first_data_sent(self) -> None:
         """Disconnect, if the client is of that kind."""
         if self.kind.startswith("disconnects"):
-            self.leave()
+            self.close()
         elif self.kind.startswith("resets"):
             self.reset()
 
@@ -64,71 +64,71 @@ def run(backend: str, connections: int, seconds: float, limit: int | None) -> di
         Failed: a client gets a wrong response; the well-behaved client is not served; something is not released after a
             storm; or after the first quarter, memory grows by more than 2 MiB plus 4 KiB per client of a storm.
     """
-    with serving(backend, max_connections=limit) as (process, port), _bystander(port) as bystander:
-        first = process.state()
-        _round(port, connections, limit)  # warms up
-        before = process.settled(first)
+    with serving(backend, max_connections=limit) as (process, port), _running_well_behaved_client(port) as well_behaved:
+        first = process.resources()
+        _run_storm(port, connections, limit)  # warms up
+        before = process.wait_until_released(first)
         end = time.monotonic() + seconds
         statuses: Counter[str] = Counter()
-        states = [before]
-        while time.monotonic() < end or len(states) < 3:
-            statuses += _round(port, connections, limit)
-            states.append(process.settled(before))
-            print(states[-1], file=sys.stderr, flush=True)
-            check_gone(before, states[-1])
-        memories = [state.memory for state in states[len(states) // 4 :]]
+        samples = [before]
+        while time.monotonic() < end or len(samples) < 3:
+            statuses += _run_storm(port, connections, limit)
+            samples.append(process.wait_until_released(before))
+            print(samples[-1], file=sys.stderr, flush=True)
+            check_released(before, samples[-1])
+        memories = [sample.memory for sample in samples[len(samples) // 4 :]]
         growth = check_flat(range(len(memories)), memories, bound=2048 + _KIB_PER_CLIENT * connections)
-        served = _ask(bystander)
+        served = _stop(well_behaved)
     return {
-        "storms": f"{len(states) - 1} of {connections} clients: "
+        "storms": f"{len(samples) - 1} of {connections} clients: "
         + ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items())),
         "latency of a well-behaved client": "{median:.1f} ms, 99 % below {p99:.0f} ms, maximum {most:.0f} ms; "
         "{messages} messages".format(**served),
         "memory": f"{before.memory} KiB after the first, {memories[0]} after a quarter, {memories[-1]} after the last",
         "growth": f"{growth:.0f} KiB in the last three quarters",
-        "descriptors": f"{before.descriptors} before, {states[-1].descriptors} after",
-        "tasks": f"{before.tasks} before, {states[-1].tasks} after",
-        "objects": f"{before.objects} before, {states[-1].objects} after",
+        "descriptors": f"{before.descriptors} before, {samples[-1].descriptors} after",
+        "tasks": f"{before.tasks} before, {samples[-1].tasks} after",
+        "objects": f"{before.objects} before, {samples[-1].objects} after",
     }
 
 
-def _round(port: int, connections: int, limit: int | None) -> Counter[str]:
+def _run_storm(port: int, connections: int, limit: int | None) -> Counter[str]:
     """Run one storm. Return the number of responses by status, for the clients that wait for one."""
-    crowd = Crowd()
-    visitors = [_Visitor(number, port, _KINDS[number % len(_KINDS)]) for number in range(connections)]
-    for visitor in visitors:
-        crowd.add(visitor)
-    awaiting = [visitor for visitor in visitors if visitor.kind in _RESPONSES]
-    crowd.wait(visitors, _is_done, limit=_LIMIT)
-    for visitor in awaiting:
-        if visitor.status not in _RESPONSES[visitor.kind] | ({503} if limit is not None else set()):
-            raise Failed(f"{visitor.kind!r} got the status {visitor.status}")
-    inside = [visitor for visitor in awaiting if visitor.status == 101]
-    if limit is not None and not 0 < len(inside) < limit:
-        raise Failed(f"{len(inside)} connections besides the well-behaved one, with max_connections={limit}")
-    for visitor in inside:
-        visitor.send(b"%d" % visitor.number)
-    crowd.wait(inside, lambda visitor: not visitor.is_waiting or visitor.is_gone, limit=_LIMIT)
-    for visitor in inside:
-        visitor.send_close()
-    for visitor in visitors:
-        if not visitor.is_gone and visitor not in inside:
-            visitor.leave()
-    crowd.wait(inside, lambda visitor: visitor.is_gone, limit=_LIMIT)
-    crowd.close()
-    if lost := sum(visitor.echoes == 0 for visitor in inside):
+    pool = ClientPool()
+    clients = [_StormClient(number, port, _KINDS[number % len(_KINDS)]) for number in range(connections)]
+    for client in clients:
+        pool.add(client)
+    awaiting = [client for client in clients if client.kind in _RESPONSES]
+    pool.wait(clients, _is_done, limit=_LIMIT)
+    for client in awaiting:
+        if client.status not in _RESPONSES[client.kind] | ({503} if limit is not None else set()):
+            raise Failed(f"{client.kind!r} got the status {client.status}")
+    accepted = [client for client in awaiting if client.status == 101]
+    if limit is not None and not 0 < len(accepted) < limit:
+        raise Failed(f"{len(accepted)} connections besides the well-behaved one, with max_connections={limit}")
+    for client in accepted:
+        client.send(b"%d" % client.number)
+    pool.wait(accepted, lambda client: not client.expects_echo or client.is_closed, limit=_LIMIT)
+    for client in accepted:
+        client.send_close()
+    for client in clients:
+        if not client.is_closed and client not in accepted:
+            client.close()
+    pool.wait(accepted, lambda client: client.is_closed, limit=_LIMIT)
+    pool.close()
+    if lost := sum(client.echoes == 0 for client in accepted):
         raise Failed(f"{lost} connections were lost")
-    return Counter(str(visitor.status) for visitor in awaiting)
+    return Counter(str(client.status) for client in awaiting)
 
 
-def _is_done(visitor: Client) -> bool:
-    assert isinstance(visitor, _Visitor)
-    return visitor.is_gone or visitor.status > 0 or visitor.kind == "silent"
+def _is_done(client: Client) -> bool:
+    assert isinstance(client, _StormClient)
+    return client.is_closed or client.status > 0 or client.kind == "silent"
 
 
 @contextmanager
-def _bystander(port: int) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "soak.bystander", str(port)]
+def _running_well_behaved_client(port: int) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "soak.well_behaved_client", str(port)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -138,10 +138,10 @@ def _bystander(port: int) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def _ask(bystander: subprocess.Popen[str]) -> dict[str, float]:
+def _stop(well_behaved: subprocess.Popen[str]) -> dict[str, float]:
     """Stop the well-behaved client, and return its latencies."""
-    out, _ = bystander.communicate(timeout=_LIMIT)
-    if bystander.returncode:
+    out, _ = well_behaved.communicate(timeout=_LIMIT)
+    if well_behaved.returncode:
         raise Failed("the well-behaved client was not served")
     figures: dict[str, float] = json.loads(out)
     return figures

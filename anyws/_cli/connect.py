@@ -15,10 +15,10 @@ import anyws
 
 from .arguments import count, positive_seconds, seconds
 from .backends import add_backend, is_missing, run
-from .conversation import Conversation, Message, Terms
+from .conversation import Conversation, ConversationOptions, Message
+from .formatting import Formatter
 from .framing import INPUTS, OUTPUTS, splitter
 from .history import history_file
-from .looks import Looks
 from .notes import note
 from .reading import Chunks, decoded, messages
 from .screen import PlainScreen, Screen, is_terminal
@@ -76,49 +76,49 @@ exit status:
   1  cannot read or print, interrupted, or closed before -n messages arrived
   2  invalid command line
   3  cannot connect: unknown host, connection refused, TLS failure or timeout
-  4  refused: the server responded with another HTTP status, or its response is
-     not a valid opening handshake
+  4  the server rejected the handshake, for example with HTTP 404, or sent an
+     invalid response
   5  closed with another code, connection lost, or protocol violation
   6  --timeout has passed"""
 
-_SILENCE = 0.5  # seconds
-_MEASURING = 5.0  # seconds between two Pings of --latency
+_IDLE_TIMEOUT = 0.5  # seconds
+_LATENCY_INTERVAL = 5.0  # seconds between two Pings of --latency
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     add_target(parser)
-    pipes = parser.add_argument_group("input and output")
-    pipes.add_argument("-b", "--binary", action="store_true", help="send stdin as binary messages instead of text")
-    pipes.add_argument("--input", choices=INPUTS, help="how to split stdin into messages; default: line")
-    pipes.add_argument("--output", choices=OUTPUTS, default="line", help="how to print messages; default: line")
-    end = parser.add_argument_group("exit conditions")
-    many = end.add_mutually_exclusive_group()
-    many.add_argument("-n", "--count", type=count, metavar="N", help="close after receiving N messages")
-    many.add_argument("-1", "--one", action="store_const", const=1, dest="count", help="same as -n 1")
-    end.add_argument(
+    streams = parser.add_argument_group("input and output")
+    streams.add_argument("-b", "--binary", action="store_true", help="send stdin as binary messages instead of text")
+    streams.add_argument("--input", choices=INPUTS, help="how to split stdin into messages; default: line")
+    streams.add_argument("--output", choices=OUTPUTS, default="line", help="how to print messages; default: line")
+    exits = parser.add_argument_group("exit conditions")
+    count_group = exits.add_mutually_exclusive_group()
+    count_group.add_argument("-n", "--count", type=count, metavar="N", help="close after receiving N messages")
+    count_group.add_argument("-1", "--one", action="store_const", const=1, dest="count", help="same as -n 1")
+    exits.add_argument(
         "--timeout",
         type=positive_seconds,
         default=math.inf,
         metavar="SECONDS",
         help="close after this many seconds, with exit status 6",
     )
-    end.add_argument(
+    exits.add_argument(
         "--wait",
         type=seconds,
         metavar="SECONDS",
         help="after the end of the input, close once nothing has been received for this many seconds; 'inf' waits "
         "until the server closes; default: 0 if the input is a terminal, inf with -n, otherwise 0.5",
     )
-    looks = parser.add_argument_group("display")
-    looks.add_argument("--json", action="store_true", help="pretty-print JSON objects and arrays")
-    looks.add_argument("--timestamps", action="store_true", help="print the time before each message")
-    looks.add_argument(
+    display = parser.add_argument_group("display")
+    display.add_argument("--json", action="store_true", help="pretty-print JSON objects and arrays")
+    display.add_argument("--timestamps", action="store_true", help="print the time before each message")
+    display.add_argument(
         "--latency", action="store_true", help="send a Ping every 5 seconds, or --ping-interval, and show its latency"
     )
-    looks.add_argument("--plain", action="store_true", help="disable line editing and colours in a terminal")
-    looks.add_argument("--no-history", action="store_true", help="do not read or save the history")
+    display.add_argument("--plain", action="store_true", help="disable line editing and colours in a terminal")
+    display.add_argument("--no-history", action="store_true", help="do not read or save the history")
     add_backend(parser)
     parser.set_defaults(run=functools.partial(_run, parser))
 
@@ -133,44 +133,44 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
 async def _connect(arguments: argparse.Namespace, target: Target) -> int:
     async with stop_signals() as stop, open_target(target) as websocket:
-        return await _talk(arguments, target, websocket, stop)
+        return await _converse(arguments, target, websocket, stop)
     raise CommandError(Status.FAILED, "interrupted")
 
 
-async def _talk(arguments: argparse.Namespace, target: Target, websocket: anyws.WebSocket, stop: Stop) -> int:
-    is_typed = is_terminal() and not arguments.binary and arguments.input is None
-    patience = arguments.wait
-    if patience is None:
-        patience = 0 if is_terminal() else _SILENCE if arguments.count is None else math.inf
-    terms = Terms(
-        is_typed=is_typed,
-        patience=patience,
+async def _converse(arguments: argparse.Namespace, target: Target, websocket: anyws.WebSocket, stop: Stop) -> int:
+    is_interactive = is_terminal() and not arguments.binary and arguments.input is None
+    idle_timeout = arguments.wait
+    if idle_timeout is None:
+        idle_timeout = 0 if is_terminal() else _IDLE_TIMEOUT if arguments.count is None else math.inf
+    options = ConversationOptions(
+        is_interactive=is_interactive,
+        idle_timeout=idle_timeout,
         count=arguments.count,
         timeout=arguments.timeout,
-        ping_interval=(arguments.ping_interval or _MEASURING) if arguments.latency else None,
+        ping_interval=(arguments.ping_interval or _LATENCY_INTERVAL) if arguments.latency else None,
     )
-    async with _open_screen(arguments, target, stop, is_typed=is_typed) as (screen, source):
+    async with _open_screen(arguments, target, stop, is_interactive=is_interactive) as (screen, source):
         agreed = "" if websocket.subprotocol is None else f", subprotocol {websocket.subprotocol}"
         screen.note(f"connected to {target}{agreed}")
-        return await Conversation(websocket, screen, source, terms).run(stop)
+        return await Conversation(websocket, screen, source, options).run(stop)
 
 
 @asynccontextmanager
 async def _open_screen(
-    arguments: argparse.Namespace, target: Target, stop: Stop, *, is_typed: bool
+    arguments: argparse.Namespace, target: Target, stop: Stop, *, is_interactive: bool
 ) -> AsyncGenerator[tuple[Screen, AsyncIterator[Message] | None], None]:
-    looks = Looks(timestamps=arguments.timestamps, json=arguments.json)
-    if is_typed and not arguments.plain and _can_edit():
+    formatter = Formatter(timestamps=arguments.timestamps, json=arguments.json)
+    if is_interactive and not arguments.plain and _can_edit():
         from .editing import editing_screen
 
         history = None if arguments.no_history else history_file()
-        async with editing_screen(looks, history, str(target), stop.ask) as screen:
+        async with editing_screen(formatter, history, str(target), stop.request) as screen:
             yield screen, screen.lines
     elif sys.stdin is None:
-        yield PlainScreen(looks, arguments.output), None
+        yield PlainScreen(formatter, arguments.output), None
     else:
         async with aclosing(_input(arguments)) as source:
-            yield PlainScreen(looks, arguments.output), source
+            yield PlainScreen(formatter, arguments.output), source
 
 
 def _can_edit() -> bool:

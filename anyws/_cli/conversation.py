@@ -13,33 +13,32 @@ import anyws
 
 from .commands import HELP, Action, Close, Ping, Send, SendFile, parse_line
 from .framing import IncompleteInput
-from .screen import Screen, give_up_output
+from .screen import Screen, discard_output
 from .statuses import Status
 from .stopping import Stop
 
-__all__ = ["Conversation", "Message", "Terms"]
+__all__ = ["Conversation", "ConversationOptions", "Message"]
 
 Message = str | bytes | AsyncIterable[str] | AsyncIterable[bytes]
 """A message to send."""
 
 _CHUNK = 65536  # bytes of a file that are sent in one frame
-_PINGS = 5.0  # seconds between two Pings that only measure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class ConversationOptions:
     """Settings of a conversation. Times are in seconds.
 
     Attributes:
-        is_typed: whether lines that start with a slash are commands.
-        patience: after the end of the input, close once nothing has been received for this long; 0: do not wait.
+        is_interactive: whether lines that start with a slash are commands.
+        idle_timeout: after the end of the input, close once nothing has been received for this long; 0: do not wait.
         count: close after this many messages; None for no limit.
         timeout: close after this long.
         ping_interval: how often to measure the latency; None for never.
     """
 
-    is_typed: bool = False
-    patience: float = 0
+    is_interactive: bool = False
+    idle_timeout: float = 0
     count: int | None = None
     timeout: float = math.inf
     ping_interval: float | None = None
@@ -53,7 +52,11 @@ class Conversation:
     """
 
     def __init__(
-        self, websocket: anyws.WebSocket, screen: Screen, source: AsyncIterator[Message] | None, terms: Terms
+        self,
+        websocket: anyws.WebSocket,
+        screen: Screen,
+        source: AsyncIterator[Message] | None,
+        options: ConversationOptions,
     ) -> None:
         """Create a conversation.
 
@@ -61,14 +64,14 @@ class Conversation:
             websocket: the connection.
             screen: shows the messages.
             source: the messages to send; None to send nothing.
-            terms: see `Terms`.
+            options: see `ConversationOptions`.
         """
         self._websocket = websocket
         self._screen = screen
         self._source = source
-        self._terms = terms
-        self._came = anyio.Event()
-        self._missing = terms.count  # messages still to be received
+        self._options = options
+        self._received = anyio.Event()
+        self._remaining = options.count  # messages still to be received
         self._status: Status | None = None  # set by a failure on our side, which a normal closure must not hide
         self._close: Close | None = None  # the /close command, if given
 
@@ -78,37 +81,37 @@ class Conversation:
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._send_all)
-            tasks.start_soon(self._close_when_asked, stop)
+            tasks.start_soon(self._close_on_signal, stop)
             tasks.start_soon(self._close_after_timeout)
-            tasks.start_soon(self._measure)
+            tasks.start_soon(self._measure_latency)
             status = await self._show_messages()
             tasks.cancel_scope.cancel()
         await self._screen.finish()
         if self._status is not None:
             return self._status
-        return Status.FAILED if status is Status.OK and self._missing else status
+        return Status.FAILED if status is Status.OK and self._remaining else status
 
     async def _show_messages(self) -> Status:
         """Show messages; return how the connection ended."""
         try:
             while True:
                 message = await self._websocket.receive()
-                self._came.set()
-                if self._missing != 0:
+                self._received.set()
+                if self._remaining != 0:
                     await self._screen.show(message)
-                if self._missing:
-                    self._missing -= 1
-                    if not self._missing:
+                if self._remaining:
+                    self._remaining -= 1
+                    if not self._remaining:
                         await self._websocket.send_eof()
         except anyws.ConnectionClosed as exc:
-            return await self._tell_end(exc)
+            return await self._report_end(exc)
         except OSError as exc:
             if not isinstance(exc, BrokenPipeError):  # the reader of our output has exited, like `head`
                 self._screen.note(f"anyws: cannot print: {exc}")
-            give_up_output()
+            discard_output()
             return Status.FAILED
 
-    async def _tell_end(self, exc: anyws.ConnectionClosed) -> Status:
+    async def _report_end(self, exc: anyws.ConnectionClosed) -> Status:
         if self._close is None:
             self._screen.note(_describe(exc))
             return Status.OK if isinstance(exc, anyws.ConnectionClosedOK) else Status.ABNORMAL
@@ -125,9 +128,9 @@ class Conversation:
             if self._source is not None:
                 self._screen.prompt()
                 async for item in self._source:
-                    await self._take(item)
+                    await self._handle_input(item)
                     self._screen.prompt()
-            await self._wait_for_silence()
+            await self._wait_until_idle()
         except anyws.ConnectionClosed:
             return  # reported by _show_messages
         except UnicodeDecodeError as exc:
@@ -140,16 +143,16 @@ class Conversation:
         self._status = Status.FAILED
         self._screen.note(f"anyws: {problem}")
 
-    async def _take(self, item: Message) -> None:
-        if not (self._terms.is_typed and isinstance(item, str)):
+    async def _handle_input(self, item: Message) -> None:
+        if not (self._options.is_interactive and isinstance(item, str)):
             await self._websocket.send(item)
             return
         try:
-            await self._do(parse_line(item))
+            await self._execute(parse_line(item))
         except (ValueError, OSError) as exc:
             self._screen.note(f"anyws: {exc}")
 
-    async def _do(self, action: Action) -> None:
+    async def _execute(self, action: Action) -> None:
         match action:
             case Send(message):
                 await self._websocket.send(message)
@@ -198,35 +201,35 @@ class Conversation:
 
         self._tasks.start_soon(aclose)
 
-    async def _measure(self) -> None:
-        if self._terms.ping_interval is None:
+    async def _measure_latency(self) -> None:
+        if self._options.ping_interval is None:
             return
         try:
             while True:
                 self._screen.latency(await self._websocket.ping())
-                await anyio.sleep(self._terms.ping_interval)
+                await anyio.sleep(self._options.ping_interval)
         except anyws.ConnectionClosed:
             return
 
-    async def _wait_for_silence(self) -> None:
-        if not self._terms.patience:
+    async def _wait_until_idle(self) -> None:
+        if not self._options.idle_timeout:
             return
         await self._websocket.ping()
         while True:
-            self._came = anyio.Event()
-            with anyio.move_on_after(self._terms.patience) as silence:
-                await self._came.wait()
-            if silence.cancelled_caught:
+            self._received = anyio.Event()
+            with anyio.move_on_after(self._options.idle_timeout) as scope:
+                await self._received.wait()
+            if scope.cancelled_caught:
                 return
 
-    async def _close_when_asked(self, stop: Stop) -> None:
+    async def _close_on_signal(self, stop: Stop) -> None:
         await stop.wait()
         await self._websocket.send_eof()
 
     async def _close_after_timeout(self) -> None:
-        await anyio.sleep(self._terms.timeout)
+        await anyio.sleep(self._options.timeout)
         self._status = Status.TIMED_OUT
-        self._screen.note(f"anyws: timed out after {self._terms.timeout:g} s")
+        self._screen.note(f"anyws: timed out after {self._options.timeout:g} s")
         await self._websocket.send_eof()
 
 

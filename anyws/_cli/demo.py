@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import functools
+import textwrap
 
 from .backends import is_missing, run
 from .certificates import Certificates, make_certificates
-from .scenes import HOST, SCENES, Scene
+from .examples import EXAMPLES, HOST, Example
 from .stopping import stop_signals
 
 __all__ = ["add_arguments"]
@@ -17,9 +18,9 @@ Run the examples of the node:websocket proposal: a client and a server, with TLS
 and without, on trio and on asyncio, and check that they behave as expected. The
 certificates are created for this run.
 
-The client in the proposal does not mask its frames, contrary to RFC 6455. The
-demo therefore also shows that a server closes such a connection with 1002,
-unless it was configured to accept unmasked frames.
+The client in the proposal does not mask its frames, contrary to RFC 6455. Most
+examples use a server that was configured to accept this; the others demonstrate
+that a server refuses it by default, by closing the connection with 1002.
 
 Requires the extra "demo": pip install 'anyio-websocket[demo]'"""
 
@@ -43,30 +44,32 @@ def _run(arguments: argparse.Namespace) -> int:
         return 2
     certificates = make_certificates(HOST)
     successes = [
-        run(backend, functools.partial(_play, scene, backend, certificates))
+        run(backend, functools.partial(_run_example, example, backend, certificates))
         for backend in _BACKENDS
-        for scene in SCENES
+        for example in EXAMPLES
     ]
     print(f"{sum(successes)} of {len(successes)} examples ran as expected")
     return 0 if all(successes) else 1
 
 
-async def _play(scene: Scene, backend: str, certificates: Certificates) -> bool:
-    print(f"{backend}: {scene.title}")
-    happened: dict[str, list[str]] = {"server": [], "client": []}
+async def _run_example(example: Example, backend: str, certificates: Certificates) -> bool:
+    print(f"{backend}: {example.title}")
+    print(textwrap.indent(example.description, "  "), end="\n\n")
+    reported: dict[str, list[str]] = {"server": [], "client": []}
 
     def log(who: str, what: str, more: object = "", /) -> None:
-        happened[who].append(what)
-        print(f"  {who}  {what}" + (f" ({more})" if more else ""), flush=True)
+        reported[who].append(what)
+        print(f"    {who}  {what}" + (f" ({more})" if more else ""), flush=True)
 
-    is_over = False
+    has_ended = False
     async with stop_signals():
-        await scene.play(log, certificates)
-        is_over = True
-    if not is_over:
+        await example.run(log, certificates)
+        has_ended = True
+    if not has_ended:
         raise KeyboardInterrupt
-    for who, expected in scene.expected.items():
-        if happened[who] != expected:
-            print(f"  UNEXPECTED: the {who} should have reported: {'; '.join(expected)}")
-    print()
-    return happened == scene.expected
+    for who, expected in example.expected.items():
+        if reported[who] != expected:
+            print(f"    UNEXPECTED: the {who} should have reported: {'; '.join(expected)}")
+    is_success = reported == example.expected
+    print("\n  As expected.\n" if is_success else "\n  NOT as expected.\n")
+    return is_success

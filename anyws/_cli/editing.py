@@ -32,7 +32,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import Comment, Keyword, Name, Number, String, is_token_subtype
 
 from .commands import COMMANDS
-from .looks import Looks
+from .formatting import Formatter
 from .notes import escape
 
 __all__ = ["EditingScreen", "editing_screen"]
@@ -57,41 +57,43 @@ _JSON_STYLES = [
     (Keyword, "class:constant"),
     (Comment, ""),
 ]
-_UNSHOWN = 65536  # characters waiting to be printed before show() waits
+_MAX_QUEUED = 65536  # characters waiting to be printed before show() waits
 
 
 class EditingScreen:
     """A `Screen` with line editing."""
 
-    def __init__(self, looks: Looks, history: Path | None, status: str, interrupt: Callable[[], None]) -> None:
+    def __init__(
+        self, formatter: Formatter, history: Path | None, status: str, on_interrupt: Callable[[], None]
+    ) -> None:
         """Create a screen.
 
         Args:
-            looks: how to show messages.
+            formatter: how to show messages.
             history: the history file; None for no history.
             status: the text shown below the line being edited.
-            interrupt: called in the event loop when the user types Ctrl-C.
+            on_interrupt: called in the event loop when the user types Ctrl-C.
         """
-        self._looks = looks
+        self._formatter = formatter
         self._status = status
         self._latency = ""
-        self._interrupt = interrupt
+        self._on_interrupt = on_interrupt
         typed, lines = anyio.create_memory_object_stream[str](math.inf)
         self._typed: MemoryObjectSendStream[str] = typed
         self.lines: MemoryObjectReceiveStream[str] = lines
         self._lock = threading.Lock()
-        self._unshown: list[StyleAndTextTuples] = []
-        self._unshown_size = 0
+        self._queued: list[StyleAndTextTuples] = []
+        self._queued_size = 0
         self._is_printing = False
-        self._is_over = False
-        self._room = anyio.Event()
+        self._is_finishing = False
+        self._drained = anyio.Event()
         self._ended = anyio.Event()
         self._token: EventLoopToken | None = None
         self._context: contextvars.Context | None = None  # in which prompt_toolkit finds its application
-        past: History = InMemoryHistory() if history is None else FileHistory(str(history))
+        old_lines: History = InMemoryHistory() if history is None else FileHistory(str(history))
         self._session: PromptSession[str] = PromptSession(
             [("class:sent", "> ")],
-            history=past,
+            history=old_lines,
             completer=_Commands(),
             complete_while_typing=False,
             bottom_toolbar=self._toolbar,
@@ -103,17 +105,17 @@ class EditingScreen:
     async def start(self) -> None:
         """Start line editing."""
         self._token = current_token()
-        threading.Thread(target=self._work, name="terminal", daemon=True).start()
+        threading.Thread(target=self._run_prompt, name="terminal", daemon=True).start()
 
     def prompt(self) -> None:
         """See `Screen`; the prompt is always shown."""
 
     async def show(self, message: str | bytes) -> None:
         """See `Screen`."""
-        text = self._looks.for_people(message).replace("\n", "\n  ").expandtabs()
-        shown = _coloured(text) if self._looks.is_pretty(message) else [("", text)]
-        self._print([("class:time", self._looks.clock()), ("class:received", "< "), *shown])
-        await self._wait_for_room()
+        text = self._formatter.for_terminal(message).replace("\n", "\n  ").expandtabs()
+        shown = _coloured(text) if self._formatter.is_shown_as_json(message) else [("", text)]
+        self._print([("class:time", self._formatter.time_prefix()), ("class:received", "< "), *shown])
+        await self._drain()
 
     def note(self, text: str) -> None:
         """See `Screen`."""
@@ -127,7 +129,7 @@ class EditingScreen:
     async def finish(self) -> None:
         """See `Screen`."""
         self._typed.close()
-        self._is_over = True
+        self._is_finishing = True
         self._call_in_thread(self._exit)
         with anyio.move_on_after(3, shield=True):
             await self._ended.wait()
@@ -136,60 +138,60 @@ class EditingScreen:
 
     def _print(self, fragments: StyleAndTextTuples) -> None:
         with self._lock:
-            self._unshown.append([*fragments, ("", "\n")])
-            self._unshown_size += sum(len(fragment[1]) for fragment in fragments)
-        self._call_in_thread(self._begin_to_print)
+            self._queued.append([*fragments, ("", "\n")])
+            self._queued_size += sum(len(fragment[1]) for fragment in fragments)
+        self._call_in_thread(self._start_printing)
         if self._ended.is_set():
             self._print_all()
 
-    async def _wait_for_room(self) -> None:
+    async def _drain(self) -> None:
         await anyio.lowlevel.checkpoint()
-        while self._unshown_size > _UNSHOWN and not self._ended.is_set():
-            self._room = anyio.Event()
-            await self._room.wait()
+        while self._queued_size > _MAX_QUEUED and not self._ended.is_set():
+            self._drained = anyio.Event()
+            await self._drained.wait()
 
     def _call_in_thread(self, function: Callable[[], None]) -> None:
         loop = self._session.app.loop
         if loop is not None and self._context is not None and not self._ended.is_set():
             try:
                 loop.call_soon_threadsafe(function, context=self._context)
-            except RuntimeError:  # its event loop is just closing, and _over() prints the rest
+            except RuntimeError:  # its event loop is just closing, and _thread_ended() prints the rest
                 return
 
-    def _take(self, line: str) -> None:
+    def _put_line(self, line: str) -> None:
         try:
             self._typed.send_nowait(line)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):  # the connection has ended
             return
 
-    def _over(self) -> None:
+    def _thread_ended(self) -> None:
         self._typed.close()
         self._print_all()
         self._ended.set()
-        self._room.set()
+        self._drained.set()
 
     # -- in the thread of the terminal ---------------------------------------------------------------------------------
 
-    def _work(self) -> None:
+    def _run_prompt(self) -> None:
         try:
-            self._session.prompt(pre_run=self._begin, handle_sigint=False)
+            self._session.prompt(pre_run=self._on_start, handle_sigint=False)
         except EOFError:  # Ctrl-D, or the terminal was closed
             pass
         except KeyboardInterrupt:
-            self._call(self._interrupt)
+            self._call_in_loop(self._on_interrupt)
         finally:
-            self._call(self._over)
+            self._call_in_loop(self._thread_ended)
 
-    def _begin(self) -> None:
+    def _on_start(self) -> None:
         self._context = contextvars.copy_context()
-        if self._is_over:
+        if self._is_finishing:
             self._exit()
-        self._begin_to_print()
+        self._start_printing()
 
     def _accept(self, buffer: Buffer) -> bool:
         line = buffer.text
-        self._print([("class:time", self._looks.clock()), ("class:sent", "> "), ("", escape(line))])
-        self._call(self._take, line)
+        self._print([("class:time", self._formatter.time_prefix()), ("class:sent", "> "), ("", escape(line))])
+        self._call_in_loop(self._put_line, line)
         return False  # start the next line empty
 
     def _exit(self) -> None:
@@ -197,7 +199,7 @@ class EditingScreen:
         if app.is_running and not app.is_done:
             app.exit(exception=EOFError)
 
-    def _begin_to_print(self) -> None:
+    def _start_printing(self) -> None:
         if not self._is_printing and self._session.app.is_running:
             self._is_printing = True
             self._session.app.create_background_task(self._print_above())
@@ -206,20 +208,20 @@ class EditingScreen:
         # prompt_toolkit's run_in_terminal() would let the terminal echo what is typed in the meantime.
         app = self._session.app
         try:
-            while self._unshown:
+            while self._queued:
                 await app.renderer.wait_for_cpr_responses()  # the position of the line being edited
                 app.renderer.erase()
                 self._print_all()
                 app.renderer.request_absolute_cursor_position()
                 app.invalidate()
-                self._call(self._room_set)
+                self._call_in_loop(self._notify_drained)
         finally:
             self._is_printing = False
 
-    def _room_set(self) -> None:
-        self._room.set()
+    def _notify_drained(self) -> None:
+        self._drained.set()
 
-    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+    def _call_in_loop(self, function: Callable[..., None], *arguments: object) -> None:
         assert self._token is not None
         try:
             run_sync(function, *arguments, token=self._token)
@@ -230,9 +232,9 @@ class EditingScreen:
 
     def _print_all(self) -> None:
         with self._lock:
-            fragments = [fragment for line in self._unshown for fragment in line]
-            self._unshown = []
-            self._unshown_size = 0
+            fragments = [fragment for line in self._queued for fragment in line]
+            self._queued = []
+            self._queued_size = 0
             if fragments:
                 print_formatted_text(self._session.app.output, FormattedText(fragments), _STYLE)
 
@@ -274,10 +276,10 @@ def _stderr_to(screen: EditingScreen) -> Generator[None, None, None]:
 
 @asynccontextmanager
 async def editing_screen(
-    looks: Looks, history: Path | None, status: str, interrupt: Callable[[], None]
+    formatter: Formatter, history: Path | None, status: str, on_interrupt: Callable[[], None]
 ) -> AsyncGenerator[EditingScreen, None]:
     """Run an `EditingScreen` for the duration of a block."""
-    screen = EditingScreen(looks, history, status, interrupt)
+    screen = EditingScreen(formatter, history, status, on_interrupt)
     await screen.start()
     try:
         with _stderr_to(screen) if sys.stderr is not None and sys.stderr.isatty() else nullcontext():

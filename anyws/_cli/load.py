@@ -10,11 +10,11 @@ import anyws
 
 from .arguments import count, positive_rate, positive_seconds, size
 from .backends import add_backend, is_missing, run
-from .loading import Load, Outcome
+from .load_generator import LoadResult, LoadTest
 from .progress import progress_bar
 from .statuses import CommandError, Status
 from .stopping import stop_signals
-from .target import Target, add_target, not_connected, read_target
+from .target import Target, add_target, connect_error, read_target
 
 __all__ = ["add_arguments"]
 
@@ -48,7 +48,7 @@ exit status:
   2  invalid command line
   3  no connection could be opened: unknown host, connection refused, TLS
      failure or timeout
-  4  no connection could be opened: the server refused the opening handshake
+  4  no connection could be opened: the server rejected the handshake
   5  the server closed a connection, or a connection was lost"""
 
 _PERCENTILES = {"min": 0, "p50": 50, "p90": 90, "p99": 99, "p99.9": 99.9, "max": 100}
@@ -95,17 +95,17 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if is_missing(arguments.backend):
         return Status.USAGE
     target = read_target(parser, arguments)
-    outcome = run(arguments.backend, functools.partial(_load, arguments, target))
-    if not outcome.opened and outcome.failure is not None:
-        raise not_connected(target, outcome.failure)
-    _print(outcome, as_json=arguments.json)
-    if outcome.lost:
+    result = run(arguments.backend, functools.partial(_load, arguments, target))
+    if not result.opened and result.failure is not None:
+        raise connect_error(target, result.failure)
+    _print(result, as_json=arguments.json)
+    if result.lost:
         return Status.ABNORMAL
-    return Status.FAILED if outcome.failed or outcome.sent > outcome.received or outcome.is_interrupted else Status.OK
+    return Status.FAILED if result.failed or result.sent > result.received or result.is_interrupted else Status.OK
 
 
-async def _load(arguments: argparse.Namespace, target: Target) -> Outcome:
-    load = Load(
+async def _load(arguments: argparse.Namespace, target: Target) -> LoadResult:
+    load = LoadTest(
         connect=functools.partial(anyws.connect, target.uri, **target.options),
         connections=arguments.connections,
         connecting=arguments.connecting,
@@ -119,21 +119,21 @@ async def _load(arguments: argparse.Namespace, target: Target) -> Outcome:
     raise CommandError(Status.FAILED, "interrupted")
 
 
-def _print(outcome: Outcome, *, as_json: bool) -> None:
-    latencies = dict(zip(_PERCENTILES, outcome.times.percentiles(list(_PERCENTILES.values())), strict=True))
-    latencies["mean"] = outcome.times.mean
-    rate = outcome.received / outcome.seconds if outcome.seconds else 0.0
+def _print(result: LoadResult, *, as_json: bool) -> None:
+    latencies = dict(zip(_PERCENTILES, result.times.percentiles(list(_PERCENTILES.values())), strict=True))
+    latencies["mean"] = result.times.mean
+    rate = result.received / result.seconds if result.seconds else 0.0
     if as_json:
         figures = {
-            "connections": {"opened": outcome.opened, "failed": outcome.failed, "lost": outcome.lost},
-            "messages": {"sent": outcome.sent, "received": outcome.received, "per_second": rate},
-            "seconds": outcome.seconds,
-            "latency": latencies if outcome.received else None,
+            "connections": {"opened": result.opened, "failed": result.failed, "lost": result.lost},
+            "messages": {"sent": result.sent, "received": result.received, "per_second": rate},
+            "seconds": result.seconds,
+            "latency": latencies if result.received else None,
         }
         print(json.dumps(figures), flush=True)
         return
-    print(f"connections  {outcome.opened} opened, {outcome.failed} failed, {outcome.lost} lost")
-    print(f"messages     {outcome.sent} sent, {outcome.received} received in {outcome.seconds:.3f} s: {rate:.0f}/s")
-    if outcome.received:
+    print(f"connections  {result.opened} opened, {result.failed} failed, {result.lost} lost")
+    print(f"messages     {result.sent} sent, {result.received} received in {result.seconds:.3f} s: {rate:.0f}/s")
+    if result.received:
         shown = "  ".join(f"{name} {seconds * 1000:.3f}" for name, seconds in latencies.items())
         print(f"latency      {shown} ms")

@@ -14,7 +14,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2
 
 def escape(text: str) -> str:
     r"""Escape control characters, for example as ``\x1b``, but not tabs and newlines."""
-    return _CONTROL.sub(_written_out, text)
+    return _CONTROL.sub(_escaped, text)
 
 
 def note(text: str) -> None:
@@ -22,6 +22,6 @@ def note(text: str) -> None:
     print(escape(text).replace("\n", " "), file=sys.stderr, flush=True)
 
 
-def _written_out(match: re.Match[str]) -> str:
+def _escaped(match: re.Match[str]) -> str:
     code = ord(match.group())
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -37,8 +37,8 @@ exit status:
      connecting
   2  invalid command line
   3  cannot connect: unknown host, connection refused, TLS failure or timeout
-  4  refused: the server responded with another HTTP status, or its response is
-     not a valid opening handshake
+  4  the server rejected the handshake, for example with HTTP 404, or sent an
+     invalid response
   5  the server closed the connection, or the connection was lost"""
 
 
@@ -92,7 +92,7 @@ class _Pinging:
         start = anyio.current_time()
         async with anyio.create_task_group() as tasks:
 
-            async def stop_when_asked() -> None:
+            async def stop_on_signal() -> None:
                 await stop.wait()
                 tasks.cancel_scope.cancel()
 
@@ -103,7 +103,7 @@ class _Pinging:
                 except anyws.ConnectionClosed:
                     pass
 
-            tasks.start_soon(stop_when_asked)
+            tasks.start_soon(stop_on_signal)
             tasks.start_soon(drop_messages)
             await self._ping_all()
             tasks.cancel_scope.cancel()

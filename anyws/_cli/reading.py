@@ -29,40 +29,40 @@ class Chunks(AsyncIterator[bytes]):
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._thread: threading.Thread | None = None
-        self._wanted = threading.Semaphore(0)
-        self._came = anyio.Event()
+        self._requested = threading.Semaphore(0)
+        self._arrived = anyio.Event()
         self._data = b""
         self._ended = False
 
     async def __anext__(self) -> bytes:
         if not self._ended:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, args=[current_token()], name="stdin", daemon=True)
+                self._thread = threading.Thread(target=self._read, args=[current_token()], name="stdin", daemon=True)
                 self._thread.start()
-            self._wanted.release()
-            await self._came.wait()
-            self._came = anyio.Event()
+            self._requested.release()
+            await self._arrived.wait()
+            self._arrived = anyio.Event()
             self._ended = not self._data
         if self._ended:
             raise StopAsyncIteration
         return self._data
 
-    def _work(self, token: EventLoopToken) -> None:
+    def _read(self, token: EventLoopToken) -> None:
         data = b"data"
         while data:
-            self._wanted.acquire()
+            self._requested.acquire()
             try:
                 data = os.read(self._descriptor, _CHUNK)
             except OSError:  # for example, the terminal was closed
                 data = b""
             try:
-                run_sync(self._hand_over, data, token=token)
+                run_sync(self._deliver, data, token=token)
             except RuntimeError:  # the event loop has already ended
                 return
 
-    def _hand_over(self, data: bytes) -> None:
+    def _deliver(self, data: bytes) -> None:
         self._data = data
-        self._came.set()
+        self._arrived.set()
 
 
 async def messages(

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import anyio
 
+from .formatting import Formatter
 from .framing import framed
-from .looks import Looks
 from .notes import note
 
 try:
@@ -20,7 +20,7 @@ try:
 except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
 
-__all__ = ["PlainScreen", "Screen", "give_up_output", "is_terminal"]
+__all__ = ["PlainScreen", "Screen", "discard_output", "is_terminal"]
 
 
 class Screen(Protocol):
@@ -51,11 +51,11 @@ def is_terminal() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
-def give_up_output() -> None:
+def discard_output() -> None:
     """Redirect stdout to the null device, so that Python does not report a closed pipe at exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 class PlainScreen:
@@ -65,17 +65,17 @@ class PlainScreen:
     characters escaped. Otherwise text is printed unchanged.
     """
 
-    def __init__(self, looks: Looks = Looks(), output: str = "line") -> None:  # noqa: B008, it is immutable
+    def __init__(self, formatter: Formatter = Formatter(), output: str = "line") -> None:  # noqa: B008, it is immutable
         """Create a screen.
 
         Args:
-            looks: how to show messages.
+            formatter: how to show messages.
             output: how to separate messages in pipes and files, see `framing`.
         """
-        self._looks = looks
+        self._formatter = formatter
         self._output = output
         self._is_terminal = is_terminal()
-        self._is_read_by_people = sys.stdout is not None and sys.stdout.isatty()
+        self._is_output_terminal = sys.stdout is not None and sys.stdout.isatty()
         self._is_dumb = os.environ.get("TERM") in (None, "", "dumb")
         self._clear_line = "\n" if self._is_dumb else "\r\x1b[K"
         self._has_prompt = False
@@ -91,7 +91,8 @@ class PlainScreen:
     async def show(self, message: str | bytes) -> None:
         """See `Screen`."""
         if self._is_terminal:
-            _write(self._inserted(f"{self._looks.clock()}< {self._looks.for_people(message)}"))
+            line = f"{self._formatter.time_prefix()}< {self._formatter.for_terminal(message)}"
+            _write(self._insertion(line))
             return
         # In a thread, so that Pings are answered even if the reader of stdout is slow.
         await anyio.to_thread.run_sync(self._print, message, abandon_on_cancel=True)
@@ -116,15 +117,15 @@ class PlainScreen:
             termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
     def _print(self, message: str | bytes) -> None:
-        if self._is_read_by_people:
-            _write(f"{self._looks.clock()}{self._looks.for_people(message)}\n")
+        if self._is_output_terminal:
+            _write(f"{self._formatter.time_prefix()}{self._formatter.for_terminal(message)}\n")
         elif self._output == "line":
-            _write(f"{self._looks.for_programs(message)}\n")
+            _write(f"{self._formatter.for_pipe(message)}\n")
         elif sys.stdout is not None:
             sys.stdout.buffer.write(framed(message.encode() if isinstance(message, str) else message, self._output))
             sys.stdout.buffer.flush()
 
-    def _inserted(self, text: str) -> str:
+    def _insertion(self, text: str) -> str:
         """Return the output that inserts a text above the prompt and leaves the cursor where it is."""
         width, height = shutil.get_terminal_size()
         first, *others = text.split("\n")

@@ -33,7 +33,7 @@ from .workers import Workers, announce, stop_orphaned
 
 __all__ = ["add_arguments"]
 
-_PATIENCE = 5  # seconds before the process is terminated after a second signal
+_EXIT_AFTER = 5  # seconds before the process is terminated after a second signal
 
 DESCRIPTION = """\
 Run a WebSocket server: an echo server, a broadcast server, or your own handler.
@@ -216,12 +216,12 @@ def _tls_context(cert: str, key: str | None) -> ssl.SSLContext:
 
 
 async def _serve(handler: Handler, options: dict[str, Any], worker_pipe: int | None) -> int:
-    async with stop_signals(patience=_PATIENCE) as stop:
+    async with stop_signals(exit_after=_EXIT_AFTER) as stop:
         try:
             async with anyws.open_server(handler, **options) as server, anyio.create_task_group() as tasks:
                 uris = [_uri(address, secure=options["ssl_context"] is not None) for address in server.addresses]
                 if worker_pipe is None:
-                    _print_lines("\n".join(uris))
+                    _print("\n".join(uris))
                 else:
                     announce(worker_pipe, "\n".join(uris))
                     tasks.start_soon(stop_orphaned, stop)
@@ -235,38 +235,38 @@ async def _serve(handler: Handler, options: dict[str, Any], worker_pipe: int | N
 
 
 async def _supervise(arguments: argparse.Namespace) -> int:
-    async with stop_signals(patience=_PATIENCE) as stop:
-        with _reserved(arguments):
+    async with stop_signals(exit_after=_EXIT_AFTER) as stop:
+        with _reserved_port(arguments):
             workers = Workers(functools.partial(_worker_command, arguments), arguments.workers or 1)
             if not arguments.reload:
-                return await workers.run(stop, _print_lines)
+                return await workers.run(stop, _print)
             async with aclosing(source_changes(arguments.reload_dir or [Path()])) as changes:
-                return await workers.run(stop, _print_lines, changes)
+                return await workers.run(stop, _print, changes)
     return Status.FAILED
 
 
 @contextmanager
-def _reserved(arguments: argparse.Namespace) -> Generator[None, None, None]:
+def _reserved_port(arguments: argparse.Namespace) -> Generator[None, None, None]:
     """Check that the port is free, or choose a free one and reserve it for the workers for the duration of a block."""
     if arguments.path is not None:
         yield
         return
-    chooses = arguments.port == 0
-    shares = arguments.reuse_port
-    arguments.reuse_port = shares or chooses or (arguments.workers or 1) > 1
+    chooses_port = arguments.port == 0
+    shares_port = arguments.reuse_port
+    arguments.reuse_port = shares_port or chooses_port or (arguments.workers or 1) > 1
     try:
         family, _, _, _, address = socket.getaddrinfo(
             arguments.host or None, arguments.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        with socket.socket(family, socket.SOCK_STREAM) as keeping:
-            keeping.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
-            keeping.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, chooses or shares)
+        with socket.socket(family, socket.SOCK_STREAM) as reservation:
+            reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+            reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, chooses_port or shares_port)
             if family == socket.AF_INET6:
-                keeping.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
-            keeping.bind(address)  # without listening
-            arguments.port = keeping.getsockname()[1]
-            if not chooses:
-                keeping.close()
+                reservation.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
+            reservation.bind(address)  # without listening
+            arguments.port = reservation.getsockname()[1]
+            if not chooses_port:
+                reservation.close()
             yield
     except OSError as exc:
         raise CommandError(Status.FAILED, f"cannot listen: {exc.strerror or exc}") from exc
@@ -285,7 +285,7 @@ def _worker_command(arguments: argparse.Namespace, pipe: int) -> list[str]:
     return command if arguments.handler is None else [*command, "--", arguments.handler]
 
 
-def _print_lines(text: str) -> None:
+def _print(text: str) -> None:
     print(text, flush=True)
 
 

@@ -14,7 +14,7 @@ class Status(IntEnum):
     FAILED = 1  # a local failure, an interruption, or fewer messages than requested
     USAGE = 2  # invalid command line
     NOT_CONNECTED = 3  # unknown host, connection refused, TLS failure or timeout
-    REFUSED = 4  # the server responded, but refused the opening handshake or sent an invalid one
+    REFUSED = 4  # the server rejected the handshake, or sent an invalid response
     ABNORMAL = 5  # closed with another code, connection lost, or protocol violation
     TIMED_OUT = 6  # --timeout has passed
 

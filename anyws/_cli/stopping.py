@@ -23,7 +23,7 @@ from anyio.lowlevel import current_token
 from .interrupts import was_interrupted
 from .statuses import Status
 
-__all__ = ["Stop", "end_within", "stop_signals"]
+__all__ = ["Stop", "exit_within", "stop_signals"]
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _STDERR = 2
@@ -32,54 +32,54 @@ _STDERR = 2
 class Stop:
     """Stops a block on a signal: the first signal ends `wait`; otherwise it cancels the block."""
 
-    def __init__(self, block: anyio.CancelScope) -> None:
-        self._block = block
-        self._asked = anyio.Event()
+    def __init__(self, scope: anyio.CancelScope) -> None:
+        self._scope = scope
+        self._requested = anyio.Event()
         self._waiting = 0
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Request a stop, as a signal does."""
         if self._waiting:
-            self._asked.set()
+            self._requested.set()
         else:
-            self._block.cancel()
+            self._scope.cancel()
 
     async def wait(self) -> None:
         """Wait for the first signal. A block that waits here must then stop."""
         self._waiting += 1
         try:
-            await self._asked.wait()
+            await self._requested.wait()
         finally:
             self._waiting -= 1
 
 
 @asynccontextmanager
-async def stop_signals(*, patience: float | None = None) -> AsyncGenerator[Stop, None]:
+async def stop_signals(*, exit_after: float | None = None) -> AsyncGenerator[Stop, None]:
     """Handle the signals for the duration of a block; see `Stop`. A block cancelled by a signal ends without an error.
 
     Args:
-        patience: how long the process may run after the second signal, in seconds; then it exits with status 1 and
+        exit_after: how long the process may run after the second signal, in seconds; then it exits with status 1 and
             prints to stderr where it hangs. None: no limit.
     """
     call_soon = _thread_safe_call()
     count = 0
-    with anyio.CancelScope() as block:
-        stop = Stop(block)
+    with anyio.CancelScope() as scope:
+        stop = Stop(scope)
 
-        def take(_number: int, _frame: FrameType | None) -> None:
+        def handle(_number: int, _frame: FrameType | None) -> None:
             nonlocal count
             count += 1
-            if count == 2 and patience is not None:
-                end_within(patience)
-            call_soon(stop.ask)
+            if count == 2 and exit_after is not None:
+                exit_within(exit_after)
+            call_soon(stop.request)
 
-        with _handled_by(take):
+        with _handled_by(handle):
             if was_interrupted():
-                stop.ask()
+                stop.request()
             yield stop
 
 
-def end_within(seconds: float) -> None:
+def exit_within(seconds: float) -> None:
     """Exit with status 1 after some seconds, if the process is still running, and print to stderr where it hangs."""
 
     def end() -> None:

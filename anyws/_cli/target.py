@@ -18,13 +18,13 @@ from anyws.protocol.uri import WebSocketURI, parse_uri, without_query
 from .arguments import header, positive_seconds, seconds, size
 from .statuses import CommandError, Status
 
-__all__ = ["CONNECT_ERRORS", "Target", "add_target", "not_connected", "open_target", "read_target"]
+__all__ = ["CONNECT_ERRORS", "Target", "add_target", "connect_error", "open_target", "read_target"]
 
 # What `anyws.connect` raises if connecting fails. The last two are about proxies: the package for SOCKS is missing, or
 # the URI of the proxy in the environment is invalid.
 CONNECT_ERRORS = (anyws.HandshakeError, OSError, ImportError, anyws.InvalidURI)
 
-_BODY = 200  # characters of the body of a refusal that are shown
+_MAX_BODY = 200  # characters of the body of a refusal that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +133,11 @@ async def open_target(target: Target) -> AsyncGenerator[anyws.WebSocket, None]:
         try:
             websocket = await stack.enter_async_context(anyws.connect(target.uri, **target.options))
         except CONNECT_ERRORS as exc:
-            raise not_connected(target, exc) from exc
+            raise connect_error(target, exc) from exc
         yield websocket
 
 
-def not_connected(target: Target, exc: Exception) -> CommandError:
+def connect_error(target: Target, exc: Exception) -> CommandError:
     """Return the error for a command that could not connect because of one of `CONNECT_ERRORS`."""
     if isinstance(exc, OSError):
         status = Status.NOT_CONNECTED
@@ -169,5 +169,5 @@ def _describe(exc: Exception) -> str:
         return f"its certificate is not trusted ({exc.verify_message}); see --cacert and --insecure"
     if isinstance(exc, anyws.HandshakeRefused) and exc.response.body:
         body = " ".join(exc.response.body.decode(errors="replace").split())
-        return f"{exc}: {body[:_BODY]}{'...' if len(body) > _BODY else ''}"
+        return f"{exc}: {body[:_MAX_BODY]}{'...' if len(body) > _MAX_BODY else ''}"
     return str(getattr(exc, "strerror", None) or exc)

@@ -13,14 +13,14 @@ import anyio.to_thread
 
 __all__ = ["source_changes"]
 
-_TICK = 0.5  # seconds
+_POLL_INTERVAL = 0.5  # seconds
 _DEBOUNCE = 400  # milliseconds over which changes are collected, because an editor may save several files
 
 
 async def source_changes(folders: Sequence[Path]) -> AsyncGenerator[list[str], None]:
     """Yield the paths of Python files that were changed, created or deleted in some directories."""
     if importlib.util.find_spec("watchfiles") is None:
-        async with aclosing(_polled(folders)) as found:
+        async with aclosing(_poll(folders)) as found:
             async for paths in found:
                 yield paths
         return
@@ -33,17 +33,17 @@ async def source_changes(folders: Sequence[Path]) -> AsyncGenerator[list[str], N
             yield sorted({path for _, path in change})
 
 
-async def _polled(folders: Sequence[Path]) -> AsyncGenerator[list[str], None]:
-    seen = await anyio.to_thread.run_sync(_look, folders)
+async def _poll(folders: Sequence[Path]) -> AsyncGenerator[list[str], None]:
+    seen = await anyio.to_thread.run_sync(_modification_times, folders)
     while True:
-        await anyio.sleep(_TICK)
-        found = await anyio.to_thread.run_sync(_look, folders)
+        await anyio.sleep(_POLL_INTERVAL)
+        found = await anyio.to_thread.run_sync(_modification_times, folders)
         if found != seen:
             yield sorted({path for path, _ in seen.items() ^ found.items()})
         seen = found
 
 
-def _look(folders: Sequence[Path]) -> dict[str, int]:
+def _modification_times(folders: Sequence[Path]) -> dict[str, int]:
     """Return the modification time of each Python file."""
     times: dict[str, int] = {}
     for folder in folders:

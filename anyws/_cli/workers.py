@@ -23,57 +23,57 @@ from .notes import note
 from .processes import ChildProcess, open_child
 from .reading import Chunks
 from .statuses import Status
-from .stopping import Stop, end_within
+from .stopping import Stop, exit_within
 
-__all__ = ["BackOff", "Workers", "announce", "stop_orphaned"]
+__all__ = ["Backoff", "Workers", "announce", "stop_orphaned"]
 
 _GRACE = 10.0  # seconds to wait for workers to stop
-_END = b"\0"  # ends an announcement
+_END_MARK = b"\0"  # ends an announcement
 
 
 @dataclass(frozen=True, slots=True)
-class BackOff:
+class Backoff:
     """Delays before restarting a crashed worker, in seconds.
 
     Attributes:
-        first: the delay after the first crash; it doubles with each further crash.
-        longest: the maximum delay.
-        steady: the delay is reset after a worker has run for this long.
+        initial_delay: the delay after the first crash; it doubles with each further crash.
+        max_delay: the maximum delay.
+        reset_after: the delay is reset after a worker has run for this long.
     """
 
-    first: float = 0.5
-    longest: float = 30.0
-    steady: float = 10.0
+    initial_delay: float = 0.5
+    max_delay: float = 30.0
+    reset_after: float = 10.0
 
 
 def announce(descriptor: int, text: str) -> None:
     """Tell the parent that this worker is listening, and where."""
     with open(descriptor, "wb") as pipe:
-        pipe.write(text.encode() + _END)
+        pipe.write(text.encode() + _END_MARK)
 
 
 async def stop_orphaned(stop: Stop) -> None:
     """Wait until this worker's parent has exited, and then stop, because nobody else would stop it."""
     async for _ in Chunks(sys.stdin.fileno()):
         pass
-    end_within(_GRACE)
-    stop.ask()
+    exit_within(_GRACE)
+    stop.request()
 
 
 class Workers:
     """Several processes running the same command."""
 
-    def __init__(self, command: Callable[[int], Sequence[str]], count: int, back_off: BackOff | None = None) -> None:
+    def __init__(self, command: Callable[[int], Sequence[str]], count: int, backoff: Backoff | None = None) -> None:
         """Create the workers, without starting them.
 
         Args:
             command: returns the command of a worker for a file descriptor to `announce` on.
             count: number of workers.
-            back_off: see `BackOff`.
+            backoff: see `Backoff`.
         """
         self._command = command
         self._count = count
-        self._back_off = back_off or BackOff()
+        self._backoff = backoff or Backoff()
         self._running: set[ChildProcess] = set()
         self._announced: dict[int, str] = {}
         self._first = anyio.Event()  # set when the first worker is listening, or when stopping
@@ -98,26 +98,26 @@ class Workers:
         self._is_reloading = changes is not None
         async with anyio.create_task_group() as tasks:
 
-            async def keep_all() -> None:
+            async def run_all() -> None:
                 async with anyio.create_task_group() as workers:
-                    workers.start_soon(self._keep, 1)
+                    workers.start_soon(self._keep_running, 1)
                     await self._first.wait()  # so that an error common to all is reported once
                     for number in range(2, self._count + 1):
-                        workers.start_soon(self._keep, number)
+                        workers.start_soon(self._keep_running, number)
                 tasks.cancel_scope.cancel()
 
-            async def stop_when_asked() -> None:
+            async def stop_on_signal() -> None:
                 await stop.wait()
                 await self._stop()
 
-            tasks.start_soon(keep_all)
-            tasks.start_soon(stop_when_asked)
+            tasks.start_soon(run_all)
+            tasks.start_soon(stop_on_signal)
             if changes is not None:
-                tasks.start_soon(self._restart_at, changes)
+                tasks.start_soon(self._restart_on, changes)
         return self._status
 
-    async def _keep(self, number: int) -> None:
-        delay = self._back_off.first
+    async def _keep_running(self, number: int) -> None:
+        delay = self._backoff.initial_delay
         while not self._is_stopping:
             changed = self._changed
             begin = anyio.current_time()
@@ -130,14 +130,14 @@ class Workers:
                 self._status = Status.USAGE if status == Status.USAGE else Status.FAILED  # it has printed why
                 await self._stop()
                 return
-            if anyio.current_time() - begin > self._back_off.steady:
-                delay = self._back_off.first
+            if anyio.current_time() - begin > self._backoff.reset_after:
+                delay = self._backoff.initial_delay
             wait = None if self._is_reloading and not listened else delay
             until = "when a file changes" if wait is None else f"in {wait:g} s"
             note(f"anyws: worker {number} exited ({_reason(status)}); restarting {until}")
             with anyio.move_on_after(wait):
                 await changed.wait()
-            delay = min(2 * delay, self._back_off.longest)
+            delay = min(2 * delay, self._backoff.max_delay)
 
     async def _run_once(self, number: int, changed: anyio.Event) -> tuple[int, bool]:
         """Run a worker until it exits; return its exit status and whether it was ever listening."""
@@ -150,7 +150,7 @@ class Workers:
                 try:
                     text = await _read_announcement(reading, process)
                     if text is not None:
-                        self._take_announcement(number, text)
+                        self._handle_announcement(number, text)
                     return await process.wait(), text is not None
                 finally:
                     self._running.discard(process)
@@ -158,28 +158,28 @@ class Workers:
             os.close(reading)
             os.close(writing)
 
-    def _take_announcement(self, number: int, text: str) -> None:
+    def _handle_announcement(self, number: int, text: str) -> None:
         self._announced[number] = text
         self._first.set()
         if len(self._announced) == self._count and not self._was_ready:
             self._was_ready = True
             self._ready(text)
 
-    async def _restart_at(self, changes: AsyncIterator[list[str]]) -> None:
+    async def _restart_on(self, changes: AsyncIterator[list[str]]) -> None:
         async for paths in changes:
             note(f"anyws: changed: {', '.join(map(os.path.basename, paths))}; restarting the workers")
             self._changed.set()
             self._changed = anyio.Event()
-            await self._end_all()
+            await self._terminate_all()
 
     async def _stop(self) -> None:
         self._is_stopping = True
         self._first.set()
         self._changed.set()
-        if not await self._end_all():
+        if not await self._terminate_all():
             self._status = Status.FAILED
 
-    async def _end_all(self) -> bool:
+    async def _terminate_all(self) -> bool:
         """Stop the running processes, and return whether they stopped in time."""
         processes = list(self._running)
         for process in processes:
@@ -197,7 +197,7 @@ async def _read_announcement(descriptor: int, process: ChildProcess) -> str | No
     """Return a worker's announcement; None if it exits before."""
     os.set_blocking(descriptor, False)
     text = b""
-    while not text.endswith(_END):
+    while not text.endswith(_END_MARK):
         has_ended = process.has_ended
         try:
             text += os.read(descriptor, 4096)
@@ -205,18 +205,18 @@ async def _read_announcement(descriptor: int, process: ChildProcess) -> str | No
             if has_ended:
                 return None
             await _wait_for_either(descriptor, process)
-    return text.removesuffix(_END).decode()
+    return text.removesuffix(_END_MARK).decode()
 
 
 async def _wait_for_either(descriptor: int, process: ChildProcess) -> None:
     async with anyio.create_task_group() as tasks:
 
-        async def until(wait: Callable[[], Awaitable[object]]) -> None:
+        async def cancel_after(wait: Callable[[], Awaitable[object]]) -> None:
             await wait()
             tasks.cancel_scope.cancel()
 
-        tasks.start_soon(until, process.wait)
-        tasks.start_soon(until, functools.partial(anyio.wait_readable, descriptor))
+        tasks.start_soon(cancel_after, process.wait)
+        tasks.start_soon(cancel_after, functools.partial(anyio.wait_readable, descriptor))
 
 
 def _reason(status: int) -> str:

@@ -37,7 +37,7 @@ async def current_credentials(auth: Callable[[], Credentials | Awaitable[Credent
         TypeError: it returns something else.
         ValueError: the credentials cannot be sent.
     """
-    asked = auth()
-    credentials = await asked if inspect.isawaitable(asked) else asked
+    result = auth()
+    credentials = await result if inspect.isawaitable(result) else result
     authorization(credentials)
     return credentials

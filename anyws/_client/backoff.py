@@ -12,21 +12,21 @@ from .dates import parse_date
 
 __all__ = ["jittered_delay", "retry_after"]
 
-_MOST = 86400
+_MAX_RETRY_AFTER = 86400
 """The longest ``Retry-After`` that is honoured, in seconds: a day."""
 
 
-def jittered_delay(failures: int, first: float, longest: float) -> float:
+def jittered_delay(failures: int, initial: float, maximum: float) -> float:
     """Return a random delay between 0 and a bound that doubles with each failure (backoff with "full jitter").
 
     This spreads out the clients that reconnect when a server comes back (RFC 6455, section 7.2.3).
 
     Args:
         failures: the number of consecutive failures, at least 1.
-        first: the bound after the first failure, in seconds.
-        longest: the highest bound, in seconds.
+        initial: the bound after the first failure, in seconds.
+        maximum: the highest bound, in seconds.
     """
-    return random.uniform(0, min(longest, first * 2 ** min(failures - 1, 60)))
+    return random.uniform(0, min(maximum, initial * 2 ** min(failures - 1, 60)))
 
 
 def retry_after(response: Response | None) -> float:
@@ -35,6 +35,6 @@ def retry_after(response: Response | None) -> float:
         return 0
     value = response.headers.get("retry-after", "")
     if re.fullmatch(r"[0-9]+", value):
-        return min(int(value[:9]), _MOST)
+        return min(int(value[:9]), _MAX_RETRY_AFTER)
     date = parse_date(value)
-    return 0 if date is None else min(max(0, (date - datetime.now(UTC)).total_seconds()), _MOST)
+    return 0 if date is None else min(max(0, (date - datetime.now(UTC)).total_seconds()), _MAX_RETRY_AFTER)

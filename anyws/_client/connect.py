@@ -12,6 +12,7 @@ from anyio.abc import ByteStream
 
 from anyws._blocks import block
 from anyws._checking import build_options, with_signature_of
+from anyws._connection.establish import establish
 from anyws._connection.link import Link
 from anyws._connection.websocket import WebSocket, running
 from anyws._logs import connection_logger
@@ -21,19 +22,18 @@ from anyws._transport.securing import default_context, start_tls
 from anyws._transport.stream import SocketStream
 from anyws._transport.turns import Turn
 from anyws.protocol.client_handshake import ClientHandshake
-from anyws.protocol.connection import Connection, Role
 from anyws.protocol.errors import HandshakeError, HandshakeRefused
 from anyws.protocol.http11 import Response
 from anyws.protocol.negotiation import as_extensions
 from anyws.protocol.uri import WebSocketURI, parse_uri
 
-from .answers import answer_to
-from .cookies import keep_cookies
-from .opening import open_within, request_headers
+from .cookies import store_cookies
+from .handshakes import perform_handshake
+from .opening import connect_within, request_headers
 from .options import ClientOptions, ConnectKeywords
 from .proxies import choose_proxy, connect_through
 
-__all__ = ["connect", "connect_stream", "open_connection", "open_link"]
+__all__ = ["connect", "connect_over_stream", "connect_stream", "open_connection"]
 
 
 @with_signature_of(ClientOptions)
@@ -61,8 +61,8 @@ async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerato
         OSError: the host name cannot be resolved, or the host or proxy refuses the connection.
         ssl.SSLError: TLS failed; `ssl.SSLCertVerificationError` if the certificate is not trusted.
         TimeoutError: connecting took longer than ``open_timeout``.
-        HandshakeRefused: the server responded with another HTTP status than 101; the exception has the response and its
-            body.
+        HandshakeRefused: the server rejected the handshake with an HTTP status other than 101; the exception has the
+            response and its body.
         HandshakeError: the server's response is not a valid opening handshake (RFC 6455, section 4.1).
         RedirectError: a redirect was not followed although ``max_redirects`` is not 0; a `HandshakeRefused`.
         ProxyError: the proxy refuses the connection or sends an invalid response.
@@ -79,10 +79,10 @@ async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerato
 
 async def open_connection(uri: WebSocketURI, options: ClientOptions) -> tuple[WebSocket, Link]:
     """Connect and return the connection; raises the same errors as `connect`."""
-    return await open_within(options.open_timeout, uri, options, _attempt)
+    return await connect_within(options.open_timeout, uri, options, _connect_once)
 
 
-async def _attempt(uri: WebSocketURI, options: ClientOptions, turn: Turn) -> tuple[WebSocket, Link]:
+async def _connect_once(uri: WebSocketURI, options: ClientOptions, turn: Turn) -> tuple[WebSocket, Link]:
     stream = options.stream
     if stream is None:
         local = None if options.local_host is None else (options.local_host, options.local_port)
@@ -91,7 +91,7 @@ async def _attempt(uri: WebSocketURI, options: ClientOptions, turn: Turn) -> tup
     if uri.secure:
         hostname = uri.host if options.server_hostname is None else options.server_hostname
         stream = await start_tls(stream, options.ssl_context or default_context(), hostname)
-    return await open_link(stream, uri, options)
+    return await connect_over_stream(stream, uri, options)
 
 
 async def connect_stream(
@@ -113,7 +113,7 @@ async def connect_stream(
     return await connect(uri.host, uri.port, turn=turn)
 
 
-async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOptions) -> tuple[WebSocket, Link]:
+async def connect_over_stream(stream: ByteStream, uri: WebSocketURI, options: ClientOptions) -> tuple[WebSocket, Link]:
     """Perform the opening handshake on a stream, with or without TLS; raises like `connect`, and closes the stream."""
     try:
         handshake = ClientHandshake(
@@ -124,32 +124,21 @@ async def open_link(stream: ByteStream, uri: WebSocketURI, options: ClientOption
             origin=options.origin,
         )
         response = await _answer(stream, handshake)
-        keep_cookies(options.cookies, uri, response.headers)
+        store_cookies(options.cookies, uri, response.headers)
     except HandshakeRefused as exc:
-        keep_cookies(options.cookies, uri, exc.response.headers)
+        store_cookies(options.cookies, uri, exc.response.headers)
         await anyio.aclose_forcefully(stream)
         raise
     except BaseException:
         await anyio.aclose_forcefully(stream)
         raise
-    core = Connection(
-        Role.CLIENT,
-        max_message_size=options.max_message_size,
-        max_frame_size=options.max_frame_size,
-        max_fragments=options.max_fragments,
-        masking=options.masking,
-        codecs=handshake.codecs,
-        hold_failure=True,
-    )
-    link = Link(stream, core, options, connection_logger("anyws.client", stream))
-    if handshake.trailing_data:
-        link.feed_first(handshake.trailing_data)
-    return WebSocket(link, handshake.request, response, handshake.subprotocol), link
+    logger = connection_logger("anyws.client", stream)
+    return establish(handshake, response, stream, options, logger, masking=options.masking)
 
 
 async def _answer(stream: ByteStream, handshake: ClientHandshake) -> Response:
     try:
-        response = await answer_to(handshake, stream)
+        response = await perform_handshake(handshake, stream)
     except ssl.SSLError:
         raise
     except STREAM_ERRORS as exc:

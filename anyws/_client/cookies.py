@@ -16,7 +16,7 @@ from anyws.protocol.uri import WebSocketURI
 
 from .dates import parse_date
 
-__all__ = ["CookiesLike", "check_cookies", "cookie_header", "keep_cookies"]
+__all__ = ["CookiesLike", "check_cookies", "cookie_header", "store_cookies"]
 
 CookiesLike = Mapping[str, str | Morsel[str]] | CookieJar
 """The option ``cookies``: a mapping of names to values, a `http.cookies.SimpleCookie`, or a cookie jar."""
@@ -50,21 +50,21 @@ def cookie_header(cookies: CookiesLike, uri: WebSocketURI) -> str | None:
     return request.get_header("Cookie")
 
 
-def keep_cookies(cookies: CookiesLike | None, uri: WebSocketURI, headers: Headers) -> None:
+def store_cookies(cookies: CookiesLike | None, uri: WebSocketURI, headers: Headers) -> None:
     """Store the cookies that a response sets, if ``cookies`` is a jar."""
     if not isinstance(cookies, CookieJar):
         return
     message = Message()
     for value in headers.get_all("set-cookie"):
-        if (tidied := _tidied(value)) is not None:
-            message["Set-Cookie"] = tidied
+        if (normalized := _normalized(value)) is not None:
+            message["Set-Cookie"] = normalized
     request = _as_request(uri)
     for cookie in cookies.make_cookies(_Response(message), request):  # type: ignore[arg-type]
         cookies.set_cookie_if_ok(cookie, request)
-        _make_room(cookies, cookie)
+        _drop_oldest(cookies, cookie)
 
 
-def _tidied(value: str) -> str | None:
+def _normalized(value: str) -> str | None:
     """Normalize a ``Set-Cookie`` as in RFC 6265, section 5.2; None if it must be ignored.
 
     `http.cookiejar` emits a warning with a traceback for some values that this section tells clients to ignore.
@@ -73,10 +73,10 @@ def _tidied(value: str) -> str | None:
     name, equals, _ = pair.partition("=")
     if not name.strip() or not equals or len(pair) > _MAX_SIZE:
         return None
-    return "; ".join([pair.strip(), *filter(None, map(_tidied_attribute, attributes))])
+    return "; ".join([pair.strip(), *filter(None, map(_normalized_attribute, attributes))])
 
 
-def _tidied_attribute(attribute: str) -> str | None:
+def _normalized_attribute(attribute: str) -> str | None:
     name, _, value = (part.strip() for part in attribute.partition("="))
     match name.lower():
         case "secure" | "httponly":
@@ -91,7 +91,7 @@ def _tidied_attribute(attribute: str) -> str | None:
             return None
 
 
-def _make_room(cookies: CookieJar, new: Cookie) -> None:
+def _drop_oldest(cookies: CookieJar, new: Cookie) -> None:
     """Drop the oldest cookies of a domain that has too many."""
     of_domain = [each for each in cookies if each.domain == new.domain]
     for cookie in of_domain[: max(0, len(of_domain) - _MAX_COOKIES)]:

@@ -21,13 +21,13 @@ from .options import ClientOptions
 from .proxies import choose_proxy
 from .redirects import Redirects
 
-__all__ = ["open_within", "request_headers", "with_credentials"]
+__all__ = ["connect_within", "request_headers", "with_credentials"]
 
 T = TypeVar("T")
 Options = TypeVar("Options", bound=ClientOptions)
 
 
-async def open_within(
+async def connect_within(
     limit: float | None,
     uri: WebSocketURI,
     options: Options,
@@ -47,7 +47,7 @@ async def open_within(
     """
     _check_target(uri, options)
     redirects = Redirects(uri, options.max_redirects)
-    first = (uri, options)
+    start = (uri, options)
     try:
         with anyio.move_on_after(limit) as scope:
             options = await with_credentials(options)
@@ -60,11 +60,11 @@ async def open_within(
                     if following is None:
                         raise
                     uri, options = following
-        raise took_too_long(_what_takes_time(*first), limit)
+        raise took_too_long(_describe(*start), limit)
     except RedirectError:  # its message already includes the chain
         raise
     except (OSError, WebSocketError) as exc:
-        redirects.note_on(exc)
+        redirects.add_chain_to(exc)
         raise
 
 
@@ -91,7 +91,7 @@ def request_headers(uri: WebSocketURI, options: ClientOptions) -> Headers:
     return Headers(headers)
 
 
-def _what_takes_time(uri: WebSocketURI, options: ClientOptions) -> str:
+def _describe(uri: WebSocketURI, options: ClientOptions) -> str:
     proxy = choose_proxy(options.proxy, uri) if options.stream is None else None
     return f"connecting to {uri.host_header}" + ("" if proxy is None else f" through the proxy {proxy}")
 

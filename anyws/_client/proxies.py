@@ -22,16 +22,16 @@ from anyws.protocol.hosts import bare_host, with_port
 from anyws.protocol.proxy import Proxy, ProxyHandshake, parse_proxy
 from anyws.protocol.uri import WebSocketURI
 
-from .answers import answer_to
+from .handshakes import perform_handshake
 
 try:
-    from .socks import ask_socks
+    from .socks import open_socks_tunnel
 except ModuleNotFoundError:  # python-socks
-    ask_socks = None  # type: ignore[assignment]
+    open_socks_tunnel = None  # type: ignore[assignment]
 
-__all__ = ["Dial", "choose_proxy", "connect_through"]
+__all__ = ["ConnectTCP", "choose_proxy", "connect_through"]
 
-Dial = Callable[[str, int], Awaitable[SocketStream]]
+ConnectTCP = Callable[[str, int], Awaitable[SocketStream]]
 """Connects to a host and a port over TCP."""
 
 
@@ -49,7 +49,7 @@ def choose_proxy(proxy: str | Literal[True] | None, uri: WebSocketURI) -> Proxy 
     if proxy is None or uri.socket_path is not None:
         return None
     chosen = _from_environment(uri) if proxy is True else parse_proxy(proxy)
-    if chosen is not None and chosen.is_socks and ask_socks is None:
+    if chosen is not None and chosen.is_socks and open_socks_tunnel is None:
         raise ImportError(
             f"the proxy {chosen} requires python-socks: pip install 'anyio-websocket[socks]'; or connect without a "
             "proxy (proxy=None, or --proxy none on the command line)"
@@ -58,7 +58,7 @@ def choose_proxy(proxy: str | Literal[True] | None, uri: WebSocketURI) -> Proxy 
 
 
 async def connect_through(
-    proxy: Proxy, uri: WebSocketURI, dial: Dial, turn: Turn, context: ssl.SSLContext | None
+    proxy: Proxy, uri: WebSocketURI, connect_tcp: ConnectTCP, turn: Turn, context: ssl.SSLContext | None
 ) -> ByteStream:
     """Connect to a server through a proxy.
 
@@ -68,7 +68,7 @@ async def connect_through(
     Args:
         proxy: the proxy.
         uri: the server.
-        dial: connects to the proxy.
+        connect_tcp: connects to the proxy.
         turn: the turn to wait for before connecting.
         context: the TLS context for an ``https:`` proxy; None for a default one.
 
@@ -81,7 +81,7 @@ async def connect_through(
     host = uri.host if proxy.resolves_names else await _address(uri, only_ipv4=proxy.scheme == "socks4")
     await turn.wait([(host, uri.port)])
     try:
-        stream: ByteStream = await dial(proxy.host, proxy.port)
+        stream: ByteStream = await connect_tcp(proxy.host, proxy.port)
         if proxy.scheme == "https":
             stream = await start_tls(stream, context or default_context(), proxy.host)
     except (OSError, HandshakeError) as exc:
@@ -89,10 +89,10 @@ async def connect_through(
         raise
     try:
         if proxy.is_socks:
-            assert ask_socks is not None, "see choose_proxy"
-            await ask_socks(stream, proxy, host, uri.port)
+            assert open_socks_tunnel is not None, "see choose_proxy"
+            await open_socks_tunnel(stream, proxy, host, uri.port)
         else:
-            await answer_to(ProxyHandshake(proxy, uri), stream)
+            await perform_handshake(ProxyHandshake(proxy, uri), stream)
     except ssl.SSLError as exc:
         await anyio.aclose_forcefully(stream)
         exc.add_note(note)

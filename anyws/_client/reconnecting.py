@@ -47,8 +47,8 @@ _TEMPORARY_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 # Network failures behind the proxy: SOCKS5 (RFC 1928, section 6), and "request rejected or failed" of SOCKS4.
 _TEMPORARY_SOCKS_REPLIES = (1, 3, 4, 5, 6, 0x5B)
 # Close codes that reject this client or its messages (RFC 6455, section 7.4.1), and IANA's Unauthorized and Forbidden.
-_FINAL_CODES = (1002, 1003, 1007, 1008, 1009, 1010, 3000, 3003)
-_LOST = (HeadEnded, anyio.EndOfStream, *STREAM_ERRORS)
+_FATAL_CODES = (1002, 1003, 1007, 1008, 1009, 1010, 3000, 3003)
+_CONNECTION_LOST = (HeadEnded, anyio.EndOfStream, *STREAM_ERRORS)
 
 
 @with_signature_of(ReconnectOptions)
@@ -99,72 +99,72 @@ class _Reconnecting:
         self._options = options
         self._logger = ConnectionLogger(logging.getLogger("anyws.client"), uri.host_header)
         self._failures = 0
-        self._due = -float("inf")  # when to connect, on the clock of the event loop
-        self._ended: float | None = None  # how long the last connection was open, if its block ended normally
+        self._connect_at = -float("inf")  # when to connect, on the clock of the event loop
+        self._last_duration: float | None = None  # how long the last connection was open, if its block ended normally
 
     def __aiter__(self) -> _Reconnecting:
         return self
 
     async def __anext__(self) -> AbstractAsyncContextManager[WebSocket]:
         await checkpoint()
-        lived, self._ended = self._ended, None
+        duration, self._last_duration = self._last_duration, None
         # Only now is it certain that the loop was not left.
-        if lived is not None and not await self._goes_on(None, lived):
+        if duration is not None and not await self._should_reconnect(None, duration):
             raise StopAsyncIteration
         return self._connection()
 
     @block("reconnecting()")
     async def _connection(self) -> AsyncGenerator[WebSocket, None]:
         websocket, link = await self._open()
-        begun = anyio.current_time()
-        lived = 0.0
-        is_over = False
+        opened_at = anyio.current_time()
+        duration = 0.0
+        has_ended = False
         try:
             async with running(websocket, link):
                 try:
                     yield websocket
                 finally:
-                    lived = anyio.current_time() - begun
-                    is_over = _is_over(link)
+                    duration = anyio.current_time() - opened_at
+                    has_ended = _has_ended(link)
         except Exception as exc:
-            closed = _closed_in(exc) if is_over else None
-            if closed is None or not await self._goes_on(closed, lived):
+            closed = _find_closed(exc) if has_ended else None
+            if closed is None or not await self._should_reconnect(closed, duration):
                 raise
         else:
-            self._ended = lived
+            self._last_duration = duration
 
     async def _open(self) -> tuple[WebSocket, Link]:
         while True:
-            await anyio.sleep(max(0, self._due - anyio.current_time()))
+            await anyio.sleep(max(0, self._connect_at - anyio.current_time()))
             try:
                 return await open_connection(self._uri, self._options)
             except (OSError, WebSocketError) as exc:
-                if not await self._goes_on(exc, None):
+                if not await self._should_reconnect(exc, None):
                     raise
 
-    async def _goes_on(self, exc: Exception | None, lived: float | None) -> bool:
+    async def _should_reconnect(self, exc: Exception | None, duration: float | None) -> bool:
         """Decide whether to reconnect after an outage, and when."""
         options = self._options
-        if lived is not None and lived >= options.reset_after:
+        if duration is not None and duration >= options.reset_after:
             self._failures = 0
         self._failures += 1
-        asked_for = retry_after(exc.response) if isinstance(exc, HandshakeError) else 0
+        retry_delay = retry_after(exc.response) if isinstance(exc, HandshakeError) else 0
         outage = Outage(
             exception=exc,
-            duration=lived,
+            duration=duration,
             attempt=self._failures,
-            delay=asked_for + jittered_delay(self._failures, options.initial_delay, options.max_delay),
+            delay=retry_delay + jittered_delay(self._failures, options.initial_delay, options.max_delay),
             is_fatal=exc is not None and is_fatal(exc),
         )
-        opinion = options.on_disconnect(outage) if options.on_disconnect is not None else None
-        if inspect.isawaitable(opinion):
-            opinion = await opinion
-        goes_on = not outage.is_fatal if opinion is None else opinion
-        if goes_on:
-            self._due = anyio.current_time() + outage.delay
+        decision = options.on_disconnect(outage) if options.on_disconnect is not None else None
+        if inspect.isawaitable(decision):
+            decision = await decision
+        reconnects = not outage.is_fatal if decision is None else decision
+        if reconnects:
+            self._connect_at = anyio.current_time() + outage.delay
             why = "the block has ended" if exc is None else in_one_line(f"{type(exc).__name__}: {exc}")
             self._logger.info("reconnecting in %.1f s (%s)", outage.delay, why)
-        return goes_on
+        return reconnects
 
 
 def is_fatal(exc: Exception) -> bool:
@@ -174,13 +174,13 @@ def is_fatal(exc: Exception) -> bool:
     if isinstance(exc, ProxyError) and exc.status is not None:
         return exc.status not in (_TEMPORARY_SOCKS_REPLIES if exc.response is None else _TEMPORARY_STATUSES)
     if isinstance(exc, HandshakeError):
-        return not isinstance(exc.__cause__, _LOST)
+        return not isinstance(exc.__cause__, _CONNECTION_LOST)
     if isinstance(exc, ConnectionClosed):
-        return isinstance(exc.__cause__, RemoteProtocolError) or exc.code in _FINAL_CODES
+        return isinstance(exc.__cause__, RemoteProtocolError) or exc.code in _FATAL_CODES
     return isinstance(exc, ssl.SSLCertVerificationError) or not isinstance(exc, OSError)
 
 
-def _is_over(link: Link) -> bool:
+def _has_ended(link: Link) -> bool:
     """Return whether a connection has ended or is ending, so that an exception may be about it."""
     try:
         link.check_sendable()
@@ -189,9 +189,9 @@ def _is_over(link: Link) -> bool:
     return False
 
 
-def _closed_in(exc: Exception) -> ConnectionClosed | None:
+def _find_closed(exc: Exception) -> ConnectionClosed | None:
     """Return the exception if it is a `ConnectionClosed`, or the first one of a group of only these; otherwise None."""
     if isinstance(exc, ExceptionGroup):
-        found = [_closed_in(each) for each in exc.exceptions]
+        found = [_find_closed(each) for each in exc.exceptions]
         return None if None in found else found[0]
     return exc if isinstance(exc, ConnectionClosed) else None

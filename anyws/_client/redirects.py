@@ -41,62 +41,62 @@ class Redirects:
         location = refused.response.headers.get("location")
         if not self._limit or refused.status not in _STATUSES or location is None:
             return None
-        here = self._chain[-1]
+        current = self._chain[-1]
         try:
-            there = _target(here, location)
+            target = _target(current, location)
         except ValueError as exc:
             raise self._error(str(exc), refused) from refused
-        self._chain.append(there)
-        if here.secure and not there.secure:
+        self._chain.append(target)
+        if current.secure and not target.secure:
             raise self._error("from TLS to plain TCP", refused) from refused
-        if here.socket_path is not None and there.socket_path is None:
+        if current.socket_path is not None and target.socket_path is None:
             raise self._error("from a unix socket to another server", refused) from refused
         if len(self._chain) > self._limit + 1:
             raise self._error(f"more than {self._limit} redirects, see max_redirects", refused) from refused
-        if _is_same_server(here, there):
-            return there, options
+        if _is_same_server(current, target):
+            return target, options
         if options.ssl_context is not None:
             problem = "to another server, and ssl_context may hold a client certificate for this one"
             raise self._error(problem, refused) from refused
-        return there, _without_credentials(options)
+        return target, _without_credentials(options)
 
-    def note_on(self, exc: BaseException) -> None:
+    def add_chain_to(self, exc: BaseException) -> None:
         """Add the chain to an error as a note, if there were redirects."""
         if len(self._chain) > 1:
-            exc.add_note(f"redirected: {self._shown}")
+            exc.add_note(f"redirected: {self._description}")
 
     @property
-    def _shown(self) -> str:
+    def _description(self) -> str:
         return " -> ".join(without_query(uri) for uri in self._chain)
 
     def _error(self, problem: str, refused: HandshakeRefused) -> RedirectError:
         return RedirectError(
-            f"redirect not followed ({problem}): {self._shown}",
+            f"redirect not followed ({problem}): {self._description}",
             chain=tuple(map(str, self._chain)),
             response=refused.response,
             request=refused.request,
         )
 
 
-def _target(here: WebSocketURI, location: str) -> WebSocketURI:
+def _target(current: WebSocketURI, location: str) -> WebSocketURI:
     """Return the URI that a ``Location`` refers to, without fragment and user information.
 
     On the same server, the unix socket and the user name and password of the current URI are kept.
     """
-    base = f"{'wss' if here.secure else 'ws'}://{here.host_header}{here.resource}"
+    base = f"{'wss' if current.secure else 'ws'}://{current.host_header}{current.resource}"
     try:
         joined, _ = urldefrag(urljoin(base, _as_text(location)))
         scheme = urlsplit(joined).scheme
         if scheme not in _SCHEMES:
             raise InvalidURI(joined, "the scheme of its Location is not ws, wss, http or https")
-        there = parse_uri(joined)
+        target = parse_uri(joined)
     except InvalidURI:
         raise
     except ValueError:
         raise InvalidURI(location, "its Location is not a valid URI") from None
-    if _is_same_server(here, there):
-        return dataclasses.replace(here, resource=there.resource)
-    return dataclasses.replace(there, username=None, password=None)
+    if _is_same_server(current, target):
+        return dataclasses.replace(current, resource=target.resource)
+    return dataclasses.replace(target, username=None, password=None)
 
 
 def _as_text(value: str) -> str:
@@ -107,14 +107,14 @@ def _as_text(value: str) -> str:
         return value
 
 
-def _is_same_server(here: WebSocketURI, there: WebSocketURI) -> bool:
-    return (here.secure, here.host, here.port) == (there.secure, there.host, there.port)
+def _is_same_server(current: WebSocketURI, target: WebSocketURI) -> bool:
+    return (current.secure, current.host, current.port) == (target.secure, target.host, target.port)
 
 
 def _without_credentials(options: Options) -> Options:
-    headers = [(name, value) for name, value in Headers(options.headers).multi_items() if not _is_for_one_server(name)]
+    headers = [(name, value) for name, value in Headers(options.headers).multi_items() if not _is_server_specific(name)]
     return dataclasses.replace(options, headers=headers, auth=None, cookies=options.cookie_jar, server_hostname=None)
 
 
-def _is_for_one_server(name: str) -> bool:
+def _is_server_specific(name: str) -> bool:
     return name.lower() == "host" or is_secret(name)

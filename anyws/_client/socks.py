@@ -12,7 +12,7 @@ from python_socks.async_.anyio.v2 import Proxy as SocksProxy
 from anyws.protocol.errors import ProxyError
 from anyws.protocol.proxy import Proxy
 
-__all__ = ["ask_socks"]
+__all__ = ["open_socks_tunnel"]
 
 
 class _SocksStream:
@@ -46,7 +46,7 @@ class _SocksStream:
         """Do nothing: the owner of the stream closes it."""
 
 
-async def ask_socks(stream: ByteStream, proxy: Proxy, host: str, port: int) -> None:
+async def open_socks_tunnel(stream: ByteStream, proxy: Proxy, host: str, port: int) -> None:
     """Ask a SOCKS proxy for a tunnel.
 
     Args:
@@ -58,7 +58,7 @@ async def ask_socks(stream: ByteStream, proxy: Proxy, host: str, port: int) -> N
     Raises:
         ProxyError: the proxy refuses the connection or sends an invalid response.
     """
-    asking = SocksProxy(
+    client = SocksProxy(
         ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else ProxyType.SOCKS5,
         proxy.host,
         proxy.port,
@@ -68,7 +68,7 @@ async def ask_socks(stream: ByteStream, proxy: Proxy, host: str, port: int) -> N
         forward=_SocksStream(stream),  # type: ignore[arg-type]
     )
     try:
-        await asking.connect(host, port, timeout=math.inf)
+        await client.connect(host, port, timeout=math.inf)
     except SocksProxyError as exc:
         raise ProxyError(str(proxy), f"responded: {exc}", status=exc.error_code) from exc
     except anyio.EndOfStream as exc:

@@ -15,9 +15,9 @@ __all__ = ["AcceptFailures"]
 # Seconds to wait when the machine has no file descriptor or memory for one more connection; as in trio.
 _PAUSE = 0.1
 # Errors from accept(2) about a connection that was lost before it was accepted: the next one may be fine.
-_GONE = {errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM}
+_TRANSIENT = {errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM}
 # After this many in a row, the cause is the machine: the network is down, or a firewall blocks it.
-_MAX_GONE = 16
+_MAX_TRANSIENT = 16
 # Minimum seconds between two log lines.
 _LOG_INTERVAL = 1
 
@@ -34,14 +34,14 @@ class AcceptFailures:
         self._in_a_row = 0
         self._logged_at = -math.inf
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Reset the count, because a connection was accepted."""
         self._in_a_row = 0
 
     async def wait_after(self, exc: OSError) -> None:
         """Wait before accepting again."""
         self._in_a_row += 1
-        if exc.errno in _GONE and self._in_a_row <= _MAX_GONE:
+        if exc.errno in _TRANSIENT and self._in_a_row <= _MAX_TRANSIENT:
             await checkpoint()
             return
         now = anyio.current_time()

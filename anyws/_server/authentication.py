@@ -52,16 +52,16 @@ def basic_auth(
     check_header("WWW-Authenticate", challenge)
     if not realm.isascii():
         raise ValueError(f"realm {realm!r} has a character outside ASCII, for which no encoding is defined")
-    is_right = check or _compare_with(dict(credentials or {}))
+    is_valid = check or _compare_with(dict(credentials or {}))
 
     async def authenticate(request: Request) -> Response | None:
-        given = parse_basic(request.headers.get("authorization", ""))
-        if given is not None:
-            answer = is_right(*given)
-            if inspect.isawaitable(answer):
-                answer = await answer
-            if answer:
-                request.state["user"] = given[0]
+        credentials_sent = parse_basic(request.headers.get("authorization", ""))
+        if credentials_sent is not None:
+            result = is_valid(*credentials_sent)
+            if inspect.isawaitable(result):
+                result = await result
+            if result:
+                request.state["user"] = credentials_sent[0]
                 return None
         return Response(401, {"WWW-Authenticate": challenge}, "a user name and its password are required\n")
 
@@ -88,9 +88,9 @@ def _compare_with(passwords: Mapping[str, str]) -> CredentialsCheck:
         return hashlib.blake2b(password.encode(), key=key).digest()  # all have the same length
 
     digests = {user: digest(password) for user, password in passwords.items()}
-    nobody = secrets.token_bytes(hashlib.blake2b().digest_size)
+    unknown_user = secrets.token_bytes(hashlib.blake2b().digest_size)
 
-    def is_right(user: str, password: str) -> bool:
-        return hmac.compare_digest(digests.get(user, nobody), digest(password))
+    def is_valid(user: str, password: str) -> bool:
+        return hmac.compare_digest(digests.get(user, unknown_user), digest(password))
 
-    return is_right
+    return is_valid

@@ -35,7 +35,7 @@ RequestHook = Callable[[Request], Response | Awaitable[Response | None] | None]
 """Receives a request before the server responds; returns None to continue, or a `Response` to send instead."""
 
 
-class _RemembersTerms(ConnectionOptions):
+class _CachesTerms(ConnectionOptions):
     """Caches the `ServerTerms` computed from the options. The cache is not an option itself."""
 
     __slots__ = ("_terms",)
@@ -44,7 +44,7 @@ class _RemembersTerms(ConnectionOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AcceptOptions(_RemembersTerms):
+class AcceptOptions(_CachesTerms):
     """Server-side options for a single connection, as accepted by `accept`.
 
     Attributes:

@@ -27,25 +27,25 @@ from anyws.exceptions import ConnectionClosed
 from anyws.protocol.errors import HandshakeError
 from anyws.protocol.origins import ForeignOrigin
 
-from .accept import open_link
-from .admission import Entry
+from .accept import accept_stream
+from .connection_limits import PendingHandshake
 from .options import RequestHook, ServeKeywords, ServerOptions
 from .server import Server, StartedServer
 
 __all__ = [
     "Handler",
     "check_handler",
-    "is_closed",
+    "handler_hooks",
+    "is_connection_closed",
     "log_failure",
+    "log_handshake_failure",
     "log_hook_failure",
-    "log_no_connection",
     "open_listeners",
     "open_server",
-    "own_hooks",
     "run_connection",
     "serve",
     "serving",
-    "with_default_hosts",
+    "with_default_allowed_hosts",
 ]
 
 Handler = Callable[[WebSocket], Awaitable[object]]
@@ -125,7 +125,7 @@ async def open_listeners(
             raise ValueError("listeners cannot be given together with host or path")
         if not options.listeners:
             raise ValueError("option listeners is empty: expected at least one")
-        return list(_each_listener(options.listeners))
+        return list(_flatten(options.listeners))
     if options.path is not None:
         if host is not None:
             raise ValueError("path (a unix socket) cannot be given together with host")
@@ -135,10 +135,10 @@ async def open_listeners(
     )
 
 
-def _each_listener(given: Iterable[Listener[Any] | socket.socket]) -> Generator[Listener[Any], None, None]:
+def _flatten(given: Iterable[Listener[Any] | socket.socket]) -> Generator[Listener[Any], None, None]:
     for each in given:
         if isinstance(each, MultiListener):
-            yield from _each_listener(each.listeners)  # so that each continues when another fails to accept
+            yield from _flatten(each.listeners)  # so that each continues when another fails to accept
         else:
             yield listen_on(each) if isinstance(each, socket.socket) else each
 
@@ -168,8 +168,8 @@ def check_handler(handler: Handler) -> None:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"the handler {name} must be an async function, but is a generator: it contains yield")
     # A decorated function has the annotations of the original; a class has those of its __init__.
-    says_so = inspect.isroutine(function) and not hasattr(function, "__wrapped__")
-    if says_so and signature.return_annotation in (None, "None") and not inspect.iscoroutinefunction(function):
+    is_annotated = inspect.isroutine(function) and not hasattr(function, "__wrapped__")
+    if is_annotated and signature.return_annotation in (None, "None") and not inspect.iscoroutinefunction(function):
         raise TypeError(f"the handler {name} must be an async function")
 
 
@@ -180,13 +180,13 @@ def _called_function(handler: object) -> object:
     return handler if inspect.isroutine(handler) or inspect.isclass(handler) else type(handler).__call__
 
 
-def own_hooks(handler: Handler) -> list[RequestHook]:
+def handler_hooks(handler: Handler) -> list[RequestHook]:
     """Return the handler's own method ``on_request`` as a list, empty if it has none."""
     hook: RequestHook | None = getattr(handler, "on_request", None)
     return [] if hook is None else [hook]
 
 
-def with_default_hosts(options: ServerOptions, listeners: list[Listener[Any]]) -> ServerOptions:
+def with_default_allowed_hosts(options: ServerOptions, listeners: list[Listener[Any]]) -> ServerOptions:
     """Restrict a server on loopback to the host name ``localhost``, to protect against DNS rebinding."""
     addresses = [listener.extra(SocketAttribute.local_address, None) for listener in listeners]
     on_loopback = all(isinstance(address, tuple) and ip_address(address[0]).is_loopback for address in addresses)
@@ -195,9 +195,9 @@ def with_default_hosts(options: ServerOptions, listeners: list[Listener[Any]]) -
     return options
 
 
-def log_no_connection(logger: ConnectionLogger, exc: Exception) -> None:
+def log_handshake_failure(logger: ConnectionLogger, exc: Exception) -> None:
     """Log why an opening handshake failed: in one line, or with a traceback if it is an error on our side."""
-    if isinstance(exc.__cause__, ForeignOrigin) and exc.__cause__.is_news:
+    if isinstance(exc.__cause__, ForeignOrigin) and exc.__cause__.is_first_rejection:
         logger.warning("opening handshake failed: %s", exc)  # often a page in development; browsers do not show why
     elif isinstance(exc, HandshakeError | OSError):
         # A port scan, a health check, garbage, a client that disconnected; or a failed hook, logged separately.
@@ -249,8 +249,8 @@ async def run_connection(
 
 def log_failure(logger: ConnectionLogger, exc: Exception, who: str) -> None:
     """Log an exception from user code with its traceback, or in one line if the connection has just ended."""
-    if is_closed(exc):
-        closed = _first_of(exc)
+    if is_connection_closed(exc):
+        closed = _first_closed(exc)
         # Without the peer's reason: contents are not logged.
         code = f"{closed.detail} ({closed.code})" if closed.detail else closed.code
         logger.info("%s ended with the connection: %s", who, code)
@@ -260,17 +260,17 @@ def log_failure(logger: ConnectionLogger, exc: Exception, who: str) -> None:
         logger.error("%s failed; the connection is closed", who, exc_info=exc)
 
 
-def _first_of(exc: BaseException) -> ConnectionClosed:
+def _first_closed(exc: BaseException) -> ConnectionClosed:
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     assert isinstance(exc, ConnectionClosed)
     return exc
 
 
-def is_closed(exc: BaseException) -> bool:
+def is_connection_closed(exc: BaseException) -> bool:
     """Return whether an exception only means that the connection has ended."""
     if isinstance(exc, BaseExceptionGroup):
-        return all(map(is_closed, exc.exceptions))
+        return all(map(is_connection_closed, exc.exceptions))
     return isinstance(exc, ConnectionClosed)
 
 
@@ -309,14 +309,14 @@ async def _listen(
     check_handler(handler)
     if options.ssl_context is not None:
         check_certificate(options.ssl_context)
-    options = dataclasses.replace(options, on_request=[*options.request_hooks, *own_hooks(handler)])
+    options = dataclasses.replace(options, on_request=[*options.request_hooks, *handler_hooks(handler)])
     listeners = await open_listeners(host, port, options)
 
-    async def serve_stream(server: Server, stream: ByteStream, entry: Entry) -> None:
+    async def serve_stream(server: Server, stream: ByteStream, pending: PendingHandshake) -> None:
         logger = connection_logger("anyws.server", stream)
-        await _Connection(server, handler, logger, on_failure).serve(stream, entry)
+        await _Connection(server, handler, logger, on_failure).serve(stream, pending)
 
-    return Server(listeners, serve_stream, with_default_hosts(options, listeners))
+    return Server(listeners, serve_stream, with_default_allowed_hosts(options, listeners))
 
 
 class _Connection:
@@ -334,16 +334,16 @@ class _Connection:
         self._logger = logger
         self._on_failure = on_failure
 
-    async def serve(self, stream: ByteStream, entry: Entry) -> None:
+    async def serve(self, stream: ByteStream, pending: PendingHandshake) -> None:
         try:
-            opened = await open_link(
-                stream, self._server.options, self._logger, entry=entry, on_failure=self._hook_failed
+            opened = await accept_stream(
+                stream, self._server.options, self._logger, pending=pending, on_failure=self._hook_failed
             )
         except Exception as exc:
-            log_no_connection(self._logger, exc)
+            log_handshake_failure(self._logger, exc)
             return
         self._logger.debug("open")
-        await run_connection(self._server.connection(*opened), self._call, self._handler_failed)
+        await run_connection(self._server.running(*opened), self._call, self._handler_failed)
 
     async def _call(self, websocket: WebSocket) -> None:
         with refusing_stray_cancellation("the handler"):
@@ -359,5 +359,5 @@ class _Connection:
 
     def _handler_failed(self, exc: Exception) -> None:
         log_failure(self._logger, exc, "the handler")
-        if self._on_failure is not None and not is_closed(exc):
+        if self._on_failure is not None and not is_connection_closed(exc):
             self._on_failure(exc)

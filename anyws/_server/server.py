@@ -20,7 +20,7 @@ from anyws._logs import connection_logger
 from anyws.protocol.closing import CloseCode
 
 from .accept_failures import AcceptFailures
-from .admission import Admission, Entry
+from .connection_limits import ConnectionLimits, PendingHandshake
 from .options import ServerOptions
 
 __all__ = ["Server", "StartedServer"]
@@ -39,7 +39,7 @@ class StartedServer(Protocol):
 class _StreamHandler(Protocol):
     """Serves one accepted stream, from the opening handshake on. Raises no `Exception`."""
 
-    def __call__(self, server: Server, stream: ByteStream, entry: Entry, /) -> Awaitable[None]: ...
+    def __call__(self, server: Server, stream: ByteStream, pending: PendingHandshake, /) -> Awaitable[None]: ...
 
 
 class Server(AsyncResource, TypedAttributeProvider):
@@ -55,7 +55,7 @@ class Server(AsyncResource, TypedAttributeProvider):
         self._stream_handler = stream_handler
         self._options = options
         self._links: dict[WebSocket, Link] = {}
-        self._admission = Admission(options)
+        self._limits = ConnectionLimits(options)
         self._accepting = anyio.CancelScope()
         self._serving = anyio.CancelScope()
         self._background: Background | None = None  # for its connections, while the server runs
@@ -98,7 +98,7 @@ class Server(AsyncResource, TypedAttributeProvider):
         """
         self._closing = True
         self._accepting.cancel()
-        self._admission.stop()
+        self._limits.refuse_all()
         try:
             for link in list(self._links.values()):
                 link.begin_close(CloseCode.GOING_AWAY, "the server is shutting down", discard=False)
@@ -121,18 +121,18 @@ class Server(AsyncResource, TypedAttributeProvider):
         finally:
             self._stopped.set()
 
-    def connection(self, websocket: WebSocket, link: Link) -> AbstractAsyncContextManager[WebSocket]:
+    def running(self, websocket: WebSocket, link: Link) -> AbstractAsyncContextManager[WebSocket]:
         """Return a context manager that runs a connection of this server."""
         assert self._background is not None
-        return _Served(websocket, link, self._background, self)
+        return _ServerConnection(websocket, link, self._background, self)
 
-    def entered(self, websocket: WebSocket, link: Link) -> None:
+    def add_connection(self, websocket: WebSocket, link: Link) -> None:
         """Register a connection that has opened."""
         self._links[websocket] = link
         if self._closing:
             link.begin_close(CloseCode.GOING_AWAY, "the server is shutting down", discard=False)
 
-    def left(self, websocket: WebSocket) -> None:
+    def remove_connection(self, websocket: WebSocket) -> None:
         """Unregister a connection that has ended."""
         del self._links[websocket]
 
@@ -153,14 +153,14 @@ class Server(AsyncResource, TypedAttributeProvider):
             except OSError as exc:
                 await failures.wait_after(exc)
             else:
-                failures.forget()
+                failures.reset()
                 connections.start_soon(self._serve_stream, stream, name="anyws.connection")
 
     async def _serve_stream(self, stream: ByteStream) -> None:
-        entry = None
+        pending = None
         try:
-            entry = self._admission.enter(stream)
-            await self._stream_handler(self, stream, entry)
+            pending = self._limits.add(stream)
+            await self._stream_handler(self, stream, pending)
         except anyio.get_cancelled_exc_class():
             if anyio.current_effective_deadline() == -math.inf:
                 raise
@@ -181,8 +181,8 @@ class Server(AsyncResource, TypedAttributeProvider):
             if rest is not None:
                 raise rest from None
         finally:
-            if entry is not None:
-                self._admission.leave(entry)
+            if pending is not None:
+                self._limits.remove(pending)
 
     async def _close_listeners(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -190,7 +190,7 @@ class Server(AsyncResource, TypedAttributeProvider):
                 await listener.aclose()
 
 
-class _Served(Running):
+class _ServerConnection(Running):
     """Runs a connection and registers it with its server."""
 
     __slots__ = ("_server",)
@@ -201,7 +201,7 @@ class _Served(Running):
 
     async def __aenter__(self) -> WebSocket:
         """Register and start the connection."""
-        self._server.entered(self._websocket, self._link)
+        self._server.add_connection(self._websocket, self._link)
         return await super().__aenter__()
 
     async def __aexit__(self, *exc: Any) -> None:
@@ -209,4 +209,4 @@ class _Served(Running):
         try:
             await super().__aexit__(*exc)
         finally:
-            self._server.left(self._websocket)
+            self._server.remove_connection(self._websocket)

@@ -8,13 +8,13 @@ from weakref import WeakKeyDictionary
 
 import idna
 
-__all__ = ["HostChoice", "is_misdirected", "virtual_hosts"]
+__all__ = ["HostSelector", "is_misdirected", "virtual_hosts"]
 
 # Settings that a connection takes from its first context, before the client's host name is known.
 _FIXED = ("options", "minimum_version", "maximum_version", "verify_mode", "verify_flags", "post_handshake_auth")
 
 
-class HostChoice:
+class HostSelector:
     """Chooses the TLS context by the host name that the client requests: an ``sni_callback``.
 
     Args:
@@ -23,7 +23,7 @@ class HostChoice:
 
     def __init__(self, find: Callable[[str | None], ssl.SSLContext | None]) -> None:
         self._find = find
-        self._asked: WeakKeyDictionary[ssl.SSLObject | ssl.SSLSocket, str] = WeakKeyDictionary()
+        self._requested: WeakKeyDictionary[ssl.SSLObject | ssl.SSLSocket, str] = WeakKeyDictionary()
 
     def __call__(
         self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext
@@ -33,13 +33,13 @@ class HostChoice:
         if found is None:
             return ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         connection.context = found
-        self._asked[connection] = (name or "").lower()
+        self._requested[connection] = (name or "").lower()
         return None
 
-    def holds_for(self, connection: ssl.SSLObject, host: str) -> bool:
+    def is_valid_for(self, connection: ssl.SSLObject, host: str) -> bool:
         """Return whether the client's authentication in TLS is also valid for this host."""
         name = host.removesuffix(".")  # SNI has no trailing dot
-        return name == self._asked.get(connection) or self._find(name) is connection.context
+        return name == self._requested.get(connection) or self._find(name) is connection.context
 
 
 def is_misdirected(context: ssl.SSLContext, connection: ssl.SSLObject, host: str) -> bool:
@@ -50,10 +50,10 @@ def is_misdirected(context: ssl.SSLContext, connection: ssl.SSLObject, host: str
         connection: the TLS connection, after the handshake.
         host: the host of the request.
     """
-    choice = context.sni_callback
-    if not isinstance(choice, HostChoice) or connection.context.verify_mode is ssl.CERT_NONE:
+    selector = context.sni_callback
+    if not isinstance(selector, HostSelector) or connection.context.verify_mode is ssl.CERT_NONE:
         return False
-    return not choice.holds_for(connection, host)
+    return not selector.is_valid_for(connection, host)
 
 
 def virtual_hosts(contexts: Mapping[str, ssl.SSLContext], *, default: ssl.SSLContext | None = None) -> ssl.SSLContext:
@@ -97,10 +97,10 @@ def virtual_hosts(contexts: Mapping[str, ssl.SSLContext], *, default: ssl.SSLCon
         first.num_tickets = 0
 
     def find(name: str | None) -> ssl.SSLContext | None:
-        asked = (name or "").lower()
-        return by_name.get(asked) or by_name.get(f"*.{asked.partition('.')[2]}") or default
+        requested = (name or "").lower()
+        return by_name.get(requested) or by_name.get(f"*.{requested.partition('.')[2]}") or default
 
-    first.sni_callback = HostChoice(find)
+    first.sni_callback = HostSelector(find)
     return first
 
 

@@ -53,8 +53,8 @@ def get_address(socket: object) -> SocketAddresses:
         raise TypeError(f"expected a network socket, not {type(socket).__name__}")
     if isinstance(socket, TypedAttributeProvider):
         found = SocketAddresses(
-            _address(_ask(lambda: socket.extra(SocketAttribute.local_address, None))),
-            _address(_ask(lambda: socket.extra(SocketAttribute.remote_address, None))),
+            _address(_get_or_none(lambda: socket.extra(SocketAttribute.local_address, None))),
+            _address(_get_or_none(lambda: socket.extra(SocketAttribute.remote_address, None))),
         )
         if found.local is not None or found.remote is not None:
             return found
@@ -67,21 +67,21 @@ def get_address(socket: object) -> SocketAddresses:
     if callable(get_extra_info := getattr(socket, "get_extra_info", None)):  # asyncio's transports and writers
         return SocketAddresses(_address(get_extra_info("sockname")), _address(get_extra_info("peername")))
     if hasattr(socket, "getsockname"):
-        return _of_raw_socket(socket)
+        return _addresses_of(socket)
     if hasattr(inner := getattr(socket, "socket", None), "getsockname"):  # trio's SocketStream and SocketListener
-        return _of_raw_socket(inner)
+        return _addresses_of(inner)
     if (listening := getattr(socket, "sockets", None)) is not None:  # asyncio's Server; none when it is closed
-        return _of_raw_socket(listening[0]) if listening else SocketAddresses(None, None)
+        return _addresses_of(listening[0]) if listening else SocketAddresses(None, None)
     raise TypeError(f"expected a network socket, not {type(socket).__name__}")
 
 
-def _of_raw_socket(raw: Any) -> SocketAddresses:
-    return SocketAddresses(_address(_ask(raw.getsockname)), _address(_ask(raw.getpeername)))
+def _addresses_of(raw: Any) -> SocketAddresses:
+    return SocketAddresses(_address(_get_or_none(raw.getsockname)), _address(_get_or_none(raw.getpeername)))
 
 
-def _ask(question: Any) -> Any:
+def _get_or_none(get: Any) -> Any:
     try:
-        return question()
+        return get()
     except OSError:  # not connected, or closed
         return None
 
@@ -89,13 +89,13 @@ def _ask(question: Any) -> Any:
 def _address(found: Any) -> Address | None:
     if isinstance(found, tuple):
         host, port = found[:2]
-        return Address(_plain(str(host)), int(port))
+        return Address(_without_ipv4_mapping(str(host)), int(port))
     if isinstance(found, bytes):  # a unix socket in Linux's abstract namespace
         return Address(found.decode(errors="surrogateescape"), None)
     return Address(found, None) if isinstance(found, str) else None
 
 
-def _plain(host: str) -> str:
+def _without_ipv4_mapping(host: str) -> str:
     try:
         mapped = ipaddress.IPv6Address(host).ipv4_mapped
     except ValueError:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
-from anyws._server.virtual_hosts import HostChoice
+from anyws._server.virtual_hosts import HostSelector
 from anyws._transport.securing import default_context
 
 __all__ = ["PEM", "ServerNameHook", "TLSOptions", "client_context", "server_context"]
@@ -94,7 +94,7 @@ def server_context(
         if options.ca is None:
             context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
     if sni_callback is not None:
-        context.sni_callback = HostChoice(lambda name: sni_callback(name) or context)
+        context.sni_callback = HostSelector(lambda name: sni_callback(name) or context)
     _configure(context, options)
     if request_cert and sni_callback is not None:
         # OpenSSL would resume a session of one host at another without checking the client's certificate there.
@@ -150,7 +150,7 @@ def _load_certificate(context: ssl.SSLContext, cert: PEM, key: PEM | None, passp
 
 def _text(pem: PEM, name: str) -> str:
     """Return the PEM text; a `str` or bytes without a PEM header is treated as a path."""
-    pem = _plain(pem, name)
+    pem = _as_str(pem, name)
     if _BEGIN in pem:
         return pem
     try:
@@ -160,7 +160,7 @@ def _text(pem: PEM, name: str) -> str:
         raise _not_found(pem, name) from exc
 
 
-def _plain(pem: PEM, name: str) -> str:
+def _as_str(pem: PEM, name: str) -> str:
     if not isinstance(pem, str | bytes | os.PathLike):  # open() would treat a number as a file descriptor
         raise TypeError(f"option {name} must be PEM text, PEM bytes or a path, not {type(pem).__name__}")
     if isinstance(pem, bytes):
@@ -180,7 +180,7 @@ def _as_file(pem: PEM | None, name: str) -> Generator[str | None, None, None]:
     if pem is None:
         yield None
         return
-    pem = _plain(pem, name)
+    pem = _as_str(pem, name)
     if _BEGIN not in pem:
         try:
             with open(pem, "rb"):

@@ -16,8 +16,8 @@ from anyio.streams.tls import TLSAttribute
 from anyws._background_task import background_task
 from anyws._blocks import block
 from anyws._checking import build_options, merged, with_signature_of
-from anyws._client.connect import connect_stream, open_link
-from anyws._client.opening import open_within
+from anyws._client.connect import connect_over_stream, connect_stream
+from anyws._client.opening import connect_within
 from anyws._connection.link import Link
 from anyws._connection.websocket import WebSocket, running
 from anyws._transport.connecting import connect_tcp
@@ -80,7 +80,7 @@ async def client_connect(
 async def _open(settings: ClientConnectOptions, socket_options: ClientSocketOptions) -> tuple[Socket, Link]:
     # Check the options before opening a stream.
     uri = _uri(settings, socket_options)
-    native = _native(settings)
+    native = _to_native_options(settings)
     context = _context(settings, socket_options) if settings.secure else None
     timeout = settings.open_timeout if socket_options.timeout is None else socket_options.timeout
 
@@ -93,9 +93,9 @@ async def _open(settings: ClientConnectOptions, socket_options: ClientSocketOpti
         if context is not None:
             hostname = socket_options.servername or settings.server_hostname or uri.host
             stream = await _start_tls(stream, context, hostname, socket_options.check_server_identity)
-        return Socket(stream), await open_link(stream, uri, options)
+        return Socket(stream), await connect_over_stream(stream, uri, options)
 
-    socket, (websocket, link) = await open_within(timeout, uri, native, attempt)
+    socket, (websocket, link) = await connect_within(timeout, uri, native, attempt)
     socket.open(websocket, link)
     return socket, link
 
@@ -108,7 +108,7 @@ def _uri(settings: ClientConnectOptions, socket_options: ClientSocketOptions) ->
     return dataclasses.replace(uri, socket_path=socket_options.path)
 
 
-def _native(settings: ClientConnectOptions) -> ClientConnectOptions:
+def _to_native_options(settings: ClientConnectOptions) -> ClientConnectOptions:
     """Translate the options of the node:websocket proposal to native options."""
     named = {
         "Authorization": settings.authentication,

@@ -25,11 +25,11 @@ def wrap_hook(hook: Callable[..., object] | None, name: str, *documented: str) -
     """
     if hook is None:
         return None
-    taken = _count_arguments(hook, name, documented)
+    count = _count_arguments(hook, name, documented)
 
     async def call(*arguments: object) -> None:
         with refusing_stray_cancellation(name):
-            result = hook(*arguments[:taken])
+            result = hook(*arguments[:count])
             if inspect.isawaitable(result):
                 await result
 

@@ -16,16 +16,16 @@ from anyws._checking import build_options, merged, with_signature_of
 from anyws._connection.link import Link
 from anyws._connection.websocket import WebSocket
 from anyws._logs import connection_logger
-from anyws._server.accept import open_link
-from anyws._server.admission import Entry
+from anyws._server.accept import accept_stream
+from anyws._server.connection_limits import PendingHandshake
 from anyws._server.options import ServerOptions
 from anyws._server.serve import (
     log_failure,
+    log_handshake_failure,
     log_hook_failure,
-    log_no_connection,
     open_listeners,
     run_connection,
-    with_default_hosts,
+    with_default_allowed_hosts,
 )
 from anyws._server.server import Server
 from anyws._transport.certificate import check_certificate
@@ -120,49 +120,51 @@ async def server(
     """
     where = "server()"
     settings = build_options(SocketServerOptions, merged(options, keywords, where), where=where)
-    listening = build_options(ListenerOptions, settings.listener_options, where=f"listener_options of {where}")
-    accepted = build_options(ServerSocketOptions, settings.server_options, where=f"server_options of {where}")
+    listener_options = build_options(ListenerOptions, settings.listener_options, where=f"listener_options of {where}")
+    server_options = build_options(ServerSocketOptions, settings.server_options, where=f"server_options of {where}")
     on_listener = wrap_hook(settings.callback_listener, "callback_listener", "server")
     hooks = _Hooks(
         on_connect=wrap_hook(settings.callback_connect, "callback_connect", "header_values", "socket", "ready"),
         on_open=wrap_hook(settings.callback_open, "callback_open", "err", "socket"),
         on_message=wrap_hook(settings.message_handler, "message_handler", "message", "socket"),
     )
-    native = _native(settings, listening, accepted)
+    native = _to_native_options(settings, listener_options, server_options)
     if native.ssl_context is not None:
         check_certificate(native.ssl_context)
     # Listening on all interfaces uses separate sockets for IPv4 and IPv6, so the IPv6 one must not take the IPv4 port.
-    ipv6_only = listening.ipv6_only or not listening.host
-    listeners = await open_listeners(listening.host, listening.port, native, ipv6_only=ipv6_only)
+    ipv6_only = listener_options.ipv6_only or not listener_options.host
+    listeners = await open_listeners(listener_options.host, listener_options.port, native, ipv6_only=ipv6_only)
 
-    async def serve_stream(server: Server, stream: ByteStream, entry: Entry) -> None:
+    async def serve_stream(server: Server, stream: ByteStream, pending: PendingHandshake) -> None:
         if isinstance(stream, SocketStream):
             try:
                 stream.configure(
-                    no_delay=accepted.no_delay,
-                    keep_alive=accepted.keep_alive,
-                    keep_alive_delay=accepted.keep_alive_initial_delay,
+                    no_delay=server_options.no_delay,
+                    keep_alive=server_options.keep_alive,
+                    keep_alive_delay=server_options.keep_alive_initial_delay,
                 )
             except OSError as exc:  # on some systems, because the client has disconnected
-                log_no_connection(connection_logger("anyws.server", stream), exc)
+                log_handshake_failure(connection_logger("anyws.server", stream), exc)
                 await anyio.aclose_forcefully(stream)
                 return
-        await _Connection(server, stream, entry, hooks, accepted.handshake_timeout).serve()
+        await _Connection(server, stream, pending, hooks, server_options.handshake_timeout).serve()
 
-    listener = Server(listeners, serve_stream, with_default_hosts(native, listeners))
-    async with background_task(listener.run):
+    listening_server = Server(listeners, serve_stream, with_default_allowed_hosts(native, listeners))
+    async with background_task(listening_server.run):
         if on_listener is not None:
-            await on_listener(listener)
-        yield listener
-        await listener.aclose()
+            await on_listener(listening_server)
+        yield listening_server
+        await listening_server.aclose()
 
 
-def _native(settings: SocketServerOptions, listening: ListenerOptions, accepted: ServerSocketOptions) -> ServerOptions:
+def _to_native_options(
+    settings: SocketServerOptions, listener_options: ListenerOptions, server_options: ServerSocketOptions
+) -> ServerOptions:
     """Translate the options of the node:websocket proposal to native options."""
     context = None
     if settings.secure:
         context = settings.ssl_context or server_context(
-            accepted, request_cert=accepted.request_cert, sni_callback=accepted.sni_callback
+            server_options, request_cert=server_options.request_cert, sni_callback=server_options.sni_callback
         )
     names = settings.subprotocols if settings.sub_protocol is None else sub_protocols(settings.sub_protocol)
     return dataclasses.replace(
@@ -170,9 +172,9 @@ def _native(settings: SocketServerOptions, listening: ListenerOptions, accepted:
         ssl_context=context,
         subprotocols=names,
         sub_protocol=None,
-        path=listening.path or settings.path,
-        backlog=settings.backlog if listening.backlog is None else listening.backlog,
-        reuse_port=listening.reuse_port or settings.reuse_port,
+        path=listener_options.path or settings.path,
+        backlog=settings.backlog if listener_options.backlog is None else listener_options.backlog,
+        reuse_port=listener_options.reuse_port or settings.reuse_port,
     )
 
 
@@ -180,11 +182,11 @@ class _Connection:
     """One accepted stream, from its opening handshake to its end."""
 
     def __init__(
-        self, server: Server, stream: ByteStream, entry: Entry, hooks: _Hooks, tls_timeout: float | None
+        self, server: Server, stream: ByteStream, pending: PendingHandshake, hooks: _Hooks, tls_timeout: float | None
     ) -> None:
         self._server = server
         self._stream = stream
-        self._entry = entry
+        self._pending = pending
         self._hooks = hooks
         self._tls_timeout = tls_timeout
         self._logger = connection_logger("anyws.server", stream)
@@ -192,7 +194,7 @@ class _Connection:
         self._ready = Ready()
         self._request: Request | None = None
         self._link: Link | None = None
-        self._connect_failed = False
+        self._has_connect_failed = False
 
     async def serve(self) -> None:
         """Serve the stream; errors are logged."""
@@ -211,25 +213,25 @@ class _Connection:
             self._hook_failed(exc)
         else:
             if self._link is not None:
-                await run_connection(self._server.connection(self._socket, self._link), self._run, self._hook_failed)
+                await run_connection(self._server.running(self._socket, self._link), self._run, self._hook_failed)
 
     async def _open(self) -> Link | None:
         try:
             try:
-                websocket, link = await open_link(
+                websocket, link = await accept_stream(
                     self._stream,
                     self._server.options,
                     self._logger,
-                    entry=self._entry,
+                    pending=self._pending,
                     request_hooks=[*self._server.options.request_hooks, self._on_request],
                     tls_timeout=self._tls_timeout,
-                    on_secured=self._socket.secured,
+                    on_secured=self._socket.set_tls_stream,
                     on_failure=functools.partial(log_hook_failure, self._logger),
                 )
             finally:
                 self._ready()  # from now on, an exception in callback_connect cannot change the response: it is logged
         except Exception as exc:
-            log_no_connection(self._logger, exc)
+            log_handshake_failure(self._logger, exc)
             request = exc.request if isinstance(exc, HandshakeError) else self._request
             if request is not None and self._hooks.on_open is not None:
                 await self._hooks.on_open(exc, None)
@@ -238,10 +240,10 @@ class _Connection:
         return link
 
     async def _on_request(self, request: Request) -> Response | None:
-        if not request.asks_for_websocket:
+        if not request.is_websocket:
             return None
         self._request = request
-        self._socket.began(request)
+        self._socket.set_request(request)
         if self._hooks.on_connect is None:
             return None
         self._tasks.start_soon(self._call_on_connect, self._hooks.on_connect, request)
@@ -253,11 +255,11 @@ class _Connection:
         except Exception as exc:
             if not self._ready.fail(exc):
                 log_failure(self._logger, exc, "callback_connect")
-                self._connect_failed = True
-                self._close_failed()
+                self._has_connect_failed = True
+                self._close_if_connect_failed()
 
     async def _run(self, _: WebSocket) -> None:
-        self._close_failed()
+        self._close_if_connect_failed()
         if self._hooks.on_open is not None:
             await self._hooks.on_open(None, self._socket)
         await handle_messages(self._socket, self._hooks.on_message)
@@ -265,6 +267,6 @@ class _Connection:
     def _hook_failed(self, exc: Exception) -> None:
         log_failure(self._logger, exc, "a hook")
 
-    def _close_failed(self) -> None:
-        if self._connect_failed and self._link is not None:
+    def _close_if_connect_failed(self) -> None:
+        if self._has_connect_failed and self._link is not None:
             self._link.begin_close(CloseCode.INTERNAL_ERROR, "", discard=True)

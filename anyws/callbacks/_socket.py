@@ -30,7 +30,7 @@ class Socket(WebSocket):
     def __init__(self, stream: ByteStream) -> None:
         # WebSocket.__init__ is called in open(): there is no link before the opening handshake is complete.
         self._transport = stream
-        self._opened = False
+        self._is_open = False
 
     def __getattr__(self, name: str) -> Any:
         if name in ("_link", "_path", "_receiver", "_sender", "request", "response", "subprotocol"):
@@ -38,25 +38,25 @@ class Socket(WebSocket):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
-        return super().__repr__() if self._opened else "<anyws.callbacks.Socket connecting>"
+        return super().__repr__() if self._is_open else "<anyws.callbacks.Socket connecting>"
 
-    def secured(self, stream: ByteStream) -> None:
+    def set_tls_stream(self, stream: ByteStream) -> None:
         """Replace the stream by its TLS stream, before the request arrives."""
         self._transport = stream
 
-    def began(self, request: Request) -> None:
+    def set_request(self, request: Request) -> None:
         """Set the request, before the response is sent."""
         self.request = request
 
     def open(self, websocket: WebSocket, link: Link) -> None:
         """Become the open connection."""
         super().__init__(link, websocket.request, websocket.response, websocket.subprotocol)
-        self._opened = True
+        self._is_open = True
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
         """The typed attributes of the underlying stream."""
-        return super().extra_attributes if self._opened else self._transport.extra_attributes
+        return super().extra_attributes if self._is_open else self._transport.extra_attributes
 
     def message_send(
         self, message: Sendable, opcode: int | None = None, fragment_size: int | None = None

@@ -75,8 +75,8 @@ class Request:
         return self.target.partition("?")[2]
 
     @property
-    def asks_for_websocket(self) -> bool:
-        """Whether the request asks for an upgrade to WebSocket, unlike a plain HTTP request."""
+    def is_websocket(self) -> bool:
+        """Whether this is a request to upgrade to WebSocket, not a plain HTTP request."""
         return has_token(self.headers.get("upgrade", ""), "websocket")
 
 

@@ -12,8 +12,10 @@ import idna
 
 __all__ = ["ForeignOrigin", "OriginPolicy"]
 
-_MAX_REMEMBERED = 256  # characters of an Origin and a Host together; browsers send much less
-_MAX_TOLD = 128  # distinct refusals to remember; more of them come from a scanner, not from a page missing in the list
+_MAX_CACHED_LENGTH = 256  # characters of an Origin and a Host together; browsers send much less
+_MAX_REPORTED = (
+    128  # distinct refusals to remember; more of them come from a scanner, not from a page missing in the list
+)
 
 # An origin as a browser sends it (RFC 6454, section 6.2), in lower case; some have no host, such as file://.
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.\-]*)://(\[[0-9a-f:.]+\]|[^/?#@:\[\]\s]*)(?::([0-9]+))?")
@@ -25,12 +27,12 @@ class ForeignOrigin(Exception):
     """The ``Origin`` or ``Host`` of a request is not allowed; the ``__cause__`` of the `HandshakeRefused`.
 
     Attributes:
-        is_news: whether this page is rejected for the first time, as far as the policy remembers.
+        is_first_rejection: whether this page is rejected for the first time; False if the policy cannot tell.
     """
 
-    def __init__(self, problem: str, *, is_news: bool) -> None:
+    def __init__(self, problem: str, *, is_first_rejection: bool) -> None:
         super().__init__(problem)
-        self.is_news = is_news
+        self.is_first_rejection = is_first_rejection
 
 
 class OriginPolicy:
@@ -48,8 +50,10 @@ class OriginPolicy:
     def __init__(self, origins: Sequence[str] | None, allowed_hosts: Sequence[str] | None) -> None:
         self._origins = _checked("origins", origins, _check_origin)
         self._allowed_hosts = _checked("allowed_hosts", allowed_hosts, _check_host)
-        self._remembered = functools.lru_cache(maxsize=128)(self._find_problem)  # most browsers send the same values
-        self._told: set[str] = set()
+        self._find_problem_cached = functools.lru_cache(maxsize=128)(
+            self._find_problem
+        )  # most browsers send the same values
+        self._reported: set[str] = set()
 
     def check(self, origin: str, host: str) -> None:
         """Check the ``Origin`` and ``Host`` of a request.
@@ -57,17 +61,17 @@ class OriginPolicy:
         Raises:
             ForeignOrigin: the page may not connect.
         """
-        is_short = len(origin) + len(host) <= _MAX_REMEMBERED
-        problem = (self._remembered if is_short else self._find_problem)(origin, host)
+        is_short = len(origin) + len(host) <= _MAX_CACHED_LENGTH
+        problem = (self._find_problem_cached if is_short else self._find_problem)(origin, host)
         if problem is not None:
-            is_news = is_short and _is_origin(origin.lower()) and self._tell(problem)
-            raise ForeignOrigin(problem, is_news=is_news)
+            is_first_rejection = is_short and _is_origin(origin.lower()) and self._remember(problem)
+            raise ForeignOrigin(problem, is_first_rejection=is_first_rejection)
 
-    def _tell(self, problem: str) -> bool:
-        """Remember a refusal; return whether it is new."""
-        if problem in self._told or len(self._told) >= _MAX_TOLD:
+    def _remember(self, problem: str) -> bool:
+        """Remember a problem; return whether it is new."""
+        if problem in self._reported or len(self._reported) >= _MAX_REPORTED:
             return False
-        self._told.add(problem)
+        self._reported.add(problem)
         return True
 
     def _find_problem(self, origin: str, host: str) -> str | None:

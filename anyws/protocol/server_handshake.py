@@ -115,7 +115,7 @@ class ServerHandshake:
         if request is None:
             return None
         self.request = request
-        self._asks_for_websocket = request.asks_for_websocket
+        self._asks_for_websocket = request.is_websocket
         self._check_http(request)
         if self._asks_for_websocket:
             self._check_opening(request.headers)

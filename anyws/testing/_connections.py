@@ -13,15 +13,15 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyws._background_task import background_task
 from anyws._cancellation import refusing_stray_cancellation
 from anyws._checking import build_options, with_signature_of
-from anyws._client.connect import open_link as connect_link
+from anyws._client.connect import connect_over_stream
 from anyws._client.opening import with_credentials
 from anyws._client.options import ClientOptions
 from anyws._connection.link import Link
 from anyws._connection.websocket import WebSocket, running
 from anyws._logs import connection_logger
-from anyws._server.accept import hook_failure, open_link as accept_link
+from anyws._server.accept import accept_stream, hook_failure
 from anyws._server.options import AcceptOptions, ServeKeywords, ServerOptions
-from anyws._server.serve import Handler, check_handler, is_closed, own_hooks, serving
+from anyws._server.serve import Handler, check_handler, handler_hooks, is_connection_closed, serving
 from anyws._transport.listening import listen_tcp
 from anyws.exceptions import ConnectionClosed
 from anyws.protocol.connection import Role
@@ -47,7 +47,7 @@ __all__ = [
 
 Options = Mapping[str, Any]
 Script = Callable[[ScriptedPeer], Awaitable[object]]
-Answer = Callable[[Request], Response | bytes | None]
+RequestHook = Callable[[Request], Response | bytes | None]
 
 _URI = "ws://testserver/"
 
@@ -107,7 +107,7 @@ async def connect_to_handler(
     """
     check_handler(handler)
     accepting = build_options(AcceptOptions, server_options or {}, where="server_options")
-    accepting = dataclasses.replace(accepting, on_request=[*accepting.request_hooks, *own_hooks(handler)])
+    accepting = dataclasses.replace(accepting, on_request=[*accepting.request_hooks, *handler_hooks(handler)])
     client, client_link, server, server_link = await _open(uri, memory_stream_pair(), client_options or {}, accepting)
     ended = anyio.Event()
     with _failures() as failures:
@@ -115,7 +115,7 @@ async def connect_to_handler(
         async def serve() -> None:
             try:
                 async with running(server, server_link):
-                    await _recording(failures, handler, server)
+                    await _call(handler, server, failures)
             except Exception:
                 pass  # already recorded
             finally:
@@ -157,7 +157,7 @@ async def _open(
     async def accept() -> None:
         try:
             logger = connection_logger("anyws.server", streams[1])
-            accepted.append(await accept_link(streams[1], accepting, logger))
+            accepted.append(await accept_stream(streams[1], accepting, logger))
         except Exception as exc:
             failures.append(exc)
 
@@ -166,7 +166,7 @@ async def _open(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(accept)
         try:
-            connected = await connect_link(streams[0], target, connecting)
+            connected = await connect_over_stream(streams[0], target, connecting)
         except Exception as exc:
             failures.insert(0, exc)
     if connected is None or not accepted:
@@ -186,21 +186,21 @@ def _failures() -> Generator[list[Exception], None, None]:
     except (ConnectionClosed, HandshakeError) as exc:
         if not recorded:
             raise
-        raise _one_of(recorded) from exc
+        raise _combined(recorded) from exc
     if recorded:
-        raise _one_of(recorded)
+        raise _combined(recorded)
 
 
-def _one_of(failures: list[Exception]) -> Exception:
+def _combined(failures: list[Exception]) -> Exception:
     return failures[0] if len(failures) == 1 else ExceptionGroup("several connections failed", failures)
 
 
-async def _recording(failures: list[Exception], serve: Callable[[Any], Awaitable[object]], argument: object) -> None:
+async def _call(handler: Handler, websocket: WebSocket, failures: list[Exception]) -> None:
     try:
         with refusing_stray_cancellation("the handler"):
-            await serve(argument)
+            await handler(websocket)
     except Exception as exc:
-        if not is_closed(exc):
+        if not is_connection_closed(exc):
             failures.append(exc)
         raise
 
@@ -235,7 +235,7 @@ async def scripted_peer(
 
 @asynccontextmanager
 async def scripted_server(
-    script: Script | None = None, *, answer: Answer | None = None, grace: float = 1
+    script: Script | None = None, *, on_request: RequestHook | None = None, grace: float = 1
 ) -> AsyncGenerator[str, None]:
     """Listen on a free port of the local host, and run a script for each connection.
 
@@ -246,8 +246,8 @@ async def scripted_server(
     Args:
         script: an async callable that receives the `ScriptedPeer` of each connection after its opening handshake; when
             it returns, the stream is closed.
-        answer: a callable that receives each `anyws.Request`. It returns None to complete the opening handshake, or
-            what to send instead: an `anyws.Response` or arbitrary bytes. The stream is then closed.
+        on_request: a callable that receives each `anyws.Request`. It returns None to complete the opening handshake, or
+            what to send instead, after which the stream is closed: an `anyws.Response` or arbitrary bytes.
         grace: how long scripts may continue after the block, in seconds; then they are cancelled.
     """
     (listener,) = await listen_tcp("127.0.0.1", 0)
@@ -255,10 +255,10 @@ async def scripted_server(
     ended = anyio.Event()
     with _failures() as failures:
 
-        async def meet(stream: ByteStream) -> None:
+        async def handle(stream: ByteStream) -> None:
             async with stream:
                 try:
-                    peer = await _scripted_opening(stream, answer)
+                    peer = await _open_scripted(stream, on_request)
                     if peer is not None and script is not None:
                         with refusing_stray_cancellation("the script"):
                             await script(peer)
@@ -270,7 +270,7 @@ async def scripted_server(
         async def listen() -> None:
             async with listener, anyio.create_task_group() as scripts:
                 with accepting:
-                    await listener.serve(meet, scripts)
+                    await listener.serve(handle, scripts)
             ended.set()
 
         async with background_task(listen):
@@ -280,13 +280,13 @@ async def scripted_server(
                 await ended.wait()
 
 
-async def _scripted_opening(stream: ByteStream, answer: Answer | None) -> ScriptedPeer | None:
+async def _open_scripted(stream: ByteStream, on_request: RequestHook | None) -> ScriptedPeer | None:
     handshake = ServerHandshake()
     while (request := handshake.receive_data(await stream.receive())) is None:
         pass
-    given = None if answer is None else answer(request)
-    if given is None:
+    response = None if on_request is None else on_request(request)
+    if response is None:
         await stream.send(handshake.data_to_send(handshake.accept()))
         return ScriptedPeer(stream, Role.SERVER, request, handshake.trailing_data)
-    await stream.send(given if isinstance(given, bytes) else handshake.data_to_send(given))
+    await stream.send(response if isinstance(response, bytes) else handshake.data_to_send(response))
     return None

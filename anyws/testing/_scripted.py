@@ -149,7 +149,7 @@ class ScriptedPeer:
             pass
         await self.end()
 
-    async def answer_close(self, code: int = 1000, reason: str | None = None) -> None:
+    async def respond_to_close(self, code: int = 1000, reason: str | None = None) -> None:
         """Wait for a Close, as in `expect_close`, respond with the same code, and close the stream.
 
         Raises:

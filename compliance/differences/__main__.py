@@ -14,7 +14,7 @@ import anyio
 from .case import ROLES, Outcomes
 from .cases import CASES, cases_for
 from .peers import PEERS, Peer, PeerMissing
-from .table import tables, wrong
+from .table import find_wrong, tables
 from .trial import run_trial
 
 
@@ -26,7 +26,7 @@ async def main(titles: dict[str, Peer]) -> list[str]:
         for role in ROLES:
             columns[title] |= await run_trial(peer, role, cases_for(role))
     print(tables(CASES, columns))
-    return wrong(CASES, columns["anyws"])
+    return find_wrong(CASES, columns["anyws"])
 
 
 def parse(arguments: Sequence[str]) -> dict[str, Peer]:

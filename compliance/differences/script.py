@@ -15,7 +15,7 @@ from .case import Case, Role
 from .frames import TEXT, Frame
 from .transcript import PROBE, Transcript
 
-__all__ = ["listening", "play"]
+__all__ = ["listening", "run_case"]
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 
@@ -29,17 +29,17 @@ async def listening() -> AsyncGenerator[tuple[SocketListener, str], None]:
         yield listener, f"ws://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/"
 
 
-async def play(stream: SocketStream, case: Case, role: Role, *, patience: float = 1.5) -> str:
-    """Play a case to a library, and return the outcome.
+async def run_case(stream: SocketStream, case: Case, role: Role, *, idle_timeout: float = 1.5) -> str:
+    """Run a case against a library, and return the outcome.
 
     Args:
         stream: a new connection to the library.
-        case: the case to play.
+        case: the case to run.
         role: the role of the library.
-        patience: seconds of silence after which the library counts as waiting.
+        idle_timeout: seconds of silence after which the library counts as waiting.
     """
     transcript = Transcript(case)
-    read = partial(_read, stream, transcript, patience)
+    read = partial(_read, stream, transcript, idle_timeout)
     async with stream:
         if role == "server":
             await _send(stream, case.request())
@@ -72,11 +72,11 @@ async def _send_eof(stream: SocketStream) -> None:
         pass
 
 
-async def _read(stream: ByteStream, transcript: Transcript, patience: float, *, until: Callable[[], bool]) -> None:
+async def _read(stream: ByteStream, transcript: Transcript, idle_timeout: float, *, until: Callable[[], bool]) -> None:
     """Read until a condition holds, the stream ends, or the library is silent."""
     while not (transcript.is_ended or until()):
         data = None
-        with anyio.move_on_after(patience):
+        with anyio.move_on_after(idle_timeout):
             try:
                 data = await stream.receive()
             except (anyio.EndOfStream, anyio.BrokenResourceError):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from .case import ROLES, Case, Outcomes, Role
 
-__all__ = ["tables", "wrong"]
+__all__ = ["find_wrong", "tables"]
 
 _TITLES: dict[tuple[Role, ...], str] = {
     ("server",): "Sent to a server",
@@ -16,7 +16,7 @@ _TITLES: dict[tuple[Role, ...], str] = {
 }
 
 
-def wrong(cases: Sequence[Case], outcomes: Outcomes) -> list[str]:
+def find_wrong(cases: Sequence[Case], outcomes: Outcomes) -> list[str]:
     """Return a line for each outcome that breaks a rule."""
     right = {(role, case.name): case.right for case in cases for role in case.roles}
     return [

@@ -12,7 +12,7 @@ from compliance.processes import port_of, running
 
 from .case import Case, Outcomes, Role
 from .peers import Peer
-from .script import listening, play
+from .script import listening, run_case
 
 __all__ = ["run_trial"]
 
@@ -43,7 +43,7 @@ async def _test_server(peer: Peer, cases: Sequence[Case], log: Path) -> Outcomes
         for case in cases:
             with anyio.fail_after(_TIME_LIMIT):
                 stream = await anyio.connect_tcp("127.0.0.1", port)
-                outcomes["server", case.name] = await play(stream, case, "server")
+                outcomes["server", case.name] = await run_case(stream, case, "server")
     return outcomes
 
 
@@ -55,5 +55,5 @@ async def _test_client(peer: Peer, cases: Sequence[Case], log: Path) -> Outcomes
     ):
         for case in cases:
             with anyio.fail_after(_TIME_LIMIT):
-                outcomes["client", case.name] = await play(await listener.accept(), case, "client")
+                outcomes["client", case.name] = await run_case(await listener.accept(), case, "client")
     return outcomes

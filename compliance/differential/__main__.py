@@ -7,7 +7,7 @@ import itertools
 import sys
 import time
 
-from .compare import Tally, compare
+from .compare import Counts, compare
 from .known import KNOWN
 from .peers import PEERS, Ws
 
@@ -48,22 +48,22 @@ def main(arguments: list[str]) -> int:
         peers.remove("ws")
     start = time.monotonic()
     seeds = range(options.seed, options.seed + options.count) if options.count else itertools.count(options.seed)
-    tally = Tally()
-    for difference in compare(seeds, peers, tally):
-        if difference is not None and tally.unexplained <= _PRINTED:
+    counts = Counts()
+    for difference in compare(seeds, peers, counts):
+        if difference is not None and counts.unexplained <= _PRINTED:
             print(difference, flush=True)
         if difference is None and not options.count and time.monotonic() - start > options.seconds:
             break
     elapsed = time.monotonic() - start
-    rate = tally.sequences / elapsed
-    print(f"{tally.sequences} sequences from seed {options.seed} in {elapsed:.0f} s, {rate:.0f} per second")
-    print(f"anyws: {tally.events} events, {tally.failures} failures")
-    for peer, count in tally.compared.items():
+    rate = counts.sequences / elapsed
+    print(f"{counts.sequences} sequences from seed {options.seed} in {elapsed:.0f} s, {rate:.0f} per second")
+    print(f"anyws: {counts.events} events, {counts.failures} failures")
+    for peer, count in counts.compared.items():
         print(f"{peer}: {count} compared")
-    for (peer, name), count in sorted(tally.known.items()):
+    for (peer, name), count in sorted(counts.known.items()):
         print(f"  known: {peer}, {name}: {count}")
-    print(f"unexplained: {tally.unexplained}")
-    return 1 if tally.unexplained else 0
+    print(f"unexplained: {counts.unexplained}")
+    return 1 if counts.unexplained else 0
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from itertools import islice
 
 from .generate import Sequence, generate
 from .known import Case, explain
-from .outcome import Outcome, play
+from .outcome import Outcome, replay
 from .peers import PEERS
 
-__all__ = ["Tally", "Unexplained", "compare"]
+__all__ = ["Counts", "Unexplained", "compare"]
 
 _BATCH = 200
 _BYTE_BY_BYTE = 5000  # bytes; longer sequences are split into larger pieces
@@ -50,7 +50,7 @@ class Unexplained:
 
 
 @dataclass(slots=True)
-class Tally:
+class Counts:
     """Counts of what was played, and of the results."""
 
     sequences: int = 0
@@ -61,41 +61,43 @@ class Tally:
     unexplained: int = 0
 
 
-def compare(seeds: Iterable[int], peers: Many[str], tally: Tally) -> Iterator[Unexplained | None]:
+def compare(seeds: Iterable[int], peers: Many[str], counts: Counts) -> Iterator[Unexplained | None]:
     """Play the sequences of these seeds; yield each unexplained difference, and None after each batch."""
     remaining = iter(seeds)
     with contextlib.ExitStack() as stack:
         running = [stack.enter_context(PEERS[name]()) for name in peers]
         while batch := [generate(seed) for seed in islice(remaining, _BATCH)]:
-            takers = [(peer, [sequence for sequence in batch if peer.can_play(sequence)]) for peer in running]
-            for peer, taken in takers:
-                peer.begin(taken)
-            ours = {sequence.seed: play(sequence) for sequence in batch}
-            tally.sequences += len(batch)
-            tally.events += sum(len(outcome.events) for outcome in ours.values())
-            tally.failures += sum(outcome.failure is not None for outcome in ours.values())
+            assignments = [(peer, [sequence for sequence in batch if peer.can_play(sequence)]) for peer in running]
+            for peer, playable in assignments:
+                peer.begin(playable)
+            ours = {sequence.seed: replay(sequence) for sequence in batch}
+            counts.sequences += len(batch)
+            counts.events += sum(len(outcome.events) for outcome in ours.values())
+            counts.failures += sum(outcome.failure is not None for outcome in ours.values())
             results: list[tuple[str, Sequence, Outcome]] = [
-                ("chunks", sequence, outcome) for sequence in batch for outcome in _in_other_chunks(sequence)
+                ("chunks", sequence, outcome) for sequence in batch for outcome in _replay_in_other_chunks(sequence)
             ]
-            for peer, taken in takers:
+            for peer, playable in assignments:
                 outcomes = peer.end()
-                tally.compared[peer.name] += len(outcomes)
-                results += [(peer.name, sequence, outcome) for sequence, outcome in zip(taken, outcomes, strict=True)]
+                counts.compared[peer.name] += len(outcomes)
+                results += [
+                    (peer.name, sequence, outcome) for sequence, outcome in zip(playable, outcomes, strict=True)
+                ]
             for name, sequence, theirs in results:
                 if theirs == ours[sequence.seed]:
                     continue
                 known = explain(Case(sequence, ours[sequence.seed], theirs), name)
                 if known is not None:
-                    tally.known[name, known.name] += 1
+                    counts.known[name, known.name] += 1
                 else:
-                    tally.unexplained += 1
+                    counts.unexplained += 1
                     yield Unexplained(sequence, name, ours[sequence.seed], theirs)
             yield None
 
 
-def _in_other_chunks(sequence: Sequence) -> Iterator[Outcome]:
+def _replay_in_other_chunks(sequence: Sequence) -> Iterator[Outcome]:
     """Yield the outcome for the sequence in one piece, and byte by byte."""
     data = sequence.data
-    yield play(sequence, [data])
+    yield replay(sequence, [data])
     step = 1 if len(data) <= _BYTE_BY_BYTE else 997
-    yield play(sequence, (data[start : start + step] for start in range(0, len(data), step)))
+    yield replay(sequence, (data[start : start + step] for start in range(0, len(data), step)))

@@ -79,7 +79,11 @@ def generate(seed: int) -> Sequence:
         peer.step()
     data = _damage(source, b"".join(peer.frames))
     return Sequence(
-        seed=seed, role=role, deflate=deflate, max_message_size=blank.max_message_size, chunks=_cut(source, data)
+        seed=seed,
+        role=role,
+        deflate=deflate,
+        max_message_size=blank.max_message_size,
+        chunks=_split_into_chunks(source, data),
     )
 
 
@@ -112,7 +116,7 @@ def _damage(source: Random, data: bytes) -> bytes:
     return bytes(damaged)
 
 
-def _cut(source: Random, data: bytes) -> tuple[bytes, ...]:
+def _split_into_chunks(source: Random, data: bytes) -> tuple[bytes, ...]:
     cuts = sorted(source.randrange(len(data) + 1) for _ in range(source.choice((0, 1, 2, 5, 20))))
     return tuple(data[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True) if start < stop)
 

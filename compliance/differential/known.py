@@ -34,18 +34,18 @@ class Case:
         """The compressed messages; empty if compression was not negotiated."""
         return [] if self.sequence.deflate is None else list(compressed_messages(self.sequence, self.frames))
 
-    def same_before(self, index: int) -> bool:
+    def agree_before(self, index: int) -> bool:
         """Whether both handle all frames before this one in the same way."""
         count = sum(frame.is_control or frame.fin for frame in self.frames[:index])
         return self.ours.events[:count] == self.theirs.events[:count] and len(self.ours.events) >= count
 
-    def begins_at(self, indices: Iterable[int]) -> bool:
+    def agree_before_any(self, indices: Iterable[int]) -> bool:
         """Whether both handle all frames before one of these in the same way."""
-        return any(map(self.same_before, indices))
+        return any(map(self.agree_before, indices))
 
-    def begins_where(self, shows: Callable[[WireFrame], bool]) -> bool:
+    def agree_before_frame(self, condition: Callable[[WireFrame], bool]) -> bool:
         """Whether both handle all frames before one that fulfils a condition in the same way."""
-        return self.begins_at(index for index, frame in enumerate(self.frames) if shows(frame))
+        return self.agree_before_any(index for index, frame in enumerate(self.frames) if condition(frame))
 
     def we_fail(self, code: int, reason: str) -> bool:
         """Whether we fail for this reason, and the peer agrees with us up to there."""
@@ -92,7 +92,7 @@ def _in_unfinished_frame(case: Case) -> bool:
 def _after_a_control_frame(case: Case) -> bool:
     """A continuation of a compressed message follows a control frame."""
     pairs = zip(case.frames, case.frames[1:], strict=False)
-    return case.begins_at(
+    return case.agree_before_any(
         index
         for index, (before, frame) in enumerate(pairs, 1)
         if before.is_control and frame.opcode == 0 and frame.compressed
@@ -107,7 +107,7 @@ def _beyond_the_limit(case: Case) -> bool:
     sizes: dict[int | None, int] = {}
     for index, frame in enumerate(case.frames):
         sizes[frame.message] = sizes.get(frame.message, 0) + (frame.length or 0)
-        if frame.compressed and sizes[frame.message] > limit and case.same_before(index):
+        if frame.compressed and sizes[frame.message] > limit and case.agree_before(index):
             return True
     return False
 
@@ -127,7 +127,7 @@ KNOWN = (
         explanation="ws fails with 1009; we fail with 1002 for the top bit, and otherwise only for max_frame_size",
         explains=lambda case: (
             case.theirs.failure == 1009
-            and case.begins_where(lambda frame: frame.length is not None and frame.length >= 1 << 53)
+            and case.agree_before_frame(lambda frame: frame.length is not None and frame.length >= 1 << 53)
         ),
     ),
     Difference(
@@ -151,7 +151,7 @@ KNOWN = (
         explanation="wsproto fails with 1002; we accept it",
         explains=lambda case: (
             case.theirs.failure == 1002
-            and case.begins_where(lambda frame: frame.opcode == 8 and frame.payload[:2] == b"\x03\xf6")
+            and case.agree_before_frame(lambda frame: frame.opcode == 8 and frame.payload[:2] == b"\x03\xf6")
         ),
     ),
     Difference(
@@ -159,14 +159,16 @@ KNOWN = (
         peers=("ws", "wsproto"),
         section="RFC 7692, section 7.2.3.4: a block with BFINAL=1 is legal, and the window is kept",
         explanation="ws loses the rest of the message and the window; wsproto all that follows; we lose nothing",
-        explains=lambda case: case.begins_at(message.first for message in case.compressed if message.has_final_block),
+        explains=lambda case: case.agree_before_any(
+            message.first for message in case.compressed if message.has_final_block
+        ),
     ),
     Difference(
         name="empty payload of a compressed message",
         peers=("ws", "wsproto"),
         section="RFC 7692, section 7.2.3.6: an empty message is the byte 00; an empty payload is left open",
         explanation="ws and wsproto treat 00 00 ff ff as part of the next message; we treat this message as empty",
-        explains=lambda case: case.begins_at(message.first for message in case.compressed if message.is_empty),
+        explains=lambda case: case.agree_before_any(message.first for message in case.compressed if message.is_empty),
     ),
     Difference(
         name="truncated compressed message",
@@ -180,7 +182,9 @@ KNOWN = (
         peers=("ws", "wsproto", "chunks"),
         section="RFC 7692, section 7.1.2: the sender MUST NOT use a larger window",
         explanation="1007 or the message: whether zlib detects such a distance depends on how its input is split",
-        explains=lambda case: case.begins_at(message.first for message in case.compressed if message.reaches_too_far),
+        explains=lambda case: case.agree_before_any(
+            message.first for message in case.compressed if message.reaches_too_far
+        ),
     ),
     Difference(
         name="control frame inside a compressed message",

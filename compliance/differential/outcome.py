@@ -11,10 +11,10 @@ from anyws.protocol.deflate import DeflateCodec
 
 from .generate import Sequence
 
-__all__ = ["Happening", "Outcome", "play"]
+__all__ = ["Event", "Outcome", "replay"]
 
 
-class Happening(NamedTuple):
+class Event(NamedTuple):
     """A ``text``, ``binary``, ``ping``, ``pong`` or ``close``; ``payload`` is the reason of a Close."""
 
     kind: str
@@ -32,7 +32,7 @@ class Outcome:
         reason: the receiver's reason for the failure.
     """
 
-    events: tuple[Happening, ...]
+    events: tuple[Event, ...]
     failure: int | None = None
     reason: str = field(default="", compare=False)
 
@@ -45,28 +45,28 @@ class Outcome:
         return " | ".join([*events, end])
 
 
-def play(sequence: Sequence, chunks: Iterable[bytes] | None = None) -> Outcome:
-    """Play the sequence to anyws, in its own chunks or in others."""
+def replay(sequence: Sequence, chunks: Iterable[bytes] | None = None) -> Outcome:
+    """Replay the sequence to anyws, in its own chunks or in others."""
     codecs = []
     if sequence.deflate is not None:
         codecs.append(DeflateCodec(sequence.deflate, PerMessageDeflate(), is_server=sequence.role is Role.SERVER))
     connection = Connection(
         sequence.role, max_message_size=sequence.max_message_size, max_fragments=None, codecs=codecs
     )
-    events: list[Happening] = []
+    events: list[Event] = []
     for chunk in sequence.chunks if chunks is None else chunks:
         for event in connection.receive_data(chunk):
             match event:
                 case str():
-                    events.append(Happening("text", event.encode()))
+                    events.append(Event("text", event.encode()))
                 case bytes():
-                    events.append(Happening("binary", event))
+                    events.append(Event("binary", event))
                 case Ping(payload):
-                    events.append(Happening("ping", payload))
+                    events.append(Event("ping", payload))
                 case Pong(payload):
-                    events.append(Happening("pong", payload))
+                    events.append(Event("pong", payload))
                 case Close(code, reason):
-                    events.append(Happening("close", reason.encode(), code))
+                    events.append(Event("close", reason.encode(), code))
     failure = connection.failure
     if failure is None:
         return Outcome(tuple(events))

@@ -20,7 +20,7 @@ import wsproto.extensions
 from anyws.protocol import Role
 
 from .generate import Sequence
-from .outcome import Happening, Outcome
+from .outcome import Event, Outcome
 
 __all__ = ["PEERS", "Peer", "Ws", "Wsproto"]
 
@@ -46,7 +46,7 @@ class Peer(ABC):
 
     @abstractmethod
     def begin(self, sequences: list[Sequence]) -> None:
-        """Start to play a batch."""
+        """Start to replay a batch."""
 
     @abstractmethod
     def end(self) -> list[Outcome]:
@@ -66,7 +66,7 @@ class Wsproto(Peer):
         return sequence.max_message_size is None
 
     def begin(self, sequences: list[Sequence]) -> None:
-        """Start to play a batch."""
+        """Start to replay a batch."""
         self._batch = sequences
 
     def end(self) -> list[Outcome]:
@@ -86,7 +86,7 @@ class Wsproto(Peer):
             extensions.append(deflate)
         role = wsproto.connection.SERVER if sequence.role is Role.SERVER else wsproto.connection.CLIENT
         connection = wsproto.connection.Connection(role, extensions)
-        events: list[Happening] = []
+        events: list[Event] = []
         pieces: list[bytes] = []
         for chunk in sequence.chunks:
             connection.receive_data(chunk)
@@ -96,17 +96,17 @@ class Wsproto(Peer):
                         pieces.append(event.data.encode() if isinstance(event.data, str) else bytes(event.data))
                         if event.message_finished:
                             kind = "text" if isinstance(event, wsproto.events.TextMessage) else "binary"
-                            events.append(Happening(kind, b"".join(pieces)))
+                            events.append(Event(kind, b"".join(pieces)))
                             pieces.clear()
                     case wsproto.events.Ping():
-                        events.append(Happening("ping", bytes(event.payload)))
+                        events.append(Event("ping", bytes(event.payload)))
                     case wsproto.events.Pong():
-                        events.append(Happening("pong", bytes(event.payload)))
+                        events.append(Event("pong", bytes(event.payload)))
                     case wsproto.events.CloseConnection():
                         # Only the state distinguishes a received Close from a failure detected by wsproto.
                         if connection.state is wsproto.connection.ConnectionState.OPEN:
                             return Outcome(tuple(events), int(event.code), event.reason or "")
-                        events.append(Happening("close", (event.reason or "").encode(), int(event.code)))
+                        events.append(Event("close", (event.reason or "").encode(), int(event.code)))
                         return Outcome(tuple(events))
         return Outcome(tuple(events))
 
@@ -150,7 +150,7 @@ class Ws(Peer):
             self._process.wait()
 
     def begin(self, sequences: list[Sequence]) -> None:
-        """Start to play a batch."""
+        """Start to replay a batch."""
         assert self._process.stdin is not None
         json.dump([_as_json(sequence) for sequence in sequences], self._process.stdin)
         self._process.stdin.write("\n")
@@ -178,8 +178,8 @@ def _as_json(sequence: Sequence) -> dict[str, Any]:
 
 
 def _outcome(events: Iterable[tuple[str, str, int]], failure: int | None, reason: str) -> Outcome:
-    happenings = (Happening(kind, base64.b64decode(payload), code) for kind, payload, code in events)
-    return Outcome(tuple(happenings), failure, reason)
+    received = (Event(kind, base64.b64decode(payload), code) for kind, payload, code in events)
+    return Outcome(tuple(received), failure, reason)
 
 
 PEERS: dict[str, type[Peer]] = {peer.name: peer for peer in (Wsproto, Ws)}

@@ -44,6 +44,6 @@ def pages(*folders: Path, websocket: str = "/ws") -> Callable[[anyws.Request], a
     def respond(request: anyws.Request) -> anyws.Response | None:
         if request.path == websocket:
             return None
-        return not_found if request.asks_for_websocket else responses.get(request.path, not_found)
+        return not_found if request.is_websocket else responses.get(request.path, not_found)
 
     return respond

@@ -61,7 +61,7 @@ async def test_on_request_still_answers_plain_http() -> None:
     connects = Calls()
 
     async def on_request(request: anyws.Request) -> anyws.Response | None:
-        return None if request.asks_for_websocket else anyws.Response(200, body="healthy")
+        return None if request.is_websocket else anyws.Response(200, body="healthy")
 
     def on_connect(header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready) -> None:
         connects()

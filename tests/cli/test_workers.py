@@ -16,7 +16,7 @@ import pytest
 import anyws
 from anyws._cli.statuses import Status
 from anyws._cli.stopping import Stop
-from anyws._cli.workers import BackOff, Workers
+from anyws._cli.workers import Backoff, Workers
 
 from .commands import LIMIT, Process, run_anyws, start, start_anyws
 from .tmux import needs_tmux, open_window
@@ -269,10 +269,10 @@ def python(code: str) -> Callable[[int], list[str]]:
     return lambda pipe: [sys.executable, "-c", code.format(pipe=pipe)]
 
 
-async def test_the_back_off_grows(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_backoff_grows(capsys: pytest.CaptureFixture[str]) -> None:
     with anyio.CancelScope() as scope:
         stop = Stop(scope)
-        workers = Workers(python(CRASHES), 1, BackOff(first=0.01, longest=0.04, steady=100))
+        workers = Workers(python(CRASHES), 1, Backoff(initial_delay=0.01, max_delay=0.04, reset_after=100))
         ready: list[str] = []
         async with anyio.create_task_group() as tasks:
 
@@ -281,7 +281,7 @@ async def test_the_back_off_grows(capsys: pytest.CaptureFixture[str]) -> None:
                 while seen.count("\n") < 4:
                     await anyio.sleep(0.01)
                     seen += capsys.readouterr().err
-                stop.ask()
+                stop.request()
                 waits = [float(line.rpartition(" in ")[2].removesuffix(" s")) for line in seen.splitlines()]
                 assert waits[:4] == [0.01, 0.02, 0.04, 0.04]
 
@@ -294,7 +294,7 @@ async def test_a_worker_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("anyws._cli.workers._GRACE", 0.1)
     with anyio.CancelScope() as scope:
         stop = Stop(scope)
-        assert await Workers(python(STUBBORN), 2).run(stop, lambda text: stop.ask()) is Status.FAILED
+        assert await Workers(python(STUBBORN), 2).run(stop, lambda text: stop.request()) is Status.FAILED
 
 
 async def test_a_second_signal_kills() -> None:
@@ -304,9 +304,9 @@ async def test_a_second_signal_kills() -> None:
         async with anyio.create_task_group() as tasks:
 
             async def ask_twice() -> None:
-                stop.ask()
+                stop.request()
                 await anyio.wait_all_tasks_blocked()
-                stop.ask()
+                stop.request()
 
             def ready(text: str) -> None:
                 tasks.start_soon(ask_twice)
@@ -326,7 +326,7 @@ async def test_a_change_ends_the_wait(capsys: pytest.CaptureFixture[str]) -> Non
                 seen += capsys.readouterr().err
             self.count += 1
             if self.count == 3:
-                stop.ask()
+                stop.request()
                 await anyio.sleep_forever()
             return ["/folder/source.py"]
 

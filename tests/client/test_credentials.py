@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 import anyws
-from anyws._client.cookies import cookie_header, keep_cookies
+from anyws._client.cookies import cookie_header, store_cookies
 from anyws.protocol import Response, parse_uri
 from anyws.testing import websocket_pair
 from tests.peers import connected, echo, open_sockets, uri_of
@@ -175,7 +175,7 @@ COOKIE_DATES = ["Wed, 09 Jun 2060 10:18:14 GMT", "Wednesday, 09-Jun-60 10:18:14 
 def kept(*values: str, uri: str = "wss://www.a.example/x/y") -> list[http.cookiejar.Cookie]:
     """Return what a jar keeps of these ``Set-Cookie``."""
     jar = http.cookiejar.CookieJar()
-    keep_cookies(jar, parse_uri(uri), anyws.Headers([("Set-Cookie", value) for value in values]))
+    store_cookies(jar, parse_uri(uri), anyws.Headers([("Set-Cookie", value) for value in values]))
     return list(jar)
 
 
@@ -215,7 +215,7 @@ def test_what_is_no_cookie(value: str) -> None:
 def test_a_server_may_take_a_cookie_back(end: str) -> None:
     jar = http.cookiejar.CookieJar()
     for value in ("a=b", f"a=c; {end}"):
-        keep_cookies(jar, parse_uri("ws://a.example/"), anyws.Headers({"Set-Cookie": value}))
+        store_cookies(jar, parse_uri("ws://a.example/"), anyws.Headers({"Set-Cookie": value}))
     assert not list(jar)
 
 
@@ -229,9 +229,9 @@ def test_a_jar_does_not_grow_for_ever() -> None:
     jar = http.cookiejar.CookieJar()
     for number in range(0, 3600, 100):
         headers = [("Set-Cookie", f"n{number + each}=x") for each in range(100)]
-        keep_cookies(jar, parse_uri("ws://a.example/"), anyws.Headers(headers))
+        store_cookies(jar, parse_uri("ws://a.example/"), anyws.Headers(headers))
     assert [cookie.name for cookie in jar] == [f"n{number}" for number in range(3420, 3600)]
-    keep_cookies(jar, parse_uri("ws://b.example/"), anyws.Headers({"Set-Cookie": "a=b"}))
+    store_cookies(jar, parse_uri("ws://b.example/"), anyws.Headers({"Set-Cookie": "a=b"}))
     assert len(jar) == 181
 
 
@@ -239,21 +239,21 @@ def test_a_cookie_that_comes_again_drops_none() -> None:
     jar = http.cookiejar.CookieJar()
     for _ in range(3):
         headers = [("Set-Cookie", f"n{number}=x") for number in range(180)]
-        keep_cookies(jar, parse_uri("ws://a.example/"), anyws.Headers(headers))
+        store_cookies(jar, parse_uri("ws://a.example/"), anyws.Headers(headers))
     assert len(jar) == 180
 
 
 def test_cookies_of_the_users_own_stay_within_their_domain() -> None:
     jar = http.cookiejar.CookieJar()
-    keep_cookies(jar, parse_uri("ws://mine.example/"), anyws.Headers({"Set-Cookie": "mine=x"}))
+    store_cookies(jar, parse_uri("ws://mine.example/"), anyws.Headers({"Set-Cookie": "mine=x"}))
     for number in range(200):
-        keep_cookies(jar, parse_uri("ws://theirs.example/"), anyws.Headers({"Set-Cookie": f"n{number}=x"}))
+        store_cookies(jar, parse_uri("ws://theirs.example/"), anyws.Headers({"Set-Cookie": f"n{number}=x"}))
     assert next(iter(jar)).name == "mine"
 
 
 async def test_secure_cookies_go_over_tls_alone() -> None:
     jar = http.cookiejar.CookieJar()
-    keep_cookies(jar, parse_uri("wss://a.example/"), anyws.Headers({"Set-Cookie": "a=b; Secure"}))
+    store_cookies(jar, parse_uri("wss://a.example/"), anyws.Headers({"Set-Cookie": "a=b; Secure"}))
     assert cookie_header(jar, parse_uri("wss://a.example/x")) == "a=b"
     assert cookie_header(jar, parse_uri("ws://a.example/x")) is None
     assert cookie_header(jar, parse_uri("wss://b.example/x")) is None

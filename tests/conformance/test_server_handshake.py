@@ -58,7 +58,7 @@ def test_4_2_1_what_a_client_may_send(changes: dict[str, Any], trailing: bytes, 
     request = handshake.receive_data(last + trailing)
     assert request is not None
     assert request is handshake.request
-    assert request.asks_for_websocket
+    assert request.is_websocket
     assert handshake.trailing_data == trailing
     response = handshake.accept()
     assert response.headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -214,7 +214,7 @@ def test_4_2_2_wrong_version_gets_426() -> None:
 def test_4_2_1_a_get_that_asks_for_no_upgrade_gets_426(changes: dict[str, Any], chunked: Chunked) -> None:
     handshake = read(opening({**changes, "Origin": "https://anywhere.example"}), chunked)
     assert handshake.request is not None
-    assert not handshake.request.asks_for_websocket
+    assert not handshake.request.is_websocket
     with pytest.raises(HandshakeRefused, match="expected a WebSocket opening handshake") as caught:
         handshake.accept()
     response = caught.value.response

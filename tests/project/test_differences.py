@@ -12,13 +12,13 @@ import anyws
 from compliance.differences.case import REQUEST, ROLES, Case, Outcomes
 from compliance.differences.cases import CASES, cases_for
 from compliance.differences.frames import CLOSE, TEXT, Frame, close
-from compliance.differences.script import listening, play
-from compliance.differences.table import tables, wrong
+from compliance.differences.script import listening, run_case
+from compliance.differences.table import find_wrong, tables
 from compliance.differences.transcript import Transcript
 
 ROOT = Path(__file__).parents[2]
 COMPRESSION = anyws.PerMessageDeflate()
-PATIENCE = 20  # seconds; no right outcome is a silence
+IDLE_TIMEOUT = 20  # seconds; no right outcome is a silence
 UNMASKED = next(case for case in CASES if case.name == "unmasked from a client, masked from a server")
 
 
@@ -35,8 +35,8 @@ async def test_our_server_does_what_is_right():
     async with anyws.open_server(echo, "127.0.0.1", compression=COMPRESSION) as server:
         for case in cases_for("server"):
             stream = await anyio.connect_tcp(*server.addresses[0])
-            outcomes["server", case.name] = await play(stream, case, "server", patience=PATIENCE)
-    assert wrong(CASES, outcomes) == []
+            outcomes["server", case.name] = await run_case(stream, case, "server", idle_timeout=IDLE_TIMEOUT)
+    assert find_wrong(CASES, outcomes) == []
 
 
 async def test_our_client_does_what_is_right():
@@ -53,15 +53,17 @@ async def test_our_client_does_what_is_right():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(connect, uri)
                 stream = await listener.accept()
-                outcomes["client", case.name] = await play(stream, case, "client", patience=PATIENCE)
-    assert wrong(CASES, outcomes) == []
+                outcomes["client", case.name] = await run_case(stream, case, "client", idle_timeout=IDLE_TIMEOUT)
+    assert find_wrong(CASES, outcomes) == []
 
 
 async def test_a_lax_server_is_told_from_a_strict_one():
     async with anyws.open_server(echo, "127.0.0.1", accept_unmasked=True) as server:
         stream = await anyio.connect_tcp(*server.addresses[0])
-        outcomes: Outcomes = {("server", UNMASKED.name): await play(stream, UNMASKED, "server", patience=PATIENCE)}
-    assert wrong(CASES, outcomes) == [f"server: {UNMASKED.name}: accepts, expected 1002"]
+        outcomes: Outcomes = {
+            ("server", UNMASKED.name): await run_case(stream, UNMASKED, "server", idle_timeout=IDLE_TIMEOUT)
+        }
+    assert find_wrong(CASES, outcomes) == [f"server: {UNMASKED.name}: accepts, expected 1002"]
 
 
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"

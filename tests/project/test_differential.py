@@ -10,10 +10,10 @@ import pytest
 from anyws.protocol import Role
 from compliance.differential import compare as module
 from compliance.differential.__main__ import known_table, main
-from compliance.differential.compare import Tally, compare
+from compliance.differential.compare import Counts, compare
 from compliance.differential.generate import generate
 from compliance.differential.known import KNOWN, Case, explain
-from compliance.differential.outcome import Happening, Outcome, play
+from compliance.differential.outcome import Event, Outcome, replay
 from compliance.differential.peers import Ws
 from compliance.differential.wire import frame_bytes, read_frames
 
@@ -23,21 +23,21 @@ needs_ws = pytest.mark.skipif(Ws.missing() is not None, reason=f"ws: {Ws.missing
 
 @pytest.mark.parametrize("peer", ["wsproto", pytest.param("ws", marks=needs_ws)])
 def test_each_difference_is_known(peer: str) -> None:
-    tally = Tally()
-    differences = [found for found in compare(range(600), [peer], tally) if found is not None]
+    counts = Counts()
+    differences = [found for found in compare(range(600), [peer], counts) if found is not None]
     assert not differences, "\n".join(map(str, differences))
     # That much is compared, and not all of it fails.
-    assert tally.sequences == 600
-    assert tally.compared[peer] > 500
-    assert tally.events > 600
-    assert 100 < tally.failures < 400
+    assert counts.sequences == 600
+    assert counts.compared[peer] > 500
+    assert counts.events > 600
+    assert 100 < counts.failures < 400
 
 
 def test_what_is_not_known_is_reported_with_its_seed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module, "explain", lambda case, peer: None)
-    differences = compare(range(400), ["wsproto"], Tally())
+    differences = compare(range(400), ["wsproto"], Counts())
     found = next(each for each in differences if each is not None and each.peer == "wsproto")
     seed = found.sequence.seed
     assert found.sequence == generate(seed)
@@ -59,7 +59,7 @@ def wrong_outcomes(outcome: Outcome) -> list[Outcome]:
         first, *others = outcome.events
         wrong.append(replace(outcome, events=tuple(others)))
         wrong.append(replace(outcome, events=(first._replace(payload=first.payload + b"!"), *others)))
-        wrong.append(replace(outcome, events=(Happening("pong", b"wrong"), first, *others)))
+        wrong.append(replace(outcome, events=(Event("pong", b"wrong"), first, *others)))
     return wrong
 
 
@@ -69,7 +69,7 @@ def test_the_rules_do_not_explain_what_is_wrong_in_a_plain_sequence(peer: str) -
     checked = 0
     for seed in range(400):
         sequence = generate(seed)
-        ours = play(sequence)
+        ours = replay(sequence)
         frames = read_frames(sequence.data)
         odd = any(not frame.complete or not frame.minimal or frame.payload[:2] == b"\x03\xf6" for frame in frames)
         if sequence.deflate is not None or sequence.max_message_size is not None or ours.failure is not None or odd:

@@ -59,6 +59,39 @@ def test_the_examples_of_the_document_meet(kind: str, backend: str, client_backe
 
 @kinds
 @backends
+def test_the_headers_of_the_example_arrive(kind: str, backend: str, server_ssl_context: ssl.SSLContext) -> None:
+    """The server example prints them, but with the secrets hidden."""
+
+    async def serve() -> None:
+        def callback_connect(header_values: anyws.Headers, _: object, ready: anyws.callbacks.Ready) -> None:
+            received.append({name: header_values.get_all(name) for name in expected})
+            ready.refuse()
+
+        received: list[dict[str, list[str]]] = []
+        expected = {
+            "Authorization": ["auth-string"],
+            "Proxy-Authorization": ["proxy-auth"],
+            "Sec-WebSocket-Protocol": ["sub-proto"],
+            "id": ["id-string"],
+            "type": ["type-string"],
+        }
+        options = {
+            "callback_connect": callback_connect,
+            "listener_options": {"host": "127.0.0.1", "port": 0},
+            "secure": kind == "tls",
+            "ssl_context": server_ssl_context if kind == "tls" else None,
+        }
+        async with anyws.server(options) as server:
+            port = server.addresses[0][1]
+            with start_example(f"client_{kind}", "127.0.0.1", port, "--backend", backend) as client:
+                await anyio.to_thread.run_sync(client.finish)
+        assert received == [expected]
+
+    anyio.run(serve, backend=backend)
+
+
+@kinds
+@backends
 def test_a_server_that_demands_masking_refuses_the_client_of_the_document(
     kind: str, backend: str, server_ssl_context: ssl.SSLContext
 ) -> None:

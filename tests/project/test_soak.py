@@ -15,9 +15,9 @@ import pytest
 
 import anyws
 from anyws._cli import backends
-from soak import connections, cycles, state, storm
+from soak import connections, cycles, resources, storm
 from soak.__main__ import main
-from soak.state import Failed, State, check_flat, check_gone
+from soak.resources import Failed, Resources, check_flat, check_released
 from tests.conftest import needs_uvloop
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the state of a process is read from /proc")
@@ -49,7 +49,7 @@ def run_soak(*arguments: str) -> str:
 
 @each_backend
 def test_cycles(backend: str) -> None:
-    count = 6 * len(cycles.WAYS)
+    count = 6 * len(cycles.SCENARIOS)
     printed = run_soak("cycles", "--cycles", str(count), "--backend", backend)
     assert f"    cycles: {count} in" in printed
 
@@ -71,10 +71,10 @@ def test_cycles_find_a_leak(leak: Callable[[], object], monkeypatch: pytest.Monk
     leaked: list[Any] = []
     whole = cycles.handle
     monkeypatch.setattr(cycles, "handle", handle)
-    monkeypatch.setattr(state, "SETTLING", 0.1)
+    monkeypatch.setattr(resources, "RELEASE_TIMEOUT", 0.1)
     try:
         with pytest.raises(Failed, match=r"released|objects"):
-            backends.run("asyncio", functools.partial(cycles.run, 6 * len(cycles.WAYS)))
+            backends.run("asyncio", functools.partial(cycles.run, 6 * len(cycles.SCENARIOS)))
     finally:
         for each in leaked:
             if isinstance(each, socket.socket):
@@ -88,16 +88,16 @@ def test_memory_that_grows_is_found() -> None:
 
 
 def test_what_is_left_is_found() -> None:
-    before = State(memory=1000, descriptors=10, tasks=3, objects=5000, ours=40, is_trio=False)
-    check_gone(before, before)
+    before = Resources(memory=1000, descriptors=10, tasks=3, objects=5000, anyws_objects=40, is_trio=False)
+    check_released(before, before)
     for after in (
         replace(before, descriptors=11),
         replace(before, tasks=4),
         replace(before, objects=5400),
-        replace(before, ours=41),
+        replace(before, anyws_objects=41),
     ):
         with pytest.raises(Failed, match=r"released|objects"):
-            check_gone(before, after)
+            check_released(before, after)
 
 
 def test_the_command_names_its_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,12 +95,12 @@ def test_the_lowest_and_the_highest_status(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("upgrade", "asks"),
+    ("upgrade", "is_websocket"),
     [(["websocket"], True), (["h2c, WebSocket"], True), (["h2c", "websocket"], True), (["h2c"], False), ([], False)],
 )
-def test_asking_for_websocket_is_one_of_the_upgrades(upgrade: list[str], asks: bool) -> None:
+def test_websocket_is_one_of_the_upgrades(upgrade: list[str], is_websocket: bool) -> None:
     headers = Headers([("Upgrade", value) for value in upgrade])
-    assert Request(target="/", headers=headers).asks_for_websocket is asks
+    assert Request(target="/", headers=headers).is_websocket is is_websocket
 
 
 def test_the_defaults_of_a_response() -> None:

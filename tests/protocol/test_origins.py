@@ -38,20 +38,20 @@ def test_a_refusal_names_the_page_and_the_option() -> None:
 
 
 @pytest.mark.parametrize("origin", ["", "http://\xe9", "http://a, http://b", "a", "http://a/"])
-def test_what_no_browser_sends_is_no_news(origin: str) -> None:
+def test_what_no_browser_sends_is_not_reported(origin: str) -> None:
     refused = refusal(OriginPolicy(None, None), origin, "b")
-    assert not refused.is_news
+    assert not refused.is_first_rejection
     assert str(refused) == f"Origin {origin!r} is not allowed"
 
 
-def test_each_page_is_news_once_and_a_flood_of_them_is_not() -> None:
+def test_each_page_is_reported_once_and_a_flood_of_them_is_not() -> None:
     policy = OriginPolicy(None, None)
-    assert [refusal(policy, "http://b").is_news for _ in range(3)] == [True, False, False]
-    assert refusal(policy, "http://c").is_news
-    assert not refusal(policy, "http://" + "d" * 1000).is_news
-    news = [refusal(policy, f"http://{number}.example").is_news for number in range(1000)]
-    assert sum(news) < 130
-    assert not news[-1]
+    assert [refusal(policy, "http://b").is_first_rejection for _ in range(3)] == [True, False, False]
+    assert refusal(policy, "http://c").is_first_rejection
+    assert not refusal(policy, "http://" + "d" * 1000).is_first_rejection
+    first = [refusal(policy, f"http://{number}.example").is_first_rejection for number in range(1000)]
+    assert sum(first) < 130
+    assert not first[-1]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ a short rest pins the read buffer         test_buffers
 TLS name not checked                      ../test_connect_streams, ../callbacks/test_tls_options
 credentials follow a redirect             ../test_redirects, ../test_client::test_a_redirect_is_not_followed
 compression oracle (BREACH)               ../test_compression: off by default, choice for each message
-connection storm                          ../test_admission
+connection storm                          ../test_connection_limits
 secrets in logs, messages and reprs       test_secrets, test_logs, ../test_logs
 headers of a hostile server               ../test_fuzz_corpus (headers), ../test_credentials, ../test_reconnection
 a refusal that never ends                 ../test_answers

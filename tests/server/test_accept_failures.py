@@ -91,7 +91,7 @@ async def test_clients_that_went_away_are_not_waited_for_until_they_are_many_in_
     for _ in range(10):
         for _ in range(16):
             await failures.wait_after(GONE)
-        failures.forget()
+        failures.reset()
     assert anyio.current_time() == begun
     assert caplog.records == []
     for _ in range(17):

@@ -142,7 +142,7 @@ async def well() -> bool:
         (None, 200, b"ok\n"),
         (lambda: True, 200, b"ok\n"),
         (well, 200, b"ok\n"),
-        (lambda: False, 503, b"not well\n"),
+        (lambda: False, 503, b"unhealthy\n"),
         (raising, 500, b"internal error\n"),
     ],
 )

@@ -52,7 +52,7 @@ async def check_serves(server: anyws.Server) -> None:
 
 def health(request: anyws.Request) -> anyws.Response | None:
     """Answer plain HTTP."""
-    if request.path == "/health" and not request.asks_for_websocket:
+    if request.path == "/health" and not request.is_websocket:
         return anyws.Response(200, {"X-Health": "good"}, "ok\n")
     return None
 

@@ -313,7 +313,7 @@ async def test_a_scripted_peer_answers_a_close(server: bool) -> None:
     async with scripted_peer(server=server) as (websocket, peer):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(websocket.aclose, 4000, "enough")
-            await peer.answer_close(4000, "enough")
+            await peer.respond_to_close(4000, "enough")
         assert websocket.close_code == 4000
 
 
@@ -348,7 +348,7 @@ async def close_early(websocket: anyws.WebSocket) -> None:
             lambda peer: peer.expect_close(1001, "late"),
             "expected a Close 1001 'late', received a Close 1001",
         ),
-        (close_early, lambda peer: peer.answer_close(1000), "expected a Close 1000, received a Close 1001"),
+        (close_early, lambda peer: peer.respond_to_close(1000), "expected a Close 1000, received a Close 1001"),
     ],
 )
 async def test_what_a_scripted_peer_did_not_expect(act: Any, expect: Any, message: str) -> None:
@@ -367,7 +367,7 @@ async def test_what_a_scripted_peer_did_not_expect(act: Any, expect: Any, messag
     [
         (lambda peer: peer.expect_frame(Opcode.TEXT, "x"), "Frame(TEXT, b'x', fin=True, masked=False)"),
         (lambda peer: peer.expect_close(1001, "bye"), "a Close 1001 'bye'"),
-        (lambda peer: peer.answer_close(), "a Close 1000"),
+        (lambda peer: peer.respond_to_close(), "a Close 1000"),
     ],
 )
 async def test_a_scripted_peer_that_waits_in_vain_fails(expect: Any, expected: str) -> None:
@@ -535,7 +535,7 @@ async def test_a_scripted_server() -> None:
         await peer.expect_frame(Opcode.TEXT, "hello")
         await peer.send_frame(Opcode.TEXT, "hi", fin=False)
         await peer.stream.send(b"\x80\x01!")
-        await peer.answer_close()
+        await peer.respond_to_close()
 
     async with scripted_server(script) as uri, anyws.connect(f"{uri}chat") as websocket:
         await websocket.send("hello")
@@ -600,7 +600,7 @@ async def test_answers_of_a_scripted_server() -> None:
         b"",
     ]
 
-    async with scripted_server(answer=lambda request: answers.pop(0) if answers else None) as uri:
+    async with scripted_server(on_request=lambda request: answers.pop(0) if answers else None) as uri:
         for status in (503, 200):
             with pytest.raises(anyws.HandshakeRefused) as refused:
                 await connected(uri)

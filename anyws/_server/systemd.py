@@ -12,7 +12,7 @@ from anyws._transport.listening import listen_on
 
 __all__ = ["listeners_from_systemd"]
 
-_FIRST = 3  # SD_LISTEN_FDS_START
+_FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 
 
 def listeners_from_systemd(name: str | None = None) -> list[SocketListener]:
@@ -37,14 +37,14 @@ def listeners_from_systemd(name: str | None = None) -> list[SocketListener]:
         raise ValueError(f"LISTEN_FDS is {count}, but LISTEN_FDNAMES has {len(names)} names")
     with ExitStack() as on_failure:
         listeners: list[SocketListener] = []
-        for index, given in enumerate(names):
-            if name in (None, given):
-                listeners.append(listen_on(on_failure.enter_context(_take(_FIRST + index))))
+        for index, its_name in enumerate(names):
+            if name in (None, its_name):
+                listeners.append(listen_on(on_failure.enter_context(_open_socket(_FIRST_DESCRIPTOR + index))))
         on_failure.pop_all()
     return listeners
 
 
-def _take(descriptor: int) -> socket.socket:
+def _open_socket(descriptor: int) -> socket.socket:
     try:
         os.set_inheritable(descriptor, False)
         return socket.socket(fileno=descriptor)

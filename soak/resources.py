@@ -13,14 +13,24 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 
-__all__ = ["Failed", "State", "check_flat", "check_gone", "has_gone", "has_settled", "memory", "settled", "steady"]
+__all__ = [
+    "Failed",
+    "Resources",
+    "check_flat",
+    "check_released",
+    "is_released",
+    "is_settled",
+    "memory",
+    "wait_until_released",
+    "wait_until_steady",
+]
 
 _JITTER_ON_TRIO = 6  # objects: trio removes expired and changed deadlines when it next sorts them
-SETTLING = 30.0  # seconds until the last resources of a connection must be released
+RELEASE_TIMEOUT = 30.0  # seconds until the last resources of a connection must be released
 
-_MOMENT = 0.1  # seconds
-_STRAY_OBJECTS = 300  # asyncio keeps up to 100 cancelled timers; caches and the samples of a run add some
-_STRAY_ON_TRIO = 8000  # trio keeps up to 1,000 cancel scopes whose deadlines no longer apply
+_POLL_INTERVAL = 0.1  # seconds
+_ALLOWED_OBJECTS = 300  # asyncio keeps up to 100 cancelled timers; caches and the samples of a run add some
+_ALLOWED_OBJECTS_ON_TRIO = 8000  # trio keeps up to 1,000 cancel scopes whose deadlines no longer apply
 
 
 class Failed(Exception):
@@ -28,7 +38,7 @@ class Failed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class Resources:
     """The resources of a process after garbage collection.
 
     Attributes:
@@ -37,7 +47,7 @@ class State:
         descriptors: the number of open files and sockets.
         tasks: the number of tasks in the event loop.
         objects: the number of objects known to the garbage collector.
-        ours: the number of these that are instances of anyws classes.
+        anyws_objects: the number of these that are instances of anyws classes.
         is_trio: whether the event loop is trio's.
     """
 
@@ -45,12 +55,12 @@ class State:
     descriptors: int
     tasks: int
     objects: int
-    ours: int
+    anyws_objects: int
     is_trio: bool
 
     @classmethod
-    def now(cls) -> State:
-        """Return the state of this process; call it within the event loop."""
+    def now(cls) -> Resources:
+        """Return the resources of this process; call it within the event loop."""
         gc.collect()
         objects = gc.get_objects()
         _trim()
@@ -59,7 +69,7 @@ class State:
             descriptors=len(os.listdir("/proc/self/fd")),
             tasks=len(anyio.get_running_tasks()),
             objects=len(objects),
-            ours=sum(str(type(each).__module__).startswith("anyws") for each in objects),
+            anyws_objects=sum(str(type(each).__module__).startswith("anyws") for each in objects),
             is_trio=anyio.lowlevel.current_token().backend_class.__module__.endswith("trio"),
         )
 
@@ -77,45 +87,45 @@ def memory() -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:")))
 
 
-async def steady() -> State:
+async def wait_until_steady() -> Resources:
     """Wait until the numbers of descriptors and tasks no longer change."""
-    before, now = None, State.now()
+    before, now = None, Resources.now()
     while before is None or (before.descriptors, before.tasks) != (now.descriptors, now.tasks):
-        await anyio.sleep(_MOMENT)
-        before, now = now, State.now()
+        await anyio.sleep(_POLL_INTERVAL)
+        before, now = now, Resources.now()
     return now
 
 
-async def settled(before: State) -> State:
+async def wait_until_released(before: Resources) -> Resources:
     """Wait until all connections are released, for up to half a minute."""
-    previous, now = before, State.now()
-    with anyio.move_on_after(SETTLING):
-        while not has_settled(before, previous, now):
+    previous, now = before, Resources.now()
+    with anyio.move_on_after(RELEASE_TIMEOUT):
+        while not is_settled(before, previous, now):
             await anyio.sleep(0.02)
-            previous, now = now, State.now()
+            previous, now = now, Resources.now()
     return now
 
 
-def has_settled(before: State, previous: State, now: State) -> bool:
+def is_settled(before: Resources, previous: Resources, now: Resources) -> bool:
     """Return whether everything is released. The event loop may keep references to a task for one more iteration."""
     jitter = _JITTER_ON_TRIO if now.is_trio else 0
-    return has_gone(before, now) and (now.objects == before.objects or abs(now.objects - previous.objects) <= jitter)
+    return is_released(before, now) and (now.objects == before.objects or abs(now.objects - previous.objects) <= jitter)
 
 
-def has_gone(before: State, after: State) -> bool:
+def is_released(before: Resources, after: Resources) -> bool:
     """Return whether there are no more descriptors and tasks than before."""
     return after.descriptors <= before.descriptors and after.tasks <= before.tasks
 
 
-def check_gone(before: State, after: State) -> None:
+def check_released(before: Resources, after: Resources) -> None:
     """Check that everything is released.
 
     Raises:
         Failed: there are more descriptors, tasks or objects than before.
     """
-    if not has_gone(before, after) or after.ours > before.ours:
+    if not is_released(before, after) or after.anyws_objects > before.anyws_objects:
         raise Failed(f"not everything was released: {before} before, {after} after")
-    if after.objects > before.objects + (_STRAY_ON_TRIO if after.is_trio else _STRAY_OBJECTS):
+    if after.objects > before.objects + (_ALLOWED_OBJECTS_ON_TRIO if after.is_trio else _ALLOWED_OBJECTS):
         raise Failed(f"objects: {before.objects} before, {after.objects} after")
 
 

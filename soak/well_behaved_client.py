@@ -1,4 +1,4 @@
-"""A well-behaved client during a storm: ``python -m soak.bystander PORT`` prints its latencies when stdin ends."""
+"""A well-behaved client in a storm: ``python -m soak.well_behaved_client PORT`` prints latencies when stdin ends."""
 
 from __future__ import annotations
 

@@ -16,14 +16,14 @@ from .statistics import Times
 from .stopping import Stop
 from .target import CONNECT_ERRORS
 
-__all__ = ["Load", "Outcome"]
+__all__ = ["LoadResult", "LoadTest"]
 
-_LAST_ANSWERS = 5.0  # seconds to wait for responses after the last message was sent
-_TICK = 0.2  # seconds between updates of the progress bar
+_LAST_RESPONSES = 5.0  # seconds to wait for responses after the last message was sent
+_UPDATE_INTERVAL = 0.2  # seconds between updates of the progress bar
 
 
 @dataclass(slots=True)
-class Outcome:
+class LoadResult:
     """The results of a load test.
 
     Attributes:
@@ -49,7 +49,7 @@ class Outcome:
     is_interrupted: bool = False
 
 
-class Load:
+class LoadTest:
     """Opens all connections, then sends on all of them, then waits for the last responses."""
 
     def __init__(
@@ -74,27 +74,27 @@ class Load:
         """
         self._connect = connect
         self._connections = connections
-        self._turns = anyio.CapacityLimiter(connecting)
+        self._connecting_limit = anyio.CapacityLimiter(connecting)
         self._interval = None if rate is None else connections / rate
         self._duration = duration
         self._message = message
-        self._outcome = Outcome()
-        self._begin = anyio.Event()
-        self._start = 0.0
-        self._end = 0.0  # of sending, by time.perf_counter(): the clock of an event loop may be coarse
-        self._last = 0.0  # when the last response arrived
+        self._result = LoadResult()
+        self._all_open = anyio.Event()
+        self._started_at = 0.0
+        self._sending_ends_at = 0.0  # by time.perf_counter(): the clock of an event loop may be coarse
+        self._last_response_at = 0.0
 
-    async def run(self, stop: Stop, show: Callable[[float, str], None]) -> Outcome:
+    async def run(self, stop: Stop, show: Callable[[float, str], None]) -> LoadResult:
         """Run the test; a signal ends it early."""
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as helpers:
 
-                async def stop_when_asked() -> None:
+                async def stop_on_signal() -> None:
                     await stop.wait()
-                    self._outcome.is_interrupted = True
+                    self._result.is_interrupted = True
                     scope.cancel()
 
-                helpers.start_soon(stop_when_asked)
+                helpers.start_soon(stop_on_signal)
                 helpers.start_soon(self._show, show)
                 async with anyio.create_task_group() as tasks:
                     async with anyio.create_task_group() as opening:
@@ -102,45 +102,47 @@ class Load:
                             ready = anyio.Event()
                             tasks.start_soon(self._use_connection, number, ready)
                             opening.start_soon(ready.wait)
-                    self._start = self._last = time.perf_counter()
-                    self._end = self._start + self._duration
-                    self._begin.set()
+                    self._started_at = self._last_response_at = time.perf_counter()
+                    self._sending_ends_at = self._started_at + self._duration
+                    self._all_open.set()
                 helpers.cancel_scope.cancel()
-        self._outcome.seconds = self._last - self._start
-        return self._outcome
+        self._result.seconds = self._last_response_at - self._started_at
+        return self._result
 
     async def _use_connection(self, number: int, ready: anyio.Event) -> None:
         async with AsyncExitStack() as stack:
             try:
-                async with self._turns:
+                async with self._connecting_limit:
                     websocket = await stack.enter_async_context(self._connect())
             except CONNECT_ERRORS as exc:
-                self._outcome.failed += 1
-                self._outcome.failure = self._outcome.failure or exc
+                self._result.failed += 1
+                self._result.failure = self._result.failure or exc
                 ready.set()
                 return
-            self._outcome.opened += 1
+            self._result.opened += 1
             ready.set()
-            await self._begin.wait()
+            await self._all_open.wait()
             await self._load(websocket, number)
 
     async def _load(self, websocket: anyws.WebSocket, number: int) -> None:
         due: deque[float] = deque()  # when the unanswered messages were due to be sent
         try:
             if self._interval is None:
-                await self._send_when_answered(websocket, due)
+                await self._send_after_response(websocket, due)
             else:
-                await self._send_when_due(websocket, due, self._start + self._interval * number / self._connections)
+                await self._send_on_schedule(
+                    websocket, due, self._started_at + self._interval * number / self._connections
+                )
         except* anyws.ConnectionClosed:
-            self._outcome.lost += 1
+            self._result.lost += 1
 
-    async def _send_when_answered(self, websocket: anyws.WebSocket, due: deque[float]) -> None:
-        while (now := time.perf_counter()) < self._end:
+    async def _send_after_response(self, websocket: anyws.WebSocket, due: deque[float]) -> None:
+        while (now := time.perf_counter()) < self._sending_ends_at:
             await self._send(websocket, due, now)
-            with anyio.move_on_after(self._end - now + _LAST_ANSWERS):
+            with anyio.move_on_after(self._sending_ends_at - now + _LAST_RESPONSES):
                 await self._receive(websocket, due)
 
-    async def _send_when_due(self, websocket: anyws.WebSocket, due: deque[float], first: float) -> None:
+    async def _send_on_schedule(self, websocket: anyws.WebSocket, due: deque[float], first: float) -> None:
         assert self._interval is not None
         async with anyio.create_task_group() as tasks:
             answered = anyio.Event()
@@ -153,33 +155,33 @@ class Load:
 
             tasks.start_soon(receive_all)
             sent = 0
-            while (when := first + sent * self._interval) < self._end:
+            while (when := first + sent * self._interval) < self._sending_ends_at:
                 await anyio.sleep(max(0, when - time.perf_counter()))
                 await self._send(websocket, due, when)
                 sent += 1
             is_over = True
             if due:
-                with anyio.move_on_after(_LAST_ANSWERS):
+                with anyio.move_on_after(_LAST_RESPONSES):
                     await answered.wait()
             tasks.cancel_scope.cancel()
 
     async def _send(self, websocket: anyws.WebSocket, due: deque[float], when: float) -> None:
         due.append(when)
         await websocket.send(self._message)
-        self._outcome.sent += 1
+        self._result.sent += 1
 
     async def _receive(self, websocket: anyws.WebSocket, due: deque[float]) -> None:
         await websocket.receive()
-        self._last = time.perf_counter()
+        self._last_response_at = time.perf_counter()
         if due:  # a server may also send messages of its own
-            self._outcome.received += 1
-            self._outcome.times.add(self._last - due.popleft())
+            self._result.received += 1
+            self._result.times.add(self._last_response_at - due.popleft())
 
     async def _show(self, show: Callable[[float, str], None]) -> None:
         while True:
-            if self._begin.is_set():
-                done = min(time.perf_counter() - self._start, self._duration)
-                show(done, f"{self._outcome.received / done if done else 0:.0f} messages/s")
+            if self._all_open.is_set():
+                done = min(time.perf_counter() - self._started_at, self._duration)
+                show(done, f"{self._result.received / done if done else 0:.0f} messages/s")
             else:
-                show(0, f"{self._outcome.opened} connections")
-            await anyio.sleep(_TICK)
+                show(0, f"{self._result.opened} connections")
+            await anyio.sleep(_UPDATE_INTERVAL)

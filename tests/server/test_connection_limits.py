@@ -15,7 +15,7 @@ from anyio import TypedAttributeProvider
 from anyio.abc import SocketAttribute, SocketStream
 
 import anyws
-from anyws._server.admission import _MAX_REFUSED, Admission
+from anyws._server.connection_limits import _MAX_REFUSED, ConnectionLimits
 from anyws._server.options import ServerOptions
 from tests.peers import StreamPeer, echo, on_mock_clock, uri_of
 
@@ -103,12 +103,12 @@ class From(TypedAttributeProvider):
     ],
 )
 def test_what_counts_as_one_address(one: object, other: object, same: bool) -> None:
-    admission = Admission(ServerOptions(max_connections_per_address=1))
-    first = admission.enter(From(one))
+    limits = ConnectionLimits(ServerOptions(max_connections_per_address=1))
+    first = limits.add(From(one))
     assert first.refusal is None
-    assert (admission.enter(From(other)).refusal is not None) is same
-    admission.leave(first)
-    assert admission.enter(From(one)).refusal is None or same
+    assert (limits.add(From(other)).refusal is not None) is same
+    limits.remove(first)
+    assert limits.add(From(one)).refusal is None or same
 
 
 async def test_max_handshakes_turns_away_without_waiting_for_a_request() -> None:
@@ -171,18 +171,18 @@ async def test_silent_streams_over_max_connections_do_not_keep_a_place_that_come
 
 
 async def test_only_so_many_of_the_refused_are_waited_for() -> None:
-    admission = Admission(ServerOptions(max_connections=1))
-    admission.enter(From(None))
-    refused = [admission.enter(From(None)) for _ in range(_MAX_REFUSED + 1)]
-    scopes = [entry.waiting() for entry in refused]
+    limits = ConnectionLimits(ServerOptions(max_connections=1))
+    limits.add(From(None))
+    refused = [limits.add(From(None)) for _ in range(_MAX_REFUSED + 1)]
+    scopes = [pending.interruptible() for pending in refused]
     assert [scope.cancel_called for scope in scopes] == [False] * _MAX_REFUSED + [True]
-    refused[0].settle()
-    assert not admission.enter(From(None)).waiting().cancel_called
+    refused[0].mark_decided()
+    assert not limits.add(From(None)).interruptible().cancel_called
 
 
 async def test_a_slow_reader_of_plain_http_takes_no_handshake() -> None:
     def page(request: anyws.Request) -> anyws.Response | None:
-        return None if request.asks_for_websocket else anyws.Response(200, body=bytes(20_000_000))
+        return None if request.is_websocket else anyws.Response(200, body=bytes(20_000_000))
 
     async with (
         anyws.open_server(echo, "127.0.0.1", 0, max_handshakes=1, on_request=page, open_timeout=None) as server,
@@ -194,14 +194,14 @@ async def test_a_slow_reader_of_plain_http_takes_no_handshake() -> None:
 
 
 def test_nothing_is_kept_of_those_who_have_gone() -> None:
-    admission = Admission(ServerOptions(max_connections=2, max_handshakes=2, max_connections_per_address=2))
+    limits = ConnectionLimits(ServerOptions(max_connections=2, max_handshakes=2, max_connections_per_address=2))
     for _ in range(3):
-        entries = [admission.enter(From(("192.0.2.1", 1))) for _ in range(3)]
-        assert [entry.refusal is None for entry in entries] == [True, True, False]
-        entries[0].settle()
-        for entry in entries:
-            admission.leave(entry)
-    assert not admission._by_address
+        handshakes = [limits.add(From(("192.0.2.1", 1))) for _ in range(3)]
+        assert [pending.refusal is None for pending in handshakes] == [True, True, False]
+        handshakes[0].mark_decided()
+        for pending in handshakes:
+            limits.remove(pending)
+    assert not limits._by_address
 
 
 # -- a server that stops -----------------------------------------------------------------------------------------------
@@ -266,11 +266,11 @@ async def test_a_stopping_server_ends_tls_handshakes(server_ssl_context: ssl.SSL
 
 async def test_who_comes_while_the_server_stops_hears_503() -> None:
     """It was accepted, but its turn comes only after the server has begun to stop."""
-    admission = Admission(ServerOptions())
-    admission.stop()
-    entry = admission.enter(From(("192.0.2.1", 1)))
-    assert entry.refusal is not None
-    assert entry.refusal.status == 503
-    with entry.waiting() as waiting:
+    limits = ConnectionLimits(ServerOptions())
+    limits.refuse_all()
+    pending = limits.add(From(("192.0.2.1", 1)))
+    assert pending.refusal is not None
+    assert pending.refusal.status == 503
+    with pending.interruptible() as waiting:
         await anyio.sleep_forever()
     assert waiting.cancelled_caught

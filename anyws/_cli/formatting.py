@@ -11,14 +11,14 @@ from typing import Any
 
 from .notes import escape
 
-__all__ = ["Looks", "hexdump", "pretty_json"]
+__all__ = ["Formatter", "hexdump", "pretty_json"]
 
-_SHORT = 16  # bytes of a binary message that is shown in one line
-_LONGEST = 4096  # bytes of a binary message that are shown in a terminal
+_MAX_INLINE = 16  # bytes of a binary message that is shown in one line
+_MAX_SHOWN = 4096  # bytes of a binary message that are shown in a terminal
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class Formatter:
     """How to show messages.
 
     Attributes:
@@ -29,26 +29,26 @@ class Looks:
     timestamps: bool = False
     json: bool = False
 
-    def for_people(self, message: str | bytes) -> str:
+    def for_terminal(self, message: str | bytes) -> str:
         """Return a message for a terminal, with control characters escaped."""
         if isinstance(message, bytes):
             return hexdump(message)
         return escape(self._pretty(message))
 
-    def for_programs(self, message: str | bytes) -> str:
+    def for_pipe(self, message: str | bytes) -> str:
         """Return a message for a pipe or a file: text unchanged, binary as marked hexadecimal digits."""
         text = f"[binary, {len(message)} bytes] {message.hex()}" if isinstance(message, bytes) else message
-        return f"{self.date()}{self._pretty(text)}"
+        return f"{self.date_prefix()}{self._pretty(text)}"
 
-    def is_pretty(self, message: str | bytes) -> bool:
+    def is_shown_as_json(self, message: str | bytes) -> bool:
         """Return whether a message is shown as JSON."""
         return self.json and isinstance(message, str) and pretty_json(message) is not None
 
-    def clock(self) -> str:
+    def time_prefix(self) -> str:
         """Return the time of day to print before a message; empty without ``timestamps``."""
         return f"{datetime.now().strftime('%H:%M:%S.%f')[:-3]} " if self.timestamps else ""
 
-    def date(self) -> str:
+    def date_prefix(self) -> str:
         """Return date and time (ISO 8601) to print before a message; empty without ``timestamps``."""
         return f"{datetime.now().astimezone().isoformat(timespec='milliseconds')} " if self.timestamps else ""
 
@@ -60,12 +60,12 @@ class Looks:
 def hexdump(data: bytes) -> str:
     """Return binary data in readable form: a few bytes in one line, more as a hex dump."""
     title = f"[binary, {len(data)} bytes]"
-    if len(data) <= _SHORT:
+    if len(data) <= _MAX_INLINE:
         return f"{title} {data.hex()}".rstrip()
-    shown = data[:_LONGEST]
+    shown = data[:_MAX_SHOWN]
     rows = [title, *(_row(start, shown[start : start + 16]) for start in range(0, len(shown), 16))]
-    if len(data) > _LONGEST:
-        rows.append(f"[{len(data) - _LONGEST} more bytes]")
+    if len(data) > _MAX_SHOWN:
+        rows.append(f"[{len(data) - _MAX_SHOWN} more bytes]")
     return "\n".join(rows)
 
 
@@ -83,24 +83,26 @@ def pretty_json(text: str) -> str | None:
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
-        value = json.loads(text, parse_float=_exact, parse_constant=_no_constant, object_pairs_hook=_without_twins)
+        value = json.loads(
+            text, parse_float=_exact_float, parse_constant=_reject_constant, object_pairs_hook=_without_duplicates
+        )
         return json.dumps(value, ensure_ascii=False, indent=2)
     except (ArithmeticError, RecursionError, ValueError):
         return None
 
 
-def _exact(digits: str) -> float:
+def _exact_float(digits: str) -> float:
     number = float(digits)
     if Decimal(repr(number)) != Decimal(digits):
         raise ValueError(digits)
     return number
 
 
-def _no_constant(name: str) -> float:
+def _reject_constant(name: str) -> float:
     raise ValueError(f"{name} is not valid JSON")
 
 
-def _without_twins(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     pairs = list(pairs)
     found = dict(pairs)
     if len(found) < len(pairs):

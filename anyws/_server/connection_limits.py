@@ -13,54 +13,54 @@ from anyws.protocol.http11 import Response
 
 from .options import ServerOptions
 
-__all__ = ["Admission", "Entry"]
+__all__ = ["ConnectionLimits", "PendingHandshake"]
 
 _RETRY = [("Retry-After", "1")]
 # From how many refused clients the server still reads the request, so that the response follows it.
 _MAX_REFUSED = 64
 
 
-class Entry:
-    """One accepted stream during the opening handshake.
+class PendingHandshake:
+    """The opening handshake of one accepted stream.
 
     Args:
-        waiting: the set of entries in the opening handshake; this one is removed once its response is known.
+        group: the set that this one belongs to until its response is known.
 
     Attributes:
-        refusal: the response that refuses the client even if its request is valid; None to admit it.
+        refusal: the response that refuses the client even if its request is valid; None to accept it.
         is_interrupted: whether the client was refused while the server was waiting for its request or for a hook.
     """
 
-    __slots__ = ("_is_turned_away", "_scope", "_waiting", "is_interrupted", "refusal")
+    __slots__ = ("_group", "_is_refused_now", "_scope", "is_interrupted", "refusal")
 
-    def __init__(self, waiting: set[Entry] | None = None) -> None:
+    def __init__(self, group: set[PendingHandshake] | None = None) -> None:
         self.refusal: Response | None = None
         self.is_interrupted: bool = False
-        self._waiting: set[Entry] = set() if waiting is None else waiting
-        self._waiting.add(self)
+        self._group: set[PendingHandshake] = set() if group is None else group
+        self._group.add(self)
         self._scope: anyio.CancelScope | None = None
-        self._is_turned_away = False
+        self._is_refused_now = False
 
-    def waiting(self, limit: float | None = None) -> anyio.CancelScope:
+    def interruptible(self, timeout: float | None = None) -> anyio.CancelScope:
         """Return a cancel scope for waiting for the client and hooks; it is cancelled when the client is refused.
 
         Args:
-            limit: the timeout, in seconds; None for no timeout.
+            timeout: how long to wait, in seconds; None for no limit.
         """
-        self._scope = anyio.move_on_after(limit)
-        if self._is_turned_away:
+        self._scope = anyio.move_on_after(timeout)
+        if self._is_refused_now:
             self._interrupt()
         return self._scope
 
-    def settle(self) -> None:
+    def mark_decided(self) -> None:
         """Record that the response is known and only needs to be written."""
         self._scope = None
-        self._waiting.discard(self)
+        self._group.discard(self)
 
-    def turn_away(self, refusal: Response) -> None:
+    def refuse_now(self, refusal: Response) -> None:
         """Refuse the client without waiting for its request."""
         self.refusal = self.refusal or refusal
-        self._is_turned_away = True
+        self._is_refused_now = True
         self._interrupt()
 
     def _interrupt(self) -> None:
@@ -69,7 +69,7 @@ class Entry:
             self._scope.cancel()
 
 
-class Admission:
+class ConnectionLimits:
     """Counts the streams of a server, and refuses those beyond a limit.
 
     Refused streams are counted separately, so that they do not use up the limits.
@@ -80,43 +80,43 @@ class Admission:
 
     def __init__(self, options: ServerOptions) -> None:
         self._options = options
-        self._admitted: dict[Entry, str | None] = {}
-        self._opening: set[Entry] = set()
-        self._refused: set[Entry] = set()
+        self._counted: dict[PendingHandshake, str | None] = {}
+        self._opening: set[PendingHandshake] = set()
+        self._refused: set[PendingHandshake] = set()
         self._by_address: Counter[str] = Counter()
         self._is_stopping = False
 
-    def enter(self, stream: TypedAttributeProvider) -> Entry:
-        """Count an accepted stream; the returned `Entry` tells whether to refuse it."""
+    def add(self, stream: TypedAttributeProvider) -> PendingHandshake:
+        """Count an accepted stream; the returned `PendingHandshake` says whether to refuse it."""
         address = None if self._options.max_connections_per_address is None else _address(stream)
         refusal = self._refusal(address)
         if refusal is None:
-            entry = Entry(self._opening)
-            self._admitted[entry] = address
+            pending = PendingHandshake(self._opening)
+            self._counted[pending] = address
             if address is not None:
                 self._by_address[address] += 1
-            return entry
+            return pending
         is_urgent = self._is_stopping or self._is_busy or len(self._refused) >= _MAX_REFUSED
-        entry = Entry(None if is_urgent else self._refused)
-        entry.refusal = refusal
+        pending = PendingHandshake(None if is_urgent else self._refused)
+        pending.refusal = refusal
         if is_urgent:
-            entry.turn_away(refusal)
-        return entry
+            pending.refuse_now(refusal)
+        return pending
 
-    def leave(self, entry: Entry) -> None:
+    def remove(self, pending: PendingHandshake) -> None:
         """Stop counting a stream that has ended."""
-        entry.settle()
-        address = self._admitted.pop(entry, None)
+        pending.mark_decided()
+        address = self._counted.pop(pending, None)
         if address is not None:
             self._by_address[address] -= 1
             if not self._by_address[address]:
                 del self._by_address[address]
 
-    def stop(self) -> None:
+    def refuse_all(self) -> None:
         """Refuse all streams in the opening handshake, and all new ones."""
         self._is_stopping = True
-        for entry in self._opening | self._refused:
-            entry.turn_away(_STOPPING)
+        for pending in self._opening | self._refused:
+            pending.refuse_now(_STOPPING)
 
     @property
     def _is_busy(self) -> bool:
@@ -128,7 +128,7 @@ class Admission:
             return _STOPPING
         if address is not None and _reached(options.max_connections_per_address, self._by_address[address]):
             return Response(429, _RETRY, "too many connections from this address\n")
-        if _reached(options.max_connections, len(self._admitted)):
+        if _reached(options.max_connections, len(self._counted)):
             return _unavailable("too many connections")
         if self._is_busy:
             return _unavailable("too many opening handshakes")

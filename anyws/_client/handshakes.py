@@ -12,12 +12,12 @@ from anyio.abc import ByteStream
 from anyws._transport.ending import STREAM_ERRORS
 from anyws._transport.stream import receive_eagerly, send_eagerly
 
-__all__ = ["answer_to"]
+__all__ = ["perform_handshake"]
 
 T_co = TypeVar("T_co", covariant=True)
 Receive = Callable[[], Awaitable[bytes]]
 
-_BODY_TIME = 1
+_BODY_TIMEOUT = 1
 """How long to wait for the body of a refusal, in seconds; or half of the remaining time, if that is less."""
 
 
@@ -38,7 +38,7 @@ class Handshake(Protocol[T_co]):
         ...
 
 
-async def answer_to(handshake: Handshake[T_co], stream: ByteStream) -> T_co:
+async def perform_handshake(handshake: Handshake[T_co], stream: ByteStream) -> T_co:
     """Send the request, wait for the response and return it.
 
     A refusal is raised within a second of its head, however slow, endless or broken its body is, and includes as much
@@ -50,41 +50,41 @@ async def answer_to(handshake: Handshake[T_co], stream: ByteStream) -> T_co:
         ssl.SSLError: the server ended TLS with an alert, for example because it requires a client certificate
             (TLS 1.3).
     """
-    answer: T_co | None = None
+    response: T_co | None = None
     try:
         await send_eagerly(stream, handshake.data_to_send())
     except STREAM_ERRORS:
         # The peer may have responded before ending the connection. If receiving raises too, its error says more.
-        with anyio.move_on_after(_BODY_TIME) as scope:
-            answer = await _head(handshake, stream)
+        with anyio.move_on_after(_BODY_TIMEOUT) as scope:
+            response = await _receive_response(handshake, stream)
         if scope.cancelled_caught:
             raise
     else:
-        answer = await _head(handshake, stream)
-    if answer:
-        return answer
+        response = await _receive_response(handshake, stream)
+    if response:
+        return response
     receive: Receive = stream.receive
-    left = anyio.current_effective_deadline() - anyio.current_time()
-    with anyio.move_on_after(min(_BODY_TIME, left / 2)):
+    remaining = anyio.current_effective_deadline() - anyio.current_time()
+    with anyio.move_on_after(min(_BODY_TIMEOUT, remaining / 2)):
         try:
             while True:
-                handshake.receive_data(await _received(receive))
+                handshake.receive_data(await _receive_or_end(receive))
         except STREAM_ERRORS:
             pass
     return handshake.receive_data(b"")
 
 
-async def _head(handshake: Handshake[T_co], stream: ByteStream) -> T_co | None:
+async def _receive_response(handshake: Handshake[T_co], stream: ByteStream) -> T_co | None:
     """Return the response; None if it is a refusal."""
     receive: Receive = functools.partial(receive_eagerly, stream)
     while not handshake.is_refused:
-        if answer := handshake.receive_data(await _received(receive)):
-            return answer
+        if response := handshake.receive_data(await _receive_or_end(receive)):
+            return response
         receive = stream.receive
     return None
 
 
-async def _received(receive: Receive) -> bytes:
+async def _receive_or_end(receive: Receive) -> bytes:
     try:
         return await receive()
     except anyio.EndOfStream:

@@ -11,7 +11,7 @@ from .options import RequestHook
 
 __all__ = ["health_check"]
 
-_NOT_STORED = [("Cache-Control", "no-store")]  # RFC 9111, section 5.2.2.5: every check must reach the server
+_NO_STORE = [("Cache-Control", "no-store")]  # RFC 9111, section 5.2.2.5: every check must reach the server
 
 
 def health_check(path: str = "/healthz", check: Callable[[], bool | Awaitable[bool]] | None = None) -> RequestHook:
@@ -32,11 +32,11 @@ def health_check(path: str = "/healthz", check: Callable[[], bool | Awaitable[bo
         raise ValueError(f"path {path!r} does not begin with a slash")
 
     async def answer(request: Request) -> Response | None:
-        if request.path != path or request.asks_for_websocket:
+        if request.path != path or request.is_websocket:
             return None
-        is_well = True if check is None else check()
-        if inspect.isawaitable(is_well):
-            is_well = await is_well
-        return Response(200, _NOT_STORED, "ok\n") if is_well else Response(503, _NOT_STORED, "not well\n")
+        is_healthy = True if check is None else check()
+        if inspect.isawaitable(is_healthy):
+            is_healthy = await is_healthy
+        return Response(200, _NO_STORE, "ok\n") if is_healthy else Response(503, _NO_STORE, "unhealthy\n")
 
     return answer

@@ -47,11 +47,11 @@ def reload_certificate(
     # another context, from the same bytes, with the same password and by the same rules.
     trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trial.set_ciphers(f"DEFAULT@SECLEVEL={context.security_level}")
-    given = functools.cache(_as_callable(password))
+    password_once = functools.cache(_as_callable(password))
     copy_of_key = nullcontext() if keyfile is None else _private_copy(keyfile)
     with _private_copy(certfile) as certificate, copy_of_key as key:
         for loading in (trial, context):
-            loading.load_cert_chain(certificate, key, given)
+            loading.load_cert_chain(certificate, key, password_once)
 
 
 async def watch_certificate(
@@ -82,13 +82,13 @@ async def watch_certificate(
         ValueError: the key is encrypted, and no password was given.
     """
     paths = [path for path in (certfile, keyfile) if path is not None]
-    loaded = _stamps(paths)
+    loaded = _fingerprints(paths)
     reload_certificate(context, certfile, keyfile, password)
     task_status.started()
     failed: object = None
     while True:
         await anyio.sleep(interval)
-        found = _stamps(paths)
+        found = _fingerprints(paths)
         if found == loaded:
             continue
         try:
@@ -102,12 +102,12 @@ async def watch_certificate(
             loaded, failed = found, None
 
 
-def _stamps(paths: list[Path]) -> list[tuple[int, int, int] | None]:
+def _fingerprints(paths: list[Path]) -> list[tuple[int, int, int] | None]:
     """Return values that change when the files change."""
-    return [_stamp(path) for path in paths]
+    return [_fingerprint(path) for path in paths]
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _fingerprint(path: Path) -> tuple[int, int, int] | None:
     try:
         status = os.stat(path)
     except OSError:

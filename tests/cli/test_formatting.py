@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from anyws._cli.looks import Looks, hexdump, pretty_json
+from anyws._cli.formatting import Formatter, hexdump, pretty_json
 from anyws._cli.notes import escape
 
 
@@ -22,7 +22,7 @@ from anyws._cli.notes import escape
 )
 def test_what_would_command_a_terminal_is_written_out(text: str, escaped: str) -> None:
     assert escape(text) == escaped
-    assert Looks().for_people(text) == escaped
+    assert Formatter().for_terminal(text) == escaped
 
 
 def test_a_few_bytes_stand_in_one_line() -> None:
@@ -70,14 +70,14 @@ def test_a_dump_ends_somewhere() -> None:
 )
 def test_json_is_shown_on_several_lines_if_nothing_is_lost(text: str, shown: str | None) -> None:
     assert pretty_json(text) == shown
-    assert Looks(json=True).for_programs(text) == (text if shown is None else shown)
-    assert Looks(json=True).is_pretty(text) == (shown is not None)
-    assert Looks().for_programs(text) == text
+    assert Formatter(json=True).for_pipe(text) == (text if shown is None else shown)
+    assert Formatter(json=True).is_shown_as_json(text) == (shown is not None)
+    assert Formatter().for_pipe(text) == text
 
 
 def test_timestamps() -> None:
-    looks = Looks(timestamps=True)
+    formatter = Formatter(timestamps=True)
     assert re.fullmatch(
-        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d \[binary, 1 bytes\] 00", looks.for_programs(b"\0")
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d \[binary, 1 bytes\] 00", formatter.for_pipe(b"\0")
     )
-    assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} ", looks.clock())
+    assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} ", formatter.time_prefix())

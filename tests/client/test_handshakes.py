@@ -15,7 +15,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
 
 import anyws
-from anyws._client import answers
+from anyws._client import handshakes
 from tests.peers import Wire, connected, on_mock_clock, open_sockets
 
 Talk = Callable[[ByteStream], Awaitable[None]]
@@ -86,7 +86,7 @@ BODIES = [
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "_BODY_TIME", 0.1)
+    monkeypatch.setattr(handshakes, "_BODY_TIMEOUT", 0.1)
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
@@ -159,7 +159,7 @@ async def test_the_body_has_a_second_or_half_of_what_is_left() -> None:
     def answer(_: bytes) -> None:
         wire.give(b"HTTP/1.1 403 Forbidden\r\n\r\n")
 
-    answers._BODY_TIME = 1  # the fixture restores it
+    handshakes._BODY_TIMEOUT = 1  # the fixture restores it
     for limit, time in [(None, 1), (10, 1), (2, 1), (1, 0.5)]:
         wire = Wire(answer)
         begun = anyio.current_time()

@@ -11,10 +11,10 @@ import anyws
 
 from .certificates import Certificates
 
-__all__ = ["SCENES", "Scene"]
+__all__ = ["EXAMPLES", "Example"]
 
 HOST = "127.0.0.1"
-_SECONDS = 10  # time limit of one scene
+_SECONDS = 10  # time limit for one example
 
 _HEAD = "callback_connect(authorization: auth-string, id: id-string, type: type-string)"
 _SERVER_OPENS = ["callback_listener(server)", _HEAD, "callback_open(None, socket)"]
@@ -28,21 +28,23 @@ class Log(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class Example:
     """One connection between a client and a server.
 
     Attributes:
         title: the title to print.
+        description: what the example demonstrates, to print before it.
         secure: whether to use TLS.
         accept_unmasked: whether the server accepts unmasked frames; the client in the proposal does not mask.
-        is_trusting: whether the client accepts any certificate, as in the proposal, or verifies it.
+        verify_certificate: whether the client verifies the server's certificate; in the proposal, it does not.
         expected: what client and server should report, in order.
     """
 
     title: str
+    description: str
     secure: bool
     accept_unmasked: bool = True
-    is_trusting: bool = True
+    verify_certificate: bool = False
     expected: dict[str, list[str]] = field(
         default_factory=lambda: {
             "server": [*_SERVER_OPENS, "message_handler('hello from client')"],
@@ -50,7 +52,7 @@ class Scene:
         }
     )
 
-    async def play(self, log: Log, certificates: Certificates) -> None:
+    async def run(self, log: Log, certificates: Certificates) -> None:
         """Run the client and the server, and report what happens, including errors."""
         try:
             with anyio.fail_after(_SECONDS):
@@ -97,7 +99,7 @@ class Scene:
             log("client", f"message_handler({message!r})")
             socket.message_send("", opcode=anyws.Opcode.CLOSE)
 
-        trust = {"reject_unauthorized": False} if self.is_trusting else {"ca": certificates.authority}
+        trust = {"ca": certificates.authority} if self.verify_certificate else {"reject_unauthorized": False}
         return {
             "authentication": "auth-string",
             "callback_open": callback_open,
@@ -112,25 +114,42 @@ class Scene:
         }
 
 
-_REFUSED = {
+_CLOSED_BY_SERVER = {
     "server": _SERVER_OPENS,
     "client": [*_CLIENT_OPENS, "closed: 1002"],
 }
 
-SCENES = [
-    Scene(title="TLS", secure=True),
-    Scene(title="TLS, with the certificate verified by the client", secure=True, is_trusting=False),
-    Scene(title="plain TCP", secure=False),
-    Scene(
-        title="TLS, with a server that requires masking and closes with 1002, as it should",
+_EXCHANGE = """\
+Client and server complete the opening handshake and send one message each.
+Then the client closes the connection normally, with 1000."""
+
+_REFUSAL = """\
+RFC 6455 requires clients to mask their frames, but the client of the proposal
+does not. This server accepts masked frames only: it must refuse the client's
+first message and close the connection with 1002 (protocol error)."""
+
+EXAMPLES = [
+    Example(title="TLS", description=_EXCHANGE, secure=True),
+    Example(
+        title="TLS with a verified certificate",
+        description="""\
+The same exchange with a client that verifies the server's certificate.""",
+        secure=True,
+        verify_certificate=True,
+    ),
+    Example(title="plain TCP", description="The same exchange without TLS.", secure=False),
+    Example(
+        title="the server refuses unmasked frames (TLS)",
+        description=_REFUSAL,
         secure=True,
         accept_unmasked=False,
-        expected=_REFUSED,
+        expected=_CLOSED_BY_SERVER,
     ),
-    Scene(
-        title="plain TCP, with a server that requires masking and closes with 1002, as it should",
+    Example(
+        title="the server refuses unmasked frames (plain TCP)",
+        description="The same refusal without TLS.",
         secure=False,
         accept_unmasked=False,
-        expected=_REFUSED,
+        expected=_CLOSED_BY_SERVER,
     ),
 ]
