@@ -1,4 +1,4 @@
-"""What a task of asyncio waits for, in both twins."""
+"""The signal that wakes an asyncio task, in both twins."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def passes(count: int = 3) -> None:
 
 
 class Waiter:
-    """A task that waits again and again, and says so in a list."""
+    """A task that waits repeatedly and records each wake-up."""
 
     def __init__(self, signal: Any) -> None:
         self.seen: list[str] = []

@@ -1,4 +1,4 @@
-"""The compiled types hold against any Python code: an exception, or what the pure twin does, and never a crash."""
+"""No Python code can crash the compiled types: they raise or behave like the pure twins."""
 
 from __future__ import annotations
 

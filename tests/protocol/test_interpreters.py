@@ -1,4 +1,4 @@
-"""The compiled twin in several interpreters at once, each with a GIL of its own from Python 3.12 on (PEP 684)."""
+"""The compiled twin in several interpreters in parallel, each with its own GIL since Python 3.12 (PEP 684)."""
 
 from __future__ import annotations
 
