@@ -154,7 +154,7 @@ async def test_raised_in_a_finally_while_the_block_is_cancelled(
     assert raised.value is error
 
 
-async def test_an_exception_of_a_handler_is_logged_though_the_server_is_cancelled(
+async def test_an_exception_in_a_handler_is_logged_even_if_the_server_is_cancelled(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     entered = anyio.Event()
@@ -203,10 +203,10 @@ async def test_after_a_task_group_of_asyncio_has_failed_in_the_block(
     if anyio_backend_name != "asyncio":
         pytest.skip("only on asyncio")
     raised: list[type[BaseException]] = []
-    came_out = False
+    is_completed = False
 
     async def run() -> None:
-        nonlocal came_out
+        nonlocal is_completed
         async with opened() as block:
             try:
                 async with block as entered:
@@ -215,13 +215,13 @@ async def test_after_a_task_group_of_asyncio_has_failed_in_the_block(
                         entered._link.abort()
                     if raises:
                         raise ValueError
-                came_out = True
+                is_completed = True
             except BaseException as exc:
                 raised.append(type(exc))
 
     await asyncio.create_task(run())
     assert raised == ([ValueError] if raises else [])
-    assert came_out is not raises
+    assert is_completed is not raises
 
 
 async def test_a_stray_cancelled_error_closes_with_1011(anyio_backend_name: str) -> None:
@@ -240,7 +240,7 @@ async def test_a_stray_cancelled_error_closes_with_1011(anyio_backend_name: str)
     assert codes == [1011]
 
 
-async def test_a_stray_cancelled_error_of_a_message_handler_comes_out_of_the_block(anyio_backend_name: str) -> None:
+async def test_a_stray_cancelled_error_in_a_message_handler_ends_the_block(anyio_backend_name: str) -> None:
     if anyio_backend_name != "asyncio":
         pytest.skip("only on asyncio")
 

@@ -70,7 +70,7 @@ failures = []
 threading.excepthook = failures.append
 for thread in threads:
     thread.start()
-    if sys.version_info < (3, 12):  # not made for more at once
+    if sys.version_info < (3, 12):  # does not support several interpreters in parallel
         thread.join()
 for thread in threads:
     thread.join()

@@ -14,7 +14,7 @@ def test_options_prepare_their_terms_once() -> None:
     options = ServerOptions(headers={"X": "y"}, allowed_hosts=["localhost"])
     terms = options.terms
     assert options.terms is terms
-    assert ServerOptions(headers={"X": "y"}, allowed_hosts=["localhost"]) == options  # it is no option
+    assert ServerOptions(headers={"X": "y"}, allowed_hosts=["localhost"]) == options  # the terms are not an option
 
 
 def test_handshakes_with_the_same_terms_are_independent() -> None:

@@ -127,7 +127,7 @@ async def test_a_trailing_dot_in_the_host_of_a_proxy(
     async with naming(certificate_authority, "proxy.example") as (server, asked):
         port = server.addresses[0][1]
         resolve_to(monkeypatch, ("127.0.0.1", port))
-        with pytest.raises(anyws.ProxyError):  # it is none
+        with pytest.raises(anyws.ProxyError):  # it is not a proxy
             proxy = f"https://proxy.example.:{port}"
             await connected("ws://server.example/", proxy=proxy, proxy_ssl_context=client_ssl_context)
     assert asked == ["proxy.example"]

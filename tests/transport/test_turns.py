@@ -43,7 +43,7 @@ async def test_with_a_limit_of_one_connections_to_an_address_open_in_turn() -> N
                 opened.append(websocket)
                 if len(opened) == 4:
                     all_open.set()
-                await all_open.wait()  # those that are open hold nobody back
+                await all_open.wait()  # open connections do not block others
 
         for host in ("127.0.0.1", "localhost", "127.0.0.1", "localhost"):
             tasks.start_soon(connect, host)
