@@ -1,4 +1,4 @@
-"""A cancellation is told from a stray `CancelledError`: of scopes and of tasks of asyncio."""
+"""Cancellations of scopes and of asyncio tasks are told apart from a stray `CancelledError`."""
 
 from __future__ import annotations
 

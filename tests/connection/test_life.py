@@ -1,4 +1,4 @@
-"""The life of a connection: every row of the table, and every deadline. Without I/O, on a clock of integers."""
+"""The life of a connection: every row of the table and every deadline, without I/O."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATHS = {
 
 
 def life_in(phase: Phase, close_timeout: float | None = 10) -> Life:
-    """Return a life in a phase, which began at 100."""
+    """Return a life in a phase that began at time 100."""
     life = Life(close_timeout)
     for event in PATHS[phase]:
         life.handle(event, 100)
@@ -96,7 +96,7 @@ def test_a_violation_waits_for_half_a_second() -> None:
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase in CLOSE_IN_PROGRESS])
-def test_a_close_without_progress_is_looked_at_once_more_and_then_ends(phase: Phase) -> None:
+def test_a_close_without_progress_polls_once_and_then_ends(phase: Phase) -> None:
     life = life_in(phase)
     assert life.deadline == 110
     assert life.check(109, NOTHING) == ()

@@ -1,4 +1,4 @@
-"""The clock of a peer's silence, without I/O: what counts as a sign of life, and when a peer is dropped."""
+"""Keepalive without I/O: what counts as a sign of life, and when a peer is dropped."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def verdicts(keepalive: Keepalive, *, is_paused: bool = False, output: Output = 
     return found
 
 
-def test_a_silent_peer_is_pinged_looked_at_and_dropped() -> None:
+def test_a_silent_peer_is_pinged_polled_and_dropped() -> None:
     assert verdicts(Keepalive(20, 5, 100)) == [(120, Verdict.PING), (125, Verdict.POLL), (125, Verdict.DROP)]
 
 
-def test_what_is_found_by_the_last_look_counts() -> None:
+def test_data_found_by_the_last_poll_counts() -> None:
     keepalive = Keepalive(20, 5, 100)
     keepalive.check(120, is_paused=False, output=NOTHING)
     assert keepalive.check(130, is_paused=False, output=NOTHING) is Verdict.POLL

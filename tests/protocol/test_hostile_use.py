@@ -1,4 +1,4 @@
-"""The compiled types hold against any Python code: an exception, or what the pure twin does, and never a crash."""
+"""No Python code can crash the compiled types: they raise or behave like the pure twins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.twins import compiled_twin
 
-# Each program ends by itself. In pure Python most of them do so too; the others look at what only C code has.
+# Each program ends on its own. In pure Python most of them do too; the others access what only C code has.
 PROGRAMS = {
     "payload-room-after-extend": """
         payload = Payload()

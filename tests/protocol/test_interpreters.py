@@ -1,4 +1,4 @@
-"""The compiled twin in several interpreters at once, each with a GIL of its own from Python 3.12 on (PEP 684)."""
+"""The compiled twin in several interpreters in parallel, each with its own GIL since Python 3.12 (PEP 684)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ failures = []
 threading.excepthook = failures.append
 for thread in threads:
     thread.start()
-    if sys.version_info < (3, 12):  # not made for more at once
+    if sys.version_info < (3, 12):  # does not support several interpreters in parallel
         thread.join()
 for thread in threads:
     thread.join()

@@ -1,4 +1,4 @@
-"""With an allocator that fails at every point in turn: the whole effect, or an exception and none; never a crash."""
+"""When memory runs out at any point, an operation succeeds, or raises without any effect; it never crashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What waits to be received and to be sent, in both twins."""
+"""The queues of received messages and outgoing frames, in both twins."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def everything(inbox: Any) -> list[str | bytes]:
 
 
 @both_queues
-def test_messages_come_out_in_order_and_their_memory_is_counted(queues: Any) -> None:
+def test_messages_are_returned_in_order_and_their_memory_is_counted(queues: Any) -> None:
     inbox = new_inbox(queues)
     messages = ["text", b"bytes", "", "\u20ac", "\U0001f600", b"", "caf\xe9"]
     for message in messages:
@@ -74,7 +74,7 @@ def test_messages_come_out_in_order_and_their_memory_is_counted(queues: Any) -> 
         (False, 9, b"\x81\x01a\x81\x01\xff", ["a"], 3),
     ],
 )
-def test_plain_frames_are_taken_and_others_left(
+def test_put_frames_adds_plain_frames_and_stops_at_others(
     queues: Any, masked: bool | None, max_size: int, data: bytes, messages: list[str | bytes], position: int
 ) -> None:
     inbox = new_inbox(queues, masked, max_size)
@@ -84,7 +84,7 @@ def test_plain_frames_are_taken_and_others_left(
 
 
 @both_queues
-def test_no_more_frames_are_taken_once_the_limit_is_reached(queues: Any) -> None:
+def test_put_frames_stops_at_the_limit(queues: Any) -> None:
     size = sys.getsizeof(b"abc")
     inbox = new_inbox(queues, limit=2 * size + 1)
     data = b"\x82\x03abc" * 5
@@ -96,7 +96,7 @@ def test_no_more_frames_are_taken_once_the_limit_is_reached(queues: Any) -> None
 
 
 @both_queues
-def test_a_message_is_taken_at_once_only_by_who_has_a_turn(queues: Any) -> None:
+def test_take_now_needs_budget_and_no_reservation(queues: Any) -> None:
     inbox = new_inbox(queues)
     assert inbox.take_now() is None
     for message in "abcd":
@@ -113,7 +113,7 @@ def test_a_message_is_taken_at_once_only_by_who_has_a_turn(queues: Any) -> None:
 
 
 @both_queues
-def test_a_queue_of_messages_wants_messages_and_bytes(queues: Any) -> None:
+def test_a_message_queue_checks_its_arguments(queues: Any) -> None:
     for arguments in [(), (True,), (True, 1, 1), (True, "1")]:
         if queues is COMPILED:
             with pytest.raises(TypeError):
@@ -126,7 +126,7 @@ def test_a_queue_of_messages_wants_messages_and_bytes(queues: Any) -> None:
 
 
 @both_queues
-def test_messages_are_framed_and_come_out_as_one_buffer(queues: Any) -> None:
+def test_messages_are_framed_and_returned_as_one_buffer(queues: Any) -> None:
     frames = new_frames(queues)
     assert [frames.put_message("a\u20ac"), frames.put_message(b"bc")] == [True, True]
     frames.put(b"\x89\x00")
@@ -137,7 +137,7 @@ def test_messages_are_framed_and_come_out_as_one_buffer(queues: Any) -> None:
 
 
 @both_queues
-def test_frames_are_masked_each_with_its_own_key(queues: Any) -> None:
+def test_each_frame_is_masked_with_its_own_key(queues: Any) -> None:
     keys = [KEY, bytes(4)]
     frames = new_frames(queues, keys.pop)
     frames.put_message("Hello")
@@ -147,7 +147,7 @@ def test_frames_are_masked_each_with_its_own_key(queues: Any) -> None:
 
 
 @both_queues
-def test_a_large_payload_is_not_copied_unless_it_must_be(queues: Any) -> None:
+def test_a_large_payload_is_copied_only_if_necessary(queues: Any) -> None:
     payload = bytes(LARGE)
     frames = new_frames(queues, limit=BATCH)
     frames.put_message("a")
@@ -168,7 +168,7 @@ def test_a_large_payload_is_not_copied_unless_it_must_be(queues: Any) -> None:
 
 
 @both_queues
-def test_one_write_gathers_a_batch_or_one_larger_frame(queues: Any) -> None:
+def test_one_write_has_a_batch_or_one_larger_frame(queues: Any) -> None:
     frames = new_frames(queues, limit=sys.maxsize)
     for size in (40_000, 40_000, 200_000, 10):
         frames.put(bytes(size))
@@ -183,7 +183,7 @@ def test_one_write_gathers_a_batch_or_one_larger_frame(queues: Any) -> None:
 @pytest.mark.parametrize(
     ("attribute", "value"), [("is_open", False), ("is_reserved", True), ("budget", 0), ("limit", 3), ("limit", 0)]
 )
-def test_a_message_is_not_taken(queues: Any, attribute: str, value: int) -> None:
+def test_a_message_is_not_accepted(queues: Any, attribute: str, value: int) -> None:
     frames = new_frames(queues)
     frames.put_message("a")
     setattr(frames, attribute, value)
@@ -192,7 +192,7 @@ def test_a_message_is_not_taken(queues: Any, attribute: str, value: int) -> None
 
 
 @both_queues
-def test_a_prepared_message_needs_neither_a_turn_nor_plain_frames(queues: Any) -> None:
+def test_a_prepared_message_needs_neither_budget_nor_plain_frames(queues: Any) -> None:
     frames = new_frames(queues)
     frames.budget, frames.is_plain = 0, False
     assert not frames.put_message("a")
@@ -202,7 +202,7 @@ def test_a_prepared_message_needs_neither_a_turn_nor_plain_frames(queues: Any) -
 
 @both_queues
 @pytest.mark.parametrize(("attribute", "value"), [("is_open", False), ("is_reserved", True), ("limit", 0)])
-def test_a_prepared_message_is_not_taken(queues: Any, attribute: str, value: int) -> None:
+def test_a_prepared_message_is_not_accepted(queues: Any, attribute: str, value: int) -> None:
     frames = new_frames(queues)
     setattr(frames, attribute, value)
     assert not frames.put_prepared(b"\x81\x01b")
@@ -212,14 +212,14 @@ def test_a_prepared_message_is_not_taken(queues: Any, attribute: str, value: int
 
 @both_queues
 @pytest.mark.parametrize("message", [None, 1, bytearray(b"a"), memoryview(b"a"), ["a"], type("Text", (str,), {})("a")])
-def test_what_is_no_plain_message_is_not_taken(queues: Any, message: object) -> None:
+def test_anything_but_a_plain_message_is_not_accepted(queues: Any, message: object) -> None:
     frames = new_frames(queues)
     assert not frames.put_message(message)
     assert (frames.size, frames.budget, frames.take()) == (0, 64, [])
 
 
 @both_queues
-def test_what_cannot_be_framed_changes_nothing(queues: Any) -> None:
+def test_a_message_that_cannot_be_framed_changes_nothing(queues: Any) -> None:
     def fail() -> bytes:
         raise LookupError
 
@@ -238,7 +238,7 @@ def test_what_cannot_be_framed_changes_nothing(queues: Any) -> None:
 
 
 @both_queues
-def test_a_flush_that_is_due_is_not_when_there_is_much_to_write_or_all_was_taken(queues: Any) -> None:
+def test_a_flush_is_no_longer_due_once_there_is_a_batch_or_all_was_taken(queues: Any) -> None:
     frames = new_frames(queues, limit=sys.maxsize)
     frames.is_flush_due = True
     frames.put_message("a")
@@ -260,7 +260,7 @@ def test_all_frames_can_be_dropped(queues: Any) -> None:
 
 
 @both_queues
-def test_what_it_is_told_is_collected_with_it(queues: Any) -> None:
+def test_reference_cycles_through_a_queue_are_collected(queues: Any) -> None:
     class Mine(queues.FrameQueue):  # type: ignore[misc]
         pass
 
@@ -283,7 +283,7 @@ def test_what_it_is_told_is_collected_with_it(queues: Any) -> None:
 
 
 def done(queue: Any, name: str, *arguments: Any) -> Any:
-    """Do something to a queue, and return what comes of it."""
+    """Perform an operation on a queue; return its result or its exception."""
     if name == "set":
         setattr(queue, *arguments)
         return None
@@ -314,7 +314,7 @@ def test_both_queues_of_frames_do_the_same(operations: list[tuple[Any, ...]], ma
 
 
 def framed(messages: list[str | bytes]) -> bytes:
-    """Return frames, one for each message."""
+    """Return one frame for each message."""
     return b"".join(PURE.build_frame(0x81 + isinstance(message, bytes), message, b"") for message in messages)
 
 

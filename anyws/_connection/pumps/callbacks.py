@@ -49,7 +49,7 @@ class CallbackPump(SocketPump):
         return not isinstance(loop, getattr(asyncio, "ProactorEventLoop", ()))
 
     def new_wakeup(self) -> Signal:
-        """Return the cheapest signal on this event loop."""
+        """Return the cheapest kind of `Wakeup` on this event loop."""
         return Signal(self._loop)
 
     def _call_soon(self, callback: Callable[[], None]) -> None:
@@ -106,7 +106,7 @@ class CallbackPump(SocketPump):
             self._register()
 
     def close(self) -> None:
-        """Close the stream at once."""
+        """Close the stream immediately."""
         if self._resets is not None and not self._is_closed:
             self._resets.remove(self._descriptor)
         super().close()
@@ -121,7 +121,7 @@ class CallbackPump(SocketPump):
             self._loop.remove_reader(self._descriptor)
 
     def wait_for_arrival(self) -> Awaitable[None]:
-        """Return what the receiving task awaits, immediately, until something has changed for it."""
+        """Return an awaitable for the receiving task, to await immediately. It may return without a message."""
         if self._link.outbox.is_flush_due:
             self.flush()
         return self._arrived

@@ -70,7 +70,7 @@ class LinkInterface(Protocol):
         """Abort the connection because of an error that should be impossible."""
 
     def abort(self) -> None:
-        """Close the stream at once; also called when both sides have ended."""
+        """Close the stream immediately; also called when both sides have ended."""
 
     def closed(self, error: Exception | None = None) -> None:
         """Handle that the stream has been closed; ``error`` if closing it failed."""
@@ -101,7 +101,7 @@ class Pump(ABC):
         """The time of the event loop, in seconds."""
 
     def new_wakeup(self) -> Wakeup:
-        """Return the cheapest signal on this event loop."""
+        """Return the cheapest kind of `Wakeup` on this event loop."""
         return Wakeup()
 
     @property
@@ -163,11 +163,11 @@ class Pump(ABC):
         self.ensure_reading()
 
     async def read_in_task(self) -> None:
-        """Read in the calling task, which is waiting for the peer, if no other task does. May return at any time."""
+        """Read in the calling task, which has nothing else to do, unless another task reads. May return at any time."""
         self.ensure_reading()
 
     def wait_for_arrival(self) -> Awaitable[None]:
-        """Return what the receiving task awaits, immediately, until something has changed for it."""
+        """Return an awaitable for the receiving task, to await immediately. It may return without a message."""
         return self._arrived.wait()
 
     def wake_receiver(self) -> None:

@@ -20,11 +20,11 @@ from .pump import READ_SIZE, LinkInterface, Pump
 
 __all__ = ["SocketPump"]
 
-_WRITE_SIZE = 65536  # when this much is queued, it is written at once
+_WRITE_SIZE = 65536  # when this much is queued, it is written immediately
 
 
 class SocketPump(Pump):
-    """A pump that writes to a socket at once, and starts a task for what the socket does not accept yet.
+    """A pump that writes to a socket directly, and starts a task for what the socket does not accept yet.
 
     Args:
         link: the link.
@@ -152,7 +152,7 @@ class SocketPump(Pump):
             self._link.abort()
 
     def close(self) -> None:
-        """Close the stream at once."""
+        """Close the stream immediately."""
         if not self._is_closed:
             self._is_closed = True
             self._is_lost = True
@@ -312,7 +312,7 @@ class SocketPump(Pump):
             self._link.feed_buffer(count)
 
     def _check_tls_end(self, records: TLSRecords) -> None:
-        """Check whether TLS has ended; its end may arrive together with the last data."""
+        """Report the end of TLS, which may arrive together with the last data."""
         if isinstance(records.end, anyio.EndOfStream):
             self._link.feed_eof()
         elif records.end is not None:

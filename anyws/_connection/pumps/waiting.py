@@ -16,15 +16,15 @@ from .sockets import SocketPump
 
 __all__ = ["WaitingPump"]
 
-# If no task has read for one to two of these intervals, a task is started to read. Seconds.
+# If no task has received for one to two of these intervals, a task is started to read. In seconds.
 _CHECK_INTERVAL = 0.025
 
 
 class WaitingPump(SocketPump):
     """Waits for the socket in the receiving task, as long as there is one.
 
-    An incoming message then wakes the task that wants it, and no other. If no task has received for a while, a task is
-    started that reads until one does. While a task waits without a break, no such task and no timer is needed.
+    An incoming message then wakes only the task that receives it. If no task has received for a while, another task is
+    started to read until one does. While a task is waiting to receive, neither that task nor a timer is needed.
     """
 
     __slots__ = (
@@ -45,12 +45,12 @@ class WaitingPump(SocketPump):
         self._other_task_reads = False  # a task other than the receiving one is waiting for the socket
         self._receiver_reads = False  # the receiving task is waiting for the socket
         self._has_received = False  # a task has received since the last check
-        self._is_check_suspended = False  # no check is scheduled while the receiving task waits
+        self._is_check_suspended = False  # the check is postponed until the receiving task stops waiting
         self._check_timer: Timer | None = None
         self._is_check_scheduled = False
 
     def new_wakeup(self) -> Wakeup:
-        """Return the cheapest signal on this event loop."""
+        """Return the cheapest kind of `Wakeup` on this event loop."""
         return _TaskWakeup()
 
     def _call_soon(self, callback: Callable[[], None]) -> None:
@@ -62,11 +62,11 @@ class WaitingPump(SocketPump):
         self._schedule_check()
 
     def resume(self) -> None:
-        """Check later whether a task is needed that reads."""
+        """Check later whether another task must read."""
         self._schedule_check()
 
     def ensure_reading(self) -> None:
-        """Start reading now, if no task does, because something is awaited from the peer."""
+        """Start a task that reads, unless the receiving task does; see `Pump.ensure_reading`."""
         if self._background is not None and not self._receiver_reads:
             self._has_received = False
             self._ensure_reader()
@@ -80,7 +80,7 @@ class WaitingPump(SocketPump):
                 try:
                     await trio.lowlevel.wait_readable(self._descriptor)
                 except trio.ClosedResourceError:
-                    continue  # the stream is closed, or another waiting task was meant
+                    continue  # the stream was closed, or another waiting task was to be woken
                 finally:
                     self._other_task_reads = False
                 self.on_readable()
@@ -114,7 +114,7 @@ class WaitingPump(SocketPump):
         self._check_timer = self._background.call_at(when, self._ensure_reader)
 
     def _ensure_reader(self) -> None:
-        """Start a task that reads, if no task has read for a while."""
+        """Start a task that reads, if no task has received for a while."""
         self._cancel_check()
         if self._receiver_reads:
             self._is_check_suspended = True
@@ -135,7 +135,7 @@ class WaitingPump(SocketPump):
             self._check_timer.cancel()
 
     def wait_for_arrival(self) -> Awaitable[None]:
-        """Return what the receiving task awaits, immediately, until something has changed for it."""
+        """Return an awaitable for the receiving task, to await immediately. It may return without a message."""
         if self._link.outbox.is_flush_due:
             self.flush()
         self._has_received = True
@@ -174,7 +174,7 @@ class _TaskWakeup(Wakeup):
         self._task: trio.lowlevel.Task | None = None
 
     def set(self) -> None:
-        """Wake the waiting task; if none is waiting, let the next wait return at once."""
+        """Wake the waiting task; if none is waiting, let the next wait return immediately."""
         self._is_set = True
         if self._task is not None:
             trio.lowlevel.reschedule(self._task)
@@ -192,5 +192,5 @@ class _TaskWakeup(Wakeup):
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-# Ctrl-C must not leave a task half started, or one that waits half registered: it reaches the main task instead.
+# Ctrl-C must not interrupt the start of a task or the registration of a waiting one; it reaches the main task instead.
 protect_from_interrupts(trio.lowlevel.enable_ki_protection)
