@@ -62,7 +62,7 @@ class PurePlainPath:
 
         Args:
             pump: does what is not plain.
-            keepalive: its ``heard`` is set whenever data arrives.
+            keepalive: its ``last_heard`` is set whenever data arrives.
             now: the clock of the event loop, in seconds.
             signal: what a receiving task waits for; the compiled twin waits only for its own `Signal`.
             descriptor: the file descriptor of the socket.

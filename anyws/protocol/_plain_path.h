@@ -179,7 +179,7 @@ static int
 plain_path_heard(PlainPath *path)
 {
     PyObject *now = PyObject_CallNoArgs(path->now);
-    int failed = now == NULL ? -1 : PyObject_SetAttrString(path->keepalive, "heard", now);
+    int failed = now == NULL ? -1 : PyObject_SetAttrString(path->keepalive, "last_heard", now);
 
     Py_XDECREF(now);
     return failed;

@@ -286,7 +286,8 @@ typedef struct {
     Queue frames; /* bytes, or for large frames a tuple of header and payload; never instances of subclasses */
     PyObject *new_masking_key; /* NULL before `__init__` and after garbage collection */
     Py_ssize_t limit, size, budget;
-    char is_open, is_reserved, is_plain, is_flush_due;
+    unsigned long long sent;
+    char is_open, is_reserved, is_plain, is_flush_due, is_direct;
 } FrameQueue;
 
 static int

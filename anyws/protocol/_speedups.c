@@ -64,7 +64,8 @@ take_messages(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_
     if (!PyList_Check(arguments[5])) {
         return PyErr_Format(PyExc_TypeError, "messages must be a list, not %.100s", Py_TYPE(arguments[5])->tp_name);
     }
-    append_messages(arguments[0], &position, masked, max_size, &room, append_to_list, arguments[5]);
+    append_messages((const unsigned char *)PyBytes_AS_STRING(arguments[0]), PyBytes_GET_SIZE(arguments[0]), &position,
+                    masked, max_size, &room, append_to_list, arguments[5]);
     return Py_BuildValue("nn", position, room);
 }
 
