@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anyws.protocol.outbox import Outbox
@@ -98,13 +98,30 @@ class PurePlainPath:
             self._link.resume_reading()
         return message
 
+    async def deliver(self, function: Callable[[str | bytes], Awaitable[None] | None], /) -> Awaitable[None]:
+        """Pass each message to a function until it returns something other than None; return that.
+
+        The compiled twin calls the function as soon as a message has been read, without running the task that waits
+        here. Raises what the function raises, and what `receive` raises.
+        """
+        while True:
+            result = function(await self.receive())
+            if result is not None:
+                return result
+
+    def send_now(self, message: object, /) -> bool:
+        """Send a message if that is plain; return whether it was sent."""
+        if not self._outbox.put_message(message):
+            return False
+        if not self._outbox.is_flush_due:
+            self._link.flush()
+        return True
+
     async def send(self, message: object, /) -> None:
         """Send a message with the defaults; see `WebSocket.send`."""
-        if not self._outbox.put_message(message):
+        if not self.send_now(message):
             assert self.sender is not None
             await self.sender.send(message, None, None)
-        elif not self._outbox.is_flush_due:
-            self._link.flush()
 
 
 if TYPE_CHECKING or not speedups_in_use:

@@ -31,8 +31,9 @@ from anyws.protocol.uri import WebSocketURI, parse_uri
 
 from ._certificates import client_context
 from ._hooks import wrap_hook
+from ._messages import MessageHandler, handle_messages
 from ._options import ClientConnectKeywords, ClientConnectOptions, ClientSocketOptions, IdentityCheck, sub_protocols
-from ._socket import Socket, handle_messages
+from ._socket import Socket
 
 __all__ = ["client_connect"]
 
@@ -63,7 +64,7 @@ async def client_connect(
     settings = build_options(ClientConnectOptions, merged(options, keywords, where), where=where)
     socket_options = build_options(ClientSocketOptions, settings.socket_options, where=f"socket_options of {where}")
     on_open = wrap_hook(settings.callback_open, "callback_open", "err", "socket")
-    on_message = wrap_hook(settings.message_handler, "message_handler", "message", "socket")
+    handler = None if settings.message_handler is None else MessageHandler(settings.message_handler)
     try:
         socket, link = await _open(settings, socket_options)
     except Exception as exc:
@@ -73,7 +74,7 @@ async def client_connect(
     async with running(socket, link):
         if on_open is not None:
             await on_open(None, socket)
-        async with background_task(lambda: handle_messages(socket, on_message)):
+        async with background_task(lambda: handle_messages(socket, handler)):
             yield socket
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from anyws._cancellation import refusing_stray_cancellation
 
-__all__ = ["AsyncHook", "wrap_hook"]
+__all__ = ["AsyncHook", "count_arguments", "wrap_hook"]
 
 AsyncHook = Callable[..., Awaitable[None]]
 
@@ -25,7 +25,7 @@ def wrap_hook(hook: Callable[..., object] | None, name: str, *documented: str) -
     """
     if hook is None:
         return None
-    count = _count_arguments(hook, name, documented)
+    count = count_arguments(hook, name, documented)
 
     async def call(*arguments: object) -> None:
         with refusing_stray_cancellation(name):
@@ -36,7 +36,8 @@ def wrap_hook(hook: Callable[..., object] | None, name: str, *documented: str) -
     return call
 
 
-def _count_arguments(hook: Callable[..., object], name: str, documented: tuple[str, ...]) -> int:
+def count_arguments(hook: Callable[..., object], name: str, documented: tuple[str, ...]) -> int:
+    """Return how many of the documented arguments a hook accepts; see `wrap_hook`."""
     try:
         parameters = inspect.signature(hook).parameters.values()
     except ValueError:  # some built-in functions have no signature

@@ -39,7 +39,7 @@ from anyws.protocol.server_handshake import check_final_response
 from ._certificates import server_context
 from ._hooks import AsyncHook, wrap_hook
 from ._options import ListenerOptions, ServerKeywords, ServerSocketOptions, SocketServerOptions, sub_protocols
-from ._socket import Socket, handle_messages
+from ._socket import Socket
 
 __all__ = ["Ready", "server"]
 
@@ -93,7 +93,7 @@ class Ready:
 class _Hooks:
     on_connect: AsyncHook | None
     on_open: AsyncHook | None
-    on_message: AsyncHook | None
+    on_message: MessageHandler | None
 
 
 @with_signature_of(SocketServerOptions)
@@ -126,7 +126,7 @@ async def server(
     hooks = _Hooks(
         on_connect=wrap_hook(settings.callback_connect, "callback_connect", "header_values", "socket", "ready"),
         on_open=wrap_hook(settings.callback_open, "callback_open", "err", "socket"),
-        on_message=wrap_hook(settings.message_handler, "message_handler", "message", "socket"),
+        on_message=None if settings.message_handler is None else MessageHandler(settings.message_handler),
     )
     native = _to_native_options(settings, listener_options, server_options)
     if native.ssl_context is not None:

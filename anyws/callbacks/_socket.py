@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from typing import Any
 
-import anyio
 from anyio.abc import ByteStream
 
 from anyws._connection.link import Link
 from anyws._connection.sending import Sendable
 from anyws._connection.websocket import WebSocket
-from anyws.exceptions import ConnectionClosed
 from anyws.protocol.errors import LocalProtocolError
 from anyws.protocol.http11 import Request
 
-from ._hooks import AsyncHook
 
-__all__ = ["Backpressure", "Socket", "handle_messages"]
+__all__ = ["Backpressure", "Socket"]
 
 
 class Socket(WebSocket):
@@ -58,6 +55,15 @@ class Socket(WebSocket):
         """The typed attributes of the underlying stream."""
         return super().extra_attributes if self._is_open else self._transport.extra_attributes
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the next message need not wait."""
+        return self._link.has_room and not self._link.outbox.is_reserved
+
+    def deliver(self, function: Callable[[str | bytes], Awaitable[None] | None]) -> Coroutine[Any, Any, Awaitable[None]]:
+        """Pass each message to a function until it returns something; return that. Raises as `receive`."""
+        return self._path.deliver(function)
+
     def message_send(
         self, message: Sendable, opcode: int | None = None, fragment_size: int | None = None
     ) -> Backpressure:
@@ -79,32 +85,23 @@ class Socket(WebSocket):
             TypeError: the message is neither `str` nor bytes.
             ValueError: the opcode or fragment size is invalid, or text is not valid UTF-8.
         """
-        self._sender.send_nowait(message, opcode, fragment_size, None)
+        if opcode is not None or fragment_size is not None or not self._path.send_now(message):
+            self._sender.send_nowait(message, opcode, fragment_size, None)
         return Backpressure(self)
 
 
 class Backpressure:
     """The result of `Socket.message_send`; await it to wait until there is room for the next message."""
 
+    __slots__ = ("_socket",)
+
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
 
+    @property
+    def is_over(self) -> bool:
+        """Whether there is room already."""
+        return self._socket.has_room
+
     def __await__(self) -> Generator[Any, Any, None]:
         return self._socket.drain().__await__()
-
-
-async def handle_messages(socket: Socket, on_message: AsyncHook | None) -> None:
-    """Pass each message to the handler until the connection ends, which is not an error here."""
-    while True:
-        try:
-            message = await socket.receive()
-        except (anyio.EndOfStream, anyio.BrokenResourceError):
-            return
-        if on_message is not None:
-            try:
-                await on_message(message, socket)
-            except ConnectionClosed:
-                # Replying to a peer that has just disconnected is not an error of the handler.
-                if socket.close_code is None:
-                    raise
-                return

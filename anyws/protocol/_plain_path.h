@@ -23,6 +23,8 @@
 
 enum { READ_SIZE = 122880, SMALL = 1024 };
 
+struct Call;
+
 typedef struct {
     PyObject_HEAD
     MessageQueue *inbox; /* the first five are NULL after garbage collection */
@@ -30,23 +32,25 @@ typedef struct {
     PyObject *link, *receiver, *sender;
     PyObject *pump, *keepalive, *now; /* NULL unless attached */
     Signal *signal;                   /* NULL if tasks do not wait for a signal */
+    struct Call *delivery;            /* the call that waits for messages to deliver, borrowed, or NULL */
     Py_ssize_t budget;
     int descriptor;
 } PlainPath;
 
-typedef enum { RECEIVE, NEXT, SEND } Kind;
+typedef enum { RECEIVE, NEXT, DELIVER, SEND } Kind;
 typedef enum { NEW, WAITING, DELEGATED, DONE } Stage;
 
-/* What `receive`, `next` and `send` return: an awaitable that acts when it is awaited, like a coroutine. */
-typedef struct {
+/* What `receive`, `next`, `deliver` and `send` return: an awaitable that acts when it is awaited, like a coroutine. */
+typedef struct Call {
     PyObject_HEAD
     PlainPath *path;
-    PyObject *message; /* to send, or NULL */
+    PyObject *object;  /* SEND: the message; DELIVER: the function; otherwise NULL */
     PyObject *inner;   /* the coroutine that does what is not plain, or NULL */
-    char kind, stage;
+    PyObject *outcome; /* DELIVER: what the function returned or raised, for the task; otherwise NULL */
+    char kind, stage, has_failed;
 } Call;
 
-static const char *const call_names[] = {"receive", "__anext__", "send"};
+static const char *const call_names[] = {"receive", "__anext__", "deliver", "send"};
 
 /* Call a method without arguments and drop its result; on failure, return -1 and set an error. */
 static int
@@ -251,6 +255,19 @@ plain_path_read(PlainPath *path, State *state, PyObject **rest)
     return size;
 }
 
+static int call_deliver_now(struct Call *);
+
+/* Deliver the messages in the inbox, or run the waiting task. */
+static int
+plain_path_arrived(PlainPath *path)
+{
+    if (path->inbox->messages.count == 0 || path->signal == NULL) {
+        return 0;
+    }
+    return path->delivery != NULL && path->signal->callback != NULL ? call_deliver_now(path->delivery)
+                                                                    : signal_run(path->signal);
+}
+
 /* Read, and run the waiting task if a message has arrived; hand everything else to the pump. */
 static int
 plain_path_receive_data(PlainPath *path, State *state)
@@ -274,8 +291,7 @@ plain_path_receive_data(PlainPath *path, State *state)
         result = PyObject_CallMethod(path->pump, "feed", "N", rest);
     }
     else {
-        return plain_path_heard(path) < 0 || (path->inbox->messages.count > 0 && path->signal != NULL &&
-                                              signal_run(path->signal) < 0) ? -1 : 0;
+        return plain_path_heard(path) < 0 || plain_path_arrived(path) < 0 ? -1 : 0;
     }
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
@@ -425,17 +441,18 @@ plain_path_send_message(PlainPath *path, PyObject *message)
 /* -- Call ---------------------------------------------------------------------------------------------------------- */
 
 static PyObject *
-new_call(PyObject *self, Kind kind, PyObject *message)
+new_call(PyObject *self, Kind kind, PyObject *object)
 {
     State *state = PyType_GetModuleState(Py_TYPE(self));
     Call *call = PyObject_GC_New(Call, state->call_type);
 
     if (call != NULL) {
         call->path = (PlainPath *)Py_NewRef(self);
-        call->message = Py_XNewRef(message);
-        call->inner = NULL;
+        call->object = Py_XNewRef(object);
+        call->inner = call->outcome = NULL;
         call->kind = kind;
         call->stage = NEW;
+        call->has_failed = 0;
         PyObject_GC_Track(call);
     }
     return (PyObject *)call;
@@ -454,9 +471,64 @@ plain_path_next(PyObject *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
+plain_path_deliver(PyObject *self, PyObject *function)
+{
+    return new_call(self, DELIVER, function);
+}
+
+static PyObject *
+plain_path_send_now_if_plain(PyObject *self, PyObject *message)
+{
+    int sent = ((PlainPath *)self)->inbox == NULL ? 0 : plain_path_send_message((PlainPath *)self, message);
+
+    return sent < 0 ? NULL : PyBool_FromLong(sent);
+}
+
+static PyObject *
 plain_path_send(PyObject *self, PyObject *message)
 {
     return new_call(self, SEND, message);
+}
+
+static PySendResult call_receive(Call *call, PyObject **result);
+
+/* Pass a message to the function; return 1 if it returned something or raised, which is for the task. */
+static int
+call_deliver(Call *call, PyObject *message)
+{
+    PyObject *outcome = PyObject_CallOneArg(call->object, message);
+
+    if (outcome == Py_None) {
+        Py_DECREF(outcome);
+        return 0;
+    }
+    if (outcome == NULL) {
+        PyObject *type, *traceback;
+        PyErr_Fetch(&type, &outcome, &traceback);
+        PyErr_NormalizeException(&type, &outcome, &traceback);
+        if (traceback != NULL) {
+            PyException_SetTraceback(outcome, traceback);
+        }
+        Py_XDECREF(type);
+        Py_XDECREF(traceback);
+        call->has_failed = 1;
+    }
+    Py_XSETREF(call->outcome, outcome);
+    return 1;
+}
+
+/* Return or raise what the function returned or raised. */
+static PySendResult
+call_end_delivery(Call *call, PyObject **result)
+{
+    *result = call->outcome;
+    call->outcome = NULL;
+    if (!call->has_failed) {
+        return PYGEN_RETURN;
+    }
+    PyErr_SetObject((PyObject *)Py_TYPE(*result), *result);
+    Py_CLEAR(*result);
+    return PYGEN_ERROR;
 }
 
 /* Go on with the coroutine that does what is not plain. */
@@ -465,9 +537,17 @@ call_go_on(Call *call, PyObject *value, PyObject **result)
 {
     PySendResult sent = PyIter_Send(call->inner, value, result);
 
-    if (sent != PYGEN_NEXT) {
-        call->stage = DONE;
-        Py_CLEAR(call->inner);
+    if (sent == PYGEN_NEXT) {
+        return sent;
+    }
+    call->stage = DONE;
+    Py_CLEAR(call->inner);
+    if (call->kind == DELIVER && sent == PYGEN_RETURN) {
+        PyObject *message = *result;
+        int is_over = call_deliver(call, message);
+        Py_CLEAR(*result);
+        Py_DECREF(message);
+        return is_over ? call_end_delivery(call, result) : call_receive(call, result);
     }
     return sent;
 }
@@ -483,7 +563,7 @@ call_delegate(Call *call, PyObject **result)
         return PYGEN_ERROR;
     }
     if (call->kind == SEND) {
-        call->inner = PyObject_CallMethod(to, "send", "OOO", call->message, Py_None, Py_None);
+        call->inner = PyObject_CallMethod(to, "send", "OOO", call->object, Py_None, Py_None);
     }
     else {
         call->inner = PyObject_CallMethod(to, call->kind == NEXT ? "next" : "receive", NULL);
@@ -508,7 +588,64 @@ call_release(Call *call)
     if (call->stage == WAITING && call->path->inbox != NULL) {
         call->path->inbox->is_receiving = call->path->inbox->receiver_waits = 0;
     }
+    if (call->path->delivery == call) {
+        call->path->delivery = NULL;
+    }
     call->stage = DONE;
+}
+
+/* Deliver messages to the function while there are any, at most as many as the budget allows. Return 0 if all were
+ * delivered, 1 if there is an outcome for the task, 2 if other tasks must run first, and -1 on failure. */
+static int
+call_deliver_all(Call *call)
+{
+    PlainPath *path = call->path;
+    PyObject *message;
+    int is_over;
+
+    while (path->inbox->messages.count > 0) {
+        if (path->inbox->budget <= 0) {
+            return 2;
+        }
+        path->inbox->budget--;
+        message = message_queue_pop(path->inbox);
+        is_over = path->inbox->is_paused && call_method(path->link, "resume_reading") < 0 ? -1
+                                                                                         : call_deliver(call, message);
+        Py_DECREF(message);
+        if (is_over || path->inbox == NULL) {
+            return is_over;
+        }
+    }
+    return 0;
+}
+
+/* Deliver messages outside the task, but in its context. */
+static int
+call_deliver_now(Call *call)
+{
+    PlainPath *path = (PlainPath *)Py_NewRef(call->path);
+    PyObject *context = Py_NewRef(path->signal->context);
+    int done = -1;
+
+    Py_INCREF(call);
+    if (PyContext_Enter(context) == 0) {
+        path->inbox->budget = path->outbox->budget = path->budget;
+        done = call_deliver_all(call);
+        if (PyContext_Exit(context) < 0) {
+            done = -1;
+        }
+    }
+    if (done >= 0 && path->outbox->is_flush_due && path->pump != NULL && call_method(path->pump, "flush") < 0) {
+        done = -1;
+    }
+    if (done > 0 && path->signal != NULL) { /* the task goes on, after the others if the budget is used up */
+        path->signal->is_set = 1;
+        done = done == 1 ? signal_run(path->signal) : signal_call_soon(path->signal);
+    }
+    Py_DECREF(call);
+    Py_DECREF(context);
+    Py_DECREF(path);
+    return done < 0 ? -1 : 0;
 }
 
 /* Return a message that was taken from the inbox. */
@@ -526,6 +663,17 @@ call_took(Call *call, PyObject *message, PyObject **result)
     return PYGEN_RETURN;
 }
 
+/* Let other tasks run, and go on. */
+static PySendResult
+call_yield(Call *call, PyObject **result)
+{
+    Signal *signal = call->path->signal;
+
+    signal->is_set = signal->is_blocking = 1;
+    *result = Py_NewRef((PyObject *)signal);
+    return PYGEN_NEXT;
+}
+
 static PySendResult
 call_wait(Call *call, PyObject **result)
 {
@@ -538,11 +686,22 @@ call_wait(Call *call, PyObject **result)
         }
         if (signal_send((PyObject *)path->signal, Py_None, result) == PYGEN_NEXT) {
             call->stage = WAITING;
+            path->delivery = call->kind == DELIVER ? call : NULL;
             return PYGEN_NEXT;
         }
         Py_CLEAR(*result);
-        message = message_queue_pop(path->inbox);
-        if (message != NULL) {
+        path->inbox->budget = path->outbox->budget = path->budget; /* other tasks had their turn */
+        if (call->kind == DELIVER) {
+            int done = call->outcome != NULL ? 1 : call_deliver_all(call);
+            if (done == 2) {
+                return call_yield(call, result);
+            }
+            if (done != 0) {
+                call_release(call);
+                return done < 0 ? PYGEN_ERROR : call_end_delivery(call, result);
+            }
+        }
+        else if ((message = message_queue_pop(path->inbox)) != NULL) {
             path->inbox->budget--;
             return call_took(call, message, result);
         }
@@ -556,9 +715,18 @@ call_receive(Call *call, PyObject **result)
 {
     PlainPath *path = call->path;
     MessageQueue *inbox = path->inbox;
-    PyObject *message = message_queue_pop_now(inbox);
+    PyObject *message;
 
-    if (message != NULL) {
+    if (call->kind == DELIVER) {
+        int done = inbox->is_receiving || inbox->is_reserved ? 0 : call_deliver_all(call);
+        if (done == 1) {
+            return call_end_delivery(call, result);
+        }
+        if (done < 0) {
+            return PYGEN_ERROR;
+        }
+    }
+    else if ((message = message_queue_pop_now(inbox)) != NULL) {
         return call_took(call, message, result);
     }
     if (path->outbox->is_flush_due && path->pump != NULL && call_method(path->pump, "flush") < 0) {
@@ -586,7 +754,7 @@ call_begin(Call *call, PyObject **result)
     if (call->kind != SEND) {
         return call_receive(call, result);
     }
-    sent = plain_path_send_message(call->path, call->message);
+    sent = plain_path_send_message(call->path, call->object);
     if (sent == 0) {
         return call_delegate(call, result);
     }
@@ -720,7 +888,8 @@ call_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(((Call *)self)->path);
-    Py_VISIT(((Call *)self)->message);
+    Py_VISIT(((Call *)self)->object);
+    Py_VISIT(((Call *)self)->outcome);
     Py_VISIT(((Call *)self)->inner);
     return 0;
 }
@@ -729,7 +898,8 @@ call_traverse(PyObject *self, visitproc visit, void *arg)
 static int
 call_forget(PyObject *self)
 {
-    Py_CLEAR(((Call *)self)->message);
+    Py_CLEAR(((Call *)self)->object);
+    Py_CLEAR(((Call *)self)->outcome);
     Py_CLEAR(((Call *)self)->inner);
     return 0;
 }
@@ -808,7 +978,11 @@ static PyMethodDef plain_path_methods[] = {
     {"on_readable", plain_path_on_readable, METH_NOARGS, "on_readable()\n--\n\nRead once, without waiting."},
     {"receive", plain_path_receive, METH_NOARGS, "receive()\n--\n\nWait for the next message."},
     {"next", plain_path_next, METH_NOARGS, "next()\n--\n\nWait for the next message; stop at a normal closure."},
+    {"deliver", plain_path_deliver, METH_O,
+     "deliver(function, /)\n--\n\nPass each message to a function until it returns something; return that."},
     {"send", plain_path_send, METH_O, "send(message, /)\n--\n\nSend a message."},
+    {"send_now", plain_path_send_now_if_plain, METH_O,
+     "send_now(message, /)\n--\n\nSend a message if that is plain; return whether it was sent."},
     {NULL, NULL, 0, NULL},
 };
 

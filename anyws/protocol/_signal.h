@@ -280,6 +280,9 @@ signal_add_done_callback(PyObject *self, PyObject *const *arguments, Py_ssize_t 
     Py_END_CRITICAL_SECTION();
     Py_XDECREF(callback);
     Py_XDECREF(context);
+    if (signal->is_set && signal_call_soon(signal) < 0) { /* set before it yielded, to let other tasks run */
+        return NULL;
+    }
     Py_RETURN_NONE;
 }
 

@@ -75,6 +75,8 @@ class PureSignal(Wakeup):
     def add_done_callback(self, callback: Callable[[Any], object], *, context: Context) -> None:
         """Call a function once, at the next `set`."""
         self._callback, self._context = callback, context
+        if self._is_set:  # set before it yielded, to let other tasks run
+            self._call_soon()
 
     def done(self) -> bool:
         """Return whether no task is waiting."""
