@@ -1,4 +1,4 @@
-"""`get_address` over everything that has an address."""
+"""`get_address` for every kind of network socket."""
 
 from __future__ import annotations
 

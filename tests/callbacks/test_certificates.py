@@ -1,4 +1,4 @@
-"""TLS contexts from PEM text, PEM bytes and paths; what is said where they cannot be used."""
+"""TLS contexts from PEM text, PEM bytes and paths, and the errors for invalid ones."""
 
 from __future__ import annotations
 

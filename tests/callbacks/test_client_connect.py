@@ -13,7 +13,7 @@ import trustme
 from anyio.streams.tls import TLSAttribute
 
 import anyws
-from tests.callbacks.ends import Calls, plain_client, plain_server, tls_client, tls_server
+from tests.callbacks.peers import Calls, plain_client, plain_server, tls_client, tls_server
 from tests.peers import BINARY, Peer, StreamPeer
 from tests.pems import Pems
 

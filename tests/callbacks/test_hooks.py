@@ -1,4 +1,4 @@
-"""Hooks: any callable, with as many of the documented arguments as it takes."""
+"""Hooks: any callable, called with as many of the documented arguments as it accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Socket.message_send`: opcodes, fragments, and what happens when there is no room."""
+"""`Socket.message_send`: opcodes, fragments, and a full send buffer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import anyws
 from anyws import Opcode
-from tests.callbacks.ends import Calls, plain_client, plain_server
+from tests.callbacks.peers import Calls, plain_client, plain_server
 from tests.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, Peer, open_sockets
 
 

@@ -1,4 +1,4 @@
-"""How options are given, and what is said of wrong ones."""
+"""How to pass options, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import anyws
 from anyws.callbacks._options import ClientConnectKeywords, ServerKeywords
-from tests.callbacks.ends import plain_client, plain_server
+from tests.callbacks.peers import plain_client, plain_server
 
 
 async def client(options: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""``callback_connect``: what it gets, what it decides, and until when."""
+"""``callback_connect``: its arguments, its decision, and its deadline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSAttribute
 
 import anyws
-from tests.callbacks.ends import Calls, answer, plain_client, plain_server, tls_client, tls_server
+from tests.callbacks.peers import Calls, answer, plain_client, plain_server, tls_client, tls_server
 from tests.peers import on_mock_clock
 from tests.pems import Pems, in_file
 

@@ -1,4 +1,4 @@
-"""The server of the callback API: its other hooks, its beginning and its end."""
+"""The server of the callback API: its other hooks, its start and its end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 import anyws
-from tests.callbacks.ends import Calls, answer, plain_client, plain_server, raw_client
+from tests.callbacks.peers import Calls, answer, plain_client, plain_server, raw_client
 from tests.peers import REQUEST
 
 # -- callback_open -----------------------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ async def test_a_full_server_says_so_to_callback_open() -> None:
 
 
 async def test_on_request_still_answers_plain_http() -> None:
-    """All of the native options stand beside the document's."""
+    """All native options are available, in addition to those of the proposal."""
     connects = Calls()
 
     async def on_request(request: anyws.Request) -> anyws.Response | None:

@@ -1,4 +1,4 @@
-"""``listener_options`` and ``server_options``: each for its effect."""
+"""``listener_options`` and ``server_options``: the effect of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSAttribute
 
 import anyws
-from tests.callbacks.ends import Calls, plain_client, plain_server, raw_client, tls_client, tls_server
+from tests.callbacks.peers import Calls, plain_client, plain_server, raw_client, tls_client, tls_server
 from tests.peers import StreamPeer, on_mock_clock
 from tests.pems import PASSPHRASE, Pems, encrypted, in_file
 

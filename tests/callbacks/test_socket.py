@@ -1,4 +1,4 @@
-"""The socket: one for all hooks, from before it is open; and what is left when it is cancelled."""
+"""The socket: the same object for all hooks, even before it is open; and its end when it is cancelled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from anyio.abc import SocketAttribute
 
 import anyws
-from tests.callbacks.ends import Calls, plain_client, plain_server
+from tests.callbacks.peers import Calls, plain_client, plain_server
 from tests.peers import TEXT, Peer, open_sockets
 
 # -- one socket, all its life ------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What ``socket_options`` say of the connection: each for its effect."""
+"""``socket_options`` about the connection: the effect of each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from anyio.abc import SocketAttribute
 
 import anyws
-from tests.callbacks.ends import Calls, plain_client, plain_server
+from tests.callbacks.peers import Calls, plain_client, plain_server
 from tests.peers import Peer, open_sockets
 from tests.pems import Pems
 

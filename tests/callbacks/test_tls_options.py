@@ -1,4 +1,4 @@
-"""What ``socket_options`` say of TLS: each for its effect."""
+"""``socket_options`` about TLS: the effect of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import trustme
 from anyio.streams.tls import TLSAttribute
 
-from tests.callbacks.ends import Calls, plain_server, tls_client, tls_server
+from tests.callbacks.peers import Calls, plain_server, tls_client, tls_server
 from tests.peers import open_sockets
 from tests.pems import PASSPHRASE, Pems, encrypted, in_file
 

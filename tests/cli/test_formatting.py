@@ -1,4 +1,4 @@
-"""How messages look."""
+"""How messages are formatted."""
 
 from __future__ import annotations
 

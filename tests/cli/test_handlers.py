@@ -1,4 +1,4 @@
-"""Handlers of `anyws serve`: what is hard to bring about from outside."""
+"""Handlers of `anyws serve`: cases that are hard to provoke from outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where typed lines are kept."""
+"""Where the history is stored."""
 
 from __future__ import annotations
 

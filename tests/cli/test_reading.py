@@ -1,4 +1,4 @@
-"""What stdin has, as messages, however its bytes are cut in pieces."""
+"""Splitting stdin into messages, however its bytes arrive."""
 
 from __future__ import annotations
 

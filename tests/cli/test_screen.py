@@ -1,4 +1,4 @@
-"""The screen of `anyws connect`: what goes to a terminal, and what to a pipe."""
+"""The screen of `anyws connect`: the output for a terminal and for a pipe."""
 
 from __future__ import annotations
 

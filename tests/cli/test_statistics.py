@@ -1,4 +1,4 @@
-"""What many times say."""
+"""Statistics of measured times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals: who waits is asked, who does not is cancelled; ``anyws serve`` stops gracefully at the first."""
+"""Signals: they wake a block that waits for them, and cancel any other; the first stops ``anyws serve`` gracefully."""
 
 from __future__ import annotations
 

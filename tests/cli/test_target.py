@@ -1,4 +1,4 @@
-"""The options of the connection, as they are passed on to `anyws.connect`."""
+"""The connection options, as passed to `anyws.connect`."""
 
 from __future__ import annotations
 

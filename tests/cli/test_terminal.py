@@ -1,4 +1,4 @@
-"""`anyws connect --plain` in a terminal, as bytes of the terminal."""
+"""`anyws connect --plain` in a terminal, byte by byte."""
 
 from __future__ import annotations
 

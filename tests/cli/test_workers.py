@@ -1,4 +1,4 @@
-"""Worker processes: of ``anyws serve --workers`` and ``--reload``, and what is hard to bring about with these."""
+"""Worker processes of ``anyws serve --workers`` and ``--reload``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients: what they send, what they take, and every way in which connecting fails."""
+"""Clients: what they send, what they accept, and every way in which connecting fails."""
 
 from __future__ import annotations
 

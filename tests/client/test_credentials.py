@@ -1,4 +1,4 @@
-"""Who a client says that it is: ``auth`` and ``cookies``."""
+"""Credentials of a client: ``auth`` and ``cookies``."""
 
 from __future__ import annotations
 

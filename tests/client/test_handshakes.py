@@ -1,4 +1,4 @@
-"""A refusal is told once its head has come, whatever becomes of its body."""
+"""A refusal is raised soon after its head has arrived, whatever happens to its body."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redirects: followed when asked for, never to where they must not lead, and without what is for one server alone."""
+"""Redirects: followed only if enabled, never to a forbidden target, and without secrets of another server."""
 
 from __future__ import annotations
 

@@ -3,11 +3,11 @@
 Where a test elsewhere is exactly that, there is no second one. The index, by attack:
 
 ========================================  ==============================================================================
-cross-site WebSocket hijacking            test_origins, ../test_serving::test_origins_and_hosts,
+cross-site WebSocket hijacking            test_origins, ../test_responses::test_origins_and_hosts,
                                           ../conformance/test_server_handshake::test_4_2_2_a_foreign_origin_...
 DNS rebinding                             test_origins::test_dns_rebinding_by_default
 slow handshake                            ../test_deadlines, ../test_seed_faults_io
-huge handshake, to a server               test_strangers::test_a_stranger_is_refused, ../test_serving::test_refusals
+huge handshake, to a server               test_strangers::test_a_stranger_is_refused, ../test_responses::test_refusals
 huge or endless answer, to a client       test_handshakes::test_an_endless_row_of_informational_answers,
                                           ../test_client::test_the_body_of_a_refusal_is_bounded
 slow patterns (ReDoS)                     test_handshakes::test_redos_..., ../protocol/test_extensions
@@ -35,12 +35,12 @@ credentials follow a redirect             ../test_redirects, ../test_client::tes
 compression oracle (BREACH)               ../test_compression: off by default, choice for each message
 connection storm                          ../test_connection_limits
 secrets in logs, messages and reprs       test_secrets, test_logs, ../test_logs
-headers of a hostile server               ../test_fuzz_corpus (headers), ../test_credentials, ../test_reconnection
-a refusal that never ends                 ../test_answers
+headers of a hostile server               ../test_fuzz_corpus (headers), ../test_credentials, ../test_reconnecting
+a refusal that never ends                 ../client/test_handshakes
 hosts that are read in two ways           ../protocol/test_uri, ../test_securing
 forged lines and terminal codes in logs   test_logs, test_strangers
-port scans, other protocols, garbage      test_strangers, ../test_serving::test_strangers_are_one_line_in_the_log
-a fault in one connection                 test_one_connection_only, ../test_serving, ../test_faults, ../callbacks
+port scans, other protocols, garbage      test_strangers, ../test_responses::test_strangers_are_one_line_in_the_log
+a fault in one connection                 test_one_connection_only, ../test_responses, ../test_faults, ../callbacks
 limits are named on both sides            ../test_failing::test_a_limit_is_named_on_both_sides, test_messages
 ========================================  ==============================================================================
 

@@ -1,4 +1,4 @@
-"""accept(2) that fails again and again neither stops the loop nor the server, and logs one line a second."""
+"""Repeated failures of accept(2) stop neither the loop nor the server, and are logged once a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`basic_auth`: who is let in, and what all others are told."""
+"""`basic_auth`: who may connect, and the response to everybody else."""
 
 from __future__ import annotations
 

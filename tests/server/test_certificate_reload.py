@@ -1,4 +1,4 @@
-"""A certificate is renewed while connections are open: they go on, and the next handshake sees the new one."""
+"""Reloading a certificate: open connections continue, and the next TLS handshake uses the new one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import anyws
 from tests.peers import echo, uri_of
 from tests.pems import PASSPHRASE, Pems, encrypted
 
-from .test_serving import Noticing
+from .test_responses import Noticing
 
 
 class Files:

@@ -1,4 +1,4 @@
-"""Who is let in, and what those hear who are not: limits on connections, and a server that stops."""
+"""Connection limits: who is accepted, and the responses to those who are not; also while the server stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain HTTP on the port of the WebSocket: several hooks, health checks, HEAD, and the end of the connection."""
+"""Plain HTTP on the port of the WebSocket server: several hooks, health checks, HEAD, and the end of the connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import anyws.routing
 from anyws.testing import memory_stream_pair, websocket_pair
 from tests.peers import REQUEST, StreamPeer, connected, echo, on_mock_clock, uri_of
 
-from .test_serving import PLAIN, answer_to
+from .test_responses import PLAIN, answer_to
 
 
 async def ask(server: anyws.Server, method: str, path: str) -> tuple[int, dict[str, str], bytes]:

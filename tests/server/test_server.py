@@ -1,4 +1,4 @@
-"""Servers: how they start, what they tell, how they stop."""
+"""Servers: how they start, what they report, how they stop."""
 
 from __future__ import annotations
 

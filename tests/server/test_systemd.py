@@ -1,4 +1,4 @@
-"""Sockets that others have opened: passed in, handed over as systemd does it, and by a tool of systemd."""
+"""Sockets opened by others: passed in, inherited as from systemd, and from a tool of systemd."""
 
 from __future__ import annotations
 

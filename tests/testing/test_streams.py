@@ -1,4 +1,4 @@
-"""Memory streams: bytes in order, back-pressure, half-close, close and cancellation."""
+"""Memory streams: order of bytes, backpressure, half-close, close and cancellation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where exceptions of hooks and of the body go, and that a close of the peer is none."""
+"""Where exceptions of hooks and of the block propagate; a close by the peer is not one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 import anyws
-from tests.callbacks.ends import Calls, plain_client, plain_server, raw_client
+from tests.callbacks.peers import Calls, plain_client, plain_server, raw_client
 from tests.peers import CLOSE, TEXT, Peer, StreamPeer
 
 

@@ -1,4 +1,4 @@
-"""A client that connects again: how long it waits, what it gives up at, and that nothing outlives its loop."""
+"""`reconnecting`: how long it waits, which failures are fatal, and that nothing outlives the loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server answers, and what it logs: one line for what is not our fault, a traceback for what is."""
+"""A server's responses and logs: one line for a fault of the client, a traceback for one of ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`virtual_hosts`: the certificate of the host that a client asks for."""
+"""`virtual_hosts`: the certificate of the host that a client requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a connection that was not made leaves: nothing that only the garbage collector finds."""
+"""A failed connection leaves no reference cycles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes on one port, by ``reuse_port``."""
+"""Several processes on one port, with ``reuse_port``."""
 
 from __future__ import annotations
 
