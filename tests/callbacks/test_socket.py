@@ -103,7 +103,7 @@ async def test_before_it_is_open() -> None:
 # -- cancellation ------------------------------------------------------------------------------------------------------
 
 
-async def test_cancelling_both_blocks_leaves_nothing() -> None:
+async def test_cancelling_both_blocks_leaves_no_resources() -> None:
     before = open_sockets()
     with anyio.CancelScope() as scope:
         async with plain_server() as server, plain_client(server) as socket:
@@ -115,7 +115,7 @@ async def test_cancelling_both_blocks_leaves_nothing() -> None:
 
 
 @pytest.mark.parametrize("hook", ["callback_connect", "callback_open", "message_handler"])
-async def test_cancelling_in_the_middle_of_a_hook_leaves_nothing(hook: str) -> None:
+async def test_cancelling_in_the_middle_of_a_hook_leaves_no_resources(hook: str) -> None:
     async def hang() -> None:
         began.set()
         try:
@@ -142,7 +142,7 @@ async def test_cancelling_in_the_middle_of_a_hook_leaves_nothing(hook: str) -> N
 
 
 @pytest.mark.parametrize("hook", ["callback_open", "message_handler"])
-async def test_cancelling_a_hook_of_the_client_leaves_nothing(hook: str) -> None:
+async def test_cancelling_a_hook_of_the_client_leaves_no_resources(hook: str) -> None:
     async def hang() -> None:
         began.set()
         await anyio.sleep(math.inf)

@@ -60,7 +60,7 @@ def test_the_proxy_is_passed_on_if_it_is_given(monkeypatch: pytest.MonkeyPatch) 
         (anyws.InvalidURI("uri", "x"), Status.USAGE),
     ],
 )
-async def test_why_there_is_no_connection(error: Exception, status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connection_errors(error: Exception, status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
     def connect(uri: str, **options: Any) -> None:
         raise error
 
@@ -71,7 +71,7 @@ async def test_why_there_is_no_connection(error: Exception, status: Status, monk
     assert failed.value.status is status
 
 
-def test_it_is_shown_without_credentials() -> None:
+def test_the_uri_is_shown_without_credentials() -> None:
     assert str(read()) == "ws://localhost/"
 
 
