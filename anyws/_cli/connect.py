@@ -186,10 +186,10 @@ def _input(arguments: argparse.Namespace) -> AsyncGenerator[Message, None]:
     chunks = Chunks(sys.stdin.fileno())
     framing = arguments.input or "line"
     if framing == "whole":
-        return _whole(chunks, None if arguments.binary else sys.stdin.encoding)
+        return _as_one_message(chunks, None if arguments.binary else sys.stdin.encoding)
     return messages(chunks, splitter(framing), None if arguments.binary else sys.stdin.encoding)
 
 
-async def _whole(chunks: Chunks, encoding: str | None) -> AsyncGenerator[Message, None]:
+async def _as_one_message(chunks: Chunks, encoding: str | None) -> AsyncGenerator[Message, None]:
     # One message, sent piece by piece as it is read.
     yield chunks if encoding is None else decoded(chunks, encoding)

@@ -47,7 +47,7 @@ async def connected(peer: Peer, **options: Any) -> AsyncIterator[anyws.callbacks
         ("", Opcode.CLOSE, Frame(CLOSE, b"\x03\xe8")),
     ],
 )
-async def test_the_bytes_of_the_handshake(message: Any, opcode: int | None, expected: Frame) -> None:
+async def test_the_frame_that_is_sent(message: Any, opcode: int | None, expected: Frame) -> None:
     peer = Peer("client")
     async with connected(peer) as socket:
         socket.message_send(message, opcode)

@@ -12,7 +12,7 @@ import pytest
 
 import anyws
 from anyws._cli.backends import BACKENDS
-from anyws._cli.interrupts import noticing_dropped_interrupts
+from anyws._cli.interrupts import recording_dropped_interrupts
 from anyws._cli.stopping import stop_signals
 
 from .commands import LIMIT, start_anyws
@@ -83,7 +83,7 @@ async def test_a_ctrl_c_that_the_interpreter_dropped_stops_the_command_before_it
         gc.collect()
 
     steps = []
-    with noticing_dropped_interrupts():
+    with recording_dropped_interrupts():
         drop()
         async with stop_signals():
             steps.append("begun")

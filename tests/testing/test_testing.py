@@ -457,7 +457,7 @@ async def test_an_exception_at_the_end_of_a_handler_fails_the_test(reach: Any) -
 
 
 @reaching
-async def test_an_exception_in_the_block_propagates_as_is(reach: Any) -> None:
+async def test_an_exception_in_the_block_propagates_unchanged(reach: Any) -> None:
     with pytest.raises(LookupError, match="mine"):
         async with reach(shout) as websocket:
             await websocket.send(b"hello")
