@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from ._cli.exit_status import CommandError
 from ._cli.interrupts import recording_dropped_interrupts
 from ._cli.notes import note
 from ._cli.parser import parse_arguments
-from ._cli.statuses import CommandError
 
 __all__ = ["main"]
 

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 import anyws
-from anyws._cli.statuses import Status
+from anyws._cli.exit_status import ExitStatus
 from anyws._cli.stopping import Stop
 from anyws._cli.workers import Backoff, Workers
 
@@ -286,7 +286,7 @@ async def test_the_backoff_grows(capsys: pytest.CaptureFixture[str]) -> None:
                 assert waits[:4] == [0.01, 0.02, 0.04, 0.04]
 
             tasks.start_soon(stop_after_four)
-            assert await workers.run(stop, ready.append) is Status.OK
+            assert await workers.run(stop, ready.append) is ExitStatus.OK
         assert ready == ["here"]
 
 
@@ -294,7 +294,7 @@ async def test_a_worker_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("anyws._cli.workers._GRACE", 0.1)
     with anyio.CancelScope() as scope:
         stop = Stop(scope)
-        assert await Workers(python(STUBBORN), 2).run(stop, lambda text: stop.request()) is Status.FAILED
+        assert await Workers(python(STUBBORN), 2).run(stop, lambda text: stop.request()) is ExitStatus.FAILED
 
 
 async def test_a_second_signal_kills() -> None:
@@ -335,5 +335,5 @@ async def test_a_change_ends_the_wait(capsys: pytest.CaptureFixture[str]) -> Non
     with anyio.CancelScope() as scope:
         stop = Stop(scope)
         changes = Changes()
-        assert await Workers(python("raise SystemExit(1)"), 1).run(stop, print, changes) is Status.OK
+        assert await Workers(python("raise SystemExit(1)"), 1).run(stop, print, changes) is ExitStatus.OK
         assert changes.count == 3
