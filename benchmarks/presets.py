@@ -21,7 +21,7 @@ def _codecs(deflate: PerMessageDeflate) -> tuple[DeflateCodec, DeflateCodec]:
     accepted = deflate.accept(deflate.offers()[0])
     assert accepted is not None
     answer, server = accepted
-    return deflate.agreed(answer), server
+    return deflate.create_codec(answer), server
 
 
 def _compress(codec: DeflateCodec, messages: Sequence[bytes]) -> list[bytes]:

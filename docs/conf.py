@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: ``nox -s docs``."""
+"""The Sphinx configuration of the documentation: ``nox -s docs``."""
 
 import builtins
 import dataclasses
@@ -30,7 +30,7 @@ html_title = f"anyws {release}"
 html_static_path = ["_static"]
 html_css_files = ["anyws.css"]
 
-default_role = "py:obj"  # `name` in a docstring is a link
+default_role = "py:obj"  # `name` in a docstring becomes a link
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_maximum_signature_line_length = 100
@@ -44,7 +44,7 @@ myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-# Each reference to a name of ours must resolve. The names of others cannot: the build needs no network.
+# Every reference to an anyws name must resolve. Other packages are ignored, so the build needs no network.
 nitpicky = True
 not_ours = "anyio|asyncio|collections|contextlib|h11|http|os|pathlib|socket|ssl|trio|types|typing|werkzeug"
 nitpick_ignore_regex = [
@@ -56,13 +56,13 @@ nitpick_ignore_regex = [
 
 
 def leave_out_options(_: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Leave out what `help` shows of the options: a page has them once, at their class."""
+    """Remove the options from a function's docstring, because the reference lists them once, at their class."""
     if what == "function" and "Options:" in lines:
         del lines[lines.index("Options:") :]
 
 
 def show_attributes(_: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Show each attribute of a class with its type, and each field of a dataclass with its default."""
+    """Add the type of each attribute of a class, and the default of each dataclass field."""
     if not isinstance(obj, type):
         return
     types: dict[str, object] = {}
@@ -81,7 +81,7 @@ def show_attributes(_: Sphinx, what: str, name: str, obj: object, options: objec
 
 
 def shown_type(annotation: object) -> str:
-    """The annotation as it stands in the source, or nearly so: a name of ours instead of what it stands for."""
+    """Return the annotation as in the source, with our type aliases instead of the types that they stand for."""
     shown = annotation if isinstance(annotation, str) else stringify_annotation(annotation, "smart")
     for long, short in NAMED.items():
         shown = shown.replace(long, short)
@@ -100,7 +100,7 @@ NAMED = {
 def resolve_in_rooms(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes.TextElement
 ) -> nodes.reference | None:
-    """Find a name in the other public modules, so that a docstring may say `WebSocket` or `Socket` anywhere."""
+    """Resolve a name in any public module, so that every docstring can refer to `WebSocket` or `Socket`."""
     if node.get("refdomain") != "py":
         return None
     for module in ("anyws", "anyws.callbacks", "anyws.testing", "anyws.protocol"):
@@ -112,7 +112,7 @@ def resolve_in_rooms(
 
 
 def setup(app: Sphinx) -> None:
-    """Hook into autodoc, before and behind napoleon, and into references."""
+    """Connect the hooks: before and after napoleon, and for references."""
     app.connect("missing-reference", resolve_in_rooms)
     app.connect("autodoc-process-docstring", leave_out_options, priority=100)
     app.connect("autodoc-process-docstring", show_attributes, priority=900)

@@ -39,7 +39,7 @@ from anyws.protocol import (
 )
 from anyws.protocol.deflate import DeflateCodec
 from anyws.protocol.errors import RedirectError
-from anyws.protocol.negotiation import accept_offers, take_answers
+from anyws.protocol.negotiation import accept_offers, create_codecs
 from anyws.protocol.origins import ForeignOrigin, OriginPolicy
 from anyws.routing import Router
 
@@ -85,7 +85,7 @@ def _receive(role: Role, compressed: bool, limited: bool, chunks: Iterable[bytes
             events.append(event)
             if isinstance(event, str | bytes):
                 assert len(event) <= _LIMIT
-        assert connection.held <= _LIMIT
+        assert connection.partial_size <= _LIMIT
     assert len(connection.data_to_send()) <= _QUEUE
     return events, None if connection.failure is None else connection.failure.close_code
 
@@ -208,13 +208,13 @@ def extensions(data: bytes) -> None:
         server_bits, client_bits = (_bits(offers, f"{side}_max_window_bits") for side in ("server", "client"))
         theirs = PerMessageDeflate(server_max_window_bits=server_bits, client_max_window_bits=client_bits)
         try:
-            [codec] = take_answers([theirs], parse_extensions(serialize_extensions(answers)))
+            [codec] = create_codecs([theirs], parse_extensions(serialize_extensions(answers)))
         except ValueError:
             assert len(offers) > 1  # the response is to another of the offers
             return
         _check_pair(codecs[0], codec)
     try:
-        agreed = take_answers([PerMessageDeflate()], offers)
+        agreed = create_codecs([PerMessageDeflate()], offers)
     except ValueError:
         return
     assert len(agreed) == len(offers) == 1

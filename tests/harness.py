@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import socket
@@ -26,6 +27,7 @@ from anyws._transport.stream import SocketStream
 __all__ = [
     "Transport",
     "address_of",
+    "await_a_cancelled_task",
     "cancelling_at",
     "in_memory",
     "listens",
@@ -54,6 +56,14 @@ def on_mock_clock(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, N
         trio.run(within_a_day, clock=MockClock(autojump_threshold=0.02))
 
     return run
+
+
+async def await_a_cancelled_task() -> None:
+    """Raise a `CancelledError` although nobody cancels the calling task, on asyncio."""
+    task = asyncio.create_task(asyncio.sleep(60))
+    await asyncio.sleep(0)
+    task.cancel()
+    await task
 
 
 async def cancelling_at(step: int, scope: anyio.CancelScope, block: Coroutine[Any, Any, None]) -> None:

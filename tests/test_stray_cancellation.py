@@ -1,4 +1,4 @@
-"""A cancellation is told from a stray `CancelledError`: of scopes and of tasks of asyncio."""
+"""Cancellations of scopes and of asyncio tasks are told apart from a stray `CancelledError`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from anyws._cancellation import is_cancelled_from_outside, refusing_stray_cancellation
+from tests.harness import await_a_cancelled_task
 
 on_asyncio = pytest.mark.parametrize(
     "anyio_backend",
@@ -17,14 +18,6 @@ on_asyncio = pytest.mark.parametrize(
         pytest.param(("asyncio", {"debug": False, "use_uvloop": True}), id="uvloop"),
     ],
 )
-
-
-async def await_a_cancelled_task() -> None:
-    """Get a `CancelledError` that is not aimed at this task."""
-    task = asyncio.create_task(asyncio.sleep(60))
-    await asyncio.sleep(0)
-    task.cancel()
-    await task
 
 
 async def test_nobody_cancels_a_running_task() -> None:

@@ -1,4 +1,4 @@
-"""The two twins of the inner loops: in pure Python, and compiled where that was built."""
+"""The two twins of the inner loops: pure Python, and compiled if the extension was built."""
 
 from __future__ import annotations
 

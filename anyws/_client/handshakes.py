@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import ByteStream
 
 from anyws._transport.ending import STREAM_ERRORS
-from anyws._transport.stream import receive_at_once, send_at_once
+from anyws._transport.stream import receive_eagerly, send_eagerly
 
 __all__ = ["perform_handshake"]
 
@@ -52,7 +52,7 @@ async def perform_handshake(handshake: Handshake[T_co], stream: ByteStream) -> T
     """
     response: T_co | None = None
     try:
-        await send_at_once(stream, handshake.data_to_send())
+        await send_eagerly(stream, handshake.data_to_send())
     except STREAM_ERRORS:
         # The peer may have responded before ending the connection. If receiving raises too, its error says more.
         with anyio.move_on_after(_BODY_TIMEOUT) as scope:
@@ -76,7 +76,7 @@ async def perform_handshake(handshake: Handshake[T_co], stream: ByteStream) -> T
 
 async def _receive_response(handshake: Handshake[T_co], stream: ByteStream) -> T_co | None:
     """Return the response; None if it is a refusal."""
-    receive: Receive = functools.partial(receive_at_once, stream)
+    receive: Receive = functools.partial(receive_eagerly, stream)
     while not handshake.is_refused:
         if response := handshake.receive_data(await _receive_or_end(receive)):
             return response

@@ -1,4 +1,4 @@
-"""How a connection ends, as the exceptions that its users get."""
+"""How a connection has ended, and the exceptions that say so."""
 
 from __future__ import annotations
 
@@ -19,65 +19,65 @@ C = TypeVar("C", bound=ConnectionClosed)
 
 
 class Ending:
-    """Why a connection has ended, and what of it was lost.
+    """Why a connection has ended, and how much was not delivered.
 
     Args:
         core: the protocol.
     """
 
-    __slots__ = ("_core", "_undelivered", "detail", "error", "is_ours")
+    __slots__ = ("_core", "_undelivered", "detail", "error", "is_local")
 
     def __init__(self, core: Connection) -> None:
         self._core = core
-        self._undelivered: int | None = 0  # bytes of messages that the peer has not taken; None once that was raised
+        self._undelivered: int | None = 0  # bytes of messages; None once an exception has reported them
         self.detail: str = ""
-        """Why we aborted the connection, if neither the network nor the core says so."""
+        """Why this side aborted the connection, unless an error or the core already says so."""
         self.error: BaseException | None = None
         """The error that the stream raised."""
-        self.is_ours: bool = False
-        """Whether this side began to close."""
+        self.is_local: bool = False
+        """Whether this side has begun to close the connection."""
 
-    def because(self, detail: str) -> None:
-        """Remember why we aborted the connection; the first reason counts."""
+    def note_reason(self, detail: str) -> None:
+        """Remember why this side aborted the connection; only the first reason counts."""
         self.detail = self.detail or detail
 
-    def lost_by(self, error: BaseException) -> None:
-        """Remember the error of the stream; the first one counts."""
+    def note_error(self, error: BaseException) -> None:
+        """Remember the error of the stream; only the first one counts."""
         self.error = self.error or error
 
     def note_undelivered(self, size: int) -> None:
-        """Remember how many bytes of messages the peer has not taken, unless its Close says that it wants no more."""
+        """Remember how many bytes of messages were not delivered; after the peer's Close, none are missed."""
         if self._core.close_received is None and self._undelivered is not None:
             self._undelivered = max(self._undelivered, size)
 
     def check_delivered(self) -> None:
-        """Raise, once, if messages were accepted that the peer has not taken.
+        """Check that all accepted messages were delivered. Raises only once.
 
         Raises:
-            ConnectionClosedError: some were not delivered.
+            ConnectionClosedError: some messages were not delivered.
         """
         if self._undelivered and self._core.close_received is None:
-            raise self.error_closed()
+            raise self.for_interrupted()
 
     def for_receiver(self) -> ConnectionClosed:
-        """Return the exception for a task that receives."""
+        """Return the exception for a task that is receiving."""
         core = self._core
         decisive = core.close_sent if core.state is not State.CLOSED else core.close_received
-        return self._closed(ConnectionClosedOK if is_clean(decisive) else ConnectionClosedError)
+        return self._exception(ConnectionClosedOK if is_clean(decisive) else ConnectionClosedError)
 
     def for_sender(self) -> ConnectionClosed:
-        """Return the exception for a task that sends."""
-        return self._closed(ConnectionClosedLocally if self.is_ours else ConnectionClosedError)
+        """Return the exception for a task that is sending."""
+        return self._exception(ConnectionClosedLocally if self.is_local else ConnectionClosedError)
 
     def for_ping(self) -> ConnectionClosed:
-        """Return the exception for a task that waits for a Pong."""
-        return self._closed(ConnectionClosedOK if is_clean(self._core.close_received) else ConnectionClosedError)
+        """Return the exception for a task that is waiting for a Pong."""
+        return self._exception(ConnectionClosedOK if is_clean(self._core.close_received) else ConnectionClosedError)
 
-    def error_closed(self) -> ConnectionClosedError:
-        """Return the exception for what was interrupted, whatever the close code."""
-        return self._closed(ConnectionClosedError)
+    def for_interrupted(self) -> ConnectionClosedError:
+        """Return the exception for an operation that was interrupted, whatever the close code."""
+        return self._exception(ConnectionClosedError)
 
-    def _closed(self, exception: type[C]) -> C:
+    def _exception(self, exception: type[C]) -> C:
         undelivered = (self._undelivered or 0) if self._core.close_received is None else 0
         if undelivered:
             self._undelivered = None

@@ -1,4 +1,4 @@
-"""What the peer has sent and nobody has received yet, and whether more of it may be read."""
+"""The receiving side of a connection: passes messages to the inbox, and decides whether to continue reading."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MESSAGE = (str, bytes)
 
 
 class Intake:
-    """The receiving side of a connection, without I/O: bytes in, messages into the inbox.
+    """Decodes received bytes and puts the messages into the inbox, without I/O.
 
     Args:
         core: the protocol.
-        limit: the memory that received messages may fill before reading stops, in bytes.
-        pings: the Pings that wait for their Pongs.
+        limit: the memory that received messages may use before reading pauses, in bytes.
+        pings: the Pings that are waiting for their Pongs.
         logger: the connection's logger.
     """
 
@@ -33,8 +33,8 @@ class Intake:
         "_pings",
         "inbox",
         "is_discarding",
-        "is_held_back",
-        "reads_freely",
+        "is_on_fast_path",
+        "is_paused",
         "receiver_waits",
         "wants_pieces",
     )
@@ -44,28 +44,28 @@ class Intake:
         self._pings = pings
         self._logger = logger
         self.inbox: MessageQueue = core.inbox
-        """Received messages that nobody has taken yet."""
+        """The messages that have arrived and that no task has received yet."""
         self.inbox.limit = limit
         self.receiver_waits: bool = False
-        """Whether a task waits for a message: it has taken all before, so one larger than the inbox may come.
+        """Whether a task is waiting for a message. The inbox then accepts one message that is larger than its limit.
 
-        The task that receives resets it.
+        The receiving task resets it.
         """
         self.wants_pieces: bool = False
-        """Whether that task receives a message piece by piece, while it is still arriving."""
-        self.is_held_back: bool = False
-        """Whether reading is to be resumed once a message has been taken."""
-        self.reads_freely: bool = True
-        """Whether there is no need to ask whether more may be read."""
+        """Whether this task accepts a part of a message that is still arriving."""
+        self.is_paused: bool = False
+        """Whether reading is paused, so that whoever takes a message from the inbox must resume it."""
+        self.is_on_fast_path: bool = True
+        """Whether the next bytes start a frame and there is room for a message, so that reading needs no check."""
         self.is_discarding: bool = False
-        """Whether arriving messages are dropped, because nobody wants them any more."""
+        """Whether messages that arrive are dropped, because the application has closed the connection."""
 
     @property
     def has_space(self) -> bool:
-        """Whether another message may be taken in."""
+        """Whether there is room for another message, or it will be dropped anyway."""
         core = self._core
         return (
-            self.inbox.size + core.held < self.inbox.limit
+            self.inbox.size + core.partial_size < self.inbox.limit
             or (self.receiver_waits and not self.inbox)
             or core.state is State.CLOSED
             or self.is_discarding
@@ -73,49 +73,49 @@ class Intake:
 
     @property
     def has_piece(self) -> bool:
-        """Whether there is a part of a message for the task that receives."""
-        return self.wants_pieces and self._core.held > 0
+        """Whether there is a part of a message for the receiving task."""
+        return self.wants_pieces and self._core.partial_size > 0
 
     def may_read(self, *, input_ended: bool) -> bool:
-        """Return whether to read on; if not, reading is to be resumed later.
+        """Return whether to continue reading; if not, reading is paused.
 
         Args:
-            input_ended: whether nothing more is to be read.
+            input_ended: whether nothing more will be read.
         """
         core = self._core
-        self.is_held_back = core.has_more or core.is_failing or input_ended or not self.has_space
-        return not self.is_held_back
+        self.is_paused = core.has_more or core.is_failing or input_ended or not self.has_space
+        return not self.is_paused
 
     def feed(self, data: bytes) -> bool:
-        """Take in bytes; return whether all of them were whole, plain messages, after which nothing else is due."""
+        """Process bytes; return whether they were nothing but complete messages, which need no further reaction."""
         core, inbox = self._core, self.inbox
-        taken = inbox.put_frames(data) if core.expects_frame and not self.is_discarding else 0
-        is_plain = taken == len(data) and bool(data)
+        position = inbox.put_frames(data) if core.expects_frame and not self.is_discarding else 0
+        is_plain = position == len(data) and bool(data)
         if not is_plain:
-            self._receive(data, taken)
+            self._receive(data, position)
             while core.has_more and self.has_space:
                 self._receive(b"", 0)
             if core.has_more or core.is_failing:
-                self.is_held_back = True
-        self.reads_freely = core.expects_frame and inbox.size < inbox.limit
+                self.is_paused = True
+        self.is_on_fast_path = core.expects_frame and inbox.size < inbox.limit
         return is_plain
 
     def feed_buffer(self, count: int) -> None:
-        """Take in this many bytes, which were read into the buffer that `Connection.get_buffer` returned."""
-        self._take(self._core.buffer_updated(count))
-        self.reads_freely = self._core.expects_frame and self.inbox.size < self.inbox.limit
+        """Process the first ``count`` bytes of the buffer that `Connection.get_buffer` returned."""
+        self._handle(self._core.buffer_updated(count))
+        self.is_on_fast_path = self._core.expects_frame and self.inbox.size < self.inbox.limit
 
     def discard(self) -> None:
-        """Drop the messages that have arrived or still arrive."""
+        """Drop all messages in the inbox, and all that arrive from now on."""
         self.is_discarding = True
-        self.reads_freely = False
+        self.is_on_fast_path = False
         self.inbox.clear()
 
     def _receive(self, data: bytes, start: int) -> None:
         room = self.inbox.limit - self.inbox.size
-        self._take(self._core.receive_data(data, start=start, enough=room))
+        self._handle(self._core.receive_data(data, start=start, room=room))
 
-    def _take(self, events: Sequence[Event]) -> None:
+    def _handle(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, _MESSAGE):
                 if not self.is_discarding:

@@ -1,8 +1,8 @@
-"""The life of a connection, from open to closed, as a table. This module does no I/O and reads no clock.
+"""The life of a connection, from open to closed, as a state machine. This module does no I/O and reads no clock.
 
-The rule of this file: what state a connection is in, what ends it, and what each deadline bounds stands here and
-nowhere else. `Link` reports events, carries out what is due, and calls `Life.check` at the deadline. An event that has
-no row in the table changes nothing in that state.
+The rule of this file: the phase of a connection changes only here, and every deadline is defined here. `Link` reports
+events, performs the actions that `Life` returns, and calls `Life.check` at the deadline. An event without a row in the
+table has no effect in that phase.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ __all__ = [
     "FAILURE_GRACE",
     "READING",
     "TRANSITIONS",
-    "Due",
+    "Action",
     "Event",
     "Life",
     "Phase",
 ]
 
 FAILURE_GRACE = 0.5
-"""How long the messages that came before a violation may wait to be answered, in seconds."""
+"""How long the application has to respond to the messages that arrived before a violation, in seconds."""
 
-# While bytes wait for the peer, a close looks for progress this many times within `close_timeout`.
-_LOOKS = 8
+# How many times within `close_timeout` to check for progress while bytes are waiting for the peer.
+_PROGRESS_CHECKS = 8
 
 
 class Phase(enum.Enum):
-    """Where a connection stands."""
+    """The phase of a connection."""
 
     OPEN = "open"
-    """Messages go both ways."""
+    """Messages can be sent and received."""
     FAILING = "failing"
-    """The peer broke a rule; the messages before it are still to be received and answered."""
+    """The peer violated the protocol. The application may still respond to the messages that arrived before."""
     CLOSING = "closing"
-    """A Close was queued or received. What was accepted is written, and the peer's Close, or its end, is awaited."""
+    """A Close was queued or received. Write what is queued, and wait for the peer's Close or the end of its side."""
     ENDING = "ending"
-    """Nothing more is read. What is queued is written."""
+    """Write what is queued; nothing more is read."""
     DRAINING = "draining"
-    """Our side of the stream has ended, without a Close from the peer; the end of its side is awaited."""
+    """The peer has not sent a Close. Our side of the stream has ended; wait for the peer to end its side."""
     LINGERING = "lingering"
-    """Both Closes are done and our side of the stream has ended; the end of the peer's side is awaited."""
+    """The peer has sent a Close. Our side of the stream has ended; wait for the peer to end its side."""
     ABORTING = "aborting"
     """The stream is being closed."""
     OVER = "over"
@@ -55,68 +55,68 @@ class Phase(enum.Enum):
 
 
 class Event(enum.Enum):
-    """What happens to a connection."""
+    """Something that happens to a connection."""
 
     VIOLATION = enum.auto()
-    """The peer broke a rule of the protocol, or exceeded a limit."""
+    """The peer violated the protocol or exceeded a limit."""
     ANSWERED = enum.auto()
-    """The messages before the violation have been received and answered."""
+    """The application has received the messages before the violation and responded to them."""
     CLOSE = enum.auto()
-    """Our Close was queued, or the peer's Close has come; what ends the stream is still the peer's part."""
+    """Our Close was queued, or the peer's was received; the peer is still expected to act."""
     HANDSHAKE_DONE = enum.auto()
-    """The closing handshake is complete, and we are the server, which ends the stream (RFC 6455, section 7.1.1)."""
+    """The closing handshake is complete, and as the server we end the stream first (RFC 6455, section 7.1.1)."""
     INPUT_ENDED = enum.auto()
     """The peer has ended its side of the stream, or reading failed."""
     OUTPUT_LOST = enum.auto()
-    """Writing failed; what the peer has sent before can still be read."""
+    """Writing failed; data that the peer has sent can still be read."""
     WRITTEN = enum.auto()
-    """All that was queued is written, or cannot be; the peer has sent no Close."""
+    """Everything queued has been written, or cannot be; the peer has not sent a Close."""
     FINISHED = enum.auto()
-    """All that was queued is written, or cannot be; the peer's Close has come."""
+    """Everything queued has been written, or cannot be; the peer has sent a Close."""
     TIMEOUT = enum.auto()
-    """The deadline of the state has passed."""
+    """The deadline of the phase has passed."""
     ABORT = enum.auto()
-    """A cancelled block, an error, a silent peer, or the end of the peer's side while draining."""
+    """A block was cancelled, an error occurred, the peer was silent, or it ended its side after ours had ended."""
     STREAM_CLOSED = enum.auto()
-    """The stream is closed."""
+    """The stream has been closed."""
 
 
-class Due(enum.Enum):
-    """What is to be done about an event."""
+class Action(enum.Enum):
+    """What to do about an event."""
 
     FAIL = enum.auto()
-    """Answer the violation: drop what is queued, and queue a Close with its code."""
+    """Fail the connection: drop what is queued, and queue a Close with the code of the violation."""
     END_INPUT = enum.auto()
-    """Tell the core that no more bytes come; without a Close that is 1006."""
+    """Tell the core that no more bytes will arrive. Without a received Close, the close code is then 1006."""
     NOTIFY = enum.auto()
-    """Write what is queued, read on, and wake the tasks that wait to send or to receive."""
+    """Write what is queued, continue reading, and wake the tasks that are waiting to send or to receive."""
     OBSERVE = enum.auto()
     """Call `Life.observe`."""
     END_OUTPUT = enum.auto()
     """End our side of the stream."""
-    LOOK = enum.auto()
-    """Read what waits in the socket, which may be what the deadline is about; then call `Life.check` again."""
+    POLL = enum.auto()
+    """Read what has arrived, because it may be what the deadline is about; then call `Life.check` again."""
     REPORT_TIMEOUT = enum.auto()
-    """Say that the close took too long."""
+    """Report that the close took too long."""
     CLOSE_STREAM = enum.auto()
     """Close the stream."""
 
 
-_BEGIN_CLOSE = (Phase.CLOSING, (Due.NOTIFY, Due.OBSERVE))
-_GO_ON_CLOSING = (Phase.CLOSING, (Due.NOTIFY,))
-_FAIL = (Phase.CLOSING, (Due.FAIL, Due.NOTIFY, Due.OBSERVE))
-_END = (Phase.ENDING, (Due.NOTIFY, Due.OBSERVE))
-_GO_ON_ENDING = (Phase.ENDING, (Due.NOTIFY,))
-_LOSE = (Phase.ENDING, (Due.END_INPUT, Due.NOTIFY, Due.OBSERVE))
-_TIME_OUT = (Phase.ABORTING, (Due.REPORT_TIMEOUT, Due.CLOSE_STREAM))
-_ABORT = (Phase.ABORTING, (Due.CLOSE_STREAM,))
-_OVER = (Phase.OVER, (Due.NOTIFY,))
+_BEGIN_CLOSE = (Phase.CLOSING, (Action.NOTIFY, Action.OBSERVE))
+_CONTINUE_CLOSING = (Phase.CLOSING, (Action.NOTIFY,))
+_FAIL = (Phase.CLOSING, (Action.FAIL, Action.NOTIFY, Action.OBSERVE))
+_END = (Phase.ENDING, (Action.NOTIFY, Action.OBSERVE))
+_CONTINUE_ENDING = (Phase.ENDING, (Action.NOTIFY,))
+_LOSE_INPUT = (Phase.ENDING, (Action.END_INPUT, Action.NOTIFY, Action.OBSERVE))
+_TIME_OUT = (Phase.ABORTING, (Action.REPORT_TIMEOUT, Action.CLOSE_STREAM))
+_ABORT = (Phase.ABORTING, (Action.CLOSE_STREAM,))
+_OVER = (Phase.OVER, (Action.NOTIFY,))
 
-TRANSITIONS: dict[tuple[Phase, Event], tuple[Phase, tuple[Due, ...]]] = {
+TRANSITIONS: dict[tuple[Phase, Event], tuple[Phase, tuple[Action, ...]]] = {
     (Phase.OPEN, Event.VIOLATION): (Phase.FAILING, ()),
     (Phase.OPEN, Event.CLOSE): _BEGIN_CLOSE,
     (Phase.OPEN, Event.HANDSHAKE_DONE): _END,
-    (Phase.OPEN, Event.INPUT_ENDED): _LOSE,
+    (Phase.OPEN, Event.INPUT_ENDED): _LOSE_INPUT,
     (Phase.OPEN, Event.OUTPUT_LOST): _BEGIN_CLOSE,
     (Phase.OPEN, Event.ABORT): _ABORT,
     (Phase.OPEN, Event.STREAM_CLOSED): _OVER,
@@ -124,19 +124,19 @@ TRANSITIONS: dict[tuple[Phase, Event], tuple[Phase, tuple[Due, ...]]] = {
     (Phase.FAILING, Event.TIMEOUT): _FAIL,
     (Phase.FAILING, Event.CLOSE): _FAIL,
     (Phase.FAILING, Event.OUTPUT_LOST): _FAIL,
-    (Phase.FAILING, Event.INPUT_ENDED): _LOSE,
+    (Phase.FAILING, Event.INPUT_ENDED): _LOSE_INPUT,
     (Phase.FAILING, Event.ABORT): _ABORT,
     (Phase.FAILING, Event.STREAM_CLOSED): _OVER,
-    (Phase.CLOSING, Event.VIOLATION): (Phase.CLOSING, (Due.FAIL, Due.NOTIFY)),
-    (Phase.CLOSING, Event.CLOSE): _GO_ON_CLOSING,
-    (Phase.CLOSING, Event.HANDSHAKE_DONE): _GO_ON_ENDING,
-    (Phase.CLOSING, Event.INPUT_ENDED): (Phase.ENDING, (Due.END_INPUT, Due.NOTIFY)),
-    (Phase.CLOSING, Event.OUTPUT_LOST): _GO_ON_CLOSING,
+    (Phase.CLOSING, Event.VIOLATION): (Phase.CLOSING, (Action.FAIL, Action.NOTIFY)),
+    (Phase.CLOSING, Event.CLOSE): _CONTINUE_CLOSING,
+    (Phase.CLOSING, Event.HANDSHAKE_DONE): _CONTINUE_ENDING,
+    (Phase.CLOSING, Event.INPUT_ENDED): (Phase.ENDING, (Action.END_INPUT, Action.NOTIFY)),
+    (Phase.CLOSING, Event.OUTPUT_LOST): _CONTINUE_CLOSING,
     (Phase.CLOSING, Event.TIMEOUT): _TIME_OUT,
     (Phase.CLOSING, Event.ABORT): _ABORT,
     (Phase.CLOSING, Event.STREAM_CLOSED): _OVER,
-    (Phase.ENDING, Event.WRITTEN): (Phase.DRAINING, (Due.END_OUTPUT,)),
-    (Phase.ENDING, Event.FINISHED): (Phase.LINGERING, (Due.END_OUTPUT,)),
+    (Phase.ENDING, Event.WRITTEN): (Phase.DRAINING, (Action.END_OUTPUT,)),
+    (Phase.ENDING, Event.FINISHED): (Phase.LINGERING, (Action.END_OUTPUT,)),
     (Phase.ENDING, Event.TIMEOUT): _TIME_OUT,
     (Phase.ENDING, Event.ABORT): _ABORT,
     (Phase.ENDING, Event.STREAM_CLOSED): _OVER,
@@ -150,99 +150,100 @@ TRANSITIONS: dict[tuple[Phase, Event], tuple[Phase, tuple[Due, ...]]] = {
 }
 
 _CLOSE_TIMEOUT = (
-    "``close_timeout`` from the last progress, which is that the peer has taken bytes that waited for it, or that the "
-    "last byte was written"
+    "``close_timeout`` since the last progress: the peer accepted bytes that were waiting for it, or the last byte was "
+    "written"
 )
 DEADLINES: dict[Phase, str] = {
-    Phase.OPEN: "``ping_interval`` until a Ping, ``ping_timeout`` for a sign of life after it",
-    Phase.FAILING: f"{FAILURE_GRACE:g} s for the messages before the violation to be received and answered",
+    Phase.OPEN: "``ping_interval`` until a Ping is sent, then ``ping_timeout`` for a sign of life",
+    Phase.FAILING: f"{FAILURE_GRACE:g} s for the application to respond to the messages before the violation",
     Phase.CLOSING: _CLOSE_TIMEOUT,
     Phase.ENDING: _CLOSE_TIMEOUT,
     Phase.DRAINING: _CLOSE_TIMEOUT,
     Phase.LINGERING: (
         f"{LINGER} s, or ``close_timeout`` if that is less, for the peer to read our last bytes and end its side"
     ),
-    Phase.ABORTING: "none; nothing is waited for",
+    Phase.ABORTING: "none: there is nothing to wait for",
     Phase.OVER: "none",
 }
-"""What bounds each state."""
+"""The deadline of each phase, as the documentation describes it."""
 
 
 class Life:
-    """The state of one connection, and its deadline. Times are in seconds of the event loop's clock.
+    """The phase of one connection and its deadline. Times are in seconds of the event loop's clock.
 
     Args:
-        close_timeout: how long a close may go on without progress; None: forever.
+        close_timeout: how long a close may take without progress; None for no limit.
     """
 
-    __slots__ = ("_close_timeout", "_has_looked", "_looks_at", "_output", "_since", "phase")
+    __slots__ = ("_close_timeout", "_has_polled", "_next_check", "_output", "_since", "phase")
 
     def __init__(self, close_timeout: float | None) -> None:
         self.phase: Phase = Phase.OPEN
         self._close_timeout = math.inf if close_timeout is None else close_timeout
-        self._since = math.inf  # when the state began, or the close last made progress
-        self._looks_at = math.inf  # when to look for progress again
-        self._output = Output(0, 0)  # at the last look
-        self._has_looked = False
+        self._since = math.inf  # when the phase began, or the close last made progress
+        self._next_check = math.inf  # when to check for progress again
+        self._output = Output(0, 0)  # at the last check
+        self._has_polled = False
 
     @property
     def deadline(self) -> float:
-        """When to call `check`; infinity for an open connection, whose deadline is its keepalive's."""
+        """When to call `check` next; infinity for an open connection, which has the deadline of `Keepalive`."""
         if self.phase is Phase.FAILING:
             return self._since + FAILURE_GRACE
         if self.phase is Phase.LINGERING:
             return self._since + min(LINGER, self._close_timeout)
         if self.phase in CLOSE_IN_PROGRESS:
-            return min(self._since + self._close_timeout, self._looks_at)
+            return min(self._since + self._close_timeout, self._next_check)
         return math.inf
 
-    def happened(self, event: Event, now: float) -> tuple[Due, ...]:
-        """Change the state as the table says, and return what is due."""
+    def handle(self, event: Event, now: float) -> tuple[Action, ...]:
+        """Change to the next phase according to the table, and return the actions to perform."""
         before = self.phase
-        self.phase, due = TRANSITIONS.get((before, event), (before, ()))
+        self.phase, actions = TRANSITIONS.get((before, event), (before, ()))
         if self.phase is not before and not (before in CLOSE_IN_PROGRESS and self.phase in CLOSE_IN_PROGRESS):
             self._restart(now)
-        return due
+        return actions
 
     def observe(self, now: float, output: Output) -> None:
-        """Note how far our bytes have got when a close begins, or all is written: its time counts from now."""
+        """Note how much has been written, when a close begins or makes progress. This restarts its timeout."""
         if self.phase in CLOSE_IN_PROGRESS:
             self._restart(now)
-            self._look_later(now, output)
+            self._schedule_check(now, output)
 
-    def check(self, now: float, output: Output) -> tuple[Due, ...]:
-        """Look for progress, and return what is due.
+    def check(self, now: float, output: Output) -> tuple[Action, ...]:
+        """Check the deadline and the progress, and return the actions to perform.
 
         Args:
             now: the current time.
-            output: how far our bytes have got.
+            output: how much has been delivered and how much is waiting.
         """
         if now < self.deadline:
             return ()
         if self.phase in CLOSE_IN_PROGRESS:
-            if self._output.waiting > CONTROL_FRAMES_SIZE and output.taken > self._output.taken:
+            if self._output.waiting > CONTROL_FRAMES_SIZE and output.delivered > self._output.delivered:
                 self.observe(now, output)
                 return ()
             if now < self._since + self._close_timeout:
-                self._look_later(now, output)
+                self._schedule_check(now, output)
                 return ()
-            if not self._has_looked:
-                self._has_looked = True
-                return (Due.LOOK,)
-        return self.happened(Event.TIMEOUT, now)
+            if not self._has_polled:
+                self._has_polled = True
+                return (Action.POLL,)
+        return self.handle(Event.TIMEOUT, now)
 
     def _restart(self, now: float) -> None:
         self._since = now
-        self._looks_at = math.inf
-        self._has_looked = False
+        self._next_check = math.inf
+        self._has_polled = False
 
-    def _look_later(self, now: float, output: Output) -> None:
+    def _schedule_check(self, now: float, output: Output) -> None:
         self._output = output
-        self._looks_at = now + self._close_timeout / _LOOKS if output.waiting > CONTROL_FRAMES_SIZE else math.inf
+        has_backlog = output.waiting > CONTROL_FRAMES_SIZE
+        self._next_check = now + self._close_timeout / _PROGRESS_CHECKS if has_backlog else math.inf
 
 
 READING = frozenset({Phase.OPEN, Phase.FAILING, Phase.CLOSING})
-"""The states in which bytes of the peer are still of interest."""
+"""The phases in which bytes from the peer still matter."""
 
 CLOSE_IN_PROGRESS = frozenset({Phase.CLOSING, Phase.ENDING, Phase.DRAINING})
-"""The phases that ``close_timeout`` bounds."""
+"""The phases that ``close_timeout`` limits."""

@@ -1,6 +1,6 @@
-"""The life of a connection carried out: what `Life` says is due is done to the core, the pump and the tasks that wait.
+"""The base class of `Link`, which performs the actions that `Life` returns and watches the deadlines.
 
-The part of `Link` that runs by itself; what others call is in `link.py`.
+The methods that the pump, the senders and the receivers call are in `link.py`.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from anyws.protocol.speedups import MessageQueue
 from .ending import Ending
 from .intake import Intake
 from .keepalive import CONTROL_FRAMES_SIZE, Keepalive, Verdict
-from .life import READING, Due, Event, Life, Phase
+from .life import READING, Action, Event, Life, Phase
 from .options import ConnectionOptions
 from .pings import PendingPings
 from .pumps import Alarm, Background, Pump
 from .wakeup import Wakeup
 
-__all__ = ["MESSAGES_PER_TURN", "Lifecycle"]
+__all__ = ["MESSAGE_BUDGET", "Lifecycle"]
 
-MESSAGES_PER_TURN = 64
-"""How many messages a task may receive, or send, before other tasks run and a cancellation takes effect."""
+MESSAGE_BUDGET = 64
+"""How many messages a task may send or receive before it must let other tasks run and notice a cancellation."""
 
-# How often all tasks run before a silent peer is dropped: what waits in a stream needs a few turns to arrive.
-_LOOK_TURNS = 8
+# How many times other tasks run after a poll before the deadline is checked again. Data that has arrived may need
+# several of them to get through the stream of the user.
+_POLL_CHECKPOINTS = 8
 
 _NONE: Mapping[Any, Callable[[], Any]] = {}
 _ADDRESSES = (
@@ -48,21 +49,21 @@ _ADDRESSES = (
 
 
 class Lifecycle:
-    """The parts of a running connection, and its life.
+    """The parts of a running connection and its phase.
 
     Args:
         stream: the byte stream; the connection owns it.
         core: the protocol, OPEN.
-        options: limits and times.
-        logger: the connection's logger; it is never given the contents of messages.
+        options: limits and timeouts.
+        logger: the connection's logger. It never logs the contents of messages.
     """
 
     __slots__ = (
         "_alarm",
         "_background",
-        "_is_looking",
+        "_closed_event",
+        "_is_polling",
         "_life",
-        "_over",
         "_pump",
         "addresses",
         "core",
@@ -91,7 +92,7 @@ class Lifecycle:
         self.options: ConnectionOptions = options
         self.logger: ConnectionLogger = logger
         self.addresses: Mapping[Any, Callable[[], Any]] = _addresses(stream)
-        """Typed attributes that the stream may no longer know when the connection has ended."""
+        """The typed attributes that the stream may forget when the connection ends."""
         self.pings: PendingPings = PendingPings()
         self.intake: Intake = Intake(core, options.receive_buffer, self.pings, logger)
         self.inbox: MessageQueue = core.inbox
@@ -99,21 +100,21 @@ class Lifecycle:
         self.outbox.limit = options.send_buffer
         self.ending: Ending = Ending(core)
         self.drained: Wakeup | None = None
-        """Wakes the one task that waits for room in the send buffer, if one does."""
+        """Wakes the task that is waiting for room in the send buffer; None if there is none."""
         self._life = Life(options.close_timeout)
-        self._over: anyio.Event | None = None
+        self._closed_event: anyio.Event | None = None
         self._background: Background | None = None  # until the connection starts
         self._alarm = Alarm()
-        self._is_looking = False  # whether a deadline has passed, and what may wait unread is read first
-        self.inbox.turns = self.outbox.turns = MESSAGES_PER_TURN
+        self._is_polling = False  # a deadline has passed; before acting on it, read what has arrived
+        self.inbox.budget = self.outbox.budget = MESSAGE_BUDGET
 
     @property
     def input_ended(self) -> bool:
-        """Whether nothing more is to be read: the peer has ended its side, or it is up to us to end."""
+        """Whether nothing more will be read: the peer has ended its side, or the closing handshake is complete."""
         return self._life.phase not in READING
 
     def may_read(self) -> bool:
-        """Return whether to read on; if not, the pump is told when that may have changed."""
+        """Return whether to continue reading; if not, `Pump.resume` is called when that may have changed."""
         return self.intake.may_read(input_ended=self.input_ended)
 
     @property
@@ -122,68 +123,68 @@ class Lifecycle:
         return self._life.phase is Phase.OVER
 
     def flush(self) -> None:
-        """Let the pump write what the core has queued, together with the answers to messages that wait to be taken."""
+        """Write what the core has queued; if more messages wait to be received, together with the replies to them."""
         if self.inbox.size:
             self._pump.flush_soon()
         else:
             self._pump.flush()
 
     def abort(self) -> None:
-        """Close the stream at once."""
+        """Close the stream immediately."""
         self._note_undelivered()
-        self._happened(Event.ABORT)
+        self._handle(Event.ABORT)
 
     def fail_internally(self, exc: BaseException) -> None:
-        """Abort the connection because of an error that should be impossible; no message is skipped or cut short."""
-        self.ending.because("internal error")
-        self.ending.lost_by(exc)
+        """Abort the connection because of an error that should be impossible, so that no message is lost unnoticed."""
+        self.ending.note_reason("internal error")
+        self.ending.note_error(exc)
         self.abort()
         self.logger.error("internal error; the connection is aborted", exc_info=exc)
 
     def drop(self, why: str) -> None:
-        """Abort the connection, and say why."""
-        self.ending.because(why)
+        """Abort the connection for the given reason."""
+        self.ending.note_reason(why)
         self._note_undelivered(with_kernel=True)
         self.abort()
         self.logger.info("%s; the connection is aborted", why)
 
-    def _happened(self, event: Event) -> None:
-        """Tell the life of the connection, and do what is due."""
-        self._carry_out(self._life.happened(event, self.now()))
+    def _handle(self, event: Event) -> None:
+        """Report an event to `Life` and perform the actions."""
+        self._perform(self._life.handle(event, self.now()))
 
-    def _carry_out(self, dues: Sequence[Due]) -> None:
-        for due in dues:
-            self._carry_out_one[due](self)
+    def _perform(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            self._ACTIONS[action](self)
         self._advance()
 
     def _advance(self) -> None:
-        """Report what has become true, and watch the clock."""
+        """Report the events that nothing else reports, and set the alarm."""
         if self._background is None:
             return
         phase = self._life.phase
         if phase is Phase.FAILING:
-            self._answer_when_due()
+            self._fail_once_answered()
         elif phase is Phase.ENDING and self._pump.has_written:
-            self._happened(Event.WRITTEN if self.core.close_received is None else Event.FINISHED)
-        self._watch_clock()
+            self._handle(Event.WRITTEN if self.core.close_received is None else Event.FINISHED)
+        self._set_alarm()
 
-    def _answer_when_due(self) -> None:
-        """Answer a violation once the messages before it were received and answered, and the next is asked for."""
+    def _fail_once_answered(self) -> None:
+        """Fail the connection once the application has responded to the messages before the violation."""
         if self.core.has_data_to_send:
             self._pump.flush()
-        if self._life.phase is not Phase.FAILING:  # writing failed
+        if self._life.phase is not Phase.FAILING:  # because writing has failed
             return
         if self.inbox or not self.intake.receiver_waits or not self._pump.has_written:
-            self.intake.is_held_back = True
+            self.intake.is_paused = True
         else:
-            self._happened(Event.ANSWERED)
+            self._handle(Event.ANSWERED)
 
     def _fail(self) -> None:
         self.logger.info("the peer broke a rule: %s", self.core.failure)
         self._note_undelivered()
         self.core.fail()
         if self.core.is_server_done:
-            self._life.happened(Event.HANDSHAKE_DONE, self.now())  # what is due then follows anyway
+            self._life.handle(Event.HANDSHAKE_DONE, self.now())  # the actions of `Action.FAIL` follow anyway
 
     def _end_input(self) -> None:
         self._note_undelivered()
@@ -208,87 +209,87 @@ class Lifecycle:
 
     def _report_timeout(self) -> None:
         why = f"the close took more than {self.options.close_timeout:g} s"
-        self.ending.because(why)
+        self.ending.note_reason(why)
         self._note_undelivered(with_kernel=True)
         self.logger.info("%s; the connection is aborted", why)
 
     def _note_undelivered(self, *, with_kernel: bool = False) -> None:
-        """Remember how much of what was accepted the peer has not taken.
+        """Remember how many bytes of messages were accepted but not delivered.
 
         Args:
-            with_kernel: whether what the kernel still holds counts; a little of it need not be a message.
+            with_kernel: whether to count bytes in the kernel, unless they are so few that they may be control frames.
         """
         ours = self.outbox.data_size + max(0, self._pump.unsent - self.outbox.control_taken) - self.core.close_size
         kernels = self._pump.output().waiting - self.outbox.size - self._pump.unsent if with_kernel else 0
         self.ending.note_undelivered(ours + (kernels if kernels > CONTROL_FRAMES_SIZE else 0))
 
-    # -- the clock -----------------------------------------------------------------------------------------------------
+    # -- deadlines -----------------------------------------------------------------------------------------------------
 
     @property
     def _deadline(self) -> float:
-        """When to look at the clock."""
+        """When to check the phase or the keepalive next."""
         return self.keepalive.deadline if self._life.phase is Phase.OPEN else self._life.deadline
 
-    def _watch_clock(self) -> None:
-        if self._background is not None and not self._is_looking:
-            self._alarm.set(self._background, self._deadline, self._check_clock)
+    def _set_alarm(self) -> None:
+        if self._background is not None and not self._is_polling:
+            self._alarm.set(self._background, self._deadline, self._on_alarm)
 
-    def _check_clock(self) -> None:
-        self._alarm.rang()
-        if self._is_looking or self.is_over:
+    def _on_alarm(self) -> None:
+        self._alarm.fired()
+        if self._is_polling or self.is_over:
             return
         try:
             now = self.now()
             if now >= self._deadline:
                 if self._life.phase is Phase.OPEN:
-                    self._check_silence(now)
+                    self._check_keepalive(now)
                 else:
-                    self._carry_out(self._life.check(now, self._pump.output()))
+                    self._perform(self._life.check(now, self._pump.output()))
         except Exception as exc:
             self.fail_internally(exc)
-        self._watch_clock()
+        self._set_alarm()
 
-    def _look(self) -> None:
-        """Read what waits, and then look at the clock again."""
+    def _poll(self) -> None:
+        """Read what has arrived, and then check the deadline again."""
         assert self._background is not None
-        self._is_looking = True
-        self._pump.look()
-        self._background.start_soon(self._look_again)
+        self._is_polling = True
+        self._pump.poll()
+        self._background.start_soon(self._check_after_poll)
 
-    async def _look_again(self) -> None:
-        for _ in range(_LOOK_TURNS):
+    async def _check_after_poll(self) -> None:
+        for _ in range(_POLL_CHECKPOINTS):
             await checkpoint()
-        self._is_looking = False
-        self._check_clock()
+        self._is_polling = False
+        self._on_alarm()
 
-    def _check_silence(self, now: float) -> None:
-        verdict = self.keepalive.check(now, deaf=not self.may_read(), output=self._pump.output())
+    def _check_keepalive(self, now: float) -> None:
+        verdict = self.keepalive.check(now, is_paused=not self.may_read(), output=self._pump.output())
         if verdict is Verdict.PING and self.core.state is State.OPEN:
             self.core.send_ping(os.urandom(4))
             self.flush()
         elif verdict is Verdict.PONG and self.core.state is State.OPEN and not self.core.has_data_to_send:
             self.core.send_pong()
             self.flush()
-        elif verdict is Verdict.LOOK:
-            self._look()
+        elif verdict is Verdict.POLL:
+            self._poll()
         elif verdict is Verdict.DROP:
             interval, timeout = self.options.ping_interval or 0, self.options.ping_timeout or 0
             self.drop(f"the peer was silent for {interval + timeout:g} s")
 
-    _carry_out_one: ClassVar[dict[Due, Callable[[Lifecycle], None]]] = {
-        Due.FAIL: _fail,
-        Due.END_INPUT: _end_input,
-        Due.NOTIFY: _notify,
-        Due.OBSERVE: _observe,
-        Due.END_OUTPUT: _end_output,
-        Due.LOOK: _look,
-        Due.REPORT_TIMEOUT: _report_timeout,
-        Due.CLOSE_STREAM: _close_stream,
+    _ACTIONS: ClassVar[dict[Action, Callable[[Lifecycle], None]]] = {
+        Action.FAIL: _fail,
+        Action.END_INPUT: _end_input,
+        Action.NOTIFY: _notify,
+        Action.OBSERVE: _observe,
+        Action.END_OUTPUT: _end_output,
+        Action.POLL: _poll,
+        Action.REPORT_TIMEOUT: _report_timeout,
+        Action.CLOSE_STREAM: _close_stream,
     }
 
 
 def _addresses(stream: ByteStream) -> Mapping[Any, Callable[[], Any]]:
-    """Return the addresses that a stream has now; our own streams remember theirs."""
+    """Return the addresses of a stream, which may forget them later; our own streams remember theirs."""
     below = stream.transport_stream if isinstance(stream, TLSStream) else stream
     if isinstance(below, SocketStream):
         return _NONE

@@ -1,9 +1,9 @@
-"""The running connection: the protocol core between the pump that moves bytes and the tasks that send and receive.
+"""A running connection: the protocol core, between the pump that moves bytes and the tasks that send and receive.
 
-How this works. A pump moves the bytes: it feeds the link with what arrives, and writes what the core has queued.
-Senders and receivers change the core and the inbox directly, and tell the pump. The link itself never waits, so it
-needs no task: whatever changes, and a timer, calls it. `Life` says what is due then, and the link carries it out.
-Nothing here ever raises into a task group.
+How this works: the pump feeds received bytes to the link, and writes the bytes that the core has queued. Senders and
+receivers use the core and the inbox directly, and then tell the pump. The link reacts to each change and to one timer;
+`Life` decides what to do, and the link does it. So the link never waits and needs no task of its own, and it never
+raises into a task group.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from anyws.protocol.connection import Connection, State
 
 from .keepalive import Keepalive
 from .life import CLOSE_IN_PROGRESS, Event, Phase
-from .lifecycle import MESSAGES_PER_TURN, Lifecycle
+from .lifecycle import MESSAGE_BUDGET, Lifecycle
 from .options import ConnectionOptions
 from .pumps import CLOSED, Background, Pump, new_pump
 
-__all__ = ["MESSAGES_PER_TURN", "Link"]
+__all__ = ["MESSAGE_BUDGET", "Link"]
 
-# How long a cancelled block may take to write its Close, in seconds.
+# How long a cancelled block may spend on writing its Close, in seconds.
 _CANCELLED_CLOSE_TIME = 0.05
 
-_CLOSED = State.CLOSED  # To look up a member takes as long as ten lines here (Python 3.11).
+_CLOSED = State.CLOSED  # on Python 3.11, looking up an enum member takes as long as ten lines of this module
 
 
 class Link(Lifecycle):
@@ -39,8 +39,8 @@ class Link(Lifecycle):
     Args:
         stream: the byte stream; the link owns it.
         core: the protocol, OPEN.
-        options: limits and times.
-        logger: the connection's logger; it is never given the contents of messages.
+        options: limits and timeouts.
+        logger: the connection's logger. It never logs the contents of messages.
     """
 
     __slots__ = ()
@@ -57,46 +57,46 @@ class Link(Lifecycle):
 
     @property
     def has_room(self) -> bool:
-        """Whether a sender need not wait."""
+        """Whether there is room in the send buffer."""
         return self.outbox.size < self.outbox.limit
 
     async def wait_for_progress(self) -> None:
-        """Wait until something was written, or nothing will be; for one task at a time."""
+        """Wait until something was written or nothing more can be. For one task at a time."""
         self.drained = self._pump.new_wakeup()
         try:
             await self.drained.wait()
         finally:
             self.drained = None
 
-    async def yield_turn(self) -> None:
-        """Let other tasks run."""
-        self.inbox.turns = self.outbox.turns = MESSAGES_PER_TURN
+    async def checkpoint(self) -> None:
+        """Let other tasks run, and renew the budget of messages."""
+        self.inbox.budget = self.outbox.budget = MESSAGE_BUDGET
         await checkpoint()
 
-    def next_arrival(self, *, of_a_piece: bool = False) -> Awaitable[None]:
-        """Return what to await, at once, until something has changed for the task that receives.
+    def wait_for_arrival(self, *, pieces: bool = False) -> Awaitable[None]:
+        """Return an awaitable for the receiving task, to await immediately. It may return without a message.
 
         Args:
-            of_a_piece: whether a part of a message that is still arriving counts.
+            pieces: whether to return also for a part of a message that is still arriving.
 
         Raises:
-            ConnectionClosedOK: no message will come; the connection was closed cleanly.
-            ConnectionClosedError: no message will come.
+            ConnectionClosedOK: there will be no more messages, because the connection was closed normally.
+            ConnectionClosedError: there will be no more messages, because the connection ended in any other way.
         """
         intake = self.intake
         if self.core.state is _CLOSED or intake.is_discarding:
             raise self.ending.for_receiver()
         intake.receiver_waits = True
-        intake.wants_pieces = of_a_piece
-        self.inbox.turns = self.outbox.turns = MESSAGES_PER_TURN
-        if intake.is_held_back:
+        intake.wants_pieces = pieces
+        self.inbox.budget = self.outbox.budget = MESSAGE_BUDGET
+        if intake.is_paused:
             self.resume_reading()
-        return self._pump.next_arrival()
+        return self._pump.wait_for_arrival()
 
     def resume_reading(self) -> None:
-        """There is room again, or a task waits."""
+        """Read again, because there is room in the inbox or a task is waiting for a message."""
         if self.core.is_failing:
-            # Whoever received a message has yet to answer it.
+            # The task that has just received a message may still respond to it.
             if self._background is not None:
                 self._background.call_soon(self._advance)
         elif self.core.has_more and self.intake.has_space:
@@ -105,41 +105,41 @@ class Link(Lifecycle):
         self._pump.resume()
 
     def begin_close(self, code: int | None, reason: str, *, discard: bool) -> None:
-        """Queue a Close, unless that was done before.
+        """Begin the closing handshake, unless it has begun already.
 
         Args:
             code: the close code; None for a Close without one.
             reason: the reason.
-            discard: whether the messages that have arrived or still arrive are dropped.
+            discard: whether to drop messages that nobody has received yet.
 
         Raises:
-            TypeError: the code is not an `int`, or the reason not a `str`.
+            TypeError: the code is not an `int`, or the reason is not a `str`.
             ValueError: the code cannot be sent.
         """
         if not isinstance(reason, str):
-            raise TypeError(f"a close reason is a str, not {type(reason).__name__}")
+            raise TypeError(f"a close reason must be a str, not {type(reason).__name__}")
         if self.core.state is State.OPEN and not self.core.is_failing and self.ending.error is None:
             self.core.send_close(code, reason)
             self.logger.debug("sent Close %s", self.core.close_sent)
-        self.ending.is_ours = True
+        self.ending.is_local = True
         if discard:
             self.discard()
-        self._happened(Event.CLOSE)
+        self._handle(Event.CLOSE)
 
     def discard(self) -> None:
-        """Drop the messages that have arrived or still arrive."""
-        self.ending.is_ours = True
+        """Drop all messages that nobody has received yet, and all that arrive from now on."""
+        self.ending.is_local = True
         self.intake.discard()
         self.resume_reading()
 
     async def ping(self, payload: bytes | None) -> float:
-        """Send a Ping and return the latency of its Pong, in seconds."""
+        """Send a Ping, wait for its Pong, and return the latency in seconds."""
         self.check_sendable()
         payload = os.urandom(4) if payload is None else bytes(payload)
         self.core.send_ping(payload)
         ping = self.pings.add(payload, time.perf_counter())
         self.flush()
-        self._pump.expect()
+        self._pump.ensure_reading()
         try:
             await ping.done.wait()
         finally:
@@ -148,8 +148,8 @@ class Link(Lifecycle):
             raise self.ending.for_ping()
         return ping.latency
 
-    async def close_cancelled(self, code: int) -> None:
-        """Write a Close if that needs no waiting, and close the stream at once."""
+    async def abort_with_close(self, code: int) -> None:
+        """Write a Close if this is possible without waiting for the peer, and close the stream immediately."""
         try:
             if not self.is_over and not self._pump.is_writing:
                 self.core.fail()
@@ -160,20 +160,20 @@ class Link(Lifecycle):
         finally:
             self.abort()
 
-    async def wait_over(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the stream is closed."""
         if not self.is_over:
-            await self._pump.attend()
+            await self._pump.read_in_task()
         if not self.is_over:
-            self._over = self._over or anyio.Event()
-            await self._over.wait()
+            self._closed_event = self._closed_event or anyio.Event()
+            await self._closed_event.wait()
 
     def check_sendable(self) -> None:
-        """Raise unless something can be sent.
+        """Check that messages can be sent.
 
         Raises:
-            ConnectionClosedLocally: this side began to close.
-            ConnectionClosedError: the peer closed, or the connection is lost.
+            ConnectionClosedLocally: this side has begun to close.
+            ConnectionClosedError: the peer has begun to close, or the connection was lost.
         """
         if self.core.state is not State.OPEN or self.ending.error is not None:
             raise self.ending.for_sender()
@@ -181,75 +181,75 @@ class Link(Lifecycle):
     # -- for the pump --------------------------------------------------------------------------------------------------
 
     def feed_first(self, data: bytes) -> None:
-        """Take the bytes that came behind the head of the opening handshake, before the connection starts."""
+        """Process the bytes that arrived together with the opening handshake, before the connection starts."""
         try:
             self.feed(data)
         except Exception as exc:
             self.fail_internally(exc)
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the peer.
-
-        The pump wakes the task that receives, if there is something for it.
-        """
-        self.keepalive.heard = self.now()
+        """Process bytes from the peer. If there is something to receive, the pump then wakes the receiving task."""
+        self.keepalive.last_heard = self.now()
         if not self.intake.feed(data):
             if self.core.has_data_to_send:
                 self._pump.flush()
             if self.core.state is _CLOSED:
-                self._happened(Event.HANDSHAKE_DONE if self.core.is_server_done else Event.CLOSE)
+                self._handle(Event.HANDSHAKE_DONE if self.core.is_server_done else Event.CLOSE)
             elif self.core.failure is not None:
-                self._happened(Event.VIOLATION)
+                self._handle(Event.VIOLATION)
 
     def feed_buffer(self, count: int) -> None:
-        """Take this many bytes, which were read into the buffer that `Connection.get_buffer` returned."""
+        """Process the first ``count`` bytes of the buffer that `Connection.get_buffer` returned."""
         if count:
-            self.keepalive.heard = self.now()
+            self.keepalive.last_heard = self.now()
         self.intake.feed_buffer(count)
 
     def feed_eof(self) -> None:
-        """The peer has ended its side."""
-        self.intake.reads_freely = False
-        self._happened(Event.INPUT_ENDED)
+        """Handle the end of the peer's side of the stream."""
+        self.intake.is_on_fast_path = False
+        self._handle(Event.INPUT_ENDED)
 
     def connection_lost(self, error: BaseException, *, input_too: bool) -> None:
-        """The connection is lost.
+        """Handle a lost connection.
 
-        If only writing has failed, what the peer has sent before can still be read, above all its Close.
+        Args:
+            error: the error of the stream.
+            input_too: whether reading has failed too. If only writing has failed, data that the peer has sent can still
+                be read, in particular its Close.
         """
-        self.ending.lost_by(error)
+        self.ending.note_error(error)
         self._note_undelivered()
         self.outbox.is_open = False
         if input_too:
             self.feed_eof()
         else:
-            self._happened(Event.OUTPUT_LOST)
+            self._handle(Event.OUTPUT_LOST)
 
     def written(self) -> None:
-        """All is written that waited for the peer."""
+        """Handle that everything queued has been written."""
         if self._life.phase in CLOSE_IN_PROGRESS:
             self._observe()
         self._advance()
 
     def closed(self, error: Exception | None = None) -> None:
-        """The stream is closed, as far as possible: the connection is over."""
+        """Handle that the stream has been closed; ``error`` if closing it failed."""
         if error is not None:
             self.logger.error("the stream could not be closed", exc_info=error)
         self._note_undelivered()
         self.core.receive_eof()
         self._alarm.cancel()
-        self._happened(Event.STREAM_CLOSED)
-        if self._over is not None:
-            self._over.set()
+        self._handle(Event.STREAM_CLOSED)
+        if self._closed_event is not None:
+            self._closed_event.set()
         self._pump = CLOSED
         self.pings.abandon()
         self.logger.debug("closed (%s)", self.core.close_code)
 
     def start(self, background: Background) -> None:
-        """Begin; the connection lives until its stream is closed.
+        """Start the connection.
 
         Args:
-            background: outlives the connection.
+            background: where its tasks and timers run; must outlive the connection.
         """
         self._background = background
         try:

@@ -40,12 +40,12 @@ class Receiver:
             raise anyio.BusyResourceError("receiving from")
         self._is_receiving = inbox.is_reserved = True
         try:
-            if inbox.turns <= 0:
-                await link.yield_turn()
+            if inbox.budget <= 0:
+                await link.checkpoint()
             if self._stream is not None:
                 await self._skip_rest()
             while not inbox.size:
-                await link.next_arrival()
+                await link.wait_for_arrival()
             return self._take()
         finally:
             self._is_receiving = link.intake.receiver_waits = False
@@ -58,21 +58,21 @@ class Receiver:
             raise anyio.BusyResourceError("receiving from")
         self._is_receiving = inbox.is_reserved = True
         try:
-            if inbox.turns <= 0:
-                await link.yield_turn()
+            if inbox.budget <= 0:
+                await link.checkpoint()
             if self._stream is not stream:
                 await self._skip_rest()
             while True:
                 if inbox.size:
                     self._stream = None
                     return self._take(), True
-                if link.core.held and not link.intake.is_discarding and (piece := link.core.take_partial()):
-                    inbox.turns -= 1
+                if link.core.partial_size and not link.intake.is_discarding and (piece := link.core.take_partial()):
+                    inbox.budget -= 1
                     self._stream = stream
-                    if link.intake.is_held_back:
+                    if link.intake.is_paused:
                         link.resume_reading()
                     return piece, False
-                await self._next_arrival()
+                await self._wait_for_arrival()
         finally:
             self._is_receiving = link.intake.receiver_waits = False
             inbox.is_reserved = self._stream is not None
@@ -89,18 +89,18 @@ class Receiver:
                 self._take()
             else:
                 self._link.core.take_partial()
-                await self._next_arrival()
+                await self._wait_for_arrival()
 
-    def _next_arrival(self) -> Awaitable[None]:
+    def _wait_for_arrival(self) -> Awaitable[None]:
         """Return what to await, immediately, until something has arrived; raise if nothing will."""
         if self._stream is not None and self._link.core.state is State.CLOSED:
-            raise self._link.ending.error_closed()
-        return self._link.next_arrival(of_a_piece=True)
+            raise self._link.ending.for_interrupted()
+        return self._link.wait_for_arrival(pieces=True)
 
     def _take(self) -> str | bytes:
-        self._link.inbox.turns -= 1
+        self._link.inbox.budget -= 1
         message = self._link.inbox.take()
-        if self._link.intake.is_held_back:
+        if self._link.intake.is_paused:
             self._link.resume_reading()
         return message
 

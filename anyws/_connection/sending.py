@@ -79,15 +79,15 @@ class Sender:
             await self._send_fragments(item, compress)
             return
         message = _checked_item(item, fragment_size)
-        if self._link.outbox.turns <= 0:
-            await self._link.yield_turn()
-        self._link.outbox.turns -= 1
+        if self._link.outbox.budget <= 0:
+            await self._link.checkpoint()
+        self._link.outbox.budget -= 1
         if self._link.has_room and not self._link.outbox.is_reserved:
-            self._hand_over(message, fragment_size, compress)
+            self._queue_and_flush(message, fragment_size, compress)
         else:
             async with self._next_turn():
-                await self._room()
-                self._hand_over(message, fragment_size, compress)
+                await self._wait_for_room()
+                self._queue_and_flush(message, fragment_size, compress)
 
     def send_nowait(self, item: Sendable, opcode: int | None, fragment_size: int | None, compress: bool | None) -> None:
         """Send a message or a control frame without waiting; see `WebSocket.send_nowait`.
@@ -124,7 +124,7 @@ class Sender:
         """Wait until `send_nowait` does not block; see `WebSocket.drain`."""
         await checkpoint()
         async with self._next_turn():
-            await self._room()
+            await self._wait_for_room()
 
     @asynccontextmanager
     async def _next_turn(self) -> AsyncGenerator[None, None]:
@@ -138,14 +138,14 @@ class Sender:
         finally:
             self._link.outbox.is_reserved = self._turn.locked()
 
-    async def _room(self) -> None:
+    async def _wait_for_room(self) -> None:
         """Wait until there is room; raise if nothing can be sent anymore. The caller has the turn."""
         self._link.check_sendable()
         while not self._link.has_room:
             await self._link.wait_for_progress()
             self._link.check_sendable()
 
-    def _hand_over(
+    def _queue_and_flush(
         self, message: str | bytes | PreparedMessage, fragment_size: int | None, compress: bool | None
     ) -> None:
         self._link.check_sendable()
@@ -170,10 +170,10 @@ class Sender:
                 last: str | bytes | None = None
                 async for fragment in fragments:
                     last = _checked_message(fragment)
-                    await self._hand_over_fragment(last, fin=False, compress=compress)
+                    await self._queue_fragment(last, fin=False, compress=compress)
                 if last is not None:
                     end = "" if isinstance(last, str) else b""
-                    await self._hand_over_fragment(end, fin=True, compress=compress)
+                    await self._queue_fragment(end, fin=True, compress=compress)
             finally:
                 if self._link.core.sending_fragments and self._link.core.state is State.OPEN:
                     reason = "a fragmented message was not completed"
@@ -181,8 +181,8 @@ class Sender:
                 if isinstance(fragments, AsyncGenerator):
                     await fragments.aclose()
 
-    async def _hand_over_fragment(self, data: str | bytes, *, fin: bool, compress: bool | None) -> None:
-        await self._room()
+    async def _queue_fragment(self, data: str | bytes, *, fin: bool, compress: bool | None) -> None:
+        await self._wait_for_room()
         self._link.core.send_fragment(data, fin=fin, compress=compress)
         self._link.flush()
 

@@ -19,7 +19,7 @@ class Wakeup:
         self._event: anyio.Event | None = None
 
     def set(self) -> None:
-        """Wake the waiting task; if none is waiting, let the next `wait` return at once. Never blocks."""
+        """Wake the waiting task; if none is waiting, let the next `wait` return immediately. Never blocks."""
         self._is_set = True
         if self._event is not None:
             self._event.set()

@@ -167,7 +167,7 @@ class WebSocket(ObjectStream[str | bytes]):
     async def wait_closed(self) -> None:
         """Wait until the connection is closed, including TCP, no matter which side closes it."""
         await checkpoint()
-        await self._link.wait_over()
+        await self._link.wait_closed()
 
     async def ping(self, payload: bytes | None = None) -> float:
         """Send a Ping and wait for its Pong.
@@ -216,7 +216,7 @@ class WebSocket(ObjectStream[str | bytes]):
         message = self._inbox.take_now()
         if message is None:
             return await self._receiver.receive()
-        if self._intake.is_held_back:
+        if self._intake.is_paused:
             self._link.resume_reading()
         return message
 
@@ -224,7 +224,7 @@ class WebSocket(ObjectStream[str | bytes]):
         """Wait for the next message and return it; stop at a normal closure."""
         message = self._inbox.take_now()
         if message is not None:
-            if self._intake.is_held_back:
+            if self._intake.is_paused:
                 self._link.resume_reading()
             return message
         try:
@@ -304,17 +304,17 @@ class Running:
             elif isinstance(exc, Exception) or is_stray(exc):
                 await self._close_for(exc)
             else:  # cancelled, or KeyboardInterrupt and the like
-                await self._link.close_cancelled(CloseCode.GOING_AWAY)
+                await self._link.abort_with_close(CloseCode.GOING_AWAY)
         finally:
             if not self._link.is_over:
                 with anyio.CancelScope(shield=True):
-                    await self._link.wait_over()
+                    await self._link.wait_closed()
 
     async def _close_for(self, exc: BaseException) -> None:
         """Close because the block raised; no other exception may replace the block's."""
         try:
             if is_cancelled_from_outside():  # the block was cancelled, and then raised in a ``finally``
-                await self._link.close_cancelled(CloseCode.INTERNAL_ERROR)
+                await self._link.abort_with_close(CloseCode.INTERNAL_ERROR)
             else:
                 await self._websocket.aclose(CloseCode.INTERNAL_ERROR)
         except ConnectionClosed as closed:

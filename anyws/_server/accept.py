@@ -22,11 +22,11 @@ from anyws._deadlines import deadline, took_too_long
 from anyws._logs import ConnectionLogger, connection_logger
 from anyws._transport.ending import LINGER, STREAM_ERRORS, end_stream
 from anyws._transport.securing import is_plain_peer
-from anyws._transport.stream import receive_at_once, send_at_once
+from anyws._transport.stream import receive_eagerly, send_eagerly
 from anyws._transport.tls import TLSStream
 from anyws.protocol.errors import HandshakeError, HandshakeRefused
 from anyws.protocol.http11 import Request, Response
-from anyws.protocol.server_handshake import ServerHandshake, begin_handshake, check_answer
+from anyws.protocol.server_handshake import ServerHandshake, begin_handshake, check_final_response
 
 from .connection_limits import PendingHandshake
 from .options import AcceptKeywords, AcceptOptions, RequestHook
@@ -147,7 +147,7 @@ async def _respond_to_plain_http(stream: ByteStream) -> None:
     body = b"this port speaks TLS: use wss:// or https://\n"
     head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
     try:
-        await send_at_once(stream, head % len(body) + body)
+        await send_eagerly(stream, head % len(body) + body)
     except STREAM_ERRORS:
         pass
 
@@ -218,7 +218,7 @@ async def _read_request(stream: ByteStream, handshake: ServerHandshake) -> Reque
     has_begun = False
     while True:
         try:
-            data = await (stream.receive() if has_begun else receive_at_once(stream))
+            data = await (stream.receive() if has_begun else receive_eagerly(stream))
         except (anyio.EndOfStream, *STREAM_ERRORS) as exc:
             what = "in the middle of its request" if has_begun else "without a request"
             raise HandshakeError(f"the client closed the connection {what}") from exc
@@ -245,14 +245,14 @@ async def call_hooks(request_hooks: Sequence[RequestHook], request: Request) -> 
         if response is not None:
             if not isinstance(response, Response):
                 raise TypeError(f"on_request returned {type(response).__name__}, expected an anyws.Response or None")
-            check_answer(response)
+            check_final_response(response)
             return response
     return None
 
 
 async def _write(stream: ByteStream, handshake: ServerHandshake, response: Response, data: bytes) -> None:
     try:
-        await send_at_once(stream, data)
+        await send_eagerly(stream, data)
     except STREAM_ERRORS as exc:
         problem = "the client closed the connection before the response was sent"
         raise HandshakeError(problem, request=handshake.request, response=response) from exc

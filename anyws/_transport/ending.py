@@ -8,10 +8,10 @@ import anyio
 from anyio.abc import AnyByteStream
 from anyio.streams.tls import TLSStream as AnyIOTLSStream
 
-from .stream import SocketStream, receive_at_once
+from .stream import SocketStream, receive_eagerly
 from .tls import TLSStream
 
-__all__ = ["LINGER", "STREAM_ERRORS", "cut_stream", "end_stream"]
+__all__ = ["LINGER", "STREAM_ERRORS", "abort_stream", "end_stream"]
 
 LINGER = 1
 """The time in seconds for a peer to read our last bytes and end its side, once we expect nothing more from it."""
@@ -31,7 +31,7 @@ async def end_stream(stream: AnyByteStream) -> None:
             stream = await _end_tls(stream)
         if isinstance(stream, SocketStream):
             stream.send_eof_nowait()
-            await receive_at_once(stream)  # usually there is no data, and this raises EndOfStream
+            await receive_eagerly(stream)  # usually there is no data, and this raises EndOfStream
         else:
             try:
                 await stream.send_eof()
@@ -43,7 +43,7 @@ async def end_stream(stream: AnyByteStream) -> None:
         pass
 
 
-async def cut_stream(stream: AnyByteStream) -> None:
+async def abort_stream(stream: AnyByteStream) -> None:
     """Close a stream immediately, even in a cancelled scope."""
     below = stream.transport_stream if isinstance(stream, TLSStream) else stream
     if isinstance(below, SocketStream):

@@ -12,9 +12,9 @@ import anyio
 from anyio.abc import SocketListener as AbstractSocketListener
 from anyio.lowlevel import checkpoint, current_token
 
-from .arrivals import Arrivals
+from .acceptor import Acceptor
 from .connecting import resolve
-from .stream import SocketStream, send_small_segments
+from .stream import SocketStream, set_no_delay
 
 __all__ = ["SocketListener", "listen_on", "listen_tcp", "listen_unix"]
 
@@ -30,9 +30,9 @@ class SocketListener(AbstractSocketListener):
     def __init__(self, listening: socket.socket, *, path: str | None = None) -> None:
         listening.setblocking(False)
         # On most systems, accepted sockets inherit TCP_NODELAY from the listening socket.
-        self._hands_on: bool | None = None if send_small_segments(listening) else True
+        self._inherits_no_delay: bool | None = None if set_no_delay(listening) else True
         self._socket = listening
-        self._arrivals: Arrivals | None = None
+        self._acceptor: Acceptor | None = None
         self._in_a_row = 0  # connections accepted since other tasks could run
         self._closed = False
         self._path = path
@@ -69,44 +69,44 @@ class SocketListener(AbstractSocketListener):
                 if accepted is not None:
                     self._in_a_row += 1
                     connected, address = accepted
-                    return SocketStream(connected, address, is_prepared=self._is_prepared(connected))
+                    return SocketStream(connected, address, has_no_delay=self._has_no_delay(connected))
 
     async def _wait(self) -> tuple[socket.socket, Any] | None:
         """Wait for a connection; return it, or None if the caller still has to accept it."""
-        arrivals = self._find_arrivals()
-        if arrivals is not None:
-            return await arrivals.next()
+        acceptor = self._find_acceptor()
+        if acceptor is not None:
+            return await acceptor.accept()
         await anyio.wait_readable(self._socket)
         return None
 
-    def _find_arrivals(self) -> Arrivals | None:
+    def _find_acceptor(self) -> Acceptor | None:
         """Return the fastest way to wait on this event loop; None if there is nothing better than AnyIO's."""
         loop = current_token().native_token
-        if self._arrivals is None or self._arrivals.loop is not loop:
+        if self._acceptor is None or self._acceptor.loop is not loop:
             if not hasattr(loop, "add_reader"):  # trio
                 return None
             try:
-                self._arrivals = Arrivals(self._socket, loop)
+                self._acceptor = Acceptor(self._socket, loop)
             except NotImplementedError:
                 return None
-        return self._arrivals
+        return self._acceptor
 
-    def _is_prepared(self, connected: socket.socket) -> bool:
-        if self._hands_on is None:
+    def _has_no_delay(self, connected: socket.socket) -> bool:
+        if self._inherits_no_delay is None:
             try:
-                self._hands_on = bool(connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+                self._inherits_no_delay = bool(connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             except OSError:  # on some systems, because the client has disconnected
                 return True
-        return self._hands_on
+        return self._inherits_no_delay
 
     async def aclose(self) -> None:
         """Stop listening. Accepted connections stay open. A unix socket's file is removed unless it was replaced."""
         if not self._closed:
             self._closed = True
-            if self._arrivals is None:
+            if self._acceptor is None:
                 anyio.notify_closing(self._socket)
             else:
-                self._arrivals.close()
+                self._acceptor.close()
             self._socket.close()
             if self._path is not None:
                 try:

@@ -27,7 +27,7 @@ _PLAIN = frozenset(
     }
 )
 
-_of_thread = threading.local()
+_thread_local = threading.local()
 
 
 def default_context() -> ssl.SSLContext:
@@ -37,9 +37,9 @@ def default_context() -> ssl.SSLContext:
     it.
     """
     try:
-        context: ssl.SSLContext = _of_thread.context
+        context: ssl.SSLContext = _thread_local.context
     except AttributeError:
-        context = _of_thread.context = ssl.create_default_context()
+        context = _thread_local.context = ssl.create_default_context()
         context.set_alpn_protocols(["http/1.1"])  # a server that prefers HTTP/2 must know that we do not support it
     return context
 

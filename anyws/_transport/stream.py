@@ -20,7 +20,7 @@ if sys.platform != "win32":
     import fcntl
     import termios
 
-__all__ = ["SocketStream", "receive_at_once", "send_at_once", "send_small_segments", "unacknowledged"]
+__all__ = ["SocketStream", "receive_eagerly", "send_eagerly", "set_no_delay", "unacknowledged_bytes"]
 
 _GATHERS = hasattr(socket.socket, "sendmsg")  # not on Windows
 _MAX_BUFFERS = 1024  # per sendmsg() on Linux
@@ -35,16 +35,16 @@ class SocketStream(AbstractSocketStream):
     Args:
         connected: the socket.
         remote_address: the address of the peer; None to ask the socket.
-        is_prepared: whether ``TCP_NODELAY`` is already set, or the socket is not a TCP socket.
+        has_no_delay: whether ``TCP_NODELAY`` is already set, or the socket is not a TCP socket.
     """
 
-    def __init__(self, connected: socket.socket, remote_address: Any = None, *, is_prepared: bool = False) -> None:
+    def __init__(self, connected: socket.socket, remote_address: Any = None, *, has_no_delay: bool = False) -> None:
         connected.setblocking(False)
-        if not is_prepared:
-            send_small_segments(connected)
+        if not has_no_delay:
+            set_no_delay(connected)
         self._socket = connected
-        self.local_address: Any = _ask(connected.getsockname)
-        self.remote_address: Any = _ask(connected.getpeername) if remote_address is None else remote_address
+        self.local_address: Any = _or_none(connected.getsockname)
+        self.remote_address: Any = _or_none(connected.getpeername) if remote_address is None else remote_address
         self._closed = False
         self._waiting = 0  # number of tasks waiting for the socket
         self._is_receiving = False
@@ -81,7 +81,7 @@ class SocketStream(AbstractSocketStream):
             (self.remote_address, SocketAttribute.remote_address, SocketAttribute.remote_port),
         ):
             if address is not None:
-                attributes[whole] = functools.partial(_without_scope, address)
+                attributes[whole] = functools.partial(_anyio_address, address)
                 if isinstance(address, tuple):
                     attributes[port] = functools.partial(int, address[1])
         return attributes
@@ -247,14 +247,14 @@ class SocketStream(AbstractSocketStream):
         return anyio.ClosedResourceError() if self._closed else anyio.BrokenResourceError(str(exc))
 
 
-def _ask(question: Callable[[], Any]) -> Any:
+def _or_none(get: Callable[[], Any]) -> Any:
     try:
-        return question()
+        return get()
     except OSError:  # no longer connected
         return None
 
 
-def _without_scope(address: Any) -> Any:
+def _anyio_address(address: Any) -> Any:
     """Return an address in AnyIO's form: for IPv6, host and port with the scope in the host."""
     if not isinstance(address, tuple) or len(address) != 4:
         return address
@@ -262,7 +262,7 @@ def _without_scope(address: Any) -> Any:
     return (f"{host.partition('%')[0]}%{scope}" if scope else host), port
 
 
-def send_small_segments(any_socket: socket.socket) -> bool:
+def set_no_delay(any_socket: socket.socket) -> bool:
     """Set ``TCP_NODELAY``; return whether the socket is a TCP socket.
 
     Frames are written whole, so waiting for more data to send would only add latency.
@@ -273,7 +273,7 @@ def send_small_segments(any_socket: socket.socket) -> bool:
     return True
 
 
-def unacknowledged(raw_socket: socket.socket) -> int:
+def unacknowledged_bytes(raw_socket: socket.socket) -> int:
     """Return the number of bytes in the kernel that the peer has not acknowledged; 0 if the system cannot tell."""
     try:
         return int.from_bytes(fcntl.ioctl(raw_socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
@@ -281,7 +281,7 @@ def unacknowledged(raw_socket: socket.socket) -> int:
         return 0
 
 
-async def send_at_once(stream: ByteStream, data: bytes) -> None:
+async def send_eagerly(stream: ByteStream, data: bytes) -> None:
     """Write all bytes, without a checkpoint unless it has to wait for the peer."""
     if data and isinstance(stream, SocketStream):
         data = data[stream.send_nowait([data]) :]
@@ -289,7 +289,7 @@ async def send_at_once(stream: ByteStream, data: bytes) -> None:
         await stream.send(data)
 
 
-async def receive_at_once(stream: ByteStream) -> bytes:
+async def receive_eagerly(stream: ByteStream) -> bytes:
     """Receive data, without a checkpoint if some is available. Raises as ``receive()`` of the stream.
 
     Use this only for short exchanges: if a peer kept sending, no other task would get a chance to run.

@@ -15,7 +15,7 @@ from anyio import to_thread
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSAttribute
 
-from .stream import receive_at_once, send_at_once
+from .stream import receive_eagerly, send_eagerly
 
 __all__ = ["TLSRecords", "TLSStream"]
 
@@ -25,7 +25,7 @@ _READ_SIZE = 65536
 # TLS responds to some messages automatically: to a KeyUpdate (RFC 8446, section 4.6.3) and to a renegotiation. This is
 # the maximum number of bytes of such responses, about 600 of them, that may be queued. BoringSSL accepts 32 KeyUpdates
 # in a row, and Go accepts 16 records without data.
-_MAX_ANSWERS = 16384
+_MAX_RESPONSES = 16384
 
 
 class TLSRecords:
@@ -69,7 +69,7 @@ class TLSRecords:
         """Return and remove the bytes to send that are not application data, such as handshake messages and alerts."""
         return self._outgoing.read()
 
-    def answers(self) -> list[bytes]:
+    def buffers_to_send(self) -> list[bytes]:
         """Return the bytes of `data_to_send` in a list, which is empty if there are none."""
         return [self._outgoing.read()] if self._outgoing.pending else []
 
@@ -119,9 +119,9 @@ class TLSRecords:
         except MemoryError:
             self.end = anyio.BrokenResourceError("a part of the data was lost when memory ran out")
             raise
-        if self._outgoing.pending > _MAX_ANSWERS:
+        if self._outgoing.pending > _MAX_RESPONSES:
             self.end = self.end or anyio.BrokenResourceError(
-                f"the peer does not read TLS responses: more than {_MAX_ANSWERS} bytes of them are queued"
+                f"the peer does not read TLS responses: more than {_MAX_RESPONSES} bytes of them are queued"
             )
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -181,15 +181,15 @@ class TLSStream(ByteStream):
         data = b""
         try:
             while not records.handshake(data):
-                await send_at_once(stream, records.data_to_send())
-                data = await (stream.receive() if data else receive_at_once(stream))
+                await send_eagerly(stream, records.data_to_send())
+                data = await (stream.receive() if data else receive_eagerly(stream))
         except ssl.SSLError:
             try:
-                await send_at_once(stream, records.data_to_send())
+                await send_eagerly(stream, records.data_to_send())
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                 pass
             raise
-        await send_at_once(stream, records.data_to_send())
+        await send_eagerly(stream, records.data_to_send())
         return cls(stream, records)
 
     async def receive(self, max_bytes: int = 65536) -> bytes:

@@ -25,7 +25,7 @@ class Turn(AbstractContextManager["Turn"]):
     def __init__(self, limit: int | None, scope: anyio.CancelScope) -> None:
         self._limit = limit
         self._scope = scope
-        self._taken: list[_Queue] = []
+        self._entered: list[_Queue] = []
 
     async def wait(self, addresses: Iterable[Any]) -> None:
         """Wait until a connection to each of these addresses is allowed; first come, first served.
@@ -35,22 +35,22 @@ class Turn(AbstractContextManager["Turn"]):
         if self._limit is None:
             return
         # Every task waits for addresses in the same order to avoid deadlocks.
-        left = deque(sorted(set(addresses), key=repr))
-        while left and (queue := _queue(left[0])).enter_nowait(self._limit):
-            self._taken.append(queue)
-            left.popleft()
-        if left:
-            with _stopped_clock(self._scope):
-                for address in left:
+        remaining = deque(sorted(set(addresses), key=repr))
+        while remaining and (queue := _queue(remaining[0])).enter_nowait(self._limit):
+            self._entered.append(queue)
+            remaining.popleft()
+        if remaining:
+            with _suspended_deadline(self._scope):
+                for address in remaining:
                     queue = _queue(address)
                     await queue.enter(self._limit)
-                    self._taken.append(queue)
+                    self._entered.append(queue)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        while self._taken:
-            self._taken.pop().leave()
+        while self._entered:
+            self._entered.pop().leave()
 
 
 class _Queue:
@@ -69,25 +69,25 @@ class _Queue:
         return True
 
     async def enter(self, limit: int) -> None:
-        called = anyio.Event()
-        place = (limit, called)
+        admitted = anyio.Event()
+        place = (limit, admitted)
         self._waiting.append(place)
-        self._call()
+        self._admit()
         try:
-            await called.wait()
+            await admitted.wait()
         except BaseException:
-            if called.is_set():
+            if admitted.is_set():
                 self._connecting -= 1
             else:
                 self._waiting.remove(place)
-            self._call()
+            self._admit()
             raise
 
     def leave(self) -> None:
         self._connecting -= 1
-        self._call()
+        self._admit()
 
-    def _call(self) -> None:
+    def _admit(self) -> None:
         while self._waiting and self._connecting < self._waiting[0][0]:
             self._connecting += 1
             self._waiting.popleft()[1].set()
@@ -113,10 +113,10 @@ def _queue(address: Any) -> _Queue:
 
 
 @contextmanager
-def _stopped_clock(scope: anyio.CancelScope) -> Generator[None, None, None]:
-    left = scope.deadline - anyio.current_time()
+def _suspended_deadline(scope: anyio.CancelScope) -> Generator[None, None, None]:
+    remaining = scope.deadline - anyio.current_time()
     scope.deadline = float("inf")
     try:
         yield
     finally:
-        scope.deadline = anyio.current_time() + left
+        scope.deadline = anyio.current_time() + remaining

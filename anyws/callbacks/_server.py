@@ -34,7 +34,7 @@ from anyws.protocol.closing import CloseCode
 from anyws.protocol.errors import HandshakeError
 from anyws.protocol.headers import HeadersLike
 from anyws.protocol.http11 import Request, Response
-from anyws.protocol.server_handshake import check_answer
+from anyws.protocol.server_handshake import check_final_response
 
 from ._certificates import server_context
 from ._hooks import AsyncHook, wrap_hook
@@ -68,7 +68,7 @@ class Ready:
             ValueError: the status is not from 200 to 599, or a header cannot be sent.
         """
         response = Response(status, headers, body)
-        check_answer(response)
+        check_final_response(response)
         if not self._decided.is_set():
             self._refusal = response
             self._decided.set()

@@ -203,7 +203,7 @@ typedef int (*Append)(void *messages, PyObject *message);
 /* Append the messages and advance the position past them. Stop at the first one that cannot be appended for any reason,
  * including lack of memory: the frame decoder then raises the error, or accepts the message after all. */
 static void
-append_messages(PyObject *data, Py_ssize_t *position, int masked, Py_ssize_t max_size, Py_ssize_t *enough,
+append_messages(PyObject *data, Py_ssize_t *position, int masked, Py_ssize_t max_size, Py_ssize_t *room,
                 Append append, void *messages)
 {
     const unsigned char *bytes = (const unsigned char *)PyBytes_AS_STRING(data);
@@ -217,9 +217,9 @@ append_messages(PyObject *data, Py_ssize_t *position, int masked, Py_ssize_t max
             return;
         }
         *position += frame.size;
-        *enough -= memory_of(message);
+        *room -= memory_of(message);
         Py_DECREF(message);
-        if (*enough <= 0) {
+        if (*room <= 0) {
             return;
         }
     }

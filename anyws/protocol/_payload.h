@@ -9,17 +9,17 @@ typedef struct {
     PyObject_HEAD
     PyObject *data;   /* a bytes object that nobody else refers to, or NULL */
     Py_ssize_t size;  /* the number of bytes filled */
-    Py_ssize_t room;  /* the size of the buffer that tail() returned */
+    Py_ssize_t room;  /* the size of the buffer that get_buffer() returned */
     Py_ssize_t views; /* the number of open views of this buffer */
     char is_lost;     /* whether data was lost because memory ran out during a resize */
 } Payload;
 
-/* Check that the data may change and that no data was lost; drop the buffer that tail() returned. */
+/* Check that the data may change and that no data was lost; drop the buffer that get_buffer() returned. */
 static int
 payload_begin_change(Payload *self)
 {
     if (self->views > 0) {
-        PyErr_SetString(PyExc_BufferError, "the buffer returned by tail() has not been released");
+        PyErr_SetString(PyExc_BufferError, "the buffer returned by get_buffer() has not been released");
         return -1;
     }
     if (self->is_lost) {
@@ -42,9 +42,9 @@ payload_resize(Payload *self, PyObject **data, Py_ssize_t size)
     return 0;
 }
 
-/* Allocate memory for `length` more bytes, and in advance for `ahead` bytes after them. */
+/* Allocate memory for `length` more bytes, and in advance for `reserve` bytes after them. */
 static int
-payload_reserve(Payload *self, Py_ssize_t length, Py_ssize_t ahead)
+payload_reserve(Payload *self, Py_ssize_t length, Py_ssize_t reserve)
 {
     Py_ssize_t room = self->data == NULL ? 0 : PyBytes_GET_SIZE(self->data);
 
@@ -54,14 +54,14 @@ payload_reserve(Payload *self, Py_ssize_t length, Py_ssize_t ahead)
     if (length <= room - self->size) {
         return 0;
     }
-    if (ahead < self->size / 8) {
-        ahead = self->size / 8; /* so that adding many small pieces takes linear time */
+    if (reserve < self->size / 8) {
+        reserve = self->size / 8; /* so that adding many small pieces takes linear time */
     }
-    if (length > PY_SSIZE_T_MAX - self->size || ahead > PY_SSIZE_T_MAX - self->size - length) {
+    if (length > PY_SSIZE_T_MAX - self->size || reserve > PY_SSIZE_T_MAX - self->size - length) {
         PyErr_NoMemory();
         return -1;
     }
-    room = self->size + length + ahead;
+    room = self->size + length + reserve;
     if (self->data != NULL) {
         return payload_resize(self, &self->data, room);
     }
@@ -74,7 +74,7 @@ payload_extend(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 {
     Payload *payload = (Payload *)self;
     const unsigned char *key;
-    Py_ssize_t start, stop, ahead;
+    Py_ssize_t start, stop, reserve;
     int failed;
 
     if (check_count("extend", count, 5) < 0 || check_bytes(arguments[0]) < 0 || read_key(arguments[3], &key) < 0) {
@@ -82,7 +82,7 @@ payload_extend(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
     }
     start = PyNumber_AsSsize_t(arguments[1], PyExc_OverflowError);
     stop = PyNumber_AsSsize_t(arguments[2], PyExc_OverflowError);
-    ahead = PyNumber_AsSsize_t(arguments[4], PyExc_OverflowError);
+    reserve = PyNumber_AsSsize_t(arguments[4], PyExc_OverflowError);
     if (PyErr_Occurred()) {
         return NULL;
     }
@@ -90,7 +90,7 @@ payload_extend(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
         return PyErr_Format(PyExc_ValueError, "range %zd to %zd is not within the data", start, stop);
     }
     Py_BEGIN_CRITICAL_SECTION(self);
-    failed = payload_reserve(payload, stop - start, ahead);
+    failed = payload_reserve(payload, stop - start, reserve);
     if (!failed && stop > start) {
         char *end = PyBytes_AS_STRING(payload->data) + payload->size;
         copy(end, PyBytes_AS_STRING(arguments[0]) + start, stop - start, key);
@@ -104,17 +104,17 @@ payload_extend(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 }
 
 static PyObject *
-payload_tail(PyObject *self, PyObject *const *arguments, Py_ssize_t number)
+payload_get_buffer(PyObject *self, PyObject *const *arguments, Py_ssize_t number)
 {
     Payload *payload = (Payload *)self;
-    Py_ssize_t count, ahead;
+    Py_ssize_t count, reserve;
     int failed;
 
-    if (check_count("tail", number, 2) < 0) {
+    if (check_count("get_buffer", number, 2) < 0) {
         return NULL;
     }
     count = PyNumber_AsSsize_t(arguments[0], PyExc_OverflowError);
-    ahead = PyNumber_AsSsize_t(arguments[1], PyExc_OverflowError);
+    reserve = PyNumber_AsSsize_t(arguments[1], PyExc_OverflowError);
     if (PyErr_Occurred()) {
         return NULL;
     }
@@ -122,7 +122,7 @@ payload_tail(PyObject *self, PyObject *const *arguments, Py_ssize_t number)
         return PyErr_Format(PyExc_ValueError, "count is %zd, expected 0 or more", count);
     }
     Py_BEGIN_CRITICAL_SECTION(self);
-    failed = payload_reserve(payload, count, ahead);
+    failed = payload_reserve(payload, count, reserve);
     if (!failed) {
         payload->room = count;
     }
@@ -131,7 +131,7 @@ payload_tail(PyObject *self, PyObject *const *arguments, Py_ssize_t number)
 }
 
 static int
-payload_get_buffer(PyObject *self, Py_buffer *view, int flags)
+payload_bf_getbuffer(PyObject *self, Py_buffer *view, int flags)
 {
     Payload *payload = (Payload *)self;
     static char nothing;
@@ -146,14 +146,14 @@ payload_get_buffer(PyObject *self, Py_buffer *view, int flags)
 }
 
 static void
-payload_release_buffer(PyObject *self, Py_buffer *Py_UNUSED(view))
+payload_bf_releasebuffer(PyObject *self, Py_buffer *Py_UNUSED(view))
 {
     Py_BEGIN_CRITICAL_SECTION(self);
     ((Payload *)self)->views--;
     Py_END_CRITICAL_SECTION();
 }
 
-/* Unmask and add the first `filled` bytes of the buffer that tail() returned. */
+/* Unmask and add the first `filled` bytes of the buffer that get_buffer() returned. */
 static int
 payload_fill(Payload *self, Py_ssize_t filled, const unsigned char *key)
 {
@@ -175,13 +175,13 @@ payload_fill(Payload *self, Py_ssize_t filled, const unsigned char *key)
 }
 
 static PyObject *
-payload_commit(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+payload_buffer_updated(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 {
     const unsigned char *key;
     Py_ssize_t filled;
     int failed;
 
-    if (check_count("commit", count, 2) < 0 || read_key(arguments[1], &key) < 0) {
+    if (check_count("buffer_updated", count, 2) < 0 || read_key(arguments[1], &key) < 0) {
         return NULL;
     }
     filled = PyNumber_AsSsize_t(arguments[0], PyExc_OverflowError);
@@ -241,13 +241,13 @@ payload_dealloc(PyObject *self)
 
 static PyMethodDef payload_methods[] = {
     {"extend", (PyCFunction)(void (*)(void))payload_extend, METH_FASTCALL,
-     "extend(data, start, stop, masking_key, ahead, /)\n--\n\nUnmask and add ``data[start:stop]``."},
-    {"tail", (PyCFunction)(void (*)(void))payload_tail, METH_FASTCALL,
-     "tail(count, ahead, /)\n--\n\nReturn a buffer for the next bytes. Fill and release it before you call any other "
-     "method."},
-    {"commit", (PyCFunction)(void (*)(void))payload_commit, METH_FASTCALL,
-     "commit(count, masking_key, /)\n--\n\nUnmask and add the first ``count`` bytes of the buffer that `tail` "
-     "returned."},
+     "extend(data, start, stop, masking_key, reserve, /)\n--\n\nUnmask and add ``data[start:stop]``."},
+    {"get_buffer", (PyCFunction)(void (*)(void))payload_get_buffer, METH_FASTCALL,
+     "get_buffer(count, reserve, /)\n--\n\nReturn a buffer for the next bytes. Fill and release it before you call any "
+     "other method."},
+    {"buffer_updated", (PyCFunction)(void (*)(void))payload_buffer_updated, METH_FASTCALL,
+     "buffer_updated(count, masking_key, /)\n--\n\nUnmask and add the first ``count`` bytes of the buffer that "
+     "`get_buffer` returned."},
     {"take", payload_take, METH_NOARGS, "take()\n--\n\nReturn and remove the bytes added since the last call."},
     {NULL, NULL, 0, NULL},
 };
@@ -257,8 +257,8 @@ static PyType_Slot payload_slots[] = {
     {Py_tp_dealloc, payload_dealloc},
     {Py_tp_methods, payload_methods},
     {Py_sq_length, payload_length},
-    {Py_bf_getbuffer, payload_get_buffer},
-    {Py_bf_releasebuffer, payload_release_buffer},
+    {Py_bf_getbuffer, payload_bf_getbuffer},
+    {Py_bf_releasebuffer, payload_bf_releasebuffer},
     {0, NULL},
 };
 

@@ -82,24 +82,24 @@ def apply_mask(data: Buffer, key: bytes, /) -> bytes:
 
 
 def take_messages(
-    data: bytes, position: int, masked: bool | None, max_size: int, enough: int, messages: list[Any] | deque[Any], /
+    data: bytes, position: int, masked: bool | None, max_size: int, room: int, messages: list[Any] | deque[Any], /
 ) -> tuple[int, int]:
     """Append the next messages as long as each is a single complete frame without reserved bits.
 
     Stop at the first frame that is anything else: a control frame, a fragment, or a frame that has a reserved bit,
     exceeds ``max_size``, is incomplete or invalid, or for which memory runs out. `FrameDecoder`, which knows all rules
-    and errors, handles such a frame. Also stop after the message with which the messages use ``enough`` memory.
+    and errors, handles such a frame. Also stop after the message with which the messages use ``room`` memory.
 
     Args:
         data: bytes from the peer.
         position: where the next frame starts in the data.
         masked: whether frames must be masked (True), must not be (False), or may be (None).
         max_size: the maximum payload, in bytes; a negative number excludes every frame.
-        enough: stop once the messages use this much memory, in bytes, roughly as reported by `sys.getsizeof`.
+        room: stop once the messages use this much memory, in bytes, roughly as reported by `sys.getsizeof`.
         messages: the list to append to: `str` for text, `bytes` for binary.
 
     Returns:
-        The position of the frame at which it stopped, or the end of the data; and ``enough`` minus the memory used.
+        The position of the frame at which it stopped, or the end of the data; and ``room`` minus the memory used.
     """
     _check_bytes(data)
     end = len(data)
@@ -122,10 +122,10 @@ def take_messages(
         except (UnicodeDecodeError, MemoryError):
             break
         position = stop
-        enough -= sys.getsizeof(message)
-        if enough <= 0:
+        room -= sys.getsizeof(message)
+        if room <= 0:
             break
-    return position, enough
+    return position, room
 
 
 def find_payload(data: bytes, position: int, masked: bool | None, max_size: int) -> tuple[int, int, bool] | None:
@@ -203,7 +203,7 @@ class Payload:
     def __len__(self) -> int:
         return len(self._data) - self._room
 
-    def extend(self, data: bytes, start: int, stop: int, masking_key: bytes, ahead: int, /) -> None:
+    def extend(self, data: bytes, start: int, stop: int, masking_key: bytes, reserve: int, /) -> None:
         """Unmask and add ``data[start:stop]``.
 
         Args:
@@ -211,7 +211,7 @@ class Payload:
             start: where the payload continues in the data.
             stop: where this part of the payload ends.
             masking_key: the masking key, rotated so that its first byte applies to ``start``; empty if not masked.
-            ahead: the number of bytes that will follow, for which memory may be allocated in advance.
+            reserve: the number of bytes that will follow, for which memory may be allocated in advance.
         """
         _check_bytes(data)
         if not 0 <= start <= stop <= len(data):
@@ -224,20 +224,20 @@ class Payload:
         if masking_key:
             _mask_in_place(self._data, size, masking_key)
 
-    def tail(self, count: int, ahead: int, /) -> memoryview:
+    def get_buffer(self, count: int, reserve: int, /) -> memoryview:
         """Return a buffer for the next bytes. Fill and release it before you call any other method.
 
         Args:
             count: the size of the buffer, in bytes.
-            ahead: see `extend`.
+            reserve: see `extend`.
         """
         self._forget_room()
         self._data += bytes(count)
         self._room = count
         return memoryview(self._data)[len(self._data) - count :]
 
-    def commit(self, count: int, masking_key: bytes, /) -> None:
-        """Unmask and add the first ``count`` bytes of the buffer that `tail` returned.
+    def buffer_updated(self, count: int, masking_key: bytes, /) -> None:
+        """Unmask and add the first ``count`` bytes of the buffer that `get_buffer` returned.
 
         Args:
             count: how many bytes were filled.
@@ -257,7 +257,7 @@ class Payload:
         """Return and remove the bytes added since the last call.
 
         Raises:
-            MemoryError: there is not enough memory, or a part of the payload was lost earlier when memory ran out.
+            MemoryError: there is not room memory, or a part of the payload was lost earlier when memory ran out.
         """
         self._forget_room()
         data = bytes(self._data)
@@ -265,7 +265,7 @@ class Payload:
         return data
 
     def _forget_room(self) -> None:
-        """Drop the buffer that `tail` returned if its contents were never committed."""
+        """Drop the buffer that `get_buffer` returned if its contents were never added."""
         if self._room:
             del self._data[len(self) :]
             self._room = 0

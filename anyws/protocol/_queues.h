@@ -77,7 +77,7 @@ queue_clear(Queue *queue)
 typedef struct {
     PyObject_HEAD
     Queue messages;
-    Py_ssize_t max_size, limit, size, turns;
+    Py_ssize_t max_size, limit, size, budget;
     int masked; /* see `read_masked` */
     char is_reserved;
 } MessageQueue;
@@ -194,8 +194,8 @@ message_queue_take_now(PyObject *self, PyObject *Py_UNUSED(ignored))
     PyObject *message = NULL;
 
     Py_BEGIN_CRITICAL_SECTION(self);
-    if (queue->turns > 0 && !queue->is_reserved && (message = message_queue_pop(queue)) != NULL) {
-        queue->turns--;
+    if (queue->budget > 0 && !queue->is_reserved && (message = message_queue_pop(queue)) != NULL) {
+        queue->budget--;
     }
     Py_END_CRITICAL_SECTION();
     return message == NULL ? Py_NewRef(Py_None) : message;
@@ -232,7 +232,7 @@ static PyMethodDef message_queue_methods[] = {
      "the limit is reached."},
     {"take", message_queue_take, METH_NOARGS, "take()\n--\n\nRemove and return the oldest message."},
     {"take_now", message_queue_take_now, METH_NOARGS,
-     "take_now()\n--\n\nRemove and return the oldest message; None if there is none, ``turns`` is 0, or another task "
+     "take_now()\n--\n\nRemove and return the oldest message; None if there is none, ``budget`` is 0, or another task "
      "is waiting."},
     {"clear", message_queue_clear, METH_NOARGS, "clear()\n--\n\nDrop all messages."},
     {NULL, NULL, 0, NULL},
@@ -241,7 +241,7 @@ static PyMethodDef message_queue_methods[] = {
 static PyMemberDef message_queue_members[] = {
     {"limit", T_PYSSIZET, offsetof(MessageQueue, limit), 0, NULL},
     {"size", T_PYSSIZET, offsetof(MessageQueue, size), READONLY, NULL},
-    {"turns", T_PYSSIZET, offsetof(MessageQueue, turns), 0, NULL},
+    {"budget", T_PYSSIZET, offsetof(MessageQueue, budget), 0, NULL},
     {"is_reserved", T_BOOL, offsetof(MessageQueue, is_reserved), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
@@ -269,7 +269,7 @@ typedef struct {
     PyObject_HEAD
     Queue frames; /* bytes, or for large frames a tuple of header and payload; never instances of subclasses */
     PyObject *new_masking_key; /* NULL before `__init__` and after garbage collection */
-    Py_ssize_t limit, size, turns;
+    Py_ssize_t limit, size, budget;
     char is_open, is_reserved, is_plain, is_flush_due;
 } FrameQueue;
 
@@ -285,7 +285,7 @@ frame_queue_init(PyObject *self, PyObject *arguments, PyObject *keywords)
     }
     Py_BEGIN_CRITICAL_SECTION(self);
     queue_clear(&queue->frames);
-    queue->size = queue->turns = 0;
+    queue->size = queue->budget = 0;
     queue->limit = PY_SSIZE_T_MAX;
     queue->is_open = queue->is_plain = 1;
     queue->is_reserved = queue->is_flush_due = 0;
@@ -439,13 +439,13 @@ frame_queue_put_message(PyObject *self, PyObject *message)
     FrameQueue *queue = (FrameQueue *)self;
     int opcode = PyUnicode_CheckExact(message) ? TEXT : PyBytes_CheckExact(message) ? BINARY : 0;
 
-    if (!opcode || !frame_queue_has_room(queue) || !queue->is_plain || queue->turns <= 0) {
+    if (!opcode || !frame_queue_has_room(queue) || !queue->is_plain || queue->budget <= 0) {
         Py_RETURN_FALSE;
     }
     if (frame_queue_frame(queue, FIN | opcode, message) < 0) {
         return NULL;
     }
-    queue->turns--;
+    queue->budget--;
     if (queue->size >= BATCH) {
         queue->is_flush_due = 0;
     }
@@ -584,7 +584,7 @@ static PyMethodDef frame_queue_methods[] = {
 static PyMemberDef frame_queue_members[] = {
     {"limit", T_PYSSIZET, offsetof(FrameQueue, limit), 0, NULL},
     {"size", T_PYSSIZET, offsetof(FrameQueue, size), 0, NULL},
-    {"turns", T_PYSSIZET, offsetof(FrameQueue, turns), 0, NULL},
+    {"budget", T_PYSSIZET, offsetof(FrameQueue, budget), 0, NULL},
     {"is_open", T_BOOL, offsetof(FrameQueue, is_open), 0, NULL},
     {"is_reserved", T_BOOL, offsetof(FrameQueue, is_reserved), 0, NULL},
     {"is_plain", T_BOOL, offsetof(FrameQueue, is_plain), 0, NULL},

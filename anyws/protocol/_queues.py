@@ -31,18 +31,18 @@ class MessageQueue:
         limit: the memory that queued messages may use before reading should pause, in bytes.
         size: the memory that queued messages use, in bytes, roughly as reported by `sys.getsizeof`, so that many empty
             messages count too.
-        turns: the number of messages that `take_now` may still return.
+        budget: the number of messages that `take_now` may still return before other tasks must run.
         is_reserved: whether `take_now` returns None because another task is waiting already.
     """
 
-    __slots__ = ("_masked", "_max_size", "_messages", "is_reserved", "limit", "size", "turns")
+    __slots__ = ("_masked", "_max_size", "_messages", "budget", "is_reserved", "limit", "size")
 
     def __init__(self, masked: bool | None, max_size: int, /) -> None:
         self._masked = masked
         self._max_size = max_size
         self.limit: int = sys.maxsize
         self.size: int = 0
-        self.turns: int = 0
+        self.budget: int = 0
         self.is_reserved: bool = False
         self._messages: deque[Any] = deque()
 
@@ -77,10 +77,10 @@ class MessageQueue:
         return message
 
     def take_now(self) -> str | bytes | None:
-        """Remove and return the oldest message; None if there is none, ``turns`` is 0, or another task is waiting."""
-        if not self._messages or self.turns <= 0 or self.is_reserved:
+        """Remove and return the oldest message; None if there is none, ``budget`` is 0, or another task is waiting."""
+        if not self._messages or self.budget <= 0 or self.is_reserved:
             return None
-        self.turns -= 1
+        self.budget -= 1
         return self.take()
 
     def clear(self) -> None:
@@ -95,7 +95,7 @@ class FrameQueue:
     Attributes:
         limit: the number of queued bytes from which no more messages are accepted.
         size: the number of queued bytes.
-        turns: the number of messages that `put_message` may still accept.
+        budget: the number of messages that `put_message` may still accept before other tasks must run.
         is_open: whether messages are accepted: the connection is open, and no message is being sent in fragments.
         is_reserved: whether messages are not accepted because another task is waiting already.
         is_plain: whether messages are framed without extensions.
@@ -107,6 +107,7 @@ class FrameQueue:
     __slots__ = (
         "_frames",
         "_large",
+        "budget",
         "is_flush_due",
         "is_open",
         "is_plain",
@@ -114,13 +115,12 @@ class FrameQueue:
         "limit",
         "new_masking_key",
         "size",
-        "turns",
     )
 
     def __init__(self, new_masking_key: Callable[[], bytes] | None, /) -> None:
         self.limit: int = sys.maxsize
         self.size: int = 0
-        self.turns: int = 0
+        self.budget: int = 0
         self.is_open: bool = True
         self.is_plain: bool = True
         self.is_reserved: bool = False
@@ -161,7 +161,7 @@ class FrameQueue:
         Raises:
             UnicodeEncodeError: the text contains a lone surrogate.
         """
-        if not self._has_room or not self.is_plain or self.turns <= 0:
+        if not self._has_room or not self.is_plain or self.budget <= 0:
             return False
         if type(message) is str:
             self.put_frame(_TEXT, message)
@@ -169,7 +169,7 @@ class FrameQueue:
             self.put_frame(_BINARY, message)
         else:
             return False
-        self.turns -= 1
+        self.budget -= 1
         if self.size >= _BATCH:
             self.is_flush_due = False
         return True

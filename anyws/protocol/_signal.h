@@ -343,16 +343,22 @@ signal_result(PyObject *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyMethodDef signal_methods[] = {
-    {"set", signal_set, METH_NOARGS, "set()\n--\n\nWake the waiting task, or the next task that waits."},
-    {"set_now", signal_set_now, METH_NOARGS, "set_now()\n--\n\nRun the waiting task immediately, until it waits again."},
-    {"wait", signal_wait, METH_NOARGS, "wait()\n--\n\nReturn an awaitable that waits for a set() since the last wait."},
+    {"set", signal_set, METH_NOARGS,
+     "set()\n--\n\nWake the waiting task; if none is waiting, let the next wait return immediately."},
+    {"set_now", signal_set_now, METH_NOARGS,
+     "set_now()\n--\n\nRun the waiting task until it waits again. For event loop callbacks, as the last thing they "
+     "do."},
+    {"wait", signal_wait, METH_NOARGS,
+     "wait()\n--\n\nReturn an awaitable, to await immediately, that waits for a `set` since the last wait."},
     {"get_loop", signal_get_loop, METH_NOARGS, "get_loop()\n--\n\nReturn the event loop."},
     {"add_done_callback", (PyCFunction)(void (*)(void))signal_add_done_callback, METH_FASTCALL | METH_KEYWORDS,
-     "add_done_callback(callback, *, context)\n--\n\nCall this function once, at the next set()."},
+     "add_done_callback(callback, *, context)\n--\n\nCall a function once, at the next `set`."},
     {"done", signal_done, METH_NOARGS, "done()\n--\n\nReturn whether no task is waiting."},
     {"cancel", (PyCFunction)(void (*)(void))signal_cancel, METH_VARARGS | METH_KEYWORDS,
-     "cancel(msg=None)\n--\n\nRaise a CancelledError in the waiting task, unless it was woken before."},
-    {"result", signal_result, METH_NOARGS, "result()\n--\n\nReturn None, or raise the CancelledError."},
+     "cancel(msg=None)\n--\n\nRaise `CancelledError` in the waiting task, unless it was already woken; return whether "
+     "it will be raised."},
+    {"result", signal_result, METH_NOARGS,
+     "result()\n--\n\nRaise the `CancelledError` of a cancelled wait, if there is one."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -362,7 +368,7 @@ static PyMemberDef signal_members[] = {
 };
 
 static PyType_Slot signal_slots[] = {
-    {Py_tp_doc, "Wakes a waiting asyncio task."},
+    {Py_tp_doc, "A `Wakeup` that implements the protocol by which asyncio tasks wait for futures."},
     {Py_tp_new, signal_new},
     {Py_tp_dealloc, signal_dealloc},
     {Py_tp_traverse, signal_traverse},

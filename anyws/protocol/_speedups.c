@@ -46,7 +46,7 @@ append_to_list(void *list, PyObject *message)
 static PyObject *
 take_messages(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    Py_ssize_t position, max_size, enough;
+    Py_ssize_t position, max_size, room;
     int masked;
 
     if (check_count("take_messages", count, 6) < 0 || check_bytes(arguments[0]) < 0) {
@@ -55,7 +55,7 @@ take_messages(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_
     position = PyNumber_AsSsize_t(arguments[1], PyExc_OverflowError);
     masked = read_masked(arguments[2]);
     max_size = PyNumber_AsSsize_t(arguments[3], PyExc_OverflowError);
-    enough = PyNumber_AsSsize_t(arguments[4], PyExc_OverflowError);
+    room = PyNumber_AsSsize_t(arguments[4], PyExc_OverflowError);
     if (PyErr_Occurred()) {
         return NULL;
     }
@@ -65,8 +65,8 @@ take_messages(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_
     if (!PyList_Check(arguments[5])) {
         return PyErr_Format(PyExc_TypeError, "messages must be a list, not %.100s", Py_TYPE(arguments[5])->tp_name);
     }
-    append_messages(arguments[0], &position, masked, max_size, &enough, append_to_list, arguments[5]);
-    return Py_BuildValue("nn", position, enough);
+    append_messages(arguments[0], &position, masked, max_size, &room, append_to_list, arguments[5]);
+    return Py_BuildValue("nn", position, room);
 }
 
 static PyObject *
@@ -125,7 +125,7 @@ static PyMethodDef functions[] = {
     {"build_frame", (PyCFunction)(void (*)(void))build_frame, METH_FASTCALL,
      "build_frame(first, payload, masking_key, /)\n--\n\nReturn the bytes of a frame."},
     {"take_messages", (PyCFunction)(void (*)(void))take_messages, METH_FASTCALL,
-     "take_messages(data, position, masked, max_size, enough, messages, /)\n--\n\nAppend the next messages as long as "
+     "take_messages(data, position, masked, max_size, room, messages, /)\n--\n\nAppend the next messages as long as "
      "each is a single complete frame without reserved bits."},
     {NULL, NULL, 0, NULL},
 };

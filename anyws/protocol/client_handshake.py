@@ -13,7 +13,7 @@ from .extensions import Codec, Extension, parse_extensions, serialize_extensions
 from .headers import Headers, HeadersLike, check_header, check_headers, has_token, headers_of
 from .http11 import Request, Response
 from .keys import VERSION, accept_value
-from .negotiation import as_extensions, take_answers
+from .negotiation import as_extensions, create_codecs
 from .subprotocols import check_subprotocols
 from .uri import WebSocketURI
 
@@ -170,7 +170,7 @@ class ClientHandshake:
         if headers.get_all("sec-websocket-accept") != [accept_value(self._key)]:
             raise ValueError("Sec-WebSocket-Accept does not match the key that was sent")
         if "sec-websocket-extensions" in headers:
-            self.codecs = take_answers(self._extensions, parse_extensions(headers["sec-websocket-extensions"]))
+            self.codecs = create_codecs(self._extensions, parse_extensions(headers["sec-websocket-extensions"]))
         if "sec-websocket-protocol" not in headers:
             return None
         agreed_protocols = headers.get_all("sec-websocket-protocol")

@@ -92,8 +92,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_changed",
         "_codecs",
+        "_encoded",
         "_frames",
         "_hold_failure",
         "_max_whole",
@@ -146,7 +146,7 @@ class Connection:
         self._codecs = codecs
         # The first bytes of frames that a single codec has transformed; several codecs need the general path.
         rsv = codecs[0].rsv if len(codecs) == 1 else 0
-        self._changed = {_FIN | rsv | opcode: opcode for opcode in (Opcode.TEXT, Opcode.BINARY)} if rsv else _NONE
+        self._encoded = {_FIN | rsv | opcode: opcode for opcode in (Opcode.TEXT, Opcode.BINARY)} if rsv else _NONE
         self._hold_failure = hold_failure
         self.has_more: bool = False
         """Whether `receive_data` stopped before processing all data. If so, call it again with ``b""``."""
@@ -174,9 +174,9 @@ class Connection:
         return self.state is State.CLOSED and self.role is Role.SERVER
 
     @property
-    def held(self) -> int:
+    def partial_size(self) -> int:
         """The number of bytes of the incomplete incoming message that `take_partial` would return."""
-        return self._messages.held
+        return self._messages.partial_size
 
     @property
     def in_message(self) -> bool:
@@ -195,7 +195,7 @@ class Connection:
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
-    def receive_data(self, data: bytes, *, start: int = 0, enough: int | None = None) -> list[Event]:
+    def receive_data(self, data: bytes, *, start: int = 0, room: int | None = None) -> list[Event]:
         """Process bytes from the peer and return the events; no events once the connection is CLOSED.
 
         Responses to the peer are queued for `data_to_send`. A protocol violation by the peer does not raise: it sets
@@ -204,7 +204,7 @@ class Connection:
         Args:
             data: the received bytes.
             start: the position in the data at which to start.
-            enough: stop once the messages use this much memory, in bytes, because a small amount of compressed data
+            room: stop once the messages use this much memory, in bytes, because a small amount of compressed data
                 can contain large messages. The rest of the data is kept, see `has_more`. None processes all data.
 
         Raises:
@@ -216,23 +216,23 @@ class Connection:
             return events
         try:
             self._frames.feed(data, start)
-            self._process(sys.maxsize if enough is None else enough, events)
-            self._expect()
+            self._process(sys.maxsize if room is None else room, events)
+            self._update_expects_frame()
         except BaseException:
-            self._end(_CLOSED)
+            self._set_state(_CLOSED)
             raise
         return events
 
-    def _process(self, left: int, events: list[Event]) -> None:
-        """Process buffered data until the messages use ``left`` bytes of memory or the peer violates the protocol."""
+    def _process(self, room: int, events: list[Event]) -> None:
+        """Process buffered data until the messages use ``room`` bytes of memory or the peer violates the protocol."""
         frames, messages = self._frames, self._messages
         try:
             while self.state is not _CLOSED:
-                if left > 0 and not messages.in_message:  # fast path: most messages are a single complete frame
-                    if self._changed:
-                        left = self._take_changed(left, events)
-                    left = frames.take_messages(self._max_whole, left, events)
-                if left <= 0 or not frames.has_data:
+                if room > 0 and not messages.in_message:  # fast path: most messages are a single complete frame
+                    if self._encoded:
+                        room = self._receive_encoded(room, events)
+                    room = frames.take_messages(self._max_whole, room, events)
+                if room <= 0 or not frames.has_data:
                     self.has_more = frames.has_data
                     break
                 part = frames.next_part(messages.payload)
@@ -240,7 +240,7 @@ class Connection:
                     break
                 message = self._receive_part(part, events)
                 if message is not None:
-                    left -= sys.getsizeof(message)
+                    room -= sys.getsizeof(message)
         except RemoteProtocolError as exc:
             self.failure = exc
             if not self._hold_failure:
@@ -256,9 +256,9 @@ class Connection:
         if payload is None or not self._is_processing:
             return None
         try:
-            return self._frames.tail(payload)
+            return self._frames.get_buffer(payload)
         except BaseException:
-            self._end(_CLOSED)
+            self._set_state(_CLOSED)
             raise
 
     def buffer_updated(self, count: int) -> list[Event]:
@@ -267,26 +267,26 @@ class Connection:
         payload = self._messages.payload
         assert payload is not None
         try:
-            self._receive_part(self._frames.commit(payload, count), events)
-            self._expect()
+            self._receive_part(self._frames.buffer_updated(payload, count), events)
+            self._update_expects_frame()
         except BaseException:
-            self._end(_CLOSED)
+            self._set_state(_CLOSED)
             raise
         return events
 
-    def _expect(self) -> None:
-        self.expects_frame = self._frames.is_between and not self._messages.in_message and self._is_processing
+    def _update_expects_frame(self) -> None:
+        self.expects_frame = self._frames.is_between_frames and not self._messages.in_message and self._is_processing
 
-    def _take_changed(self, left: int, events: list[Event]) -> int:
+    def _receive_encoded(self, room: int, events: list[Event]) -> int:
         """Append the next messages as long as each is a single complete frame that the codec has transformed."""
-        while left > 0:
-            frame = self._frames.take_whole(self._changed, self._max_whole)
+        while room > 0:
+            frame = self._frames.take_whole(self._encoded, self._max_whole)
             if frame is None:
                 break
             message = self._messages.receive_whole(*frame)
             events.append(message)
-            left -= sys.getsizeof(message)
-        return left
+            room -= sys.getsizeof(message)
+        return room
 
     @property
     def _is_processing(self) -> bool:
@@ -307,12 +307,12 @@ class Connection:
         if self.state is State.OPEN:
             self.outbox.clear()
             self._queue_close(Close(self.failure.close_code, self.failure.reason))
-        self._end(State.CLOSED)
+        self._set_state(State.CLOSED)
 
     def receive_eof(self) -> None:
         """Handle the end of the stream. A connection that was not CLOSED drops its queued frames and is CLOSED."""
         if self.state is not State.CLOSED:
-            self._end(State.CLOSED)
+            self._set_state(State.CLOSED)
             self.outbox.clear()
 
     def take_partial(self) -> str | bytes:
@@ -338,7 +338,7 @@ class Connection:
             self.close_received = close
             if self.state is State.OPEN:
                 self._queue_close(close)
-            self._end(State.CLOSED)
+            self._set_state(State.CLOSED)
             events.append(close)
         return None
 
@@ -452,7 +452,7 @@ class Connection:
             raise ValueError("a Close without a code cannot have a reason (RFC 6455, section 5.5.1)")
         self._check_open()
         self._queue_close(Close(CloseCode.NO_STATUS_RECEIVED if code is None else code, reason))
-        self._end(_CLOSING)
+        self._set_state(_CLOSING)
 
     def data_to_send(self) -> bytes:
         """Return the next bytes to write: up to 64 KiB of whole frames or one larger frame; empty if none is queued."""
@@ -470,7 +470,7 @@ class Connection:
         """Whether `data_to_send` would return any bytes."""
         return bool(self.outbox)
 
-    def _end(self, state: State) -> None:
+    def _set_state(self, state: State) -> None:
         self.state = state
         self.outbox.is_open = False
         self.expects_frame = self.expects_frame and state is not _CLOSED
@@ -515,7 +515,7 @@ class Connection:
                 opcode, rsv = Opcode.CONTINUATION, 0
         except BaseException:
             if cannot_be_undone:
-                self._end(_CLOSED)
+                self._set_state(_CLOSED)
             raise
 
     def _frame(self, first: int, payload: str | bytes) -> bytes:

@@ -111,38 +111,38 @@ class PerMessageDeflate(Extension):
             offered = _parse(offer, bits_may_lack_value=True)
         except ValueError:
             return None
-        answer: list[tuple[str, str | None]] = []
-        agreed: dict[str, Any] = {}
+        response: list[tuple[str, str | None]] = []
+        parameters: dict[str, Any] = {}
         for name in _NO_TAKEOVER:
-            agreed[name] = name in offered or getattr(self, name)
-            if agreed[name]:
-                answer.append((name, None))
+            parameters[name] = name in offered or getattr(self, name)
+            if parameters[name]:
+                response.append((name, None))
         for name in _WINDOW_BITS:
             ours, theirs = getattr(self, name), offered.get(name)
             if name == "client_max_window_bits" and name not in offered:
                 continue  # section 7.1.2.2: only allowed in the response if the client has offered it
             if ours is not None or theirs is not None:
-                agreed[name] = min(ours or _MAX_BITS, theirs or _MAX_BITS)
-                answer.append((name, str(agreed[name])))
-        codec = DeflateCodec(DeflateParameters(**agreed), self, is_server=True)
-        return ExtensionOffer(NAME, tuple(answer)), codec
+                parameters[name] = min(ours or _MAX_BITS, theirs or _MAX_BITS)
+                response.append((name, str(parameters[name])))
+        codec = DeflateCodec(DeflateParameters(**parameters), self, is_server=True)
+        return ExtensionOffer(NAME, tuple(response)), codec
 
-    def agreed(self, answer: ExtensionOffer) -> DeflateCodec:
+    def create_codec(self, accepted: ExtensionOffer) -> DeflateCodec:
         """Return the codec for the parameters that the server accepted (section 7.1)."""
-        answered = _parse(answer, bits_may_lack_value=False)
-        if self.server_no_context_takeover and "server_no_context_takeover" not in answered:
+        response = _parse(accepted, bits_may_lack_value=False)
+        if self.server_no_context_takeover and "server_no_context_takeover" not in response:
             raise ValueError("the response lacks server_no_context_takeover, which was offered (section 7.1.1.1)")
-        wanted, given = self.server_max_window_bits, answered.get("server_max_window_bits")
-        if wanted is not None and (given is None or given > wanted):
+        offered, granted = self.server_max_window_bits, response.get("server_max_window_bits")
+        if offered is not None and (granted is None or granted > offered):
             raise ValueError(
-                f"the response has server_max_window_bits {given}, but {wanted} was offered (section 7.1.2.1)"
+                f"the response has server_max_window_bits {granted}, but {offered} was offered (section 7.1.2.1)"
             )
         # Section 7.1.2.2: we keep to the limit that we offered; the response may lower it further.
-        ours, bound = self.client_max_window_bits or _MAX_BITS, answered.get("client_max_window_bits") or _MAX_BITS
+        ours, bound = self.client_max_window_bits or _MAX_BITS, response.get("client_max_window_bits") or _MAX_BITS
         parameters = DeflateParameters(
-            server_no_context_takeover="server_no_context_takeover" in answered,
-            client_no_context_takeover=self.client_no_context_takeover or "client_no_context_takeover" in answered,
-            server_max_window_bits=given or _MAX_BITS,
+            server_no_context_takeover="server_no_context_takeover" in response,
+            client_no_context_takeover=self.client_no_context_takeover or "client_no_context_takeover" in response,
+            server_max_window_bits=granted or _MAX_BITS,
             client_max_window_bits=min(ours, bound),
         )
         return DeflateCodec(parameters, self, is_server=False)

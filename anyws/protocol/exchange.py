@@ -23,7 +23,7 @@ _FOLDED_LINE = re.compile(rb"\r\n[ \t]")
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROLS = bytes(code for code in range(256) if _CONTROL.match(bytes([code])))
 _TLS_RECORDS = b"\x15\x16"  # the content types alert and handshake (RFC 8446, section 5.1)
-_NO_TOKEN = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
+_NOT_A_TOKEN = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 
 class InvalidHead(Exception):
@@ -59,8 +59,8 @@ class _HeadReader:
             self._buffer = bytearray(self._buffer + data) if self._buffer else bytes(data)
         if self._may_be_empty and not self._skip_empty_line():
             return None
-        if _NO_TOKEN.match(self._buffer):
-            raise InvalidHead(self._what_else())
+        if _NOT_A_TOKEN.match(self._buffer):
+            raise InvalidHead(self._describe_non_http())
         end = self._buffer.find(_END, searched)
         length = len(self._buffer) if end < 0 else end + len(_END)
         if length > self._max_bytes:
@@ -90,7 +90,7 @@ class _HeadReader:
             self._buffer = self._buffer[2:]
         return bool(self._buffer)
 
-    def _what_else(self) -> str:
+    def _describe_non_http(self) -> str:
         """Describe bytes that are not HTTP."""
         if self._buffer[0] not in _TLS_RECORDS:
             return "not HTTP"
@@ -151,7 +151,7 @@ class ServerExchange:
     def send(self, response: Response) -> bytes:
         """Return the bytes of a response: a 101 if the request asked for an upgrade, or any other with its body."""
         if response.status == 101:
-            return _switching(response)
+            return _serialize_101(response)
         headers = _encode(response.headers)
         reason = response.reason.encode("latin-1", "replace")
         if "content-length" not in response.headers and response.status not in (204, 304):
@@ -216,7 +216,7 @@ class ClientExchange:
             if isinstance(event, h11.InformationalResponse):
                 if event.status_code == 101:
                     self.trailing_data = data
-                    return self._made(event)
+                    return self._to_response(event)
                 # Any other 1xx precedes the final response (RFC 9110, section 15.2).
                 self._max_bytes -= len(head)
                 self._reader = self._new_reader()
@@ -256,9 +256,9 @@ class ClientExchange:
                 return None
         except h11.RemoteProtocolError:
             pass
-        return self._made(self._response, bytes(self._body[: self._max_body]))
+        return self._to_response(self._response, bytes(self._body[: self._max_body]))
 
-    def _made(self, event: h11.Response | h11.InformationalResponse, body: bytes = b"") -> Response:
+    def _to_response(self, event: h11.Response | h11.InformationalResponse, body: bytes = b"") -> Response:
         headers = _decode(event.headers.raw_items())
         reason = event.reason.decode("latin-1")
         if not self._reader.has_control:  # h11 has checked everything else
@@ -269,19 +269,19 @@ class ClientExchange:
             raise InvalidHead(str(exc)) from exc
 
 
-def _switching(response: Response) -> bytes:
+def _serialize_101(response: Response) -> bytes:
     """Return the bytes of a 101 response. Most differ in only one value, so the bytes around it are cached."""
     pairs = response.headers.multi_items()
     for number, (name, value) in enumerate(pairs):
         if name == "Sec-WebSocket-Accept":
             pairs[number] = (name, "")
-            before, after = _written_switching(tuple(pairs), response.reason)
+            before, after = _serialize_101_parts(tuple(pairs), response.reason)
             return before + value.encode("ascii") + after
-    return b"".join(_written_switching(tuple(pairs), response.reason))
+    return b"".join(_serialize_101_parts(tuple(pairs), response.reason))
 
 
 @functools.lru_cache(maxsize=64)
-def _written_switching(pairs: tuple[tuple[str, str], ...], reason: str) -> tuple[bytes, bytes]:
+def _serialize_101_parts(pairs: tuple[tuple[str, str], ...], reason: str) -> tuple[bytes, bytes]:
     """Return the bytes of a 101 response before and after the value of ``Sec-WebSocket-Accept``."""
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n")

@@ -108,7 +108,7 @@ class Extension(ABC):
         """Respond to an offer as a server: return the accepted parameters and the codec, or None to decline."""
 
     @abstractmethod
-    def agreed(self, answer: ExtensionOffer) -> Codec:
+    def create_codec(self, accepted: ExtensionOffer) -> Codec:
         """Return the codec for the parameters that the server accepted, as the client that made the offers.
 
         Raises:

@@ -36,11 +36,11 @@ _RSV = 0x70
 _MAX_CONTROL_PAYLOAD = 125  # RFC 6455, section 5.5.
 # Memory is allocated in advance for the length that a header announces, but at most this many times what has arrived:
 # after a read of 64 KiB that is 1 MiB, and after a header alone it is nothing.
-_AHEAD = 16
+_RESERVE_FACTOR = 16
 # Read directly into the payload once this much of it has arrived and this much is missing, in bytes. Not in pure
 # Python: saving a copy does not pay there, because the buffer has to be filled with zeros first.
 _LARGE = 32768 if speedups_in_use else sys.maxsize
-_MAX_TAIL = 1024 * 1024  # bytes to read at once in this way
+_MAX_BUFFER = 1024 * 1024  # bytes to read at once in this way
 
 
 class FrameHeader(NamedTuple):
@@ -115,7 +115,7 @@ class FrameDecoder:
             self._position = start
 
     @property
-    def is_between(self) -> bool:
+    def is_between_frames(self) -> bool:
         """Whether all received data was processed and ended at the end of a frame."""
         return not self._buffer and self._header is None
 
@@ -124,7 +124,7 @@ class FrameDecoder:
         """Whether there are bytes that `next_part` has not processed yet."""
         return bool(self._buffer)
 
-    def take_messages(self, max_size: int, enough: int, messages: list[Any]) -> int:
+    def take_messages(self, max_size: int, room: int, messages: list[Any]) -> int:
         """Append the next messages as long as each is a single complete frame without reserved bits.
 
         Stop at the first frame that is anything else. Inside a frame, do nothing. This method never raises: `next_part`
@@ -132,16 +132,16 @@ class FrameDecoder:
 
         Args:
             max_size: the maximum payload, in bytes.
-            enough: stop once the messages use this much memory, in bytes.
+            room: stop once the messages use this much memory, in bytes.
             messages: the list to append to: `str` for text, `bytes` for binary.
 
         Returns:
-            ``enough`` minus the memory that the messages use.
+            ``room`` minus the memory that the messages use.
         """
         if self._header is None and self._buffer:
-            position, enough = take_messages(self._buffer, self._position, self._masked, max_size, enough, messages)
+            position, room = take_messages(self._buffer, self._position, self._masked, max_size, room, messages)
             self._advance_to(position)
-        return enough
+        return room
 
     def take_whole(self, opcodes: Mapping[int, Opcode], max_size: int) -> tuple[Opcode, bytes] | None:
         """Return the next frame if it is complete and starts with one of these bytes; otherwise None.
@@ -188,7 +188,7 @@ class FrameDecoder:
         count = min(missing, len(self._buffer) - self._position)
         if count == 0:
             return None
-        key = self._turned_key(header)
+        key = self._rotated_key(header)
         start, stop = self._position, self._position + count
         if into is None:
             payload = self._buffer[start:stop]
@@ -197,12 +197,12 @@ class FrameDecoder:
         else:
             payload, gathered = b"", len(into)
             is_taken_as_it_comes = gathered < self._offset
-            ahead = 0 if is_taken_as_it_comes else min(missing - count, _AHEAD * (gathered + count))
-            into.extend(self._buffer, start, stop, key, ahead)
+            reserve = 0 if is_taken_as_it_comes else min(missing - count, _RESERVE_FACTOR * (gathered + count))
+            into.extend(self._buffer, start, stop, key, reserve)
         self._advance_to(stop)
         return self._next(header, payload, count)
 
-    def tail(self, into: Payload) -> memoryview | None:
+    def get_buffer(self, into: Payload) -> memoryview | None:
         """Return a buffer for the next bytes of a large payload, to be filled and released; otherwise None.
 
         Args:
@@ -214,21 +214,21 @@ class FrameDecoder:
         missing = header.length - self._offset
         if min(missing, gathered) < _LARGE:
             return None
-        room = min(missing, _AHEAD * gathered)
-        count = min(room, _MAX_TAIL)
-        return into.tail(count, room - count)
+        room = min(missing, _RESERVE_FACTOR * gathered)
+        count = min(room, _MAX_BUFFER)
+        return into.get_buffer(count, room - count)
 
-    def commit(self, into: Payload, count: int) -> FramePart:
-        """Add the first ``count`` bytes of the buffer that `tail` returned."""
+    def buffer_updated(self, into: Payload, count: int) -> FramePart:
+        """Add the first ``count`` bytes of the buffer that `get_buffer` returned."""
         header = self._header
         assert header is not None
-        into.commit(count, self._turned_key(header))
+        into.buffer_updated(count, self._rotated_key(header))
         return self._next(header, b"", count)
 
-    def _turned_key(self, header: FrameHeader) -> bytes:
+    def _rotated_key(self, header: FrameHeader) -> bytes:
         """Return the masking key, rotated to the current position in the payload; empty if the frame is not masked."""
-        turn = self._offset & 3
-        return header.masking_key[turn:] + header.masking_key[:turn]
+        rotation = self._offset & 3
+        return header.masking_key[rotation:] + header.masking_key[:rotation]
 
     def _next(self, header: FrameHeader, payload: bytes, count: int) -> FramePart:
         """Return the next part of the frame, which has ``count`` bytes."""

@@ -93,7 +93,7 @@ class MessageDecoder:
         self._fragments = 0
 
     @property
-    def held(self) -> int:
+    def partial_size(self) -> int:
         """The number of bytes of the current message that `take_partial` would return."""
         return 0 if self._message is None else len(self._message)
 
@@ -125,7 +125,7 @@ class MessageDecoder:
             payload = self._decode(payload, final)
         message = self._message
         if message is None:
-            return self._whole(header.opcode, payload)
+            return self._new_message(header.opcode, payload)
         if isinstance(message, _Text):
             message.add(payload, final)
         elif payload:
@@ -143,7 +143,7 @@ class MessageDecoder:
         """
         self._active = self._codecs[::-1]
         self._decoded = 0
-        return self._whole(opcode, self._decode(payload, True))
+        return self._new_message(opcode, self._decode(payload, True))
 
     def take_partial(self) -> str | bytes:
         """Return the received part of the current message. When it is complete, only the rest is returned."""
@@ -191,7 +191,7 @@ class MessageDecoder:
             raise LimitExceeded("max_message_size", limit, self._decoded)
         return payload
 
-    def _whole(self, opcode: Opcode, payload: bytes) -> str | bytes:
+    def _new_message(self, opcode: Opcode, payload: bytes) -> str | bytes:
         if opcode is Opcode.BINARY:
             return payload
         try:

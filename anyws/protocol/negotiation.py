@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from .extensions import Codec, Extension, ExtensionOffer, parse_extensions, reserved_bits
 from .headers import check_header
 
-__all__ = ["accept_offers", "as_extensions", "check_extensions", "take_answers"]
+__all__ = ["accept_offers", "as_extensions", "check_extensions", "create_codecs"]
 
 
 class _HeaderValue(Extension):
@@ -25,8 +25,8 @@ class _HeaderValue(Extension):
     def accept(self, offer: ExtensionOffer) -> None:
         return None
 
-    def agreed(self, answer: ExtensionOffer) -> Codec:
-        raise ValueError(f"there is no codec for {answer.name}")
+    def create_codec(self, accepted: ExtensionOffer) -> Codec:
+        raise ValueError(f"there is no codec for {accepted.name}")
 
 
 def as_extensions(extensions: str | Sequence[Extension]) -> Sequence[Extension]:
@@ -57,45 +57,45 @@ def accept_offers(
     extensions: Sequence[Extension], offers: Sequence[ExtensionOffer]
 ) -> tuple[list[ExtensionOffer], list[Codec]]:
     """Accept the first acceptable offer of each extension, in the client's order; return it with its codec."""
-    answers: list[ExtensionOffer] = []
+    accepted: list[ExtensionOffer] = []
     codecs: list[Codec] = []
     for offer in offers:
-        taken = {answer.name for answer in answers}
+        names = {each.name for each in accepted}
         for extension in extensions:
-            if extension.name != offer.name or extension.name in taken:
+            if extension.name != offer.name or extension.name in names:
                 continue
-            accepted = extension.accept(offer)
-            if accepted is not None and not reserved_bits(codecs) & accepted[1].rsv:
-                answers.append(accepted[0])
-                codecs.append(accepted[1])
+            result = extension.accept(offer)
+            if result is not None and not reserved_bits(codecs) & result[1].rsv:
+                accepted.append(result[0])
+                codecs.append(result[1])
                 break
-    return answers, codecs
+    return accepted, codecs
 
 
-def take_answers(extensions: Sequence[Extension], answers: Sequence[ExtensionOffer]) -> list[Codec]:
+def create_codecs(extensions: Sequence[Extension], accepted: Sequence[ExtensionOffer]) -> list[Codec]:
     """Return the codecs for the extensions that a server accepted.
 
     Raises:
         ValueError: an accepted extension does not match any offer, or two of them conflict.
     """
     codecs: list[Codec] = []
-    for number, answer in enumerate(answers):
-        if any(answer.name == other.name for other in answers[:number]):
-            raise ValueError(f"extension {answer.name} was accepted twice")
-        codec = _take_answer([extension for extension in extensions if extension.name == answer.name], answer)
+    for number, offer in enumerate(accepted):
+        if any(offer.name == other.name for other in accepted[:number]):
+            raise ValueError(f"extension {offer.name} was accepted twice")
+        codec = _create_codec([extension for extension in extensions if extension.name == offer.name], offer)
         if reserved_bits(codecs) & codec.rsv:
-            raise ValueError(f"extension {answer.name} was accepted, but another one uses the same reserved bit")
+            raise ValueError(f"extension {offer.name} was accepted, but another one uses the same reserved bit")
         codecs.append(codec)
     return codecs
 
 
-def _take_answer(candidates: Sequence[Extension], answer: ExtensionOffer) -> Codec:
+def _create_codec(candidates: Sequence[Extension], accepted: ExtensionOffer) -> Codec:
     if not candidates:
-        raise ValueError(f"extension {answer.name} was accepted, but there is no codec for it")
+        raise ValueError(f"extension {accepted.name} was accepted, but there is no codec for it")
     problem = ""
     for extension in candidates:
         try:
-            return extension.agreed(answer)
+            return extension.create_codec(accepted)
         except ValueError as exc:
             problem = problem or str(exc)
-    raise ValueError(f"extension {answer.name} was accepted, but {problem}")
+    raise ValueError(f"extension {accepted.name} was accepted, but {problem}")

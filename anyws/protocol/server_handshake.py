@@ -16,7 +16,7 @@ from .origins import ForeignOrigin
 from .subprotocols import SubprotocolSelector
 from .terms import ServerTerms, check_response_headers
 
-__all__ = ["ServerHandshake", "begin_handshake", "check_answer"]
+__all__ = ["ServerHandshake", "begin_handshake", "check_final_response"]
 
 _UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 # RFC 9110, section 7.8: Upgrade requires the connection option of the same name; "close" because the connection ends.
@@ -25,7 +25,7 @@ _UPGRADE_REQUIRED = [("Upgrade", "websocket"), ("Connection", "Upgrade, close")]
 _HOST = re.compile(r"(?:\[[0-9A-Za-z:.%_~\-]+\]|[0-9A-Za-z._~!$&'()*+,;=%\-]+)(?::[0-9]*)?")
 
 
-def check_answer(response: Response) -> None:
+def check_final_response(response: Response) -> None:
     """Check a response that will be sent instead of a 101.
 
     Raises:
@@ -136,13 +136,13 @@ class ServerHandshake:
         if not self._asks_for_websocket:
             raise self.refusal(426, "expected a WebSocket opening handshake", _UPGRADE_REQUIRED)
         extra = check_response_headers(headers).multi_items() if headers else ()
-        self.subprotocol = self._agreed_subprotocol()
+        self.subprotocol = self._select_subprotocol()
         pairs = [*_UPGRADE, ("Sec-WebSocket-Accept", accept_value(self._key))]
         if self.subprotocol is not None:
             pairs.append(("Sec-WebSocket-Protocol", self.subprotocol))
-        answers, self.codecs = accept_offers(self._terms.extensions, self._offers) if self._offers else ((), ())
-        if answers:
-            value = serialize_extensions(answers)
+        accepted, self.codecs = accept_offers(self._terms.extensions, self._offers) if self._offers else ((), ())
+        if accepted:
+            value = serialize_extensions(accepted)
             check_header("Sec-WebSocket-Extensions", value)
             pairs.append(("Sec-WebSocket-Extensions", value))
         headers = headers_of([*pairs, *self._terms.headers, *extra])
@@ -211,14 +211,15 @@ class ServerHandshake:
         except ForeignOrigin as exc:
             raise self.refusal(403, str(exc)) from exc
 
-    def _agreed_subprotocol(self) -> str | None:
+    def _select_subprotocol(self) -> str | None:
         if not self._offered:
             return None
-        chosen = self._terms.select(tuple(self._offered))
-        if chosen is not None and chosen not in self._offered:
+        selected = self._terms.select(tuple(self._offered))
+        if selected is not None and selected not in self._offered:
             # Do not show the offered subprotocols: some clients send access tokens as subprotocols.
-            raise ValueError(f"subprotocol {chosen!r} was selected, but is not one of the {len(self._offered)} offered")
-        return chosen
+            count = len(self._offered)
+            raise ValueError(f"subprotocol {selected!r} was selected, but is not one of the {count} offered")
+        return selected
 
 
 def begin_handshake(terms: ServerTerms) -> ServerHandshake:

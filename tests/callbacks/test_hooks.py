@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from anyws.callbacks._hooks import wrap_hook
-from tests.test_stray_cancellation import await_a_cancelled_task, on_asyncio
+from tests.harness import await_a_cancelled_task
+from tests.test_stray_cancellation import on_asyncio
 
 seen: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""Connections with permessage-deflate."""
+"""Helpers: connections with permessage-deflate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["HELLO", "RSV1", "connection_of", "deflated", "failed"]
 RSV1 = 0x40
 
 
-HELLO = bytes.fromhex("f248cdc9c90700")  # RFC 7692, 7.2.3.1
+HELLO = bytes.fromhex("f248cdc9c90700")  # RFC 7692, section 7.2.3.1
 
 
 def codec_of(role: Role, deflate: PerMessageDeflate | None = None, **agreed: Any) -> DeflateCodec:
@@ -31,7 +31,7 @@ def connection_of(
 
 
 def failed(connection: Connection) -> tuple[type[Exception], int]:
-    """Return why the connection was failed, with the code of the Close that says so."""
+    """Return the violation for which the connection failed, and the code of the Close."""
     assert connection.failure is not None
     assert connection.state is State.CLOSED
     [*_, (first, close)] = sent(connection)
@@ -41,7 +41,7 @@ def failed(connection: Connection) -> tuple[type[Exception], int]:
 
 
 def deflated(data: bytes, *, level: int = 9, bits: int = 15) -> bytes:
-    """Compress a message as a peer does, by plain zlib."""
+    """Return a message compressed with plain zlib."""
     compressor = zlib.compressobj(level, zlib.DEFLATED, -bits)
     compressed = compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
     assert compressed.endswith(b"\0\0\xff\xff")

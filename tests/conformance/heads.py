@@ -1,4 +1,4 @@
-"""Heads of the opening handshake, and who reads them."""
+"""Helpers: request and response heads of the opening handshake."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.chunks import Chunked, whole
 
 __all__ = ["ACCEPT", "KEY", "NONCE", "answer", "client", "opening", "read"]
 
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, 1.3
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
 
 
 OPENING = {
@@ -22,7 +22,7 @@ OPENING = {
 
 
 def opening(changes: dict[str, str | list[str] | None] | None = None, line: str = "GET /chat HTTP/1.1") -> bytes:
-    """An opening handshake with other headers: a list repeats one, None leaves it out."""
+    """Return a request with changed headers: a list repeats a header, None omits it."""
     lines = [line]
     for name, values in {**OPENING, **(changes or {})}.items():
         lines += [f"{name}: {value}" for value in ([values] if isinstance(values, str) else values or [])]
@@ -30,7 +30,7 @@ def opening(changes: dict[str, str | list[str] | None] | None = None, line: str 
 
 
 def read(data: bytes, chunked: Chunked = whole, **options: Any) -> ServerHandshake:
-    """Let a handshake read the whole of a valid request."""
+    """Return a server handshake that has received a valid request."""
     handshake = ServerHandshake(**options)
     *before, last = chunked(data)
     assert not any(handshake.receive_data(chunk) for chunk in before)
@@ -41,7 +41,7 @@ def read(data: bytes, chunked: Chunked = whole, **options: Any) -> ServerHandsha
     return handshake
 
 
-NONCE = b"the sample nonce"  # RFC 6455, 1.3
+NONCE = b"the sample nonce"  # RFC 6455, section 1.3
 
 
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -51,7 +51,7 @@ ANSWER = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept
 
 
 def client(uri: str = "ws://a/", *, sent: bool = True, **options: Any) -> ClientHandshake:
-    """A client, with the nonce of the RFC, that has sent its request."""
+    """Return a client handshake with the nonce of the RFC that has sent its request."""
     handshake = ClientHandshake(parse_uri(uri), **{"nonce": NONCE, **options})
     if sent:
         handshake.data_to_send()
@@ -59,7 +59,7 @@ def client(uri: str = "ws://a/", *, sent: bool = True, **options: Any) -> Client
 
 
 def answer(changes: dict[str, str | list[str] | None], status: str = "101 Switching Protocols") -> bytes:
-    """A response with other headers: a list repeats one, None leaves it out."""
+    """Return a response with changed headers: a list repeats a header, None omits it."""
     lines = [f"HTTP/1.1 {status}"]
     for name, values in {**ANSWER, **changes}.items():
         lines += [f"{name}: {value}" for value in ([values] if isinstance(values, str) else values or [])]

@@ -1,4 +1,4 @@
-"""Offers of permessage-deflate, and what is agreed."""
+"""Helpers: offers of permessage-deflate and negotiated parameters."""
 
 from __future__ import annotations
 

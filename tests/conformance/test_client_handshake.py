@@ -1,4 +1,4 @@
-"""The client's side of the opening handshake (RFC 6455, 4.1), and the URI (3)."""
+"""The client's side of the opening handshake (RFC 6455, section 4.1), and the URI (section 3)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .heads import ACCEPT, NONCE, answer, client
 
 
 def test_1_3_the_example_of_the_rfc() -> None:
-    """RFC 6455, 1.3."""
+    """RFC 6455, section 1.3."""
     handshake = client(
         "ws://server.example.com/chat", sent=False, origin="http://example.com", subprotocols=["chat", "superchat"]
     )
@@ -50,7 +50,7 @@ def test_1_3_the_example_of_the_rfc() -> None:
     assert handshake.subprotocol == "chat"
 
 
-def test_4_1_a_plain_request_has_nothing_more_than_it_needs() -> None:
+def test_4_1_the_headers_of_a_plain_request() -> None:
     names = ["Host", "Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version"]
     assert [name for name, _ in client().request.headers.multi_items()] == names
 
@@ -137,7 +137,7 @@ ACCEPTED: list[Any] = [
 @chunked
 @pytest.mark.parametrize("trailing", [b"", b"\x81\x01a", b"\r\n\r\n"])
 @pytest.mark.parametrize(("changes", "subprotocol"), ACCEPTED)
-def test_4_1_what_a_server_may_answer(
+def test_4_1_valid_responses(
     changes: dict[str, Any], subprotocol: str | None, trailing: bytes, chunked: Chunked
 ) -> None:
     handshake = client(subprotocols=["a", "b"])
@@ -181,7 +181,7 @@ INVALID: list[Any] = [
 
 @chunked
 @pytest.mark.parametrize(("changes", "message"), INVALID)
-def test_4_1_what_fails_the_handshake(changes: dict[str, Any], message: str, chunked: Chunked) -> None:
+def test_4_1_invalid_responses(changes: dict[str, Any], message: str, chunked: Chunked) -> None:
     handshake = client(subprotocols=["a", "b"], extensions="x")
     with pytest.raises(HandshakeError, match=f"invalid response: .*{re.escape(message)}") as caught:
         for chunk in chunked(answer(changes)):
@@ -213,7 +213,7 @@ def test_4_1_another_status_reaches_the_caller_with_headers_and_body(status: str
     assert error.request is handshake.request
 
 
-def test_4_1_the_body_of_a_refusal_is_bounded() -> None:
+def test_4_1_the_body_of_a_rejection_is_limited() -> None:
     handshake = client(max_body_bytes=10)
     assert handshake.receive_data(b"HTTP/1.1 500 Oops\r\n\r\n" + b"x" * 9) is None
     with pytest.raises(HandshakeRefused) as caught:
@@ -222,7 +222,7 @@ def test_4_1_the_body_of_a_refusal_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"HTTP/1.1 101 Swi"])
-def test_4_1_the_end_before_the_response(data: bytes) -> None:
+def test_4_1_the_stream_ends_before_the_response(data: bytes) -> None:
     handshake = client()
     if data:
         assert handshake.receive_data(data) is None
@@ -253,7 +253,7 @@ async def test_4_1_sni(certificate_authority: trustme.CA, client_ssl_context: ss
         pytest.param("permessage-deflate;", id="malformed"),
     ],
 )
-def test_9_1_an_extension_that_was_not_offered_or_stands_twice(value: str, chunked: Chunked) -> None:
+def test_9_1_an_extension_that_was_not_offered_or_is_repeated(value: str, chunked: Chunked) -> None:
     handshake = client(extensions=[PerMessageDeflate()])
     with pytest.raises(HandshakeError, match="invalid response"):
         for chunk in chunked(answer({"Sec-WebSocket-Extensions": value})):

@@ -1,4 +1,4 @@
-"""Closing the connection (RFC 6455, 5.5.1 and 7)."""
+"""The closing handshake (RFC 6455, sections 5.5.1 and 7)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CLOSES = [
 def test_5_5_1_the_code_is_echoed_and_what_follows_is_ignored(
     payload: bytes, close: Close, role: Role, chunked: Chunked
 ) -> None:
-    """Also no Pong after the peer's Close; 1005 locally when there was no code (7.1.5)."""
+    """No Pong follows the peer's Close, and a Close without a code is 1005 (section 7.1.5)."""
     connection = Connection(role)
     data = frame(role, 0x88, payload) + frame(role, 0x81, b"late") + frame(role, 0x89, b"late") + b"\xff\xff"
     assert receive(connection, chunked(data)) == [close]
@@ -52,7 +52,7 @@ def test_5_5_1_the_code_is_echoed_and_what_follows_is_ignored(
 @both_roles
 @chunked
 @pytest.mark.parametrize("byte", [b"\x00", b"\x03", b"\xff"])
-def test_5_5_1_a_body_of_one_byte_is_1002(byte: bytes, role: Role, chunked: Chunked) -> None:
+def test_5_5_1_a_close_body_of_one_byte_is_1002(byte: bytes, role: Role, chunked: Chunked) -> None:
     connection = Connection(role)
     assert receive(connection, chunked(frame(role, 0x88, byte))) == []
     check_failed(connection, 1002)
@@ -95,7 +95,7 @@ def test_7_4_every_other_code_can_be_sent(code: int, role: Role) -> None:
         pytest.param("😀" * 31, "😀".encode() * 30, id="4-bytes"),
     ],
 )
-def test_5_5_1_a_reason_is_cut_at_a_code_point(reason: str, on_the_wire: bytes, role: Role) -> None:
+def test_5_5_1_a_long_reason_is_truncated_at_a_code_point(reason: str, on_the_wire: bytes, role: Role) -> None:
     connection = Connection(role)
     connection.send_close(1000, reason)
     assert sent(connection) == [(CLOSE, b"\x03\xe8" + on_the_wire)]
@@ -124,7 +124,7 @@ def test_5_5_1_no_data_after_our_close(role: Role) -> None:
 
 @both_roles
 @chunked
-def test_5_5_1_after_our_close_the_peer_is_read_until_its_close(role: Role, chunked: Chunked) -> None:
+def test_5_5_1_after_our_close_messages_are_received_until_the_peers_close(role: Role, chunked: Chunked) -> None:
     connection = Connection(role)
     connection.send_close(1001, "bye")
     assert sent(connection) == [(CLOSE, b"\x03\xe9bye")]
@@ -155,7 +155,7 @@ def test_7_1_5_the_end_of_tcp_without_a_close_is_1006(we_close: bool, role: Role
 
 @both_roles
 @pytest.mark.parametrize(("payload", "code"), [(b"\x03\xe8", 1000), (b"", 1005)])
-def test_7_1_5_the_end_of_tcp_after_a_close_changes_no_code(payload: bytes, code: int, role: Role) -> None:
+def test_7_1_5_the_end_of_tcp_after_a_close_keeps_the_code(payload: bytes, code: int, role: Role) -> None:
     connection = Connection(role)
     connection.receive_data(frame(role, 0x88, payload))
     connection.receive_eof()
@@ -175,7 +175,7 @@ def test_7_1_7_after_a_failure_nothing_more_is_processed(role: Role, chunked: Ch
 
 
 @both_roles
-def test_7_1_7_a_failure_after_our_close_sends_no_second_one_and_drops_nothing(role: Role) -> None:
+def test_7_1_7_a_failure_after_our_close_sends_no_second_close_and_drops_nothing(role: Role) -> None:
     connection = Connection(role)
     connection.send_message("accepted")
     connection.send_close(1000)
@@ -193,13 +193,13 @@ Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 
 @pytest.fixture
 def contexts(server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext) -> Contexts:
-    """The contexts of server and client."""
+    """The TLS contexts of server and client."""
     return server_ssl_context, client_ssl_context
 
 
 @asynccontextmanager
 async def talking(ours: str, contexts: Contexts | None = None, **options: Any) -> AsyncIterator[Any]:
-    """Connect anyws over TCP, with TLS if contexts are given, to a peer whose every byte the test writes."""
+    """Connect anyws over TCP or TLS to a peer whose bytes the test writes."""
     multi = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
     (listener,) = multi.listeners
     async with listener:
@@ -246,7 +246,7 @@ async def _over_tls(client: ByteStream, server: ByteStream, contexts: Contexts) 
 
 @pytest.mark.parametrize("we_close", [False, True], ids=["theirs-first", "ours-first"])
 async def test_7_1_1_the_server_closes_tcp_first(we_close: bool) -> None:
-    """As soon as both have sent a Close, and without waiting for the client's end."""
+    """It does so once both have sent a Close, without waiting for the client to end its side."""
     async with talking("server", close_timeout=None) as (websocket, peer):
         if we_close:
             await websocket.send_eof()
@@ -284,8 +284,8 @@ async def test_7_1_1_the_client_waits_with_a_timeout(answered: bool) -> None:
         assert await peer.rest() == b""
 
 
-async def test_7_1_1_a_half_close_and_a_drain_save_the_close_from_a_reset() -> None:
-    """What the client had sent behind its Close is read and dropped; unread, it would make the kernel send a reset."""
+async def test_7_1_1_a_half_close_prevents_a_reset_from_destroying_the_close() -> None:
+    """Data that the client sent after its Close is discarded; if it stayed unread, the kernel would send a reset."""
     async with talking("server", close_timeout=None) as (websocket, peer):
         await websocket.send(b"x" * 500_000)
         await peer.stream.send(frame_bytes(8, close_payload(1000), masked=True) + bytes(300_000))
@@ -302,7 +302,7 @@ async def test_7_1_1_a_half_close_and_a_drain_save_the_close_from_a_reset() -> N
 async def test_7_1_5_tls_that_ends_without_close_notify(
     ours: str, code: int | None, expected: int, contexts: Contexts
 ) -> None:
-    """An attacker can end TCP, so that is 1006; but not forge a Close, so one that was seen stands."""
+    """An attacker can end TCP, which is 1006, but cannot forge a Close, so a received Close counts."""
     async with talking(ours, contexts, close_timeout=None) as (websocket, peer):
         await peer.send(1, b"last words")
         if code is not None:

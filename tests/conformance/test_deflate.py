@@ -1,4 +1,4 @@
-"""permessage-deflate (RFC 7692): the agreement (7.1), the bytes (6, 7.2)."""
+"""permessage-deflate (RFC 7692): the negotiation (section 7.1) and the messages (sections 6 and 7.2)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from anyws.protocol import (
     parse_extensions,
     serialize_extensions,
 )
-from anyws.protocol.negotiation import accept_offers, take_answers
+from anyws.protocol.negotiation import accept_offers, create_codecs
 from tests.chunks import Chunked, chunked
 
 from .deflating import HELLO, connection_of, deflated, failed
@@ -146,7 +146,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("settings", "offered", "answered", "agreed"), ANSWERS)
-def test_7_1_the_server_answers(
+def test_7_1_the_server_responds_to_an_offer(
     settings: PerMessageDeflate, offered: str, answered: str, agreed: DeflateParameters
 ) -> None:
     accepted = settings.accept(offer_of(offered))
@@ -183,7 +183,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("parameters", "problem"), WRONG)
-def test_7_1_the_server_declines_what_is_wrong_and_takes_the_fallback(parameters: str, problem: str) -> None:
+def test_7_1_the_server_declines_an_invalid_offer_and_accepts_the_fallback(parameters: str, problem: str) -> None:
     assert Deflate().accept(offer_of(parameters)) is None
     fallback = "server_max_window_bits=11"
     answers, codecs = accept_offers([Deflate()], [offer_of(parameters), offer_of(fallback), offer_of("")])
@@ -192,18 +192,18 @@ def test_7_1_the_server_declines_what_is_wrong_and_takes_the_fallback(parameters
 
 
 @pytest.mark.parametrize(("parameters", "problem"), WRONG)
-def test_7_1_the_client_fails_at_what_is_wrong(parameters: str, problem: str) -> None:
+def test_7_1_the_client_rejects_invalid_parameters(parameters: str, problem: str) -> None:
     with pytest.raises(ValueError, match=re.escape(problem)):
-        Deflate().agreed(offer_of(parameters))
+        Deflate().create_codec(offer_of(parameters))
 
 
-def test_7_1_the_server_declines_a_hint_that_stands_twice() -> None:
+def test_7_1_the_server_declines_a_repeated_parameter() -> None:
     assert Deflate().accept(offer_of("client_max_window_bits; client_max_window_bits")) is None
 
 
-def test_7_1_2_2_an_answer_cannot_have_the_hint_without_a_value() -> None:
+def test_7_1_2_2_a_response_must_give_client_max_window_bits_a_value() -> None:
     with pytest.raises(ValueError, match="client_max_window_bits is None, expected 8 to 15"):
-        Deflate().agreed(offer_of("client_max_window_bits"))
+        Deflate().create_codec(offer_of("client_max_window_bits"))
 
 
 # (the client's settings, the parameters answered, what is agreed)
@@ -256,8 +256,10 @@ TAKEN = [
 
 
 @pytest.mark.parametrize(("settings", "answered", "agreed"), TAKEN)
-def test_7_1_the_client_takes_the_answer(settings: PerMessageDeflate, answered: str, agreed: DeflateParameters) -> None:
-    [codec] = take_answers([settings], [offer_of(answered)])
+def test_7_1_the_client_accepts_a_valid_response(
+    settings: PerMessageDeflate, answered: str, agreed: DeflateParameters
+) -> None:
+    [codec] = create_codecs([settings], [offer_of(answered)])
     assert parameters_of(codec) == agreed
 
 
@@ -286,18 +288,18 @@ MISFITS = [
 
 
 @pytest.mark.parametrize(("settings", "answered", "problem"), MISFITS)
-def test_7_1_the_client_fails_at_an_answer_that_does_not_fit(
+def test_7_1_the_client_rejects_a_response_that_does_not_match_its_offer(
     settings: PerMessageDeflate, answered: str, problem: str
 ) -> None:
     with pytest.raises(ValueError, match=problem):
-        take_answers([settings], [offer_of(answered)])
+        create_codecs([settings], [offer_of(answered)])
 
 
 @pytest.mark.parametrize("answered", [8, 9, 10, 11, 15])
-def test_7_1_2_2_what_the_client_offers_is_a_hint_that_it_keeps_to(answered: int) -> None:
-    """7.1.2.2: the server may ignore the value, or bound the window further."""
+def test_7_1_2_2_the_client_keeps_to_the_window_that_it_offered(answered: int) -> None:
+    """Section 7.1.2.2: the server may ignore the value or reduce the window further."""
     answer = parse_extensions(f"permessage-deflate; client_max_window_bits={answered}")[0]
-    codec = PerMessageDeflate(client_max_window_bits=10).agreed(answer)
+    codec = PerMessageDeflate(client_max_window_bits=10).create_codec(answer)
     assert codec.parameters.client_max_window_bits == min(answered, 10)
 
 
@@ -353,7 +355,7 @@ RECEIVED = [
 @both_roles
 @chunked
 @pytest.mark.parametrize(("frames", "events"), RECEIVED)
-def test_7_2_2_what_is_inflated(
+def test_7_2_2_valid_compressed_messages(
     frames: Frames, events: list[Event], role: Role, chunked: Chunked, library: Any
 ) -> None:
     connection = connection_of(role, PerMessageDeflate(zlib=library))
@@ -363,8 +365,8 @@ def test_7_2_2_what_is_inflated(
 
 @both_roles
 @pytest.mark.parametrize("theirs", ["no_context_takeover", "max_window_bits"])
-def test_7_1_1_the_window_is_empty_where_that_was_agreed(role: Role, theirs: str, library: Any) -> None:
-    """Without context takeover, a message that reaches back to the one before is broken."""
+def test_7_1_1_without_context_takeover_the_window_is_empty(role: Role, theirs: str, library: Any) -> None:
+    """Without context takeover, a message that refers to the previous one is invalid."""
     peer = "client" if role is Role.SERVER else "server"
     parameters = {f"{peer}_{theirs}": 8 if theirs == "max_window_bits" else True}
     connection = connection_of(role, PerMessageDeflate(zlib=library), **parameters)
@@ -377,8 +379,8 @@ def test_7_1_1_the_window_is_empty_where_that_was_agreed(role: Role, theirs: str
         assert failed(connection) == (InvalidDeflate, 1007)
 
 
-def test_7_2_3_4_the_window_behind_a_final_block(library: Any) -> None:
-    """A message may reach back over several final blocks, through the whole window."""
+def test_7_2_3_4_the_window_continues_after_a_final_block(library: Any) -> None:
+    """A message may refer to the whole window, across several final blocks."""
     data = random.Random(1).randbytes(30_000)
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, data)
     reference = compressor.compress(data[:258]) + compressor.flush(zlib.Z_SYNC_FLUSH)
@@ -413,7 +415,7 @@ BROKEN = [
 @both_roles
 @chunked
 @pytest.mark.parametrize(("frames", "events", "failure"), BROKEN)
-def test_7_2_2_what_cannot_be_inflated_is_1007(
+def test_7_2_2_invalid_compressed_messages_are_1007(
     frames: Frames, events: list[Event], failure: type[Exception], role: Role, chunked: Chunked, library: Any
 ) -> None:
     connection = connection_of(role, PerMessageDeflate(zlib=library))
@@ -421,7 +423,7 @@ def test_7_2_2_what_cannot_be_inflated_is_1007(
     assert failed(connection) == (failure, 1007)
 
 
-def test_7_2_2_bad_text_is_seen_before_its_frame_is_whole() -> None:
+def test_7_2_2_invalid_text_is_detected_before_the_frame_is_complete() -> None:
     connection = connection_of(Role.CLIENT)
     payload = deflated(b"ab\xffcd") + b"\0\0\xff\xff" + b"\0\0\0\xff\xff" * 200
     assert connection.receive_data(frame(Role.CLIENT, 0xC1, payload)[:20]) == []
@@ -458,8 +460,8 @@ def test_6_rsv1_on_the_first_frame_of_a_data_message_only(
 
 
 @both_roles
-def test_7_2_3_the_examples_are_what_is_sent(role: Role) -> None:
-    """7.2.3.1 and 7.2.3.2 byte for byte; zlib makes the same of them."""
+def test_7_2_3_the_examples_of_the_rfc_are_sent(role: Role) -> None:
+    """Sections 7.2.3.1 and 7.2.3.2 byte for byte, which zlib produces too."""
     connection = connection_of(role)
     connection.send_message("Hello")
     connection.send_message("Hello")
@@ -490,7 +492,7 @@ def test_7_1_1_without_context_takeover_each_message_is_compressed_alone(role: R
 
 
 @both_roles
-def test_7_1_1_the_other_sides_takeover_is_its_own(role: Role) -> None:
+def test_7_1_1_context_takeover_is_independent_for_each_side(role: Role) -> None:
     other = Role.SERVER if role is Role.CLIENT else Role.CLIENT
     connection = connection_of(role, None, **{f"{other.value}_no_context_takeover": True})
     for _ in range(2):
@@ -511,7 +513,9 @@ def test_6_1_only_the_first_fragment_has_rsv1(role: Role, library: Any) -> None:
 
 @pytest.mark.parametrize("level", [-1, 0, 1, 6, 9])
 @pytest.mark.parametrize("mem_level", [1, 8, 9])
-def test_7_2_1_what_is_sent_has_no_tail_and_inflates_with_plain_zlib(level: int, mem_level: int, library: Any) -> None:
+def test_7_2_1_sent_messages_lack_the_tail_and_decompress_with_plain_zlib(
+    level: int, mem_level: int, library: Any
+) -> None:
     connection = connection_of(Role.CLIENT, PerMessageDeflate(level=level, mem_level=mem_level, zlib=library))
     decompressor = zlib.decompressobj(-15)
     source = random.Random(level)
@@ -525,7 +529,7 @@ def test_7_2_1_what_is_sent_has_no_tail_and_inflates_with_plain_zlib(level: int,
 
 
 def inflated_strictly(data: bytes, bits: int) -> bytes:
-    """Inflate byte by byte, so that zlib has no more to refer to than its window."""
+    """Decompress byte by byte, so that zlib cannot refer to anything before its window."""
     decompressor = zlib.decompressobj(-bits)
     output = bytearray()
     while piece := decompressor.decompress(data, 1):
@@ -535,7 +539,7 @@ def inflated_strictly(data: bytes, bits: int) -> bytes:
 
 
 def repetitive(seed: int) -> bytes:
-    """Data that repeats itself at many distances."""
+    """Return data that repeats itself at many distances."""
     source = random.Random(seed)
     letters = range(97, 97 + source.choice([2, 4, 26]))
     words = [bytes(source.choices(letters, k=source.randint(1, 300))) for _ in range(source.randint(2, 40))]
@@ -545,8 +549,8 @@ def repetitive(seed: int) -> bytes:
 @both_roles
 @pytest.mark.parametrize("level", [1, 2, 3, 4, 6, 9])
 @pytest.mark.parametrize("bits", [8, 9, 10])
-def test_7_1_2_a_window_that_was_agreed_is_kept_to(role: Role, level: int, bits: int, library: Any) -> None:
-    """Above all a window of 8, for which zlib has no compressor of its own."""
+def test_7_1_2_the_negotiated_window_size_is_respected(role: Role, level: int, bits: int, library: Any) -> None:
+    """This includes a window of 8 bits, which zlib's compressor does not support."""
     reaches_back = False
     for seed in range(10):
         deflate = PerMessageDeflate(level=level, mem_level=source_level(seed), zlib=library)

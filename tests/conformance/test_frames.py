@@ -1,4 +1,4 @@
-"""Data framing (RFC 6455, 5)."""
+"""Frames (RFC 6455, section 5)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DATA_AND_CONTROL = [0x0, 0x1, 0x2, 0x8, 0x9, 0xA]
 
 
 def check_fails(role: Role, wire: bytes, chunked: Chunked, *before: Event, code: int = 1002) -> None:
-    """Check that these bytes fail the connection, and that neither what is queued nor what follows has an effect."""
+    """Check that these bytes fail the connection, and that queued and later data has no effect."""
     connection = Connection(role)
     connection.send_message("never sent")
     connection.send_ping(b"never sent")
@@ -51,7 +51,7 @@ def test_5_1_the_second_frame_is_checked_too(role: Role, chunked: Chunked) -> No
 @chunked
 @pytest.mark.parametrize("opcode", DATA_AND_CONTROL)
 @pytest.mark.parametrize("rsv", [0x40, 0x20, 0x10, 0x70], ids=["RSV1", "RSV2", "RSV3", "all"])
-def test_5_2_reserved_bits_without_an_agreed_meaning(rsv: int, opcode: int, role: Role, chunked: Chunked) -> None:
+def test_5_2_reserved_bits_that_no_extension_uses(rsv: int, opcode: int, role: Role, chunked: Chunked) -> None:
     check_fails(role, frame(role, 0x80 | rsv | opcode), chunked)
 
 
@@ -115,7 +115,7 @@ def test_5_3_a_client_masks_each_frame_with_a_fresh_key() -> None:
     assert seen == {b"abc": 1, b"def": 2, b"\x03\xe8": 3}
 
 
-def test_5_3_a_server_does_not_mask_and_draws_no_keys() -> None:
+def test_5_3_a_server_does_not_mask_and_generates_no_keys() -> None:
     server = Connection(Role.SERVER, new_masking_key=lambda: pytest.fail("a server needs no key"))
     server.send_message(b"abc")
     assert server.data_to_send() == b"\x82\x03abc"
@@ -206,7 +206,7 @@ def test_5_5_control_frames_are_not_fragmented(opcode: int, role: Role, chunked:
         ),
     ],
 )
-def test_10_4_limits_act_on_the_header(
+def test_10_4_limits_are_applied_to_the_header(
     limits: dict[str, Any], frames: list[Any], option: str, actual: int, role: Role, chunked: Chunked
 ) -> None:
     connection = Connection(role, **limits)

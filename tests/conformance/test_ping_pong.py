@@ -1,4 +1,4 @@
-"""Pings and Pongs (RFC 6455, 5.5.2 and 5.5.3)."""
+"""Pings and Pongs (RFC 6455, sections 5.5.2 and 5.5.3)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def test_5_5_2_a_ping_is_answered_with_the_same_payload(payload: bytes, role: Ro
 
 
 @both_roles
-def test_5_5_3_each_ping_is_answered_but_of_a_flood_the_newest(role: Role) -> None:
-    """The RFC asks for the newest only; the last 16 are answered."""
+def test_5_5_3_each_ping_is_answered_but_of_a_flood_only_the_newest(role: Role) -> None:
+    """The RFC requires a Pong only for the newest Ping; the last 16 are answered."""
     connection = Connection(role)
     payloads = [bytes([number]) for number in range(20)]
     for payload in payloads[:10]:
@@ -34,7 +34,7 @@ def test_5_5_3_each_ping_is_answered_but_of_a_flood_the_newest(role: Role) -> No
 
 @both_roles
 @chunked
-def test_5_5_3_an_unsolicited_pong_is_fine_and_not_answered(role: Role, chunked: Chunked) -> None:
+def test_5_5_3_an_unsolicited_pong_is_accepted_and_not_answered(role: Role, chunked: Chunked) -> None:
     connection = Connection(role)
     assert receive(connection, chunked(wire_of(role, [(0x8A, b"p"), (0x8A, b""), (0x81, b"more")]))) == [
         Pong(b"p"),
@@ -53,7 +53,7 @@ def test_5_5_3_an_unsolicited_pong_can_be_sent(role: Role) -> None:
 
 @both_roles
 @pytest.mark.parametrize("opcode", ["ping", "pong"])
-def test_5_5_what_is_sent_has_at_most_125_bytes(opcode: str, role: Role) -> None:
+def test_5_5_control_frames_are_sent_with_at_most_125_bytes(opcode: str, role: Role) -> None:
     connection = Connection(role)
     with pytest.raises(ValueError, match="payload of 126 bytes, expected at most 125"):
         getattr(connection, f"send_{opcode}")(b"p" * 126)
@@ -61,7 +61,7 @@ def test_5_5_what_is_sent_has_at_most_125_bytes(opcode: str, role: Role) -> None
 
 
 @both_roles
-def test_5_5_2_a_pong_overtakes_queued_data_frames_but_splits_none(role: Role) -> None:
+def test_5_5_2_a_pong_overtakes_queued_data_frames_but_does_not_split_one(role: Role) -> None:
     connection = Connection(role)
     for size in (200_000, 30_000, 30_000, 30_000):
         connection.send_message(bytes(size))
@@ -71,7 +71,7 @@ def test_5_5_2_a_pong_overtakes_queued_data_frames_but_splits_none(role: Role) -
     assert [(opcode, len(payload)) for opcode, payload in sent(connection)] == [(0x8A, 1), *[(0x82, 30_000)] * 3]
 
 
-async def test_5_5_2_a_pong_overtakes_what_a_slow_reader_has_not_read(ours: Side, meeting: Meeting) -> None:
+async def test_5_5_2_a_pong_overtakes_data_queued_for_a_slow_reader(ours: Side, meeting: Meeting) -> None:
     size, count = 200_000, 100
     async with meeting(ours, send_buffer=size * count * 2) as (websocket, peer):
         peer.stop_reading()

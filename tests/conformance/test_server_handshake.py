@@ -1,4 +1,4 @@
-"""The server's side of the opening handshake (RFC 6455, 4.2)."""
+"""The server's side of the opening handshake (RFC 6455, section 4.2)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .heads import KEY, opening, read
 
 
 def test_1_3_the_example_of_the_rfc() -> None:
-    """RFC 6455, 1.3."""
+    """RFC 6455, section 1.3."""
     request = {"Origin": "http://example.com", "Sec-WebSocket-Protocol": "chat, superchat"}
     handshake = read(opening(dict(request)), origins=["http://example.com"], subprotocols=["chat"])
     assert handshake.request is not None
@@ -51,7 +51,7 @@ ACCEPTED: list[Any] = [
 @chunked
 @pytest.mark.parametrize("trailing", [b"", b"\x81\x80\0\0\0\0"])
 @pytest.mark.parametrize("changes", ACCEPTED)
-def test_4_2_1_what_a_client_may_send(changes: dict[str, Any], trailing: bytes, chunked: Chunked) -> None:
+def test_4_2_1_valid_requests(changes: dict[str, Any], trailing: bytes, chunked: Chunked) -> None:
     handshake = ServerHandshake()
     *before, last = chunked(opening(changes))
     assert not any(handshake.receive_data(chunk) for chunk in before)
@@ -149,7 +149,7 @@ def check_refused(data: bytes, status: int, message: str, chunked: Chunked = who
 
 @chunked
 @pytest.mark.parametrize(("changes", "status", "message"), REFUSED)
-def test_4_2_1_what_is_refused(changes: dict[str, Any], status: int, message: str, chunked: Chunked) -> None:
+def test_4_2_1_invalid_requests(changes: dict[str, Any], status: int, message: str, chunked: Chunked) -> None:
     check_refused(opening(changes), status, message, chunked)
 
 
@@ -178,7 +178,7 @@ def test_4_2_1_http_1_0_without_a_host_is_505() -> None:
 
 
 def test_a_later_minor_version_is_http_1_1() -> None:
-    """RFC 9110, section 2.5: the server answers as to the highest minor version that it knows."""
+    """RFC 9110, section 2.5: the server processes it like the highest minor version that it supports."""
     handshake = read(opening(line="GET / HTTP/1.9"))
     assert handshake.accept().status == 101
 
@@ -190,20 +190,20 @@ def test_another_major_version_is_505_without_an_upgrade_too(version: str) -> No
 
 
 @pytest.mark.parametrize("host", [None, "a.example"])
-def test_plain_http_1_0_need_not_name_a_host(host: str | None) -> None:
-    """RFC 9112, section 3.2, asks for Host from HTTP/1.1 on."""
+def test_plain_http_1_0_does_not_require_host(host: str | None) -> None:
+    """RFC 9112, section 3.2, requires Host only since HTTP/1.1."""
     handshake = read(opening({"Host": host, "Upgrade": None, "Connection": None}, line="GET / HTTP/1.0"))
     assert handshake.request is not None
     assert handshake.request.http_version == "1.0"
     assert handshake.data_to_send(Response(200, body="ok")).endswith(b"\r\nConnection: close\r\n\r\nok")
 
 
-def test_a_host_that_http_1_0_names_is_checked() -> None:
+def test_a_host_header_in_http_1_0_is_checked() -> None:
     check_refused(opening({"Host": "a b", "Upgrade": None}, line="GET / HTTP/1.0"), 400, "Host: expected a host")
 
 
 def test_4_2_2_wrong_version_gets_426() -> None:
-    """RFC 6455, 4.4; RFC 9110, 7.8: who sends Upgrade also sends the connection option."""
+    """RFC 6455, section 4.4; RFC 9110, section 7.8: Upgrade requires the connection option."""
     response = check_refused(opening({"Sec-WebSocket-Version": "25"}), 426, "Sec-WebSocket-Version is 25")
     assert response.headers["sec-websocket-version"] == "13"
     assert response.headers["connection"] == "Upgrade, close"
@@ -285,7 +285,7 @@ def test_4_2_2_a_foreign_origin_gets_403_before_the_101(
         pytest.param(lambda offered: pytest.fail("asked"), None, None, id="callable-is-not-asked-for-nothing"),
     ],
 )
-def test_4_2_2_one_subprotocol_or_no_header(subprotocols: Any, offered: Any, agreed: str | None) -> None:
+def test_4_2_2_the_response_has_one_subprotocol_or_none(subprotocols: Any, offered: Any, agreed: str | None) -> None:
     handshake = read(opening({"Sec-WebSocket-Protocol": offered}), subprotocols=subprotocols)
     response = handshake.accept()
     assert response.headers.get_all("sec-websocket-protocol") == ([] if agreed is None else [agreed])
@@ -321,7 +321,7 @@ EXTENSIONS = [
 
 @chunked
 @pytest.mark.parametrize(("offers", "answer"), EXTENSIONS)
-def test_9_1_offers_are_fallbacks_and_no_other_extension_is_answered(
+def test_9_1_later_offers_are_fallbacks_and_unknown_extensions_are_declined(
     offers: Any, answer: str | None, chunked: Chunked
 ) -> None:
     handshake = read(opening({"Sec-WebSocket-Extensions": offers}), chunked, extensions=[PerMessageDeflate()])

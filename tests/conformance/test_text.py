@@ -1,4 +1,4 @@
-"""Text is UTF-8 (RFC 6455, 8.1)."""
+"""Text must be UTF-8 (RFC 6455, section 8.1)."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ INVALID = [
 
 @both_roles
 @pytest.mark.parametrize(("data", "count"), INVALID)
-def test_8_1_fail_fast_inside_an_unfinished_frame(data: bytes, count: int, role: Role) -> None:
-    """At the first impossible byte, and not before (Autobahn 6.4.* strict)."""
+def test_8_1_fail_fast_inside_an_incomplete_frame(data: bytes, count: int, role: Role) -> None:
+    """It fails at the first invalid byte and not before (Autobahn 6.4.*, strict)."""
     connection = Connection(role)
     connection.receive_data(frame(role, 0x81, length=b"\x7d") + data[: count - 1])
     assert connection.state is State.OPEN

@@ -1,4 +1,4 @@
-"""Frames of a peer, and what a connection makes of them."""
+"""Helpers: frames of a peer, and the reactions of a connection."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def wire_of(role: Role, frames: Frames) -> bytes:
 
 
 def receive(connection: Connection, chunks: Iterable[bytes]) -> list[Event]:
-    """Return what comes of the pieces."""
+    """Return the events for these pieces."""
     return [event for chunk in chunks for event in connection.receive_data(chunk)]
 
 
 def sent(connection: Connection) -> Frames:
-    """Take what is to be sent, as the peer sees it."""
+    """Return the frames to send, as the peer decodes them."""
     decoder = FrameDecoder(masked=connection.role is Role.CLIENT, rsv=0x70)
     frames = []
     while connection.has_data_to_send:
@@ -67,14 +67,14 @@ def sent(connection: Connection) -> Frames:
 
 
 def close_code(frames: Frames) -> int:
-    """Return the code of the one frame, a Close."""
+    """Return the code of the only queued frame, a Close."""
     [(first, payload)] = frames
     assert first == CLOSE
     return int.from_bytes(payload[:2], "big")
 
 
 def check_failed(connection: Connection, code: int) -> None:
-    """Check that the connection was failed (RFC 6455, 7.1.7): by one Close with this code, and nothing else."""
+    """Check that the connection failed (RFC 6455, section 7.1.7) with one Close and nothing else."""
     assert connection.failure is not None
     assert connection.failure.close_code == code
     assert connection.state is State.CLOSED

@@ -1,4 +1,4 @@
-"""What a block raises propagates unchanged, whatever cuts off the close that it begins. The peer answers no Close."""
+"""An exception raised in a block propagates unchanged, even if the close is cancelled. The peer never sends a Close."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 import anyws
 from anyws.testing import ScriptedPeer, scripted_server
+from tests.harness import await_a_cancelled_task
 from tests.peers import Peer
 
 LIMIT = 0.05
@@ -20,7 +21,7 @@ LIMIT = 0.05
 
 @asynccontextmanager
 async def silent_server() -> AsyncIterator[str]:
-    """Serve connections whose peer never answers a Close."""
+    """Run a server that never answers a Close."""
 
     async def be_silent(peer: ScriptedPeer) -> None:
         await anyio.sleep_forever()
@@ -62,7 +63,7 @@ async def connected_with_callbacks() -> AsyncIterator[AbstractAsyncContextManage
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[AbstractAsyncContextManager[Any]]:
-    """A server that a client keeps from stopping."""
+    """A server whose handler delays the shutdown."""
 
     async def stay(websocket: anyws.WebSocket) -> None:
         with anyio.CancelScope(shield=True), anyio.move_on_after(4 * LIMIT):
@@ -80,7 +81,7 @@ BLOCKS = [connected, connected_over_a_stream, accepted, reconnected, connected_w
 
 
 Begin = Callable[[], object]
-"""Starts the clock of a limit: once the block has been entered, which may take long on a busy machine."""
+"""Starts the timeout, once the block has been entered, which may take long on a busy machine."""
 
 
 @asynccontextmanager
@@ -124,7 +125,7 @@ async def test_raised_in_the_block_before_it_is_cancelled(
     opened: Opened, limited: Limited, anyio_backend_name: str
 ) -> None:
     if limited in ASYNCIO_ONLY and anyio_backend_name != "asyncio":
-        pytest.skip("of asyncio")
+        pytest.skip("only on asyncio")
     error = KeyError("mine")
     async with opened() as block:
         with pytest.raises(KeyError) as raised:
@@ -140,7 +141,7 @@ async def test_raised_in_a_finally_while_the_block_is_cancelled(
     opened: Opened, limited: Limited, anyio_backend_name: str
 ) -> None:
     if limited in ASYNCIO_ONLY and anyio_backend_name != "asyncio":
-        pytest.skip("of asyncio")
+        pytest.skip("only on asyncio")
     error = KeyError("mine")
     async with opened() as block:
         with pytest.raises(KeyError) as raised:
@@ -153,7 +154,7 @@ async def test_raised_in_a_finally_while_the_block_is_cancelled(
     assert raised.value is error
 
 
-async def test_an_exception_of_a_handler_is_logged_though_the_server_is_cancelled(
+async def test_an_exception_in_a_handler_is_logged_even_if_the_server_is_cancelled(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     entered = anyio.Event()
@@ -200,12 +201,12 @@ async def test_after_a_task_group_of_asyncio_has_failed_in_the_block(
     opened: Opened, raises: bool, anyio_backend_name: str
 ) -> None:
     if anyio_backend_name != "asyncio":
-        pytest.skip("of asyncio")
+        pytest.skip("only on asyncio")
     raised: list[type[BaseException]] = []
-    came_out = False
+    is_completed = False
 
     async def run() -> None:
-        nonlocal came_out
+        nonlocal is_completed
         async with opened() as block:
             try:
                 async with block as entered:
@@ -214,25 +215,18 @@ async def test_after_a_task_group_of_asyncio_has_failed_in_the_block(
                         entered._link.abort()
                     if raises:
                         raise ValueError
-                came_out = True
+                is_completed = True
             except BaseException as exc:
                 raised.append(type(exc))
 
     await asyncio.create_task(run())
     assert raised == ([ValueError] if raises else [])
-    assert came_out is not raises
-
-
-async def await_a_cancelled_task() -> None:
-    task = asyncio.create_task(asyncio.sleep(10))
-    await asyncio.sleep(0)
-    task.cancel()
-    await task
+    assert is_completed is not raises
 
 
 async def test_a_stray_cancelled_error_closes_with_1011(anyio_backend_name: str) -> None:
     if anyio_backend_name != "asyncio":
-        pytest.skip("of asyncio")
+        pytest.skip("only on asyncio")
     codes: list[int | None] = []
 
     async def handler(websocket: anyws.WebSocket) -> None:
@@ -246,9 +240,9 @@ async def test_a_stray_cancelled_error_closes_with_1011(anyio_backend_name: str)
     assert codes == [1011]
 
 
-async def test_a_stray_cancelled_error_of_a_message_handler_comes_out_of_the_block(anyio_backend_name: str) -> None:
+async def test_a_stray_cancelled_error_in_a_message_handler_ends_the_block(anyio_backend_name: str) -> None:
     if anyio_backend_name != "asyncio":
-        pytest.skip("of asyncio")
+        pytest.skip("only on asyncio")
 
     async def greet(websocket: anyws.WebSocket) -> None:
         await websocket.send("hi")
@@ -272,7 +266,7 @@ Cancel = Callable[["asyncio.Task[Any]"], Awaitable[None]]
 @pytest.mark.parametrize("opened", [connected, connected_over_a_stream, accepted, connected_with_callbacks])
 async def test_a_second_cancellation_never_hangs(opened: Opened, anyio_backend_name: str) -> None:
     if anyio_backend_name != "asyncio":
-        pytest.skip("of asyncio")
+        pytest.skip("only on asyncio")
     entered = asyncio.Event()
 
     async def run(block: AbstractAsyncContextManager[Any]) -> None:

@@ -1,4 +1,4 @@
-"""The life of a connection: every row of the table, and every deadline. Without I/O, on a clock of integers."""
+"""The life of a connection: every row of the table and every deadline, without I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from anyws._connection.keepalive import Output
-from anyws._connection.life import CLOSE_IN_PROGRESS, DEADLINES, READING, TRANSITIONS, Due, Event, Life, Phase
+from anyws._connection.life import CLOSE_IN_PROGRESS, DEADLINES, READING, TRANSITIONS, Action, Event, Life, Phase
 from docs.tables import with_table
 
 ROOT = Path(__file__).parents[2]
@@ -28,10 +28,10 @@ PATHS = {
 
 
 def life_in(phase: Phase, close_timeout: float | None = 10) -> Life:
-    """Return a life in a phase, which began at 100."""
+    """Return a life in a phase that began at time 100."""
     life = Life(close_timeout)
     for event in PATHS[phase]:
-        life.happened(event, 100)
+        life.handle(event, 100)
     assert life.phase is phase
     return life
 
@@ -40,7 +40,7 @@ def life_in(phase: Phase, close_timeout: float | None = 10) -> Life:
 def test_each_event_in_each_phase(phase: Phase, event: Event) -> None:
     life = life_in(phase)
     after, due = TRANSITIONS.get((phase, event), (phase, ()))
-    assert life.happened(event, 101) == due
+    assert life.handle(event, 101) == due
     assert life.phase is after
 
 
@@ -53,14 +53,14 @@ def test_a_life_only_goes_forward() -> None:
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase not in (Phase.ABORTING, Phase.OVER)])
 def test_every_phase_can_be_aborted_and_ends_when_the_stream_is_closed(phase: Phase) -> None:
     life = life_in(phase)
-    assert life.happened(Event.ABORT, 101) == (Due.CLOSE_STREAM,)
-    assert life.happened(Event.STREAM_CLOSED, 102) == (Due.NOTIFY,)
+    assert life.handle(Event.ABORT, 101) == (Action.CLOSE_STREAM,)
+    assert life.handle(Event.STREAM_CLOSED, 102) == (Action.NOTIFY,)
 
 
 @pytest.mark.parametrize("phase", list(Phase))
 def test_a_life_is_over_when_the_stream_is_closed(phase: Phase) -> None:
     life = life_in(phase)
-    life.happened(Event.STREAM_CLOSED, 101)
+    life.handle(Event.STREAM_CLOSED, 101)
     assert life.phase is Phase.OVER
 
 
@@ -72,8 +72,8 @@ def test_no_phase_but_an_open_one_waits_forever_for_the_peer(phase: Phase) -> No
 def test_the_stream_is_closed_once() -> None:
     for phase in Phase:
         life = life_in(phase)
-        due = [*life.happened(Event.ABORT, 101), *life.happened(Event.ABORT, 102), *life.happened(Event.TIMEOUT, 103)]
-        assert due.count(Due.CLOSE_STREAM) == (phase not in (Phase.ABORTING, Phase.OVER))
+        due = [*life.handle(Event.ABORT, 101), *life.handle(Event.ABORT, 102), *life.handle(Event.TIMEOUT, 103)]
+        assert due.count(Action.CLOSE_STREAM) == (phase not in (Phase.ABORTING, Phase.OVER))
 
 
 def test_each_phase_says_what_bounds_it() -> None:
@@ -91,17 +91,17 @@ def test_a_violation_waits_for_half_a_second() -> None:
     life = life_in(Phase.FAILING)
     assert life.deadline == 100.5
     assert life.check(100.4, NOTHING) == ()
-    assert life.check(100.5, NOTHING) == (Due.FAIL, Due.NOTIFY, Due.OBSERVE)
+    assert life.check(100.5, NOTHING) == (Action.FAIL, Action.NOTIFY, Action.OBSERVE)
     assert life.phase is Phase.CLOSING
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase in CLOSE_IN_PROGRESS])
-def test_a_close_without_progress_is_looked_at_once_more_and_then_ends(phase: Phase) -> None:
+def test_a_close_without_progress_polls_once_and_then_ends(phase: Phase) -> None:
     life = life_in(phase)
     assert life.deadline == 110
     assert life.check(109, NOTHING) == ()
-    assert life.check(110, NOTHING) == (Due.LOOK,)
-    assert life.check(110, NOTHING) == (Due.REPORT_TIMEOUT, Due.CLOSE_STREAM)
+    assert life.check(110, NOTHING) == (Action.POLL,)
+    assert life.check(110, NOTHING) == (Action.REPORT_TIMEOUT, Action.CLOSE_STREAM)
     assert life.phase is Phase.ABORTING
 
 
@@ -118,7 +118,7 @@ def test_a_close_goes_on_while_the_peer_takes_what_waits() -> None:
     stopped = now
     while not (due := life.check(now := life.deadline, Output(taken, 1_000_000 - taken))):
         pass
-    assert due == (Due.LOOK,)
+    assert due == (Action.POLL,)
     assert now == pytest.approx(stopped + 10)
 
 
@@ -133,21 +133,21 @@ def test_the_acknowledgement_of_our_close_is_no_progress() -> None:
     life = life_in(Phase.CLOSING)
     life.observe(100, Output(0, 8))
     assert life.deadline == 110
-    assert life.check(110, Output(8, 0)) == (Due.LOOK,)
+    assert life.check(110, Output(8, 0)) == (Action.POLL,)
 
 
 def test_a_close_keeps_its_time_from_phase_to_phase() -> None:
     life = life_in(Phase.CLOSING)
-    life.happened(Event.CLOSE, 104)
-    life.happened(Event.INPUT_ENDED, 105)
-    life.happened(Event.WRITTEN, 106)
+    life.handle(Event.CLOSE, 104)
+    life.handle(Event.INPUT_ENDED, 105)
+    life.handle(Event.WRITTEN, 106)
     assert (life.phase, life.deadline) == (Phase.DRAINING, 110)
 
 
 def test_a_peer_whose_close_has_come_has_one_second() -> None:
     assert life_in(Phase.LINGERING).deadline == 101
     assert life_in(Phase.LINGERING, close_timeout=0.2).deadline == 100.2
-    assert life_in(Phase.LINGERING).check(101, NOTHING) == (Due.CLOSE_STREAM,)
+    assert life_in(Phase.LINGERING).check(101, NOTHING) == (Action.CLOSE_STREAM,)
 
 
 def test_without_a_close_timeout_a_close_waits_forever() -> None:

@@ -92,13 +92,13 @@ async def test_in_the_middle_of_a_large_message(
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(check_end, websocket, caplog)
-            while not websocket._link.core.held:
+            while not websocket._link.core.partial_size:
                 await anyio.lowlevel.checkpoint()
 
             def fail(*_: object) -> None:
                 raise MemoryError
 
-            monkeypatch.setattr("anyws.protocol.connection.FrameDecoder.commit", fail)
+            monkeypatch.setattr("anyws.protocol.connection.FrameDecoder.buffer_updated", fail)
             monkeypatch.setattr("anyws.protocol.connection.FrameDecoder.feed", fail)
             peer.send_bytes(whole[200_000:])
 

@@ -1,4 +1,4 @@
-"""What a task of asyncio waits for, in both twins."""
+"""The signal that wakes an asyncio task, in both twins."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def passes(count: int = 3) -> None:
 
 
 class Waiter:
-    """A task that waits again and again, and says so in a list."""
+    """A task that waits repeatedly and records each wake-up."""
 
     def __init__(self, signal: Any) -> None:
         self.seen: list[str] = []
@@ -78,7 +78,7 @@ async def test_a_set_before_the_wait_is_seen_once(signal: Any) -> None:
 
 
 @both_signals
-async def test_a_set_wakes_in_the_next_pass_and_in_the_context_of_the_task(signal: Any) -> None:
+async def test_set_wakes_the_task_in_the_next_iteration_and_in_its_context(signal: Any) -> None:
     waiter = Waiter(signal)
     task = asyncio.create_task(waiter.run())
     await passes()
@@ -95,7 +95,7 @@ async def test_a_set_wakes_in_the_next_pass_and_in_the_context_of_the_task(signa
 
 
 @both_signals
-async def test_a_callback_of_the_event_loop_can_run_the_task_at_once(signal: Any) -> None:
+async def test_an_event_loop_callback_can_run_the_task_immediately(signal: Any) -> None:
     waiter = Waiter(signal)
     task = asyncio.create_task(waiter.run())
     await passes()
@@ -113,7 +113,7 @@ async def test_a_callback_of_the_event_loop_can_run_the_task_at_once(signal: Any
     task.cancel()
     await passes()
     assert task.cancelled()
-    signal.set_now()  # nobody waits: the next one that does sees it
+    signal.set_now()  # no task is waiting, so the next one sees it
     await signal.wait()
 
 
@@ -145,7 +145,7 @@ async def test_a_task_that_was_woken_and_then_cancelled_is_cancelled_once(signal
 
 
 @both_signals
-async def test_a_task_that_goes_on_after_a_cancellation_can_wait_again(signal: Any) -> None:
+async def test_a_task_that_continues_after_a_cancellation_can_wait_again(signal: Any) -> None:
     seen = []
 
     async def stubborn() -> None:
@@ -167,7 +167,7 @@ async def test_a_task_that_goes_on_after_a_cancellation_can_wait_again(signal: A
 
 
 @both_signals
-async def test_scopes_of_anyio_and_timeouts_of_asyncio_end_the_wait(signal: Any) -> None:
+async def test_anyio_scopes_and_asyncio_timeouts_end_the_wait(signal: Any) -> None:
     with anyio.move_on_after(0) as scope:
         await signal.wait()
     assert scope.cancelled_caught
@@ -189,7 +189,7 @@ async def test_scopes_of_anyio_and_timeouts_of_asyncio_end_the_wait(signal: Any)
 
 
 @both_signals
-async def test_what_ends_the_program_comes_out_of_the_callback(signal: Any) -> None:
+async def test_an_exception_that_ends_the_program_propagates_from_the_callback(signal: Any) -> None:
     async def interrupted() -> None:
         await signal.wait()
         raise KeyboardInterrupt
@@ -212,7 +212,7 @@ async def test_what_ends_the_program_comes_out_of_the_callback(signal: Any) -> N
 
 
 @both_signals
-async def test_it_is_collected_with_the_task_that_waits(kind: Any) -> None:
+async def test_a_signal_is_collected_with_its_waiting_task(kind: Any) -> None:
     class Holder:
         pass
 

@@ -61,8 +61,8 @@ CLAIMS: dict[str, dict[str, Callable[[], object]]] = {
         "compression by default": lambda: (
             inspect.signature(module("websockets.asyncio.server").serve).parameters["compression"].default == "deflate"
         ),
-        "pieces": lambda: module("websockets.asyncio.connection").Connection.recv_streaming,
-        "number of fragments": lambda: module("websockets.exceptions").TooManyFragments,
+        "streaming receive": lambda: module("websockets.asyncio.connection").Connection.recv_streaming,
+        "fragment count limit": lambda: module("websockets.exceptions").TooManyFragments,
         "proxies": lambda: all(scheme in source("websockets.proxy") for scheme in ("socks5h", "https", "http")),
         "redirects": lambda: module("websockets.asyncio.client").MAX_REDIRECTS == 10,
         "reconnecting": lambda: module("websockets.asyncio.client").connect.__aiter__,
@@ -70,10 +70,10 @@ CLAIMS: dict[str, dict[str, Callable[[], object]]] = {
         "broadcast": lambda: module("websockets.asyncio.server").broadcast,
         "origins": lambda: "origins" in parameters(module("websockets.asyncio.server").serve),
         "no check of Host": lambda: "doesn't check the ``Host`` header" in source("websockets.server"),
-        "no limit of connections": lambda: (
+        "no connection limit": lambda: (
             not [name for name in parameters(module("websockets.asyncio.server").serve) if "connections" in name]
         ),
-        "graceful stop": lambda: "code" in parameters(module("websockets.asyncio.server").Server.close),
+        "graceful shutdown": lambda: "code" in parameters(module("websockets.asyncio.server").Server.close),
         "queue of 16": lambda: (
             inspect.signature(module("websockets.asyncio.client").ClientConnection).parameters["max_queue"].default
             == 16
@@ -85,15 +85,15 @@ CLAIMS: dict[str, dict[str, Callable[[], object]]] = {
         "types": lambda: has_file("trio-websocket", "py.typed"),
         "pure": lambda: not has_file("trio-websocket", r"\.(so|pyd|c)$"),
         "no compression": lambda: "deflate" not in source("trio_websocket._impl").lower(),
-        "no fragments sent": lambda: (
+        "no streaming send": lambda: (
             parameters(module("trio_websocket").WebSocketConnection.send_message) == {"self", "message"}
         ),
-        "size of messages": lambda: "max_message_size" in parameters(module("trio_websocket").serve_websocket),
+        "message size limit": lambda: "max_message_size" in parameters(module("trio_websocket").serve_websocket),
         "queue of 1": lambda: (
             "message_queue_size: int = MESSAGE_QUEUE_SIZE" in source("trio_websocket._impl")
             and module("trio_websocket._impl").MESSAGE_QUEUE_SIZE == 1
         ),
-        "refusals": lambda: module("trio_websocket").WebSocketRequest.reject,
+        "rejections": lambda: module("trio_websocket").WebSocketRequest.reject,
         "no latency": lambda: "-> 'None'" in str(inspect.signature(module("trio_websocket").WebSocketConnection.ping)),
         "own streams": lambda: module("trio_websocket").wrap_server_stream,
         "no keepalive": lambda: (
@@ -109,9 +109,9 @@ CLAIMS: dict[str, dict[str, Callable[[], object]]] = {
         "pure": lambda: not has_file("wsproto", r"\.(so|pyd|c)$"),
         "types": lambda: has_file("wsproto", "py.typed"),
         "compression": lambda: module("wsproto.extensions").PerMessageDeflate,
-        "no limit of size": lambda: "max" not in " ".join(parameters(module("wsproto.connection").Connection)),
-        "pieces": lambda: "message_finished" in parameters(module("wsproto.events").Message),
-        "refusals": lambda: module("wsproto.events").RejectConnection,
+        "no message size limit": lambda: "max" not in " ".join(parameters(module("wsproto.connection").Connection)),
+        "streaming receive": lambda: "message_finished" in parameters(module("wsproto.events").Message),
+        "rejections": lambda: module("wsproto.events").RejectConnection,
     },
     "aiohttp": {
         "stable": lambda: stable("aiohttp"),
@@ -129,7 +129,7 @@ CLAIMS: dict[str, dict[str, Callable[[], object]]] = {
         "size": lambda: "max_msg_size" in parameters(module("aiohttp.web").WebSocketResponse),
         "proxies": lambda: "proxy" in parameters(module("aiohttp").ClientSession._ws_connect),
         "keepalive": lambda: "heartbeat" in parameters(module("aiohttp.web").WebSocketResponse),
-        "Pings are answered by receive()": lambda: (
+        "pings are answered by receive()": lambda: (
             "WSMsgType.PING" in inspect.getsource(module("aiohttp.web").WebSocketResponse.receive)
         ),
         "no Origin": lambda: "origin" not in source("aiohttp.web_ws").lower(),
@@ -144,14 +144,14 @@ CLAIMS: dict[str, dict[str, Callable[[], object]]] = {
             and "compression" not in parameters(module("picows").ws_connect)
         ),
         "size of frames": lambda: "max_frame_size" in parameters(module("picows").ws_connect),
-        "size of messages": lambda: "max_size" in parameters(module("picows.websockets.asyncio.client").connect),
+        "message size limit": lambda: "max_size" in parameters(module("picows.websockets.asyncio.client").connect),
         "proxies": lambda: "python_socks" in source("picows.proxy"),
         "redirects": lambda: inspect.signature(module("picows").ws_connect).parameters["max_redirects"].default == 5,
         "reconnecting": lambda: "def __aiter__" in source("picows.websockets.asyncio.client"),
         "no routing": lambda: "NotImplementedError" in source("picows.websockets.asyncio.router"),
         "broadcast": lambda: module("picows.websockets.asyncio.server").broadcast,
         "origins": lambda: "origins" in source("picows.websockets.asyncio.server"),
-        "graceful stop": lambda: "code: int = 1001" in source("picows.websockets.asyncio.server"),
+        "graceful shutdown": lambda: "code: int = 1001" in source("picows.websockets.asyncio.server"),
         "keepalive": lambda: "enable_auto_ping" in parameters(module("picows").ws_create_server),
         "latency": lambda: module("picows").WSTransport.measure_roundtrip_time,
     },
@@ -160,8 +160,10 @@ CLAIMS: dict[str, dict[str, Callable[[], object]]] = {
             "perMessageDeflate: true" in node("lib/websocket.js")
             and "perMessageDeflate: false" in node("lib/websocket-server.js")
         ),
-        "size, number of fragments": lambda: "maxFragments: 16 * 1024" in node("lib/websocket-server.js"),
-        "fragments sent": lambda: re.search(r"options\.fin\b", node("lib/websocket.js") + node("lib/sender.js")),
+        "message size limit, fragment count limit": lambda: (
+            "maxFragments: 16 * 1024" in node("lib/websocket-server.js")
+        ),
+        "streaming send": lambda: re.search(r"options\.fin\b", node("lib/websocket.js") + node("lib/sender.js")),
         "a message is received whole": lambda: "concat(fragments, messageLength)" in node("lib/receiver.js"),
         "redirects, off": lambda: "followRedirects: false" in node("lib/websocket.js"),
         "masking, UTF-8 compiled": lambda: (
@@ -169,7 +171,7 @@ CLAIMS: dict[str, dict[str, Callable[[], object]]] = {
         ),
         "no keepalive": lambda: "setInterval" not in "".join(path.read_text() for path in NODE_WS.glob("lib/*.js")),
         "no types": lambda: not list(NODE_WS.glob("**/*.d.ts")),
-        "plain HTTP answers": lambda: "noServer" in node("lib/websocket-server.js"),
+        "plain HTTP responses": lambda: "noServer" in node("lib/websocket-server.js"),
     },
 }
 

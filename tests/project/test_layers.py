@@ -52,7 +52,7 @@ ORDER = [
     "anyws._transport.stream",
     "anyws._transport.turns",
     "anyws._transport.connecting",
-    "anyws._transport.arrivals",
+    "anyws._transport.acceptor",
     "anyws._transport.resets",
     "anyws._transport.listening",
     "anyws._transport.tls",

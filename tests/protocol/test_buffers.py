@@ -1,4 +1,4 @@
-"""Large messages that are read to where they stay: `Connection.get_buffer`, and what gathers them in both twins."""
+"""Reading large messages into their final buffer: `Connection.get_buffer`, and `Payload` in both twins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def payload_of(size: int) -> bytes:
 
 
 def read(connection: Connection, data: bytes, sizes: list[int]) -> tuple[list[Event], int]:
-    """Feed data in reads of such sizes, as a pump does; return what comes, and how many reads went into messages."""
+    """Feed data in reads of these sizes, as a pump does; return the events and the number of reads into buffers."""
     events: list[Event] = []
     position = straight = 0
     while position < len(data):
@@ -47,7 +47,7 @@ def read(connection: Connection, data: bytes, sizes: list[int]) -> tuple[list[Ev
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("size", [4 * LARGE, 4 * LARGE + 1, 20 * LARGE])
 @pytest.mark.parametrize("reads", [65536, 65535, 32771])
-def test_a_large_message_is_read_to_where_it_stays(role: Role, size: int, reads: int) -> None:
+def test_a_large_message_is_read_into_its_final_buffer(role: Role, size: int, reads: int) -> None:
     key = KEY if role is Role.SERVER else b""
     payload = payload_of(size)
     frames = [
@@ -71,7 +71,7 @@ def test_a_large_message_is_read_to_where_it_stays(role: Role, size: int, reads:
     lengths=st.lists(st.sampled_from([0, 5, 40_000, 70_000, 150_000]), min_size=1, max_size=5),
     fins=st.lists(st.booleans(), min_size=5, max_size=5),
 )
-def test_whatever_the_reads_the_same_messages_come(sizes: list[int], lengths: list[int], fins: list[bool]) -> None:
+def test_messages_do_not_depend_on_how_they_are_read(sizes: list[int], lengths: list[int], fins: list[bool]) -> None:
     data, expected, begun = b"", [], b""
     is_open = False
     for length, fin in zip(lengths, fins, strict=False):
@@ -87,7 +87,7 @@ def test_whatever_the_reads_the_same_messages_come(sizes: list[int], lengths: li
 
 
 @needs_speedups
-def test_pieces_that_are_taken_are_not_read_into() -> None:
+def test_no_buffer_is_provided_for_a_message_received_in_pieces() -> None:
     connection = Connection(Role.CLIENT, max_message_size=None)
     payload = payload_of(10 * LARGE)
     frame = serialize_frame(0x2, payload)
@@ -106,7 +106,7 @@ def test_pieces_that_are_taken_are_not_read_into() -> None:
 
 
 @pytest.mark.parametrize("opcode", [0x1, 0x2])
-def test_nothing_is_read_into_what_is_small_or_text_or_between_messages(opcode: int) -> None:
+def test_no_buffer_is_provided_for_small_or_text_messages_or_between_messages(opcode: int) -> None:
     connection = Connection(Role.CLIENT)
     assert connection.get_buffer() is None
     size = 10 * LARGE if opcode == 0x1 else 2 * LARGE - 1
@@ -120,7 +120,7 @@ def test_nothing_is_read_into_what_is_small_or_text_or_between_messages(opcode: 
 
 
 @needs_speedups
-def test_nothing_is_read_into_after_the_end() -> None:
+def test_no_buffer_is_provided_after_the_end() -> None:
     connection = Connection(Role.CLIENT)
     connection.receive_data(serialize_frame(0x2, bytes(10 * LARGE))[: 2 * LARGE])
     connection.receive_eof()
@@ -131,50 +131,50 @@ def test_nothing_is_read_into_after_the_end() -> None:
 
 
 @both_twins
-def test_room_is_filled_and_taken(twin: Any) -> None:
+def test_a_buffer_is_filled_and_taken(twin: Any) -> None:
     payload = twin.Payload()
     payload.extend(b"abcdef", 1, 3, b"", 10)
-    with payload.tail(10, 0) as room:
+    with payload.get_buffer(10, 0) as room:
         assert len(room) == 10
         assert len(payload) == 2
         room[:5] = PURE.apply_mask(b"Hello", KEY)
-    payload.commit(5, KEY)
+    payload.buffer_updated(5, KEY)
     assert len(payload) == 7
-    with payload.tail(3, 0):
+    with payload.get_buffer(3, 0):
         pass
-    payload.commit(0, b"")
+    payload.buffer_updated(0, b"")
     payload.extend(b"!", 0, 1, b"", 0)
     assert payload.take() == b"bcHello!"
-    with payload.tail(0, 0) as room:
+    with payload.get_buffer(0, 0) as room:
         assert len(room) == 0
-    payload.commit(0, KEY)
+    payload.buffer_updated(0, KEY)
     assert payload.take() == b""
 
 
 @both_twins
-def test_more_than_the_room_cannot_be_filled(twin: Any) -> None:
+def test_no_more_than_the_buffer_can_be_added(twin: Any) -> None:
     payload = twin.Payload()
-    payload.tail(2, 0).release()
+    payload.get_buffer(2, 0).release()
     for count in (-1, 3):
         with pytest.raises(ValueError, match="buffer of 2 bytes"):
-            payload.commit(count, b"")
-    payload.commit(2, b"")
+            payload.buffer_updated(count, b"")
+    payload.buffer_updated(2, b"")
     with pytest.raises(ValueError, match="buffer of 0 bytes"):
-        payload.commit(1, b"")
+        payload.buffer_updated(1, b"")
     assert len(payload.take()) == 2
 
 
 @needs_compiled
-def test_room_that_is_still_looked_at_stays_where_it_is() -> None:
+def test_a_payload_cannot_change_until_its_buffer_is_released() -> None:
     twin: Any = compiled_twin()
     payload = twin.Payload()
-    room = payload.tail(4, 0)
-    for change in (lambda: payload.commit(1, b""), payload.take, lambda: payload.extend(b"a", 0, 1, b"", 0)):
+    room = payload.get_buffer(4, 0)
+    for change in (lambda: payload.buffer_updated(1, b""), payload.take, lambda: payload.extend(b"a", 0, 1, b"", 0)):
         with pytest.raises(BufferError):
             change()
     with pytest.raises(ValueError, match="-1"):
-        payload.tail(-1, 0)
+        payload.get_buffer(-1, 0)
     room[:] = b"abcd"
     room.release()
-    payload.commit(4, b"")
+    payload.buffer_updated(4, b"")
     assert payload.take() == b"abcd"

@@ -1,4 +1,4 @@
-"""The client's side of the opening handshake (RFC 6455, 4.1)."""
+"""The client's side of the opening handshake (RFC 6455, section 4.1)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ RESERVED = [
         pytest.param({"nonce": b"15 bytes of key"}, ValueError, "nonce of 15 bytes, expected 16", id="nonce-short"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_before_anything_is(
+def test_invalid_arguments_are_rejected_before_anything_is_sent(
     options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):

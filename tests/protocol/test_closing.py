@@ -1,4 +1,4 @@
-"""The body of a Close frame (RFC 6455, 5.5.1 and 7.4)."""
+"""The body of a Close frame (RFC 6455, sections 5.5.1 and 7.4)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_parse_and_serialize_are_inverses(payload: bytes, close: Close) -> None:
 
 
 @pytest.mark.parametrize(("payload", "error", "message"), MALFORMED)
-def test_a_malformed_body_is_refused(payload: bytes, error: type[RemoteProtocolError], message: str) -> None:
+def test_a_malformed_body_is_rejected(payload: bytes, error: type[RemoteProtocolError], message: str) -> None:
     with pytest.raises(error, match=message):
         parse_close(payload)
 
@@ -51,15 +51,15 @@ def passes(call: Callable[..., object], *arguments: Any) -> bool:
     return True
 
 
-def test_each_of_the_65536_codes_is_accepted_or_refused_alike_in_both_directions() -> None:
-    """RFC 6455, 7.4, and the registry of IANA: what an endpoint may put into a Close frame."""
+def test_each_of_the_65536_codes_is_valid_in_both_directions_or_in_none() -> None:
+    """RFC 6455, section 7.4, and the IANA registry say which codes a Close frame may contain."""
     allowed = [*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)]
     assert [code for code in range(65536) if passes(check_close_code, code)] == allowed
     assert [code for code in range(65536) if passes(parse_close, code.to_bytes(2, "big"))] == allowed
 
 
 @pytest.mark.parametrize("code", ["1000", 1000.0, None])
-def test_a_code_that_is_no_int_is_a_type_error(code: Any) -> None:
+def test_a_code_that_is_not_an_int_is_a_type_error(code: Any) -> None:
     with pytest.raises(TypeError, match=f"a close code must be an int, not {type(code).__name__}"):
         check_close_code(code)
 
@@ -81,12 +81,12 @@ def test_a_code_that_cannot_be_sent_is_a_value_error(code: int) -> None:
         pytest.param("\U0001f600" * 31, "\U0001f600".encode() * 30, id="4-bytes"),
     ],
 )
-def test_a_long_reason_is_cut_at_a_code_point(reason: str, sent: bytes) -> None:
+def test_a_long_reason_is_truncated_at_a_code_point(reason: str, sent: bytes) -> None:
     assert serialize_close(Close(1000, reason)) == b"\x03\xe8" + sent
 
 
 @given(st.text(max_size=130))
-def test_any_reason_makes_a_body_that_can_be_read(reason: str) -> None:
+def test_any_reason_survives_a_round_trip(reason: str) -> None:
     payload = serialize_close(Close(1000, reason))
     assert len(payload) <= 125
     close = parse_close(payload)

@@ -1,4 +1,4 @@
-"""The state machine of an open connection, in both roles: what comes of received bytes (RFC 6455, 5.5 and 7)."""
+"""Receiving on an open connection, in both roles (RFC 6455, sections 5.5 and 7)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ both_roles = pytest.mark.parametrize("role", Role)
 def frame(
     role: Role, first: int, payload: bytes = b"", length: bytes | None = None, masked: bool | None = None
 ) -> bytes:
-    """A frame that the peer of the role sends; its masking key is zero. The length can be encoded in another way."""
+    """Return a frame from the peer, with a masking key of zeros. The encoding of the length can be chosen."""
     if length is None:
         length = bytes([len(payload)]) if len(payload) < 126 else b"\x7e" + len(payload).to_bytes(2, "big")
     if masked is None:
@@ -26,7 +26,7 @@ def frame(
 
 
 def sent(connection: Connection) -> list[tuple[Opcode, bytes]]:
-    """Take what is to be sent, as the peer sees it."""
+    """Return the frames to send, as the peer decodes them."""
     decoder = FrameDecoder(masked=connection.role is Role.CLIENT)
     frames = []
     while connection.has_data_to_send:
@@ -45,7 +45,7 @@ def receive(connection: Connection, chunks: Iterable[bytes]) -> list[Event]:
 
 
 @both_roles
-def test_a_failure_can_be_held_until_what_came_before_is_answered(role: Role) -> None:
+def test_a_failure_can_be_held_until_earlier_messages_are_answered(role: Role) -> None:
     connection = Connection(role, hold_failure=True)
     assert connection.receive_data(frame(role, 0x81, b"question") + frame(role, 0x83) + frame(role, 0x89)) == [
         "question"
@@ -86,7 +86,7 @@ def test_a_client_never_accepts_masked_frames() -> None:
 
 
 @both_roles
-def test_what_was_accepted_goes_before_the_echo_and_the_pong_before_both(role: Role) -> None:
+def test_queued_data_precedes_the_close_echo_and_a_pong_precedes_both(role: Role) -> None:
     connection = Connection(role)
     connection.send_message(b"queued")
     connection.receive_data(frame(role, 0x89, b"p") + frame(role, 0x88, b"\x03\xe8"))
@@ -105,7 +105,7 @@ def test_a_violation_after_our_close_went_out_sends_nothing(role: Role) -> None:
 
 @both_roles
 @pytest.mark.parametrize("end", ["close", "violation", "eof"])
-def test_what_comes_after_the_end_is_not_kept(end: str, role: Role) -> None:
+def test_data_received_after_the_end_is_not_kept(end: str, role: Role) -> None:
     connection = Connection(role)
     if end == "eof":
         connection.receive_eof()

@@ -1,4 +1,4 @@
-"""The state machine of an open connection, in both roles: what is sent, and in which order (RFC 6455, 5.4 and 5.5)."""
+"""Sending on an open connection, in both roles (RFC 6455, sections 5.4 and 5.5)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def headers_and_payloads(data: bytes, masked: bool | None = None) -> list[tuple[
 
 
 def frames(data: bytes) -> list[tuple[Opcode, bool, bytes]]:
-    """What whole frames say: opcode, FIN and payload."""
+    """Return opcode, FIN and payload of complete frames."""
     return [(header.opcode, header.fin, payload) for header, payload in headers_and_payloads(data)]
 
 
@@ -91,7 +91,7 @@ def test_messages_become_frames(message: str | bytes, options: dict[str, Any], e
         pytest.param(b"ab", {"fragment_size": -1}, ValueError, "fragment_size is -1", id="fragment-size-negative"),
     ],
 )
-def test_what_is_no_message_is_refused_and_nothing_queued(
+def test_an_invalid_message_is_rejected_and_nothing_is_queued(
     message: Any, options: dict[str, Any], error: type[Exception], text: str, role: Role
 ) -> None:
     connection = Connection(role)
@@ -118,7 +118,7 @@ def test_a_message_can_be_sent_piece_by_piece(role: Role) -> None:
     ]
 
 
-def test_fragments_are_all_of_one_type() -> None:
+def test_all_fragments_have_the_same_type() -> None:
     connection = Connection(Role.SERVER)
     connection.send_fragment("a", fin=False)
     with pytest.raises(TypeError, match="a fragment of a TEXT message cannot be bytes"):
@@ -134,7 +134,7 @@ def test_fragments_are_all_of_one_type() -> None:
 
 
 @both_roles
-def test_only_control_frames_may_stand_between_fragments(role: Role) -> None:
+def test_only_control_frames_can_be_sent_between_fragments(role: Role) -> None:
     connection = Connection(role)
     connection.send_fragment(b"a", fin=False)
     with pytest.raises(LocalProtocolError, match="a fragmented message is being sent"):
@@ -165,7 +165,7 @@ def test_pings_and_pongs_overtake_queued_data(role: Role) -> None:
 
 
 @both_roles
-def test_a_pong_overtakes_what_is_left_of_a_long_queue_but_splits_no_frame(role: Role) -> None:
+def test_a_pong_overtakes_the_rest_of_a_long_queue_but_does_not_split_a_frame(role: Role) -> None:
     connection, peer = Connection(role), Connection(PEER[role])
     for size in (200_000, 30_000, 30_000, 30_000):
         connection.send_message(bytes(size))
@@ -186,7 +186,7 @@ def test_a_pong_overtakes_what_is_left_of_a_long_queue_but_splits_no_frame(role:
 
 
 @both_roles
-def test_a_write_gathers_64_KiB_at_most(role: Role) -> None:
+def test_a_write_has_at_most_64_KiB(role: Role) -> None:
     overhead = 8 if role is Role.CLIENT else 4
     for second, lengths in ((8192, [65_536]), (8193, [65_536 - 8192 - overhead, 8193 + overhead])):
         connection = Connection(role)
@@ -206,7 +206,7 @@ def test_a_write_gathers_64_KiB_at_most(role: Role) -> None:
         pytest.param(None, "", b"", id="no-code"),
     ],
 )
-def test_a_close_goes_behind_the_data_and_is_the_last(
+def test_a_close_is_sent_after_the_data_and_is_the_last_frame(
     code: int | None, reason: str, payload: bytes, role: Role
 ) -> None:
     connection = Connection(role)
@@ -277,7 +277,7 @@ def test_a_large_payload_is_not_copied() -> None:
 
 
 @pytest.mark.parametrize("kind", [bytearray, memoryview])
-def test_what_may_change_is_copied_when_it_is_sent(kind: Any) -> None:
+def test_a_mutable_payload_is_copied_when_it_is_sent(kind: Any) -> None:
     connection = Connection(Role.SERVER)
     data = bytearray(20_000)
     connection.send_message(kind(data))
@@ -286,7 +286,7 @@ def test_what_may_change_is_copied_when_it_is_sent(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("message", [bytes(16_383), "x" * 20_000], ids=["small", "text"])
-def test_what_must_be_copied_anyhow_is_one_buffer(message: str | bytes) -> None:
+def test_a_payload_that_must_be_copied_becomes_one_buffer(message: str | bytes) -> None:
     server, client = Connection(Role.SERVER), Connection(Role.CLIENT)
     server.send_message(message)
     client.send_message(bytes(20_000))
@@ -336,21 +336,21 @@ def test_a_message_of_any_size_arrives(size: int, fragment_size: int | None, rol
     assert [event for data in writes(sender) for event in receiver.receive_data(data)] == [message]
 
 
-def test_pieces_can_be_taken_before_the_end() -> None:
+def test_pieces_can_be_received_before_the_message_is_complete() -> None:
     sender, receiver = Connection(Role.SERVER), Connection(Role.CLIENT)
     sender.send_fragment("ab", fin=False)
     assert receiver.receive_data(sender.data_to_send()) == []
-    assert (receiver.in_message, receiver.held) == (True, 2)
+    assert (receiver.in_message, receiver.partial_size) == (True, 2)
     assert receiver.take_partial() == "ab"
     sender.send_fragment("c", fin=True)
     assert receiver.receive_data(sender.data_to_send()) == ["c"]
-    assert (receiver.in_message, receiver.held) == (False, 0)
+    assert (receiver.in_message, receiver.partial_size) == (False, 0)
 
 
 @both_roles
 @given(messages=st.lists(st.tuples(st.text() | st.binary(), st.none() | st.integers(1, 9)), max_size=5))
 @settings(deadline=None)
-def test_what_one_end_sends_the_other_receives(messages: list[tuple[str | bytes, int | None]], role: Role) -> None:
+def test_one_side_receives_what_the_other_sends(messages: list[tuple[str | bytes, int | None]], role: Role) -> None:
     sender, receiver = Connection(role), Connection(PEER[role])
     for message, fragment_size in messages:
         sender.send_message(message, fragment_size=fragment_size)

@@ -1,4 +1,4 @@
-"""permessage-deflate at work: the RFC's examples, windows, bounds and what is refused (RFC 7692, 6 to 8)."""
+"""permessage-deflate on a connection: examples, windows, limits and invalid messages (RFC 7692, sections 6 to 8)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONTINUATION = 0
 
 
 def frames_of(payload: bytes, size: int, opcode: int = BINARY) -> Frames:
-    """Cut a compressed message into frames."""
+    """Split a compressed message into frames."""
     pieces = [payload[start : start + size] for start in range(0, len(payload), size)]
     firsts = [opcode | RSV1] + [CONTINUATION] * (len(pieces) - 1)
     firsts[-1] |= FIN
@@ -53,7 +53,7 @@ BOMBS = [
 
 @both_roles
 @pytest.mark.parametrize(("payload", "size", "failure", "code"), BOMBS)
-def test_a_bomb_is_refused_before_it_unfolds(
+def test_a_decompression_bomb_is_rejected_before_it_is_decompressed(
     payload: bytes, size: int, failure: type[Exception], code: int, role: Role, library: Any
 ) -> None:
     connection = connection_of(role, PerMessageDeflate(zlib=library), limit=LIMIT)
@@ -69,14 +69,14 @@ def test_a_bomb_is_refused_before_it_unfolds(
     assert peak < 4 * LIMIT + 2 * len(wire)
 
 
-def test_the_limit_is_named() -> None:
+def test_the_error_names_the_limit() -> None:
     connection = connection_of(Role.SERVER, limit=10)
     connection.receive_data(frame(Role.SERVER, 0xC2, deflated(bytes(11))))
     assert isinstance(connection.failure, LimitExceeded)
     assert (connection.failure.option, connection.failure.limit) == ("max_message_size", 10)
 
 
-def test_eight_final_blocks_are_taken_in_each_message() -> None:
+def test_eight_final_blocks_are_accepted_in_each_message() -> None:
     connection = connection_of(Role.CLIENT)
     for _ in range(20):
         assert connection.receive_data(frame(Role.CLIENT, 0xC2, FINAL * 8)) == [b""]
@@ -86,8 +86,10 @@ def test_eight_final_blocks_are_taken_in_each_message() -> None:
 @pytest.mark.parametrize("size", [1, 125, 10_000, LIMIT])
 @pytest.mark.parametrize("pieces", [1, 2, 500])
 @pytest.mark.parametrize("content", ["zeros", "random"])
-def test_a_message_of_exactly_the_limit_passes(role: Role, size: int, pieces: int, content: str, library: Any) -> None:
-    """What compresses badly grows, with each fragment; that is not counted against the sender."""
+def test_a_message_of_exactly_the_maximum_size_is_accepted(
+    role: Role, size: int, pieces: int, content: str, library: Any
+) -> None:
+    """Incompressible data grows with each fragment; this does not count towards the limit."""
     data = bytes(size) if content == "zeros" else random.Random(size).randbytes(size)
     deflate = PerMessageDeflate(zlib=library, mem_level=1)
     sender = connection_of(Role.CLIENT if role is Role.SERVER else Role.SERVER, deflate)
@@ -101,12 +103,12 @@ def test_a_message_of_exactly_the_limit_passes(role: Role, size: int, pieces: in
     assert failed(receiver) == (LimitExceeded, 1009)
 
 
-def test_without_a_limit_everything_passes() -> None:
+def test_without_a_limit_every_message_is_accepted() -> None:
     connection = connection_of(Role.CLIENT, limit=None)
     assert connection.receive_data(frame(Role.CLIENT, 0xC2, ZEROS)) == [bytes(10_000_000)]
 
 
-def test_the_limit_holds_for_each_message_anew() -> None:
+def test_the_limit_applies_to_each_message_separately() -> None:
     connection = connection_of(Role.CLIENT, limit=1000)
     for _ in range(5):
         assert connection.receive_data(frame(Role.CLIENT, 0xC2, deflated(bytes(1000)))) == [bytes(1000)]
@@ -115,7 +117,7 @@ def test_the_limit_holds_for_each_message_anew() -> None:
 # -- sending -----------------------------------------------------------------------------------------------------------
 
 
-def test_one_compressed_message_is_cut_into_frames() -> None:
+def test_a_compressed_message_is_split_into_frames() -> None:
     data = random.Random(1).randbytes(1000)
     connection = connection_of(Role.CLIENT)
     connection.send_message(data, fragment_size=300)
@@ -148,7 +150,7 @@ def test_which_messages_are_compressed(message: str | bytes, compress: bool | No
 
 
 @both_roles
-def test_the_choice_at_the_first_fragment_counts(role: Role) -> None:
+def test_the_first_fragment_decides_about_compression(role: Role) -> None:
     connection = connection_of(role)
     connection.send_fragment("a", fin=False, compress=False)
     connection.send_fragment("b", fin=True, compress=True)
@@ -187,7 +189,7 @@ messages = st.lists(
     data=st.data(),
 )
 @pytest.mark.parametrize("module", ["zlib", "zlib_ng.zlib_ng"])
-def test_what_one_end_sends_the_other_receives(
+def test_one_side_receives_what_the_other_sends(
     module: str,
     role: Role,
     agreed: dict[str, Any],
@@ -221,8 +223,8 @@ def test_what_one_end_sends_the_other_receives(
 @settings(max_examples=300)
 @given(payload=st.binary(max_size=200), fin=st.booleans())
 @pytest.mark.parametrize("module", ["zlib", "zlib_ng.zlib_ng"])
-def test_whatever_comes_is_inflated_or_refused(module: str, payload: bytes, fin: bool) -> None:
-    """Any bytes give a message within the limit, or a failure; the same for each way to cut them."""
+def test_any_bytes_are_decompressed_or_rejected(module: str, payload: bytes, fin: bool) -> None:
+    """Any bytes are a message within the limit or a failure, no matter how they are split."""
     library = pytest.importorskip(module)
     results = []
     for cut in (whole, byte_by_byte):

@@ -1,4 +1,4 @@
-"""What client and server agree on for permessage-deflate (RFC 7692, 5 and 7.1)."""
+"""The negotiation of permessage-deflate (RFC 7692, sections 5 and 7.1)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 
 from anyws.protocol import PerMessageDeflate, parse_extensions, serialize_extensions
 from anyws.protocol.deflate import PRESETS
-from anyws.protocol.negotiation import accept_offers, take_answers
+from anyws.protocol.negotiation import accept_offers, create_codecs
 from tests.conformance.offers import NAME, Deflate, header, parameters_of
 
 
-def test_the_first_of_several_good_offers_is_taken() -> None:
+def test_the_first_acceptable_offer_is_accepted() -> None:
     offers = parse_extensions(f"{NAME}; server_max_window_bits=10, {NAME}")
     answers, codecs = accept_offers([Deflate()], offers)
     assert serialize_extensions(answers) == header("server_max_window_bits=10")
@@ -51,9 +51,9 @@ def test_the_client_offers(settings: PerMessageDeflate, offered: str) -> None:
 @pytest.mark.parametrize("server", [Deflate(), *PRESETS.values(), Deflate(server_max_window_bits=8)])
 @pytest.mark.parametrize("client", [Deflate(), *PRESETS.values(), Deflate(client_max_window_bits=8)])
 def test_both_ends_agree_on_the_same(client: PerMessageDeflate, server: PerMessageDeflate) -> None:
-    """The client takes each answer that the server gives to it; only a hint can leave the server with more."""
+    """The client accepts each response of the server to its offer."""
     answers, [theirs] = accept_offers([server], client.offers())
-    [ours] = take_answers([client], answers)
+    [ours] = create_codecs([client], answers)
     assert parameters_of(ours) == parameters_of(theirs)
 
 
@@ -73,7 +73,7 @@ OUT_OF_RANGE = [
 
 
 @pytest.mark.parametrize(("option", "value", "error", "message"), OUT_OF_RANGE)
-def test_an_option_out_of_its_range(option: str, value: Any, error: type[Exception], message: str) -> None:
+def test_an_option_out_of_range(option: str, value: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         PerMessageDeflate(**{option: value})
 

@@ -1,4 +1,4 @@
-"""An exception inside the core ends the connection, unless nothing was changed before: no message is skipped or cut."""
+"""An exception inside the core ends the connection unless nothing has changed, so that no message is lost unnoticed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_while_receiving(data: bytes) -> None:
     check_is_closed(connection)
 
 
-def test_while_a_large_message_is_read_into(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_a_large_message_is_read_into_its_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = serialize_frame(0x2, bytes(200_000), masking_key=KEY)
     for call in (lambda connection: connection.get_buffer(), lambda connection: connection.buffer_updated(1)):
         connection = Connection(Role.SERVER)
@@ -69,8 +69,8 @@ def test_while_a_large_message_is_read_into(monkeypatch: pytest.MonkeyPatch) -> 
             raise MemoryError
 
         with monkeypatch.context() as patch:
-            patch.setattr("anyws.protocol.frames.FrameDecoder.tail", fail)
-            patch.setattr("anyws.protocol.frames.FrameDecoder.commit", fail)
+            patch.setattr("anyws.protocol.frames.FrameDecoder.get_buffer", fail)
+            patch.setattr("anyws.protocol.frames.FrameDecoder.buffer_updated", fail)
             with pytest.raises(MemoryError):
                 call(connection)
         check_is_closed(connection)
@@ -85,7 +85,7 @@ SENDING: list[Callable[[Connection], None]] = [
 
 @pytest.mark.parametrize("send", SENDING)
 def test_while_an_extension_encodes(send: Callable[[Connection], None]) -> None:
-    """What it has seen of the message it may refer to, and the peer has not seen it."""
+    """The extension may refer to data later that the peer has not received."""
     connection = Connection(Role.SERVER, codecs=[Faulty(1)])
     with pytest.raises(MemoryError):
         send(connection)
@@ -94,7 +94,7 @@ def test_while_an_extension_encodes(send: Callable[[Connection], None]) -> None:
 
 @pytest.mark.parametrize(("fails_at", "state"), [(1, State.OPEN), (2, State.CLOSED)])
 def test_while_fragments_are_queued(fails_at: int, state: State) -> None:
-    """No message may follow one of which only some fragments are queued."""
+    """No message may follow an incomplete one."""
     keys = [b"1234"] * (fails_at - 1)
     connection = Connection(Role.CLIENT, new_masking_key=keys.pop)
     with pytest.raises(IndexError):
@@ -106,7 +106,7 @@ def test_while_fragments_are_queued(fails_at: int, state: State) -> None:
         assert not connection.has_data_to_send
 
 
-def test_what_cannot_be_sent_changes_nothing() -> None:
+def test_a_rejected_message_changes_nothing() -> None:
     connection = Connection(Role.CLIENT)
     with pytest.raises(UnicodeEncodeError):
         connection.send_message("\ud800")

@@ -1,4 +1,4 @@
-"""HTTP/1.1 heads, from each side, and the values that they become (RFC 9110 and 9112)."""
+"""HTTP/1.1 requests and responses, from both sides (RFC 9110 and 9112)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def server(max_bytes: int = 16384, max_headers: int = 128) -> ServerExchange:
 
 
 def client(max_bytes: int = 16384, max_headers: int = 128, max_body: int = 65536) -> ClientExchange:
-    """A client that has sent its request."""
+    """Return the exchange of a client that has sent its request."""
     exchange = ClientExchange(max_bytes=max_bytes, max_headers=max_headers, max_body=max_body)
     exchange.send(
         Request(target="/", headers=Headers([("Host", "a"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]))
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 
 def feed(receive: Callable[[bytes], Result | None], chunks: Iterable[bytes]) -> Result | None:
-    """Feed until there is a result; what is left is not fed."""
+    """Feed chunks until there is a result."""
     return next((result for chunk in chunks if (result := receive(chunk)) is not None), None)
 
 
@@ -66,7 +66,7 @@ def test_writing_and_reading_a_request_are_inverses(data: bytes, value: Request)
 @chunked
 @pytest.mark.parametrize("trailing", [b"", b"\x81", b"\r\n\r\n", b"G\n\0"])
 @pytest.mark.parametrize(("data", "value"), [*REQUESTS, *MORE_REQUESTS])
-def test_a_request_comes_in_any_pieces_and_loses_no_trailing_data(
+def test_a_request_can_be_split_anywhere_and_keeps_its_trailing_data(
     data: bytes, value: Request, trailing: bytes, chunked: Chunked
 ) -> None:
     exchange = server()
@@ -124,7 +124,7 @@ BAD_REQUESTS = [
 
 @chunked
 @pytest.mark.parametrize(("data", "status", "message"), BAD_REQUESTS)
-def test_a_bad_request_head_is_refused(data: bytes, status: int, message: str, chunked: Chunked) -> None:
+def test_an_invalid_request_head_is_rejected(data: bytes, status: int, message: str, chunked: Chunked) -> None:
     exchange = server()
     *before, last = chunked(data)
     assert feed(exchange.receive_data, before) is None
@@ -145,7 +145,7 @@ def test_limits_of_the_head(chunked: Chunked) -> None:
     assert caught.value.status == 431
 
 
-def test_a_head_without_an_end_is_refused_at_the_limit() -> None:
+def test_an_endless_head_is_rejected_at_the_limit() -> None:
     exchange = server(max_bytes=100)
     assert exchange.receive_data(b"G" * 100) is None
     with pytest.raises(InvalidHead, match="exceeds 100 bytes"):
@@ -217,7 +217,7 @@ def test_writing_and_reading_a_response_are_inverses(data: bytes, value: Respons
 @chunked
 @pytest.mark.parametrize("trailing", [b"", b"\x81\n\0"])
 @pytest.mark.parametrize(("data", "value"), [*RESPONSES, *MORE_RESPONSES])
-def test_a_response_comes_in_any_pieces_and_loses_no_trailing_data(
+def test_a_response_can_be_split_anywhere_and_keeps_its_trailing_data(
     data: bytes, value: Response, trailing: bytes, chunked: Chunked
 ) -> None:
     exchange = client()
@@ -227,7 +227,7 @@ def test_a_response_comes_in_any_pieces_and_loses_no_trailing_data(
     assert exchange.trailing_data == (trailing if value.status == 101 else b"")
 
 
-def test_content_length_and_connection_are_added_where_they_are_missing() -> None:
+def test_content_length_and_connection_are_added_if_missing() -> None:
     assert read_back(Response(200, body="hi")) == (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
         b"Content-Length: 2\r\nConnection: close\r\n\r\nhi"
@@ -241,7 +241,7 @@ def test_a_head_request_gets_no_body() -> None:
     assert exchange.send(Response(200, body=b"hi")).endswith(b"Content-Length: 2\r\nConnection: close\r\n\r\n")
 
 
-def test_a_request_that_could_not_be_read_can_be_answered() -> None:
+def test_a_server_can_respond_to_an_invalid_request() -> None:
     exchange = server()
     with pytest.raises(InvalidHead):
         exchange.receive_data(b"GET / HTTP/1.1\r\nX\r\n\r\n")
@@ -265,7 +265,7 @@ BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
         pytest.param([CHUNKED[:-5], b""], 99, b"abcde", id="chunks-without-end"),
     ],
 )
-def test_as_much_of_the_body_as_there_is_within_the_bound(chunks: list[bytes], max_body: int, body: bytes) -> None:
+def test_the_body_is_kept_up_to_the_limit(chunks: list[bytes], max_body: int, body: bytes) -> None:
     exchange = client(max_body=max_body)
     *before, last = chunks
     assert feed(exchange.receive_data, before) is None
@@ -295,7 +295,7 @@ def test_as_much_of_the_body_as_there_is_within_the_bound(chunks: list[bytes], m
         pytest.param([b"HTTP/1.1 200 OK\r\nX: " + b"y" * 999], "exceeds 512 bytes", id="long-head"),
     ],
 )
-def test_a_bad_response_head_is_refused(chunks: list[bytes], message: str) -> None:
+def test_an_invalid_response_head_is_rejected(chunks: list[bytes], message: str) -> None:
     exchange = client(max_bytes=512, max_headers=8)
     *before, last = chunks
     assert feed(exchange.receive_data, before) is None
@@ -308,7 +308,7 @@ LINE = st.binary(max_size=8).map(lambda line: line.replace(b"\r", b"").replace(b
 
 @given(LINE, LINE)
 @settings(deadline=None)
-def test_a_response_that_was_read_is_one_that_can_be_made(reason: bytes, value: bytes) -> None:
+def test_a_received_response_can_also_be_constructed(reason: bytes, value: bytes) -> None:
     try:
         read = client().receive_data(b"HTTP/1.1 101 " + reason + b"\r\nX: " + value + b"\r\n\r\n")
     except InvalidHead:

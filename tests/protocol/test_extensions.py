@@ -1,4 +1,4 @@
-"""The grammar of Sec-WebSocket-Extensions (RFC 6455, 9.1)."""
+"""The grammar of Sec-WebSocket-Extensions (RFC 6455, section 9.1)."""
 
 from __future__ import annotations
 
@@ -84,18 +84,18 @@ def test_what_else_the_grammar_allows(header: str, offers: list[ExtensionOffer])
 
 
 @pytest.mark.parametrize(("header", "offers"), [*CANONICAL, *LENIENT])
-def test_a_further_extension_behind_it(header: str, offers: list[ExtensionOffer]) -> None:
+def test_another_extension_can_follow(header: str, offers: list[ExtensionOffer]) -> None:
     assert parse_extensions(f"{header}, last; one") == [*offers, Offer("last", (("one", None),))]
 
 
 @pytest.mark.parametrize(("header", "message"), MALFORMED)
-def test_anything_else_is_refused_and_the_place_named(header: str, message: str) -> None:
+def test_a_syntax_error_is_rejected_with_its_position(header: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         parse_extensions(header)
 
 
 def test_time_is_linear_in_the_length() -> None:
-    """Patterns that backtrack would not come to an end here."""
+    """With patterns that backtrack, this test would not end."""
     for header in (
         "a" * 100_000 + "\n",
         'a;b="' + "\\a" * 100_000,
@@ -121,7 +121,7 @@ def test_parse_inverts_serialize(offers: list[ExtensionOffer]) -> None:
 
 
 @given(st.text(',;="\\ \tab\n\xe9', max_size=12))
-def test_what_parses_survives_another_round(header: str) -> None:
+def test_parsed_headers_survive_a_round_trip(header: str) -> None:
     try:
         offers = parse_extensions(header)
     except ValueError:

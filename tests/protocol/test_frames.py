@@ -1,4 +1,4 @@
-"""One frame and its bytes (RFC 6455, 5.2, 5.3, 5.5)."""
+"""Encoding and decoding of single frames (RFC 6455, sections 5.2, 5.3, 5.5)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_parts(decoder: FrameDecoder) -> list[FramePart]:
 
 
 def decode(chunks: Iterable[bytes], masked: bool | None = None) -> list[Frame]:
-    """Decode the chunks, put the parts of each frame together, and check that the parts fit."""
+    """Decode the chunks, join the parts of each frame, and check that they are consistent."""
     decoder = FrameDecoder(masked=masked, rsv=0x70)
     frames: list[Frame] = []
     header: FrameHeader | None = None
@@ -67,7 +67,7 @@ def split(data: bytes) -> list[bytes]:
 KEY = bytes.fromhex("37fa213d")
 
 FRAMES = [
-    # RFC 6455, 5.7
+    # RFC 6455, section 5.7
     pytest.param("81 05 48 65 6c 6c 6f", Frame(Opcode.TEXT, b"Hello"), id="5.7-text"),
     pytest.param("81 85 37 fa 21 3d 7f 9f 4d 51 58", Frame(Opcode.TEXT, b"Hello", key=KEY), id="5.7-masked-text"),
     pytest.param("01 03 48 65 6c", Frame(Opcode.TEXT, b"Hel", fin=False), id="5.7-first-fragment"),
@@ -122,7 +122,7 @@ def test_with_trailing_data(data: str, frame: Frame) -> None:
 
 
 @pytest.mark.parametrize(("data", "frame"), FRAMES)
-def test_cut_short_there_is_no_frame(data: str, frame: Frame) -> None:
+def test_an_incomplete_frame_is_not_returned(data: str, frame: Frame) -> None:
     assert decode([bytes.fromhex(data)[:-1]]) == []
 
 
@@ -156,7 +156,7 @@ REFUSED = [
 
 
 def failing_byte(decoder: FrameDecoder, data: bytes, error: type[RemoteProtocolError], message: str) -> int:
-    """Feed byte by byte; return the number of bytes that it took to fail with this message."""
+    """Feed byte by byte; return the number of bytes until it failed with this message."""
     for count, byte in enumerate(split(data), 1):
         decoder.feed(byte)
         try:
@@ -167,7 +167,7 @@ def failing_byte(decoder: FrameDecoder, data: bytes, error: type[RemoteProtocolE
 
 
 @pytest.mark.parametrize(("data", "masked", "message"), REFUSED)
-def test_violations_are_seen_as_soon_as_they_can_be(data: str, masked: bool, message: str) -> None:
+def test_violations_are_detected_at_the_first_possible_byte(data: str, masked: bool, message: str) -> None:
     wire = bytes.fromhex(data)
     assert failing_byte(FrameDecoder(masked=masked), wire + bytes(9), ProtocolError, message) == len(wire)
     decoder = FrameDecoder(masked=masked)
@@ -177,7 +177,7 @@ def test_violations_are_seen_as_soon_as_they_can_be(data: str, masked: bool, mes
     assert caught.value.close_code == 1002
 
 
-def test_a_frame_before_the_violation_comes_out() -> None:
+def test_a_frame_before_the_violation_is_returned() -> None:
     decoder = FrameDecoder(masked=False)
     decoder.feed(b"\x81\x01a\x83\x00")
     assert decoder.next_part() == ((Opcode.TEXT, True, 0, 1, b""), b"a", True, True)
@@ -185,7 +185,7 @@ def test_a_frame_before_the_violation_comes_out() -> None:
         decoder.next_part()
 
 
-def test_only_the_agreed_reserved_bits_pass() -> None:
+def test_only_negotiated_reserved_bits_are_accepted() -> None:
     decoder = FrameDecoder(masked=False, rsv=0x40)
     decoder.feed(b"\xc1\x00\xe1\x00")
     assert decoder.next_part() == ((Opcode.TEXT, True, 0x40, 0, b""), b"", True, True)
@@ -194,7 +194,7 @@ def test_only_the_agreed_reserved_bits_pass() -> None:
 
 
 @pytest.mark.parametrize(("length", "encoded"), [(2**31, "00 00 00 00 80 00 00 00"), (2**63 - 1, "7f" + "ff" * 7)])
-def test_huge_lengths_are_read_when_there_is_no_limit(length: int, encoded: str) -> None:
+def test_huge_lengths_are_accepted_without_a_limit(length: int, encoded: str) -> None:
     decoder = FrameDecoder(masked=False)
     decoder.feed(b"\x82\x7f" + bytes.fromhex(encoded))
     assert decoder.next_part() == ((Opcode.BINARY, True, 0, length, b""), b"", True, False)
@@ -214,7 +214,7 @@ LIMITS = [
 
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize(("limit", "data", "length"), LIMITS)
-def test_the_limit_acts_on_the_header(limit: int, data: str, length: int, masked: bool) -> None:
+def test_the_limit_is_applied_to_the_header(limit: int, data: str, length: int, masked: bool) -> None:
     wire = bytearray.fromhex(data)
     wire[1] |= 0x80 if masked else 0
     decoder = FrameDecoder(masked=masked, max_frame_size=limit)
@@ -228,19 +228,19 @@ def test_the_limit_acts_on_the_header(limit: int, data: str, length: int, masked
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
-def test_a_frame_of_exactly_the_limit_passes(size: int) -> None:
+def test_a_frame_of_exactly_the_maximum_size_is_accepted(size: int) -> None:
     decoder = FrameDecoder(masked=False, max_frame_size=size)
     decoder.feed(serialize_frame(Opcode.BINARY, bytes(size)))
     assert [len(part.payload) for part in read_parts(decoder)] == [size]
 
 
-def test_the_limit_is_for_data_frames() -> None:
+def test_the_limit_applies_only_to_data_frames() -> None:
     decoder = FrameDecoder(masked=False, max_frame_size=1)
     decoder.feed(b"\x89\x02hi")
     assert [part.payload for part in read_parts(decoder)] == [b"hi"]
 
 
-def test_data_comes_in_parts_as_it_arrives() -> None:
+def test_data_is_returned_in_parts_as_it_arrives() -> None:
     decoder = FrameDecoder(masked=True)
     seen = []
     for chunk in (b"\x82\x85" + KEY, b"", b"\x7f", b"\x9f\x4d\x51", b"\x58\x82"):
@@ -250,7 +250,7 @@ def test_data_comes_in_parts_as_it_arrives() -> None:
 
 
 @pytest.mark.parametrize("kind", [bytearray, memoryview])
-def test_what_a_reader_uses_again_is_not_kept(kind: Callable[[bytearray], bytes]) -> None:
+def test_a_mutable_buffer_of_the_caller_is_copied(kind: Callable[[bytearray], bytes]) -> None:
     buffer = bytearray(b"\x82\x02ab\x82")
     connection = Connection(Role.CLIENT)
     [message] = connection.receive_data(kind(buffer))
@@ -259,7 +259,7 @@ def test_what_a_reader_uses_again_is_not_kept(kind: Callable[[bytearray], bytes]
     assert [message, *connection.receive_data(kind(buffer))] == [b"ab", b"cd", b""]
 
 
-def test_control_frames_come_whole() -> None:
+def test_control_frames_are_returned_whole() -> None:
     decoder = FrameDecoder(masked=False)
     for byte in split(b"\x89\x02h"):
         decoder.feed(byte)
@@ -269,7 +269,7 @@ def test_control_frames_come_whole() -> None:
 
 
 @pytest.mark.parametrize("step", range(1, 9))
-def test_unmasking_does_not_lose_its_place_between_parts(step: int) -> None:
+def test_unmasking_continues_between_parts(step: int) -> None:
     payload = bytes(range(256)) * 3
     wire = serialize_frame(Opcode.BINARY, payload, masking_key=KEY)
     chunks = [wire[i : i + step] for i in range(0, len(wire), step)]
@@ -298,8 +298,8 @@ def test_any_chunking_gives_the_same_frames(frames: list[Frame], data: st.DataOb
 
 
 @pytest.mark.parametrize("opcode", [Opcode.CONTINUATION, Opcode.PING, Opcode.PONG, Opcode.CLOSE])
-def test_a_known_reserved_bit_stands_on_the_first_frame_of_a_message_only(opcode: Opcode) -> None:
-    """RFC 7692, 6: not on a continuation, and control frames are never compressed."""
+def test_a_negotiated_reserved_bit_is_accepted_only_on_the_first_frame_of_a_message(opcode: Opcode) -> None:
+    """RFC 7692, section 6: neither on continuation frames nor on control frames."""
     decoder = FrameDecoder(masked=None, rsv=0x40)
     decoder.feed(serialize_frame(opcode, b"", rsv=0x40))
     with pytest.raises(ProtocolError, match="RSV1 set"):

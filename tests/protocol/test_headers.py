@@ -1,4 +1,4 @@
-"""HTTP header fields: the multi-mapping, tokens, values and lists (RFC 9110, 5)."""
+"""HTTP header fields: the multi-mapping, tokens, values and lists (RFC 9110, section 5)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_token_characters_are_those_of_the_rfc(code: int) -> None:
     assert is_token(f"a{character}b") is is_token_character
 
 
-def test_empty_text_is_no_token() -> None:
+def test_empty_text_is_not_a_token() -> None:
     assert not is_token("")
 
 
@@ -43,7 +43,7 @@ def test_a_trailing_newline_is_not_overlooked(newline: str) -> None:
         pytest.param("x", "\xa0caf\xe9", id="latin-1"),
     ],
 )
-def test_a_header_that_can_be_sent_passes(name: str, value: str) -> None:
+def test_a_valid_header(name: str, value: str) -> None:
     check_header(name, value)  # does not raise
 
 
@@ -65,7 +65,7 @@ def test_a_header_that_can_be_sent_passes(name: str, value: str) -> None:
         pytest.param("a", 1, TypeError, r"pair of str, not \(str, int\)", id="int-value"),
     ],
 )
-def test_a_header_that_cannot_be_sent_is_refused(name: Any, value: Any, error: type[Exception], message: str) -> None:
+def test_an_invalid_header_is_rejected(name: Any, value: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         check_header(name, value)
 
@@ -126,7 +126,7 @@ def test_a_copy_keeps_repeated_headers() -> None:
     assert Headers(Headers(PAIRS)).multi_items() == PAIRS
 
 
-def test_what_it_gives_out_can_be_changed_without_harm() -> None:
+def test_changing_a_returned_list_does_not_change_the_headers() -> None:
     headers = Headers(PAIRS)
     headers.get_all("upgrade").clear()
     headers.multi_items().clear()
@@ -149,13 +149,13 @@ def test_equal_headers_have_equal_hashes() -> None:
 
 
 @pytest.mark.parametrize("name", [1, None])
-def test_a_name_that_is_no_str_is_a_type_error(name: Any) -> None:
+def test_a_name_that_is_not_a_str_is_a_type_error(name: Any) -> None:
     with pytest.raises(TypeError, match="must be a pair of str"):
         Headers([(name, "value")])
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "A", "b", "C"]), st.text(max_size=3))))
-def test_get_all_is_what_stands_in_the_pairs(pairs: list[tuple[str, str]]) -> None:
+def test_get_all_returns_the_values_of_the_pairs(pairs: list[tuple[str, str]]) -> None:
     headers = Headers(pairs)
     for name in ("a", "b", "c"):
         assert headers.get_all(name) == [value for other, value in pairs if other.lower() == name]

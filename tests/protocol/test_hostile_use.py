@@ -1,4 +1,4 @@
-"""The compiled types hold against any Python code: an exception, or what the pure twin does, and never a crash."""
+"""No Python code can crash the compiled types: they raise or behave like the pure twins."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ import pytest
 
 from tests.twins import compiled_twin
 
-# Each program ends by itself. In pure Python most of them do so too; the others look at what only C code has.
+# Each program ends on its own. In pure Python most of them do too; the others access what only C code has.
 PROGRAMS = {
     "payload-room-after-extend": """
         payload = Payload()
-        payload.tail(1 << 20, 0).release()
+        payload.get_buffer(1 << 20, 0).release()
         payload.extend(bytes(1 << 20), 0, 1 << 20, b"", 0)
         with memoryview(payload) as view:
             assert len(view) == 0
         with raises(ValueError):
-            payload.commit(1, b"")
+            payload.buffer_updated(1, b"")
         assert payload.take() == bytes(1 << 20)
     """,
     "payload-room-after-take": """
         payload = Payload()
-        payload.tail(1 << 20, 0).release()
+        payload.get_buffer(1 << 20, 0).release()
         payload.take()
         with memoryview(payload) as view:
             assert len(view) == 0
     """,
-    "payload-room-after-tail": """
+    "payload-room-after-get-buffer": """
         payload = Payload()
-        payload.tail(1 << 20, 0).release()
-        payload.tail(1, 0).release()
+        payload.get_buffer(1 << 20, 0).release()
+        payload.get_buffer(1, 0).release()
         with raises(ValueError):
-            payload.commit(2, b"")
-        payload.commit(1, b"")
+            payload.buffer_updated(2, b"")
+        payload.buffer_updated(1, b"")
         assert len(payload.take()) == 1
     """,
     "payload-view-that-outlives": """
         payload = Payload()
-        view = payload.tail(1 << 20, 0)
+        view = payload.get_buffer(1 << 20, 0)
         del payload
         gc.collect()
         view[:] = b"A" * len(view)
@@ -48,27 +48,27 @@ PROGRAMS = {
     """,
     "payload-view-while-it-grows": """
         payload = Payload()
-        view, other = payload.tail(10, 0), memoryview(payload)
+        view, other = payload.get_buffer(10, 0), memoryview(payload)
         view.release()
         with raises(BufferError):
             payload.extend(bytes(1 << 20), 0, 1 << 20, b"", 0)
         other[:] = b"A" * 10
         other.release()
-        payload.commit(10, b"")
+        payload.buffer_updated(10, b"")
         assert payload.take() == b"A" * 10
     """,
     "payload-changed-by-an-index": """
         payload = Payload()
         class Index:
             def __index__(self):
-                payload.tail(1 << 20, 0).release()
+                payload.get_buffer(1 << 20, 0).release()
                 payload.take()
                 return 1 << 20
-        payload.tail(1 << 20, 0).release()
+        payload.get_buffer(1 << 20, 0).release()
         with raises(ValueError):
-            payload.commit(Index(), b"1234")
+            payload.buffer_updated(Index(), b"1234")
         payload.extend(bytes(1 << 20), 0, Index(), b"1234", Index())
-        payload.tail(Index(), Index()).release()
+        payload.get_buffer(Index(), Index()).release()
     """,
     "messages-without-init": """
         with raises(TypeError):
@@ -164,7 +164,7 @@ PROGRAMS = {
                 gc.collect()
                 return b"1234"
         queue = FrameQueue(Key())
-        queue.turns = 100
+        queue.budget = 100
         for number in range(20):
             queue.put_frame(0x81, "x" * number)
             queue.put_message("x")

@@ -1,4 +1,4 @@
-"""Requests and responses, as values."""
+"""Requests and responses as values."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_host_of_a_request(target: str, header: str | None, host: str) -> No
         pytest.param({"reason": "\u20ac"}, ValueError, "reason", id="reason-beyond-latin-1"),
     ],
 )
-def test_what_is_no_response_is_refused(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_an_invalid_response_is_rejected(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Response(**{"status": 200, **arguments})
 
@@ -98,7 +98,7 @@ def test_the_lowest_and_the_highest_status(status: int) -> None:
     ("upgrade", "is_websocket"),
     [(["websocket"], True), (["h2c, WebSocket"], True), (["h2c", "websocket"], True), (["h2c"], False), ([], False)],
 )
-def test_websocket_is_one_of_the_upgrades(upgrade: list[str], is_websocket: bool) -> None:
+def test_a_request_asks_for_websocket_if_upgrade_lists_it(upgrade: list[str], is_websocket: bool) -> None:
     headers = Headers([("Upgrade", value) for value in upgrade])
     assert Request(target="/", headers=headers).is_websocket is is_websocket
 

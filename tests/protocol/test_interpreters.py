@@ -1,4 +1,4 @@
-"""The compiled twin in several interpreters at once, each with a GIL of its own from Python 3.12 on (PEP 684)."""
+"""The compiled twin in several interpreters in parallel, each with its own GIL since Python 3.12 (PEP 684)."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ for _ in range(300):
     assert len(frames.take()[0]) == 20_008
     payload = twin.Payload()
     payload.extend(b"abc", 0, 3, b"", 10)
-    with payload.tail(3, 0) as room:
+    with payload.get_buffer(3, 0) as room:
         room[:] = b"def"
-    payload.commit(3, b"")
+    payload.buffer_updated(3, b"")
     assert payload.take() == b"abcdef"
     signal = twin.Signal(Loop())
     signal.add_done_callback(print, context=contextvars.copy_context())
@@ -70,7 +70,7 @@ failures = []
 threading.excepthook = failures.append
 for thread in threads:
     thread.start()
-    if sys.version_info < (3, 12):  # not made for more at once
+    if sys.version_info < (3, 12):  # does not support several interpreters in parallel
         thread.join()
 for thread in threads:
     thread.join()

@@ -1,4 +1,4 @@
-"""The nonce of the opening handshake and its proof (RFC 6455, 1.3, 4.1 and 4.2.2)."""
+"""The key of the opening handshake and its accept value (RFC 6455, sections 1.3, 4.1 and 4.2.2)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_base64_of_16_bytes_is_valid(nonce: bytes) -> None:
 
 
 def test_the_example_of_the_rfc_is_valid_although_its_last_bits_are_not_zero() -> None:
-    assert is_valid_key("AQIDBAUGBwgJCgsMDQ4PEC==")  # RFC 6455, 4.1
+    assert is_valid_key("AQIDBAUGBwgJCgsMDQ4PEC==")  # RFC 6455, section 4.1
 
 
 @given(st.binary(max_size=64).filter(lambda nonce: len(nonce) != 16))

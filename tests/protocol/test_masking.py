@@ -1,4 +1,4 @@
-"""Masking (RFC 6455, 5.3): the inner loop over payload bytes, in both twins."""
+"""Masking (RFC 6455, section 5.3) in both twins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = both_twins
 
 
 def mask_slowly(data: bytes, key: bytes) -> bytes:
-    """The definition of RFC 6455, 5.3, octet by octet."""
+    """Mask data as RFC 6455, section 5.3 defines it, byte by byte."""
     return bytes(octet ^ key[i % 4] for i, octet in enumerate(data))
 
 
@@ -50,7 +50,7 @@ def test_every_size_agrees_with_the_definition(twin: Any, size: int) -> None:
 
 @pytest.mark.parametrize("size", [5, 3000])
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_each_kind_of_buffer_is_read_and_left_alone(twin: Any, kind: type, size: int) -> None:
+def test_every_kind_of_buffer_is_read_and_not_changed(twin: Any, kind: type, size: int) -> None:
     data = b"x" * size
     buffer = kind(bytearray(data) if kind is memoryview else data)
     masked = twin.apply_mask(buffer, b"1234")
@@ -65,7 +65,9 @@ def test_agrees_with_the_definition(twin: Any, data: bytes, key: bytes) -> None:
 
 
 @given(data=st.binary(max_size=3000), key=st.binary(min_size=4, max_size=4), cut=st.integers(0, 750))
-def test_parts_that_start_at_multiples_of_four_make_the_whole(twin: Any, data: bytes, key: bytes, cut: int) -> None:
+def test_parts_that_start_at_multiples_of_four_can_be_masked_separately(
+    twin: Any, data: bytes, key: bytes, cut: int
+) -> None:
     assert twin.apply_mask(data[: cut * 4], key) + twin.apply_mask(data[cut * 4 :], key) == twin.apply_mask(data, key)
 
 
@@ -79,11 +81,11 @@ def test_a_key_has_four_bytes(twin: Any, key: bytes) -> None:
     "arguments",
     [(), (b"data",), ("text", b"1234"), (1, b"1234"), ([1, 2], b"1234"), (b"data", "1234"), (b"data", None)],
 )
-def test_what_is_not_bytes_is_refused(twin: Any, arguments: Any) -> None:
+def test_arguments_that_are_not_bytes_are_rejected(twin: Any, arguments: Any) -> None:
     with pytest.raises(TypeError):
         twin.apply_mask(*arguments)
 
 
-def test_a_buffer_with_gaps_is_refused(twin: Any) -> None:
+def test_a_buffer_with_gaps_is_rejected(twin: Any) -> None:
     with pytest.raises(BufferError):
         twin.apply_mask(memoryview(b"abcdef")[::2], b"1234")

@@ -1,4 +1,4 @@
-"""Masking keys: fresh and unpredictable (RFC 6455, 5.3 and 10.3)."""
+"""Masking keys: fresh and unpredictable (RFC 6455, sections 5.3 and 10.3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from anyws.protocol import masking
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes that are asked of a source which never gives the same 4 bytes twice."""
+    """The requested sizes, from a source that never returns the same 4 bytes twice."""
     sizes: list[int] = []
     numbers = count()
 
@@ -28,7 +28,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def test_each_key_is_used_once_and_many_are_drawn_together(drawn: list[int]) -> None:
+def test_each_key_is_used_once_and_keys_are_generated_in_batches(drawn: list[int]) -> None:
     keys = [masking.new_masking_key() for _ in range(1024 * 3)]
     assert drawn == [4096] * 3
     assert {len(key) for key in keys} == {4}
@@ -48,7 +48,7 @@ def test_threads_share_no_key(drawn: list[int]) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_child_process_has_keys_of_its_own() -> None:
+def test_a_child_process_generates_its_own_keys() -> None:
     code = """
 import os
 from anyws.protocol.masking import new_masking_key

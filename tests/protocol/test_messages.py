@@ -1,4 +1,4 @@
-"""Frames to messages: fragmentation, UTF-8 and the limits on a whole message (RFC 6455, 5.4 and 8.1)."""
+"""Assembling messages: fragmentation, UTF-8 and limits (RFC 6455, sections 5.4 and 8.1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Message = str | bytes
 
 
 class Receiver:
-    """A message decoder behind a frame decoder."""
+    """A message decoder after a frame decoder."""
 
     def __init__(self, *, max_message_size: int | None = None, max_fragments: int | None = None) -> None:
         self.frames = FrameDecoder(masked=False)
@@ -34,7 +34,7 @@ class Receiver:
 
 
 def frames(*payloads: bytes, text: bool = False, fin: bool = True) -> bytes:
-    """The frames of one message, each of less than 126 bytes."""
+    """Return the frames of one message, each with less than 126 bytes."""
     first = [0x01 if text else 0x02, *[0x00] * (len(payloads) - 1)]
     if fin:
         first[-1] |= 0x80
@@ -65,12 +65,12 @@ def test_frames_make_the_message(data: bytes, message: Message, chunked: Chunked
     receiver = Receiver()
     assert receiver.receive(chunked(data)) == [message]
     assert not receiver.messages.in_message
-    assert receiver.messages.held == 0
+    assert receiver.messages.partial_size == 0
 
 
 @chunked
 @pytest.mark.parametrize(("data", "message"), MESSAGES)
-def test_with_the_beginning_of_another_behind_it(data: bytes, message: Message, chunked: Chunked) -> None:
+def test_followed_by_the_start_of_another_message(data: bytes, message: Message, chunked: Chunked) -> None:
     receiver = Receiver()
     assert receiver.receive(chunked(data + frames(b"x", fin=False))) == [message]
     assert receiver.messages.in_message
@@ -90,7 +90,7 @@ def test_with_the_beginning_of_another_behind_it(data: bytes, message: Message, 
         pytest.param(frames(b"a", b"", fin=False) + b"\x01\x00", "TEXT frame inside a fragmented", id="text-in-binary"),
     ],
 )
-def test_fragments_out_of_order_are_refused(data: bytes, message: str, chunked: Chunked) -> None:
+def test_fragments_out_of_order_are_rejected(data: bytes, message: str, chunked: Chunked) -> None:
     with pytest.raises(ProtocolError, match=message):
         Receiver().receive(chunked(data))
 
@@ -119,7 +119,7 @@ def test_fragments_out_of_order_are_refused(data: bytes, message: str, chunked: 
         pytest.param({"max_fragments": 2}, frames(b"", b"", b"")[:6], "max_fragments", 3, id="empty-fragments"),
     ],
 )
-def test_limits_act_on_the_header(
+def test_limits_are_applied_to_the_header(
     limits: dict[str, int], data: bytes, option: str, actual: int, chunked: Chunked
 ) -> None:
     receiver = Receiver(**limits)
@@ -132,13 +132,13 @@ def test_limits_act_on_the_header(
 
 
 @chunked
-def test_messages_of_exactly_the_limit_pass_again_and_again(chunked: Chunked) -> None:
+def test_messages_of_exactly_the_maximum_size_are_accepted_repeatedly(chunked: Chunked) -> None:
     receiver = Receiver(max_message_size=4, max_fragments=2)
     data = frames(b"12", b"34") + frames(b"1234") + frames(b"", b"1234", text=True)
     assert receiver.receive(chunked(data * 2)) == [b"1234", b"1234", "1234"] * 2
 
 
-def test_taking_the_pieces_does_not_lift_the_limit() -> None:
+def test_receiving_pieces_does_not_raise_the_limit() -> None:
     receiver = Receiver(max_message_size=4)
     receiver.receive([frames(b"123", fin=False)])
     assert receiver.messages.take_partial() == b"123"
@@ -150,28 +150,28 @@ def test_taking_the_pieces_does_not_lift_the_limit() -> None:
 
 
 @chunked
-def test_pieces_can_be_taken_and_the_rest_comes_at_the_end(chunked: Chunked) -> None:
+def test_pieces_can_be_received_and_the_end_returns_the_rest(chunked: Chunked) -> None:
     receiver = Receiver()
     messages = receiver.messages
     assert not messages.in_message
     assert messages.take_partial() == b""
     receiver.receive(chunked(frames(b"ab\xe2\x82", text=True, fin=False)))
-    assert (messages.in_message, messages.held) == (True, 4)
+    assert (messages.in_message, messages.partial_size) == (True, 4)
     assert messages.take_partial() == "ab"  # and the two bytes of the unfinished code point wait
-    assert (messages.in_message, messages.held, messages.take_partial()) == (True, 0, "")
+    assert (messages.in_message, messages.partial_size, messages.take_partial()) == (True, 0, "")
     receiver.receive(chunked(b"\x00\x02\xacc"))
-    assert messages.held == 2
+    assert messages.partial_size == 2
     assert messages.take_partial() == "€c"
     assert receiver.receive(chunked(b"\x80\x01d")) == ["d"]
-    assert (messages.in_message, messages.held) == (False, 0)
+    assert (messages.in_message, messages.partial_size) == (False, 0)
 
 
-def test_pieces_of_an_unfinished_frame_can_be_taken() -> None:
+def test_pieces_of_an_incomplete_frame_can_be_received() -> None:
     receiver = Receiver()
     receiver.receive([b"\x82\x05ab"])
-    assert (receiver.messages.held, receiver.messages.take_partial()) == (2, b"ab")
+    assert (receiver.messages.partial_size, receiver.messages.take_partial()) == (2, b"ab")
     receiver.receive([b"cd"])
-    assert (receiver.messages.held, receiver.messages.take_partial()) == (2, b"cd")
+    assert (receiver.messages.partial_size, receiver.messages.take_partial()) == (2, b"cd")
     assert receiver.receive([b"e"]) == [b"e"]
 
 
@@ -188,7 +188,7 @@ UNFINISHED = {
 
 @cache
 def is_possible(data: bytes) -> bool:
-    """Whether some continuation makes the data valid: it is whole code points and perhaps a part of another."""
+    """Return whether the data is the start of valid text: code points and perhaps a part of another one."""
     for cut in range(max(0, len(data) - 3), len(data) + 1):
         try:
             data[:cut].decode()
@@ -200,7 +200,7 @@ def is_possible(data: bytes) -> bool:
 
 
 def accepted_prefix(data: bytes) -> int:
-    """How many bytes a text message takes before it is refused; each byte comes on its own."""
+    """Feed a text message byte by byte; return the number of bytes until it is rejected."""
     decoder = MessageDecoder(max_message_size=None, max_fragments=None)
     header = FrameHeader(Opcode.TEXT, True, 0, 125, b"")
     for count in range(len(data)):
@@ -235,7 +235,9 @@ def test_bytes_at_the_borders_fail_as_the_oracle_says(first: int) -> None:
 
 @given(st.text(max_size=4), st.lists(st.sampled_from(BORDERS), max_size=4).map(bytes), st.data())
 @settings(deadline=None)
-def test_text_with_bad_bytes_fails_alike_in_any_pieces(text: str, bad: bytes, data: st.DataObject) -> None:
+def test_text_with_invalid_bytes_fails_at_the_same_byte_however_it_is_split(
+    text: str, bad: bytes, data: st.DataObject
+) -> None:
     payload = text.encode() + bad
     good = possible_prefix(payload)
     step = data.draw(st.integers(1, 8))

@@ -1,4 +1,4 @@
-"""The agreement on extensions, with an extension of a user's own beside permessage-deflate (RFC 6455, 9)."""
+"""The negotiation of extensions, with a custom extension besides permessage-deflate (RFC 6455, section 9)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from anyws.protocol import (
     parse_uri,
     serialize_extensions,
 )
-from anyws.protocol.negotiation import accept_offers, as_extensions, check_extensions, take_answers
+from anyws.protocol.negotiation import accept_offers, as_extensions, check_extensions, create_codecs
 
 DEFLATE = "permessage-deflate"
 
 
 class Reversing(Codec):
-    """Reverses a message when it is whole, on RSV2."""
+    """Reverses complete messages; uses RSV2."""
 
     def __init__(self, rsv: int = 0x20) -> None:
         self.rsv = rsv
@@ -53,7 +53,7 @@ class Reversing(Codec):
 
 
 class Reverse(Extension):
-    """Asks for `Reversing`, under any name and with any bit."""
+    """Negotiates `Reversing` with any name and reserved bit."""
 
     def __init__(self, name: str = "x-reverse", rsv: int = 0x20) -> None:
         self.name = name
@@ -65,7 +65,7 @@ class Reverse(Extension):
     def accept(self, offer: ExtensionOffer) -> tuple[ExtensionOffer, Codec] | None:
         return None if offer.parameters else (ExtensionOffer(self.name), Reversing(self.rsv))
 
-    def agreed(self, answer: ExtensionOffer) -> Codec:
+    def create_codec(self, answer: ExtensionOffer) -> Codec:
         if answer.parameters:
             raise ValueError("it cannot be deep")
         return Reversing(self.rsv)
@@ -118,8 +118,8 @@ TAKEN: list[Any] = [
 
 
 @pytest.mark.parametrize(("extensions", "answers", "bits"), TAKEN)
-def test_what_a_client_takes(extensions: list[Extension], answers: str, bits: list[int]) -> None:
-    assert [codec.rsv for codec in take_answers(extensions, parse_extensions(answers))] == bits
+def test_what_a_client_accepts(extensions: list[Extension], answers: str, bits: list[int]) -> None:
+    assert [codec.rsv for codec in create_codecs(extensions, parse_extensions(answers))] == bits
 
 
 # (the client's extensions, answers, what the error says)
@@ -140,15 +140,15 @@ REFUSED: list[Any] = [
 
 
 @pytest.mark.parametrize(("extensions", "answers", "problem"), REFUSED)
-def test_at_which_answers_a_client_fails(extensions: list[Extension], answers: str, problem: str) -> None:
+def test_which_responses_a_client_rejects(extensions: list[Extension], answers: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        take_answers(extensions, parse_extensions(answers))
+        create_codecs(extensions, parse_extensions(answers))
 
 
 def shaken(
     client_extensions: str | Sequence[Extension], server_extensions: Sequence[Extension]
 ) -> tuple[ClientHandshake, ServerHandshake]:
-    """Let a client and a server make the opening handshake."""
+    """Make the opening handshake between a client and a server."""
     client = ClientHandshake(parse_uri("ws://localhost/"), extensions=client_extensions)
     server = ServerHandshake(extensions=server_extensions)
     server.receive_data(client.data_to_send())
@@ -158,8 +158,8 @@ def shaken(
 
 @pytest.mark.parametrize("size", [0, 5, 10_000])
 @pytest.mark.parametrize("order", [1, -1], ids=["reverse-first", "deflate-first"])
-def test_an_extension_of_ones_own_works_beside_deflate(size: int, order: int) -> None:
-    """What the first changes the second changes again; the receiver undoes it from behind (RFC 6455, 9.1)."""
+def test_a_custom_extension_works_together_with_deflate(size: int, order: int) -> None:
+    """The second transforms the output of the first; the receiver reverses the order (RFC 6455, section 9.1)."""
     ours: list[Extension] = [Reverse(), PerMessageDeflate(threshold=0)]
     client, server = shaken(ours[::order], ours)
     ends = [
@@ -181,7 +181,7 @@ def test_an_extension_of_ones_own_works_beside_deflate(size: int, order: int) ->
         assert events == [data] * 3
 
 
-def test_a_message_that_only_the_users_extension_has_changed() -> None:
+def test_a_message_transformed_only_by_the_custom_extension() -> None:
     client, _ = shaken([Reverse(), PerMessageDeflate()], [Reverse(), PerMessageDeflate()])
     connection = Connection(Role.CLIENT, codecs=client.codecs)
     assert connection.receive_data(b"\xa1\x05olleH\x81\x05plain\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\0") == [
@@ -191,7 +191,7 @@ def test_a_message_that_only_the_users_extension_has_changed() -> None:
     ]
 
 
-def test_the_limit_holds_for_what_the_users_extension_makes() -> None:
+def test_the_limit_applies_to_the_output_of_a_custom_extension() -> None:
     client, _ = shaken([Reverse()], [Reverse()])
     connection = Connection(Role.CLIENT, codecs=client.codecs, max_message_size=5)
     assert connection.receive_data(b"\xa2\x05Hello") == [b"olleH"]
@@ -200,7 +200,7 @@ def test_the_limit_holds_for_what_the_users_extension_makes() -> None:
     assert connection.failure.close_code == 1009
 
 
-def test_the_limit_holds_for_an_extension_that_forgets_it() -> None:
+def test_the_limit_applies_to_an_extension_that_ignores_it() -> None:
     class Forgetful(Reversing):
         def decode(self, payload: bytes, *, fin: bool, limit: int | None) -> bytes:
             return super().decode(payload, fin=fin, limit=None)
@@ -212,20 +212,20 @@ def test_the_limit_holds_for_an_extension_that_forgets_it() -> None:
     assert connection.failure.close_code == 1009
 
 
-def test_a_server_without_extensions_answers_none() -> None:
+def test_a_server_without_extensions_accepts_none() -> None:
     client, server = shaken([PerMessageDeflate()], [])
     assert "Sec-WebSocket-Extensions" not in server.accept().headers
     assert (list(client.codecs), list(server.codecs)) == ([], [])
 
 
-def test_offers_as_a_header_value_are_sent_as_they_are_and_declined() -> None:
+def test_offers_passed_as_a_header_value_are_sent_unchanged_and_declined() -> None:
     client = ClientHandshake(parse_uri("ws://localhost/"), extensions='permessage-deflate; server_max_window_bits="9"')
     assert b"Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n" in client.data_to_send()
     with pytest.raises(HandshakeError, match="permessage-deflate was accepted, but there is no codec for it"):
         shaken("permessage-deflate", [PerMessageDeflate()])
 
 
-def test_an_answer_that_is_no_header_value_fails_the_client() -> None:
+def test_an_invalid_response_header_fails_the_client() -> None:
     class Broken(Reverse):
         def accept(self, offer: ExtensionOffer) -> tuple[ExtensionOffer, Codec] | None:
             return ExtensionOffer(self.name, (("deep", '"'),)), Reversing()
@@ -234,7 +234,7 @@ def test_an_answer_that_is_no_header_value_fails_the_client() -> None:
         shaken([Reverse()], [Broken()])
 
 
-def test_offers_that_are_no_header_value_are_refused_with_400() -> None:
+def test_invalid_offers_are_rejected_with_400() -> None:
     server = ServerHandshake(extensions=[PerMessageDeflate()])
     client = ClientHandshake(parse_uri("ws://localhost/"), extensions="permessage-deflate")
     request = client.data_to_send().replace(b"permessage-deflate", b"permessage-deflate;")
@@ -245,7 +245,7 @@ def test_offers_that_are_no_header_value_are_refused_with_400() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["permessage-deflate", PerMessageDeflate, None, 1])
-def test_what_is_no_extension_is_a_type_error(wrong: Any) -> None:
+def test_anything_but_an_extension_is_a_type_error(wrong: Any) -> None:
     with pytest.raises(TypeError, match=f"an extension must be an anyws.Extension, not {type(wrong).__name__}"):
         check_extensions([PerMessageDeflate(), wrong])
     with pytest.raises(TypeError, match=r"an extension must be an anyws\.Extension"):

@@ -1,4 +1,4 @@
-"""With an allocator that fails at every point in turn: the whole effect, or an exception and none; never a crash."""
+"""When memory runs out at any point, an operation succeeds, or raises without any effect; it never crashes."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def make():
     queue = MessageQueue(True, 1 << 20)
     for message in MESSAGES[:8]:
         queue.put(message)
-    queue.turns = 9
+    queue.budget = 9
     return queue
 def check(queue, done):
     assert queue.size == sum(sys.getsizeof(message) for message in MESSAGES[:len(queue)])
@@ -111,11 +111,11 @@ for key in (None, lambda: KEY):
                 queue = FrameQueue(key)
                 for number in range(8):
                     queue.put(b"%d" % number)
-                queue.turns = 1
+                queue.budget = 1
                 return queue
             def check(queue, done):
                 added = b"" if done in (FAILED, False) else frame
-                assert (queue.turns, queue.size) == (0 if done is True else 1, 8 + len(added))
+                assert (queue.budget, queue.size) == (0 if done is True else 1, 8 + len(added))
                 assert b"".join(queue.take()) == b"01234567" + added
             everywhere(make, put, check, (1, ENDLESS))
 """,
@@ -162,7 +162,7 @@ def check(payload, done):
         assert done is FAILED and "a part of the payload was lost" in str(exc)
 def make_with_room():
     payload = make()
-    payload.tail(100_000, 100_000).release()
+    payload.get_buffer(100_000, 100_000).release()
     return payload
 everywhere(make_with_room, lambda payload: payload.take(), check, (1, ENDLESS))
 
@@ -170,12 +170,12 @@ def check(payload, done):
     if done is not FAILED:
         done[:] = DATA
         done.release()
-        payload.commit(5000, b"")
+        payload.buffer_updated(5000, b"")
     try:
         assert payload.take() == DATA[:1000] + (b"" if done is FAILED else DATA)
     except MemoryError as exc:
         assert done is FAILED and "a part of the payload was lost" in str(exc)
-everywhere(make, lambda payload: payload.tail(5000, 0), check, (1, ENDLESS))
+everywhere(make, lambda payload: payload.get_buffer(5000, 0), check, (1, ENDLESS))
 """,
     "signal": """
 class Loop:
@@ -309,7 +309,7 @@ for compressed, size in ((False, 500), (True, None), (True, 500)):
         ours, theirs = (), ()
         if compressed:
             answer, server_codec = DEFLATE.accept(OFFER)
-            ours, theirs = [server_codec], [DEFLATE.agreed(answer)]
+            ours, theirs = [server_codec], [DEFLATE.create_codec(answer)]
         return Connection(Role.SERVER, codecs=ours), Connection(Role.CLIENT, codecs=theirs)
     def act(state):
         connection, _ = state

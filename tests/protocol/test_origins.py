@@ -1,4 +1,4 @@
-"""Which pages may connect, and entries of the two lists that no request can match."""
+"""Which pages may connect, and invalid entries of ``origins`` and ``allowed_hosts``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from anyws.protocol.origins import ForeignOrigin, OriginPolicy
 
 
 @pytest.mark.parametrize("length", [10, 1000])
-def test_a_policy_says_the_same_again(length: int) -> None:
-    """Whether it is remembered, or too long for that."""
+def test_a_policy_decides_the_same_again(length: int) -> None:
+    """The decision is the same whether it was cached or is too long for that."""
     host = "a" * length
     policy = OriginPolicy(None, None)
     for _ in range(2):
@@ -29,7 +29,7 @@ def refusal(policy: OriginPolicy, origin: str, host: str = "a") -> ForeignOrigin
     return raised.value
 
 
-def test_a_refusal_names_the_page_and_the_option() -> None:
+def test_a_rejection_names_the_page_and_the_option() -> None:
     text = "Origin 'http://localhost:5173' is not allowed; to allow it, add it to the option origins"
     assert str(refusal(OriginPolicy(None, None), "http://localhost:5173", "localhost:8765")) == text
     assert str(refusal(OriginPolicy([], None), "http://localhost:5173", "localhost:8765")) == text
@@ -133,7 +133,7 @@ def test_a_host_that_no_request_has(host: str, advice: str) -> None:
 
 
 @pytest.mark.parametrize("option", ["origins", "allowed_hosts"])
-def test_one_name_is_no_list(option: str) -> None:
+def test_a_single_str_is_not_a_list(option: str) -> None:
     given: dict[str, Any] = {"origins": None, "allowed_hosts": None, option: "https://example.com"}
     with pytest.raises(TypeError, match=f"{option} must be a sequence"):
         OriginPolicy(**given)

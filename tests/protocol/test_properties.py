@@ -1,4 +1,4 @@
-"""Round trips from end to end: what one side says, the other understands, in whatever pieces it comes."""
+"""Round trips: one side understands what the other sends, no matter how it is split."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ pieces = st.lists(st.text(max_size=40), min_size=1, max_size=5) | st.lists(
 
 
 def send_all(sender: Connection, script: Iterable[Any]) -> Iterator[bytes]:
-    """Send messages piece by piece and control frames between them; give what is written, a frame at a time."""
+    """Send fragmented messages with control frames between them; yield the written bytes frame by frame."""
     for step in script:
         if isinstance(step, Ping):
             sender.send_ping(step.payload)
@@ -72,7 +72,7 @@ def joined(pieces: list[Any]) -> str | bytes:
 
 
 def events_of(receiver: Connection, chunks: Iterable[bytes], take_each: bool) -> list[Event]:
-    """What comes of the chunks; messages are put together from their parts if each part is taken as it comes."""
+    """Return the events for the chunks; messages that are received in pieces are joined again."""
     events: list[Event] = []
     taken: list[Any] = []
     for chunk in chunks:
@@ -84,7 +84,7 @@ def events_of(receiver: Connection, chunks: Iterable[bytes], take_each: bool) ->
                 events.append(event)
         if take_each and receiver.in_message:
             taken.append(receiver.take_partial())
-            assert receiver.held == 0
+            assert receiver.partial_size == 0
     return events
 
 
@@ -93,7 +93,7 @@ def events_of(receiver: Connection, chunks: Iterable[bytes], take_each: bool) ->
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "deflate"])
 @given(messages=st.lists(pieces, max_size=4), data=st.data())
 @settings(max_examples=25)
-def test_fragments_and_control_frames_come_through_in_any_chunks(
+def test_fragments_and_control_frames_arrive_however_they_are_split(
     messages: list[list[Any]], data: st.DataObject, compressed: bool, take_each: bool, role: Role
 ) -> None:
     script: list[Any] = []
@@ -105,7 +105,7 @@ def test_fragments_and_control_frames_come_through_in_any_chunks(
             expected += between
         expected.append(joined(message))
     client, server = (
-        ([PerMessageDeflate().agreed(ExtensionOffer("permessage-deflate"))], [accepted("permessage-deflate")])
+        ([PerMessageDeflate().create_codec(ExtensionOffer("permessage-deflate"))], [accepted("permessage-deflate")])
         if compressed
         else ([], [])
     )
@@ -146,7 +146,7 @@ texts = st.lists(
 
 
 def opened(client: ClientHandshake, server: ServerHandshake) -> tuple[DeflateCodec, DeflateCodec]:
-    """Let the two handshakes meet, and return what they have agreed on."""
+    """Make the opening handshake between the two, and return the negotiated codecs."""
     assert server.receive_data(client.data_to_send()) is not None
     assert client.receive_data(server.data_to_send(server.accept())) is not None
     [ours], [theirs] = client.codecs, server.codecs
@@ -156,7 +156,7 @@ def opened(client: ClientHandshake, server: ServerHandshake) -> tuple[DeflateCod
 
 
 def inflate_strictly(payload: bytes, window: bytes, bits: int) -> bytes:
-    """Inflate a message byte by byte: zlib then refuses a distance beyond the window."""
+    """Decompress a message byte by byte, so that zlib rejects a distance beyond the window."""
     decompressor = zlib.decompressobj(-bits, zdict=window)
     output, payload = b"", payload + b"\x00\x00\xff\xff"
     while piece := decompressor.decompress(payload, 1):
@@ -166,10 +166,10 @@ def inflate_strictly(payload: bytes, window: bytes, bits: int) -> bytes:
 
 @given(ours=deflates, theirs=deflates, messages=st.lists(texts, min_size=1, max_size=4))
 @settings(max_examples=60)
-def test_whatever_both_ask_for_is_agreed_and_kept(
+def test_both_sides_negotiate_the_same_parameters_and_respect_them(
     ours: PerMessageDeflate, theirs: PerMessageDeflate, messages: list[bytes]
 ) -> None:
-    """RFC 7692, 7.1: both ends agree on the same, within what each has asked for, and keep to it on the wire."""
+    """RFC 7692, section 7.1: both sides use the same parameters, within the limits that each of them has requested."""
     client, server = opened(ClientHandshake(URI, extensions=[ours]), ServerHandshake(extensions=[theirs]))
     agreed = client.parameters
     for side, bound in (("server", server.parameters), ("client", agreed)):
@@ -197,10 +197,10 @@ def test_whatever_both_ask_for_is_agreed_and_kept(
     data=st.data(),
 )
 @settings(max_examples=60)
-def test_final_blocks_may_stand_anywhere_and_the_window_goes_on(
+def test_final_blocks_are_accepted_anywhere_and_the_window_continues(
     window_bits: int, takeover: bool, messages: list[list[tuple[bytes, bool]]], data: st.DataObject
 ) -> None:
-    """RFC 7692, 7.2.3.4 and 7.2.3.2: what follows a block with BFINAL=1 may reach back behind it."""
+    """RFC 7692, sections 7.2.3.4 and 7.2.3.2: data after a block with BFINAL=1 may refer to data before it."""
     parameters = DeflateParameters(client_max_window_bits=window_bits, client_no_context_takeover=not takeover)
     codec = DeflateCodec(parameters, PerMessageDeflate(), is_server=True)
     window = b""
@@ -226,7 +226,7 @@ headers = st.lists(st.tuples(tokens.map("X-{}".format), values), max_size=3)
 
 
 def feed(receive: Any, chunks: list[bytes]) -> tuple[Any, bytes]:
-    """Feed the chunks up to the one that brings the result; return it with the bytes of the others."""
+    """Feed chunks until there is a result; return it with the remaining bytes."""
     for number, chunk in enumerate(chunks, 1):
         result = receive(chunk) if chunk else None
         if result is not None:
@@ -244,7 +244,7 @@ def feed(receive: Any, chunks: list[bytes]) -> tuple[Any, bytes]:
     data=st.data(),
 )
 @settings(max_examples=80)
-def test_two_handshakes_agree_in_any_chunks(
+def test_two_handshakes_agree_however_they_are_split(
     offered: list[str],
     spoken: list[str],
     asked: list[tuple[str, str]],
@@ -271,7 +271,7 @@ def test_two_handshakes_agree_in_any_chunks(
 
 @pytest.mark.parametrize("version", ["1.2", "1.9"])
 def test_a_later_version_without_a_host_is_refused(version: str) -> None:
-    """h11 asks for a Host in HTTP/1.1 only; RFC 6455, 4.2.1 in any version."""
+    """h11 requires Host only in HTTP/1.1; RFC 6455, section 4.2.1, in any version."""
     with pytest.raises(HandshakeRefused, match="Host") as caught:
         ServerHandshake().receive_data(f"GET / HTTP/{version}\r\nUpgrade: websocket\r\n\r\n".encode())
     assert caught.value.status == 400
@@ -287,8 +287,8 @@ offers = st.lists(
 
 
 @given(offers, st.data())
-def test_offers_are_read_however_they_are_written(expected: list[ExtensionOffer], data: st.DataObject) -> None:
-    """RFC 6455, 9.1: white space anywhere between tokens, empty elements, quoted values with escapes."""
+def test_offers_are_parsed_in_every_notation(expected: list[ExtensionOffer], data: st.DataObject) -> None:
+    """RFC 6455, section 9.1, allows spaces between tokens, empty elements, and quoted values with escapes."""
 
     def space() -> str:
         return data.draw(st.text(" \t", max_size=2))
@@ -312,7 +312,7 @@ def test_offers_are_read_however_they_are_written(expected: list[ExtensionOffer]
 
 
 @given(st.text(max_size=20) | st.text('a;=," \\', max_size=20))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     try:
         found = parse_extensions(text)
     except ValueError:
@@ -324,7 +324,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 # -- URI ---------------------------------------------------------------------------------------------------------------
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
-# RFC 7617, 2.
+# RFC 7617, section 2.
 name_or_password = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters=":"), max_size=10)
 hosts = st.sampled_from(["a", "example.com", "127.0.0.1", "[::1]", "[2001:db8::7]", "xn--bcher-kva.example"])
 
@@ -337,7 +337,7 @@ hosts = st.sampled_from(["a", "example.com", "127.0.0.1", "[::1]", "[2001:db8::7
     query=anything,
     user=st.none() | st.tuples(name_or_password, name_or_password),
 )
-def test_a_uri_of_any_parts_is_taken_apart_again(
+def test_a_uri_of_any_parts_is_parsed_into_the_same_parts(
     secure: bool, host: str, port: int | None, path: str, query: str, user: tuple[str, str] | None
 ) -> None:
     resource = f"/{quote(path)}" + (f"?{quote(query)}" if query else "")

@@ -1,4 +1,4 @@
-"""The URIs of proxies, and CONNECT (RFC 9110, 9.3.6)."""
+"""Proxy URIs, and CONNECT (RFC 9110, section 9.3.6)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_uri(uri: str, value: Proxy) -> None:
         ("socks4://m%00e@p", "ASCII"),
     ],
 )
-def test_a_uri_that_is_none_shows_no_secret(uri: str, problem: str) -> None:
+def test_the_error_for_an_invalid_uri_shows_no_secret(uri: str, problem: str) -> None:
     with pytest.raises(InvalidURI, match=problem) as raised:
         parse_proxy(uri)
     assert "s3c" not in str(raised.value)
@@ -69,7 +69,7 @@ def test_a_uri_that_is_none_shows_no_secret(uri: str, problem: str) -> None:
 
 
 @given(st.text(min_size=6))
-def test_whatever_a_password_is_it_is_not_shown(password: str) -> None:
+def test_no_password_is_ever_shown(password: str) -> None:
     try:
         shown = repr(parse_proxy(f"http://me:{password}@p:1"))
     except InvalidURI as exc:
@@ -121,7 +121,7 @@ def asking() -> ProxyHandshake:
         pytest.param(b"HTTP/1.0 200 \r\nProxy-agent: x\r\n\r\n", id="1.0"),
         pytest.param(b"HTTP/1.1 204 Fine\r\n\r\n", id="any-2xx"),
         pytest.param(b"HTTP/1.1 100 Go on\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", id="100-before"),
-        # RFC 9110, 9.3.6: "A client MUST ignore any Content-Length or Transfer-Encoding header fields"
+        # RFC 9110, section 9.3.6: "A client MUST ignore any Content-Length or Transfer-Encoding header fields"
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", id="length"),
         pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", id="chunked"),
     ],
@@ -153,7 +153,7 @@ def test_a_tunnel(answer: bytes, chunked: Chunked) -> None:
         ),
     ],
 )
-def test_no_tunnel(answer: bytes, problem: str, status: int | None) -> None:
+def test_responses_that_do_not_open_a_tunnel(answer: bytes, problem: str, status: int | None) -> None:
     with pytest.raises(ProxyError, match=problem) as raised:
         asking().receive_data(answer)
     assert raised.value.status == status
@@ -165,7 +165,7 @@ def test_no_tunnel(answer: bytes, problem: str, status: int | None) -> None:
 
 
 @pytest.mark.parametrize("before", [b"", b"HTTP/1.1 200 Conn", b"HTTP/1.1 200 OK\r\nX: y\r\n"])
-def test_an_end_before_the_answer(before: bytes) -> None:
+def test_the_stream_ends_before_the_response(before: bytes) -> None:
     handshake = asking()
     if before:
         assert handshake.receive_data(before) is False
@@ -173,7 +173,7 @@ def test_an_end_before_the_answer(before: bytes) -> None:
         handshake.receive_data(b"")
 
 
-def test_the_body_of_a_refusal_is_bounded() -> None:
+def test_the_body_of_a_rejection_is_limited() -> None:
     handshake = asking()
     with pytest.raises(ProxyError) as raised:
         handshake.receive_data(b"HTTP/1.1 502 Bad\r\n\r\n" + b"x" * 1_000_000)

@@ -1,4 +1,4 @@
-"""What waits to be received and to be sent, in both twins."""
+"""The queues of received messages and outgoing frames, in both twins."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ both_queues = pytest.mark.parametrize(
 
 def new_inbox(queues: Any, masked: bool | None = False, max_size: int = 1000, limit: int = 10_000) -> Any:
     inbox = queues.MessageQueue(masked, max_size)
-    inbox.limit, inbox.turns = limit, 64
+    inbox.limit, inbox.budget = limit, 64
     return inbox
 
 
 def new_frames(queues: Any, key: Callable[[], bytes] | None = None, limit: int = 10_000) -> Any:
     frames = queues.FrameQueue(key)
-    frames.limit, frames.turns = limit, 64
+    frames.limit, frames.budget = limit, 64
     return frames
 
 
@@ -43,7 +43,7 @@ def everything(inbox: Any) -> list[str | bytes]:
 
 
 @both_queues
-def test_messages_come_out_in_order_and_their_memory_is_counted(queues: Any) -> None:
+def test_messages_are_returned_in_order_and_their_memory_is_counted(queues: Any) -> None:
     inbox = new_inbox(queues)
     messages = ["text", b"bytes", "", "\u20ac", "\U0001f600", b"", "caf\xe9"]
     for message in messages:
@@ -74,7 +74,7 @@ def test_messages_come_out_in_order_and_their_memory_is_counted(queues: Any) -> 
         (False, 9, b"\x81\x01a\x81\x01\xff", ["a"], 3),
     ],
 )
-def test_plain_frames_are_taken_and_others_left(
+def test_put_frames_adds_plain_frames_and_stops_at_others(
     queues: Any, masked: bool | None, max_size: int, data: bytes, messages: list[str | bytes], position: int
 ) -> None:
     inbox = new_inbox(queues, masked, max_size)
@@ -84,7 +84,7 @@ def test_plain_frames_are_taken_and_others_left(
 
 
 @both_queues
-def test_no_more_frames_are_taken_once_the_limit_is_reached(queues: Any) -> None:
+def test_put_frames_stops_at_the_limit(queues: Any) -> None:
     size = sys.getsizeof(b"abc")
     inbox = new_inbox(queues, limit=2 * size + 1)
     data = b"\x82\x03abc" * 5
@@ -96,24 +96,24 @@ def test_no_more_frames_are_taken_once_the_limit_is_reached(queues: Any) -> None
 
 
 @both_queues
-def test_a_message_is_taken_at_once_only_by_who_has_a_turn(queues: Any) -> None:
+def test_take_now_needs_budget_and_no_reservation(queues: Any) -> None:
     inbox = new_inbox(queues)
     assert inbox.take_now() is None
     for message in "abcd":
         inbox.put(message)
-    inbox.turns = 2
+    inbox.budget = 2
     assert [inbox.take_now(), inbox.take_now(), inbox.take_now()] == ["a", "b", None]
-    inbox.turns = 64
+    inbox.budget = 64
     inbox.is_reserved = True
     assert inbox.take_now() is None
     inbox.is_reserved = False
     assert inbox.take_now() == "c"
-    assert inbox.turns == 63
+    assert inbox.budget == 63
     assert everything(inbox) == ["d"]
 
 
 @both_queues
-def test_a_queue_of_messages_wants_messages_and_bytes(queues: Any) -> None:
+def test_a_message_queue_checks_its_arguments(queues: Any) -> None:
     for arguments in [(), (True,), (True, 1, 1), (True, "1")]:
         if queues is COMPILED:
             with pytest.raises(TypeError):
@@ -126,18 +126,18 @@ def test_a_queue_of_messages_wants_messages_and_bytes(queues: Any) -> None:
 
 
 @both_queues
-def test_messages_are_framed_and_come_out_as_one_buffer(queues: Any) -> None:
+def test_messages_are_framed_and_returned_as_one_buffer(queues: Any) -> None:
     frames = new_frames(queues)
     assert [frames.put_message("a\u20ac"), frames.put_message(b"bc")] == [True, True]
     frames.put(b"\x89\x00")
     frames.put_frame(0x01, bytearray(b"d"))
     assert frames.size == 6 + 4 + 2 + 3
     assert frames.take() == [b"\x81\x04a\xe2\x82\xac\x82\x02bc\x89\x00\x01\x01d"]
-    assert (frames.size, frames.take(), frames.turns) == (0, [], 62)
+    assert (frames.size, frames.take(), frames.budget) == (0, [], 62)
 
 
 @both_queues
-def test_frames_are_masked_each_with_its_own_key(queues: Any) -> None:
+def test_each_frame_is_masked_with_its_own_key(queues: Any) -> None:
     keys = [KEY, bytes(4)]
     frames = new_frames(queues, keys.pop)
     frames.put_message("Hello")
@@ -147,7 +147,7 @@ def test_frames_are_masked_each_with_its_own_key(queues: Any) -> None:
 
 
 @both_queues
-def test_a_large_payload_is_not_copied_unless_it_must_be(queues: Any) -> None:
+def test_a_large_payload_is_copied_only_if_necessary(queues: Any) -> None:
     payload = bytes(LARGE)
     frames = new_frames(queues, limit=BATCH)
     frames.put_message("a")
@@ -168,7 +168,7 @@ def test_a_large_payload_is_not_copied_unless_it_must_be(queues: Any) -> None:
 
 
 @both_queues
-def test_one_write_gathers_a_batch_or_one_larger_frame(queues: Any) -> None:
+def test_one_write_has_a_batch_or_one_larger_frame(queues: Any) -> None:
     frames = new_frames(queues, limit=sys.maxsize)
     for size in (40_000, 40_000, 200_000, 10):
         frames.put(bytes(size))
@@ -181,9 +181,9 @@ def test_one_write_gathers_a_batch_or_one_larger_frame(queues: Any) -> None:
 
 @both_queues
 @pytest.mark.parametrize(
-    ("attribute", "value"), [("is_open", False), ("is_reserved", True), ("turns", 0), ("limit", 3), ("limit", 0)]
+    ("attribute", "value"), [("is_open", False), ("is_reserved", True), ("budget", 0), ("limit", 3), ("limit", 0)]
 )
-def test_a_message_is_not_taken(queues: Any, attribute: str, value: int) -> None:
+def test_a_message_is_not_accepted(queues: Any, attribute: str, value: int) -> None:
     frames = new_frames(queues)
     frames.put_message("a")
     setattr(frames, attribute, value)
@@ -192,9 +192,9 @@ def test_a_message_is_not_taken(queues: Any, attribute: str, value: int) -> None
 
 
 @both_queues
-def test_a_prepared_message_needs_neither_a_turn_nor_plain_frames(queues: Any) -> None:
+def test_a_prepared_message_needs_neither_budget_nor_plain_frames(queues: Any) -> None:
     frames = new_frames(queues)
-    frames.turns, frames.is_plain = 0, False
+    frames.budget, frames.is_plain = 0, False
     assert not frames.put_message("a")
     assert frames.put_prepared(b"\x81\x01b")
     assert frames.take() == [b"\x81\x01b"]
@@ -202,7 +202,7 @@ def test_a_prepared_message_needs_neither_a_turn_nor_plain_frames(queues: Any) -
 
 @both_queues
 @pytest.mark.parametrize(("attribute", "value"), [("is_open", False), ("is_reserved", True), ("limit", 0)])
-def test_a_prepared_message_is_not_taken(queues: Any, attribute: str, value: int) -> None:
+def test_a_prepared_message_is_not_accepted(queues: Any, attribute: str, value: int) -> None:
     frames = new_frames(queues)
     setattr(frames, attribute, value)
     assert not frames.put_prepared(b"\x81\x01b")
@@ -212,14 +212,14 @@ def test_a_prepared_message_is_not_taken(queues: Any, attribute: str, value: int
 
 @both_queues
 @pytest.mark.parametrize("message", [None, 1, bytearray(b"a"), memoryview(b"a"), ["a"], type("Text", (str,), {})("a")])
-def test_what_is_no_plain_message_is_not_taken(queues: Any, message: object) -> None:
+def test_anything_but_a_plain_message_is_not_accepted(queues: Any, message: object) -> None:
     frames = new_frames(queues)
     assert not frames.put_message(message)
-    assert (frames.size, frames.turns, frames.take()) == (0, 64, [])
+    assert (frames.size, frames.budget, frames.take()) == (0, 64, [])
 
 
 @both_queues
-def test_what_cannot_be_framed_changes_nothing(queues: Any) -> None:
+def test_a_message_that_cannot_be_framed_changes_nothing(queues: Any) -> None:
     def fail() -> bytes:
         raise LookupError
 
@@ -234,11 +234,11 @@ def test_what_cannot_be_framed_changes_nothing(queues: Any) -> None:
             new_frames(queues, [key].pop).put_message("a")
     with pytest.raises(TypeError):
         frames.put_frame(0x82, 7)
-    assert (frames.size, frames.turns, frames.take()) == (0, 64, [])
+    assert (frames.size, frames.budget, frames.take()) == (0, 64, [])
 
 
 @both_queues
-def test_a_flush_that_is_due_is_not_when_there_is_much_to_write_or_all_was_taken(queues: Any) -> None:
+def test_a_flush_is_no_longer_due_once_there_is_a_batch_or_all_was_taken(queues: Any) -> None:
     frames = new_frames(queues, limit=sys.maxsize)
     frames.is_flush_due = True
     frames.put_message("a")
@@ -260,7 +260,7 @@ def test_all_frames_can_be_dropped(queues: Any) -> None:
 
 
 @both_queues
-def test_what_it_is_told_is_collected_with_it(queues: Any) -> None:
+def test_reference_cycles_through_a_queue_are_collected(queues: Any) -> None:
     class Mine(queues.FrameQueue):  # type: ignore[misc]
         pass
 
@@ -283,7 +283,7 @@ def test_what_it_is_told_is_collected_with_it(queues: Any) -> None:
 
 
 def done(queue: Any, name: str, *arguments: Any) -> Any:
-    """Do something to a queue, and return what comes of it."""
+    """Perform an operation on a queue; return its result or its exception."""
     if name == "set":
         setattr(queue, *arguments)
         return None
@@ -298,7 +298,7 @@ OPERATIONS = st.lists(
     | st.tuples(st.sampled_from(["put", "put_prepared"]), st.binary(max_size=5))
     | st.tuples(st.sampled_from(["take", "take", "clear"]))
     | st.tuples(st.just("set"), st.sampled_from(["is_open", "is_reserved", "is_plain", "is_flush_due"]), st.booleans())
-    | st.tuples(st.just("set"), st.sampled_from(["turns", "limit"]), st.integers(0, 20)),
+    | st.tuples(st.just("set"), st.sampled_from(["budget", "limit"]), st.integers(0, 20)),
     max_size=40,
 )
 
@@ -309,12 +309,12 @@ OPERATIONS = st.lists(
 def test_both_queues_of_frames_do_the_same(operations: list[tuple[Any, ...]], masked: bool) -> None:
     pair = [new_frames(queues, (lambda: KEY) if masked else None) for queues in (_queues, COMPILED)]
     for operation in operations:
-        pure, compiled = ((done(queue, *operation), queue.size, queue.turns, queue.is_flush_due) for queue in pair)
+        pure, compiled = ((done(queue, *operation), queue.size, queue.budget, queue.is_flush_due) for queue in pair)
         assert pure == compiled
 
 
 def framed(messages: list[str | bytes]) -> bytes:
-    """Return frames, one for each message."""
+    """Return one frame for each message."""
     return b"".join(PURE.build_frame(0x81 + isinstance(message, bytes), message, b"") for message in messages)
 
 
@@ -323,7 +323,7 @@ INCOMING = st.lists(
     | st.tuples(st.just("put_frames"), st.lists(st.text(max_size=3) | st.binary(max_size=3), max_size=5).map(framed))
     | st.tuples(st.sampled_from(["take_now", "take_now", "clear"]))
     | st.tuples(st.just("set"), st.just("is_reserved"), st.booleans())
-    | st.tuples(st.just("set"), st.just("turns"), st.integers(0, 20))
+    | st.tuples(st.just("set"), st.just("budget"), st.integers(0, 20))
     | st.tuples(st.just("set"), st.just("limit"), st.integers(0, 2000)),
     max_size=60,
 )
@@ -335,7 +335,7 @@ INCOMING = st.lists(
 def test_both_queues_of_messages_do_the_same(operations: list[tuple[Any, ...]]) -> None:
     pair = [new_inbox(queues) for queues in (_queues, COMPILED)]
     for operation in operations:
-        pure, compiled = ((done(queue, *operation), len(queue), queue.turns) for queue in pair)
+        pure, compiled = ((done(queue, *operation), len(queue), queue.budget) for queue in pair)
         assert pure == compiled
         # A text of one character may share the UTF-8 that CPython has of it.
         assert abs(pair[0].size - pair[1].size) <= 3 * len(pair[0])

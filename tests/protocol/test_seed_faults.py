@@ -28,7 +28,7 @@ from anyws.protocol import (
     serialize_frame,
 )
 
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, 1.3
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 REQUEST = (
     "GET /chat?room=1 HTTP/1.1\r\nHost: server.example.com:8080\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -46,7 +46,7 @@ def transfer(sender: Connection, receiver: Connection) -> list[Event]:
     return [event for data in iter(sender.data_to_send, b"") for event in receiver.receive_data(data)]
 
 
-def test_fragmentation_keeps_the_tail() -> None:
+def test_fragmentation_keeps_the_last_bytes() -> None:
     """10 bytes at fragment size 4 sent 8."""
     sender, receiver = Connection(Role.SERVER), Connection(Role.CLIENT)
     sender.send_message(b"0123456789", fragment_size=4)
@@ -56,8 +56,8 @@ def test_fragmentation_keeps_the_tail() -> None:
 
 
 @pytest.mark.parametrize("sizes", [(5, 1), (1, 5), (0, 3, 0), (200, 70000, 1)])
-def test_reassembly_does_not_cut_to_the_last_frame(sizes: tuple[int, ...]) -> None:
-    """A message was cut to its last frame's length."""
+def test_reassembly_does_not_truncate_to_the_last_frame(sizes: tuple[int, ...]) -> None:
+    """A message was truncated to the length of its last frame."""
     sender, receiver = Connection(Role.CLIENT), Connection(Role.SERVER)
     for number, size in enumerate(sizes):
         sender.send_fragment(bytes([number]) * size, fin=number == len(sizes) - 1)
@@ -101,8 +101,8 @@ def test_nonce_and_masking_keys_come_from_the_operating_system(monkeypatch: pyte
     assert drawn == [16, 4096]
 
 
-def test_the_opening_handshake_may_come_in_many_reads_with_frames_behind_it() -> None:
-    """It had to arrive in one read, and bytes behind the head were lost."""
+def test_the_request_can_arrive_in_many_reads_followed_by_frames() -> None:
+    """It had to arrive in one read, and bytes after the head were lost."""
     client_frame = serialize_frame(Opcode.TEXT, b"early", masking_key=b"abcd")
     data = f"{REQUEST}\r\n".encode() + client_frame
     for step in (1, 7, 100, len(data)):
@@ -118,7 +118,7 @@ def test_the_opening_handshake_may_come_in_many_reads_with_frames_behind_it() ->
         assert server.receive_data(handshake.trailing_data + rest) == ["early"]
 
 
-def test_the_response_may_come_in_many_reads_with_frames_behind_it() -> None:
+def test_the_response_can_arrive_in_many_reads_followed_by_frames() -> None:
     head = f"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
     handshake = ClientHandshake(parse_uri("ws://a/"), nonce=b"the sample nonce")
     handshake.data_to_send()
@@ -139,8 +139,8 @@ def test_host_and_path_come_from_the_uri() -> None:
 
 
 @pytest.mark.parametrize("role", Role)
-def test_a_close_echo_is_no_message_and_ends_the_connection(role: Role) -> None:
-    """The echo went out as a message, and the socket never ended."""
+def test_a_close_echo_is_not_a_message_and_ends_the_connection(role: Role) -> None:
+    """The echo was reported as a message, and the socket was never closed."""
     ours = Connection(role)
     theirs = Connection(Role.SERVER if role is Role.CLIENT else Role.CLIENT)
     theirs.send_close(1001, "bye")
@@ -168,14 +168,14 @@ def test_there_are_size_limits_by_default() -> None:
         client.receive_data(b"HTTP/1.1 200 " + b"a" * 16384)
 
 
-def test_a_header_that_is_cut_in_its_length_waits_for_the_rest() -> None:
+def test_a_header_split_within_its_length_waits_for_the_rest() -> None:
     """The bytes ``81 fe 00`` in one read crashed the server."""
     server = Connection(Role.SERVER)
     assert server.receive_data(bytes.fromhex("81fe00")) == []
     assert server.receive_data(bytes.fromhex("7e 00000000") + b"a" * 126) == ["a" * 126]
 
 
-def test_every_cut_of_a_header_waits_for_the_rest() -> None:
+def test_a_header_split_anywhere_waits_for_the_rest() -> None:
     for header in ("82 80 00000000", "82 fe 0000 00000000", "82 ff 0000000000000000 00000000"):
         data = bytearray.fromhex(header)
         size = {0x80: 1, 0xFE: 126, 0xFF: 65536}[data[1]]
@@ -187,7 +187,7 @@ def test_every_cut_of_a_header_waits_for_the_rest() -> None:
 
 
 @pytest.mark.parametrize("offered", ["", "Sec-WebSocket-Protocol: other\r\n"])
-def test_no_subprotocol_header_when_none_was_agreed(offered: str) -> None:
+def test_no_subprotocol_header_if_none_was_negotiated(offered: str) -> None:
     """An empty ``Sec-WebSocket-Protocol:`` was sent."""
     handshake = ServerHandshake(subprotocols=["chat"])
     assert handshake.receive_data(f"{REQUEST}{offered}\r\n".encode()) is not None
@@ -205,7 +205,7 @@ def test_subprotocols_are_unique_tokens(names: str) -> None:
 
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("opcode", [3, 4, 5, 6, 7, 11, 12, 13, 14, 15])
-def test_undefined_opcodes_are_refused(opcode: int, role: Role) -> None:
+def test_undefined_opcodes_are_rejected(opcode: int, role: Role) -> None:
     connection = Connection(role)
     key = bytes(4) if role is Role.SERVER else b""
     assert connection.receive_data(serialize_frame(opcode, b"", masking_key=key)) == []
@@ -237,7 +237,7 @@ def test_extensions_follow_the_grammar(header: str) -> None:
 
 
 def test_the_sample_frames_of_the_rfc() -> None:
-    """RFC 6455, 5.7, each for the role that may receive it."""
+    """RFC 6455, section 5.7, each for the role that can receive it."""
     client, server = Connection(Role.CLIENT), Connection(Role.SERVER)
     assert client.receive_data(bytes.fromhex("81 05 48656c6c6f")) == ["Hello"]
     assert server.receive_data(bytes.fromhex("81 85 37fa213d 7f9f4d5158")) == ["Hello"]

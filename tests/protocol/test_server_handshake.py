@@ -1,4 +1,4 @@
-"""The server's side of the opening handshake (RFC 6455, 4.2)."""
+"""The server's side of the opening handshake (RFC 6455, section 4.2)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from anyws.protocol import HandshakeRefused, Headers, Response, ServerHandshake
-from anyws.protocol.server_handshake import check_answer
+from anyws.protocol.server_handshake import check_final_response
 from tests.conformance.heads import opening, read
 
 
-def test_a_fragment_in_the_request_target_is_refused() -> None:
+def test_a_fragment_in_the_request_target_is_rejected() -> None:
     with pytest.raises(HandshakeRefused, match=r"target contains a fragment \(RFC 9112, section 3\.2\)") as refused:
         ServerHandshake().receive_data(opening(line="GET /chat#x HTTP/1.1"))
     assert refused.value.status == 400
@@ -21,8 +21,8 @@ def test_a_fragment_in_the_request_target_is_refused() -> None:
 
 
 @pytest.mark.parametrize("option", ["origins", "allowed_hosts"])
-def test_one_str_for_several_is_a_type_error(option: str) -> None:
-    """Taken for a sequence of characters, "https://*.example.com" would allow any origin."""
+def test_a_single_str_instead_of_a_sequence_is_a_type_error(option: str) -> None:
+    """As a sequence of characters, "https://*.example.com" would allow any origin."""
     with pytest.raises(TypeError, match=f"{option} must be a sequence"):
         ServerHandshake(**{option: "https://*.example.com"})  # type: ignore[arg-type]  # that is the point
 
@@ -38,7 +38,7 @@ def test_subprotocols_are_checked() -> None:
 # -- further headers of the 101 ----------------------------------------------------------------------------------------
 
 
-def test_further_headers_of_the_response() -> None:
+def test_additional_response_headers() -> None:
     handshake = read(opening())
     response = handshake.accept([("Set-Cookie", "a=b"), ("Set-Cookie", "c=d")])
     assert handshake.data_to_send(response).endswith(b"\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\n\r\n")
@@ -73,11 +73,11 @@ def test_headers_that_cannot_be_added(headers: Any, error: type[Exception], mess
         pytest.param(Response(200, [("Content-Length", "3")], b"ab"), "Content-Length is 3, but", id="wrong-length"),
     ],
 )
-def test_an_answer_that_would_confuse_the_client_is_refused(response: Response, problem: str) -> None:
+def test_a_contradictory_response_is_rejected(response: Response, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        check_answer(response)
+        check_final_response(response)
 
 
 @pytest.mark.parametrize("response", [Response(200, [("Content-Length", "2")], b"ab"), Response(599, body="no")])
-def test_any_other_answer_is_fine(response: Response) -> None:
-    check_answer(response)
+def test_any_other_response_is_accepted(response: Response) -> None:
+    check_final_response(response)

@@ -1,8 +1,9 @@
-"""The inner loops over bytes, in both twins: whole messages, frames and large payloads (RFC 6455, 5.2 and 5.6)."""
+"""The inner loops over bytes in both twins: complete messages, frames and payloads (RFC 6455, sections 5.2 and 5.6)."""
 
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from anyws._connection.pumps.signals import PureSignal
 from anyws.protocol import Connection, Event, FrameDecoder, FramePart, LimitExceeded, Role, speedups_in_use
+from anyws.protocol._queues import FrameQueue, MessageQueue
 from tests.twins import PURE, both_twins, compiled_twin
 
 MANY = sys.maxsize
@@ -23,12 +26,12 @@ needs_compiled = pytest.mark.skipif(compiled_twin() is None, reason="the extensi
 
 
 def taken(
-    twin: Any, data: bytes, position: int = 0, masked: bool | None = None, max_size: int = MANY, enough: int = MANY
+    twin: Any, data: bytes, position: int = 0, masked: bool | None = None, max_size: int = MANY, room: int = MANY
 ) -> tuple[list[str | bytes], int]:
-    """What messages a twin takes, and where it stops; what they fill is checked."""
+    """Return the messages that a twin takes and where it stops; check the counted memory."""
     messages: list[str | bytes] = []
-    stop, left = twin.take_messages(data, position, masked, max_size, enough, messages)
-    unknown = sum(map(sys.getsizeof, messages)) - (enough - left)
+    stop, left = twin.take_messages(data, position, masked, max_size, room, messages)
+    unknown = sum(map(sys.getsizeof, messages)) - (room - left)
     assert 0 <= unknown <= 3 * len(messages)  # A text of one character may share the UTF-8 that CPython has of it.
     return messages, stop
 
@@ -62,14 +65,14 @@ MESSAGES = [
 
 @both_twins
 @pytest.mark.parametrize(("data", "messages"), MESSAGES)
-def test_whole_messages_are_taken(twin: Any, data: bytes, messages: list[str | bytes]) -> None:
+def test_complete_messages_are_taken(twin: Any, data: bytes, messages: list[str | bytes]) -> None:
     assert taken(twin, data) == (messages, len(data))
     assert taken(twin, b"\x89\x00" + data + b"\x8a\x00", position=2) == (messages, len(data) + 2)
 
 
 @both_twins
 @pytest.mark.parametrize(("data", "messages"), MESSAGES[1:])
-def test_what_is_not_whole_is_left(twin: Any, data: bytes, messages: list[str | bytes]) -> None:
+def test_incomplete_frames_are_left(twin: Any, data: bytes, messages: list[str | bytes]) -> None:
     for length in [*range(min(len(data), 16)), len(data) - 1]:
         found, stop = taken(twin, data[:length])
         assert found == messages[: len(found)]
@@ -95,7 +98,7 @@ def test_what_is_not_whole_is_left(twin: Any, data: bytes, messages: list[str | 
         pytest.param("81 82 00000000 e282", None, id="cut-in-a-code-point-masked"),
     ],
 )
-def test_anything_else_is_left_and_what_is_before_it_taken(twin: Any, data: str, masked: bool | None) -> None:
+def test_anything_else_is_left_and_messages_before_it_are_taken(twin: Any, data: str, masked: bool | None) -> None:
     before = PURE.build_frame(0x81, "hi", KEY if masked else b"")
     rest = bytes.fromhex(data)
     assert taken(twin, before + rest + b"\x81\x00", masked=masked) == (["hi"], len(before))
@@ -104,7 +107,7 @@ def test_anything_else_is_left_and_what_is_before_it_taken(twin: Any, data: str,
 
 @both_twins
 @pytest.mark.parametrize("data", [b"\x81\x03abc", b"\x82\x83" + KEY + b"abc", b"\x81\x7e\x00\x80" + b"a" * 128])
-def test_no_message_is_longer_than_the_limit(twin: Any, data: bytes) -> None:
+def test_messages_longer_than_the_limit_are_left(twin: Any, data: bytes) -> None:
     [message], _ = taken(twin, data)
     assert taken(twin, data, max_size=len(message)) == ([message], len(data))
     for max_size in (len(message) - 1, 0, -1):
@@ -116,17 +119,17 @@ def test_no_message_is_longer_than_the_limit(twin: Any, data: bytes) -> None:
 @both_twins
 @pytest.mark.parametrize("text", ["", "a", "abc", "\x80", "a\xff", "\u20ac", "a\u20ac", "\U0001f600", "a\U0001f600b"])
 @pytest.mark.parametrize("key", [b"", KEY])
-def test_the_memory_that_messages_fill_is_known(twin: Any, text: str, key: bytes) -> None:
+def test_the_memory_of_messages_is_counted(twin: Any, text: str, key: bytes) -> None:
     data = PURE.build_frame(0x81, text, key) + PURE.build_frame(0x82, text.encode(), key)
     assert taken(twin, data * 3)[0] == [text, text.encode()] * 3  # and `taken` checks the memory
 
 
 @both_twins
-def test_enough_is_enough(twin: Any) -> None:
+def test_taking_stops_when_the_room_is_used_up(twin: Any) -> None:
     data = b"\x81\x03abc" * 10
     size = sys.getsizeof("abc")
-    for enough, count in ((-1, 1), (0, 1), (1, 1), (size, 1), (size + 1, 2), (9 * size, 9), (9 * size + 1, 10)):
-        assert taken(twin, data, enough=enough) == (["abc"] * count, 5 * count)
+    for room, count in ((-1, 1), (0, 1), (1, 1), (size, 1), (size + 1, 2), (9 * size, 9), (9 * size + 1, 10)):
+        assert taken(twin, data, room=room) == (["abc"] * count, 5 * count)
 
 
 @both_twins
@@ -196,7 +199,7 @@ def test_text_becomes_utf_8(twin: Any, text: str) -> None:
         pytest.param((0x82, b""), TypeError, id="no-key"),
     ],
 )
-def test_what_is_no_frame_is_refused(twin: Any, arguments: Any, error: type[Exception]) -> None:
+def test_arguments_that_make_no_frame_are_rejected(twin: Any, arguments: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         twin.build_frame(*arguments)
 
@@ -205,22 +208,22 @@ def test_what_is_no_frame_is_refused(twin: Any, arguments: Any, error: type[Exce
 
 
 @both_twins
-@pytest.mark.parametrize("ahead", [0, 1, 100_000])
+@pytest.mark.parametrize("reserve", [0, 1, 100_000])
 @pytest.mark.parametrize("step", [1, 3, 4, 7, 1000, 20_000, 131_075])
-def test_a_payload_grows_by_what_comes(twin: Any, step: int, ahead: int) -> None:
+def test_a_payload_grows_by_what_is_added(twin: Any, step: int, reserve: int) -> None:
     payload = twin.Payload()
     data = bytes(i % 251 for i in range(2000 if step < 8 else 2 * step + 10_000))
     sent = PURE.apply_mask(data, KEY)
     for start in range(0, len(sent), step):
         stop = min(start + step, len(sent))
         turn = start % 4
-        payload.extend(sent, start, stop, KEY[turn:] + KEY[:turn], ahead)
+        payload.extend(sent, start, stop, KEY[turn:] + KEY[:turn], reserve)
         assert len(payload) == stop
     assert payload.take() == data
 
 
 @both_twins
-def test_what_was_taken_of_a_payload_is_gone(twin: Any) -> None:
+def test_taking_a_payload_empties_it(twin: Any) -> None:
     payload = twin.Payload()
     assert (len(payload), payload.take()) == (0, b"")
     payload.extend(b"", 0, 0, b"", 0)
@@ -234,7 +237,7 @@ def test_what_was_taken_of_a_payload_is_gone(twin: Any) -> None:
 
 @both_twins
 @pytest.mark.parametrize("bounds", [(-1, 1), (0, 4), (2, 1), (4, 4)])
-def test_a_payload_takes_only_what_is_there(twin: Any, bounds: tuple[int, int]) -> None:
+def test_a_payload_rejects_a_range_outside_the_data(twin: Any, bounds: tuple[int, int]) -> None:
     payload = twin.Payload()
     with pytest.raises(ValueError, match=f"{bounds[0]} to {bounds[1]} is not within the data"):
         payload.extend(b"abc", *bounds, b"", 0)
@@ -248,17 +251,17 @@ def test_a_payload_takes_only_what_is_there(twin: Any, bounds: tuple[int, int]) 
 
 
 @needs_compiled
-def test_no_memory_for_a_payload_is_an_error_and_no_more() -> None:
+def test_a_payload_survives_a_memory_error() -> None:
     payload: Any = compiled_twin().Payload()  # type: ignore[union-attr]
     payload.extend(b"abc", 0, 3, b"", 0)
-    for ahead in (sys.maxsize, sys.maxsize - 3):  # refused before anything is tried
+    for reserve in (sys.maxsize, sys.maxsize - 3):  # refused before anything is tried
         with pytest.raises((MemoryError, OverflowError)):
-            payload.extend(b"abc" * 2, 0, 6, b"", ahead)
+            payload.extend(b"abc" * 2, 0, 6, b"", reserve)
     assert payload.take() == b"abc"
 
 
 @needs_compiled
-def test_nothing_comes_of_a_payload_of_which_a_part_was_lost() -> None:
+def test_a_payload_with_a_lost_part_is_unusable() -> None:
     payload: Any = compiled_twin().Payload()  # type: ignore[union-attr]
     payload.extend(b"abc", 0, 3, b"", 0)
     with pytest.raises((MemoryError, OverflowError)):
@@ -266,8 +269,8 @@ def test_nothing_comes_of_a_payload_of_which_a_part_was_lost() -> None:
     for change in (
         payload.take,
         lambda: payload.extend(b"def", 0, 3, b"", 0),
-        lambda: payload.tail(3, 0),
-        lambda: payload.commit(0, b""),
+        lambda: payload.get_buffer(3, 0),
+        lambda: payload.buffer_updated(0, b""),
     ):
         with pytest.raises(MemoryError, match="a part of the payload was lost"):
             change()
@@ -276,14 +279,14 @@ def test_nothing_comes_of_a_payload_of_which_a_part_was_lost() -> None:
 
 @pytest.mark.parametrize("announced", [10_000_000, 2**62])
 def test_a_header_alone_takes_no_memory(announced: int) -> None:
-    """Room is made by what has come, not by what is announced."""
+    """Memory is allocated for received data, not for an announced length."""
     connection = Connection(Role.CLIENT, max_message_size=None)
     tracemalloc.start()
     try:
         connection.receive_data(b"\x82\x7f" + announced.to_bytes(8, "big"))
         for _ in range(100):
             connection.receive_data(b"x")
-        assert (connection.held, tracemalloc.get_traced_memory()[1] < 20_000) == (100, True)
+        assert (connection.partial_size, tracemalloc.get_traced_memory()[1] < 20_000) == (100, True)
     finally:
         tracemalloc.stop()
 
@@ -315,10 +318,10 @@ limits = st.sampled_from([MANY, 1 << 20, 126, 125, 7, 0, -1])
 @given(wires, st.sampled_from([None, True, False]), limits, st.sampled_from([MANY, 1]), st.data())
 @settings(max_examples=500)
 def test_both_twins_take_the_same(
-    data: bytes, masked: bool | None, max_size: int, enough: int, draws: st.DataObject
+    data: bytes, masked: bool | None, max_size: int, room: int, draws: st.DataObject
 ) -> None:
     position = draws.draw(st.integers(0, len(data)))
-    ours, theirs = (taken(twin, data, position, masked, max_size, enough) for twin in (PURE, compiled_twin()))
+    ours, theirs = (taken(twin, data, position, masked, max_size, room) for twin in (PURE, compiled_twin()))
     assert ours == theirs
     assert [type(message) for message in ours[0]] == [type(message) for message in theirs[0]]
 
@@ -333,8 +336,10 @@ def test_both_twins_build_the_same(first: int, payload: str | bytes, key: bytes)
 @both_roles
 @given(nearly_valid(), st.data())
 @settings(max_examples=200)
-def test_whole_messages_are_the_same_as_frame_by_frame(role: Role, wire: bytes, data: st.DataObject) -> None:
-    """What is taken in one go is what the part-wise decoder makes of the same bytes, whole and in any chunks."""
+def test_messages_taken_at_once_equal_those_decoded_frame_by_frame(
+    role: Role, wire: bytes, data: st.DataObject
+) -> None:
+    """Decoding complete messages at once gives the same result as decoding in parts, for any chunks."""
     limit = data.draw(st.sampled_from([None, 126, 7]))
     quick, slow, chunked = (
         Connection(role, max_message_size=limit, accept_unmasked=True, new_masking_key=lambda: KEY) for _ in range(3)
@@ -349,11 +354,11 @@ def test_whole_messages_are_the_same_as_frame_by_frame(role: Role, wire: bytes, 
     for connection in (quick, chunked):
         assert repr(connection.failure) == repr(slow.failure)
         assert connection.state is slow.state
-        assert connection.held == slow.held or slow.failure
+        assert connection.partial_size == slow.partial_size or slow.failure
         assert connection.data_to_send() == answer
 
 
-def test_after_a_control_frame_messages_are_taken_in_one_go_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_control_frame_messages_are_taken_at_once_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def recorded(*arguments: Any) -> FramePart | None:
         parts.append(next_part(*arguments))
         return parts[-1]
@@ -369,7 +374,7 @@ def test_after_a_control_frame_messages_are_taken_in_one_go_again(monkeypatch: p
 
 
 @pytest.mark.parametrize("option", ["max_message_size", "max_frame_size", "max_fragments"])
-def test_whole_messages_keep_to_each_limit(option: str) -> None:
+def test_messages_taken_at_once_respect_every_limit(option: str) -> None:
     limits: dict[str, Any] = {"max_message_size": None, "max_frame_size": None, "max_fragments": None}
     limit = 0 if option == "max_fragments" else 2
     connection = Connection(Role.CLIENT, **{**limits, option: limit})
@@ -382,12 +387,12 @@ def test_whole_messages_keep_to_each_limit(option: str) -> None:
 
 
 def exercise(twin: Any, data: bytes, key: bytes, messages: list[str | bytes]) -> None:
-    """Call everything, in ways that work and in ways that fail."""
+    """Call every function with valid and invalid arguments."""
     messages.clear()
     twin.take_messages(data, 0, None, MANY, MANY, messages)
     payload = twin.Payload()
-    for ahead in (0, 100):
-        payload.extend(data, 0, len(data), key, ahead)
+    for reserve in (0, 100):
+        payload.extend(data, 0, len(data), key, reserve)
     payload.take()
     payload.extend(data, 0, len(data), b"", 0)
     for call in (
@@ -432,6 +437,33 @@ def test_nothing_leaks(twin: Any) -> None:
         assert abs(sys.getrefcount(each) - count) < 100
 
 
+# -- documentation -----------------------------------------------------------------------------------------------------
+
+
+def documented(twin: Any) -> dict[str, str]:
+    """Return the first paragraph of each docstring, by name."""
+    names = {name: value for name, value in vars(twin).items() if not name.startswith("_") and callable(value)}
+    return {name: first_paragraph(value) for name, value in names.items()}
+
+
+def first_paragraph(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+@needs_compiled
+@pytest.mark.parametrize("pure", [PURE.Payload, MessageQueue, FrameQueue, PureSignal])
+def test_both_twins_of_a_class_have_the_same_docstrings(pure: Any) -> None:
+    compiled = getattr(compiled_twin(), pure.__name__.removeprefix("Pure"))
+    assert inspect.getdoc(compiled) == first_paragraph(pure)
+    assert documented(compiled) == documented(pure)
+
+
+@needs_compiled
+@pytest.mark.parametrize("name", ["apply_mask", "build_frame", "take_messages"])
+def test_both_twins_of_a_function_have_the_same_docstring(name: str) -> None:
+    assert documented(compiled_twin())[name] == documented(PURE)[name]
+
+
 # -- the choice --------------------------------------------------------------------------------------------------------
 
 
@@ -440,7 +472,7 @@ def test_the_extension_is_used_where_it_is_built() -> None:
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", "False _pure"), ("", None)])
-def test_a_variable_keeps_to_pure_python(value: str, expected: str | None) -> None:
+def test_an_environment_variable_selects_pure_python(value: str, expected: str | None) -> None:
     code = "import anyws.protocol as p; print(p.speedups_in_use, p.apply_mask.__module__.rpartition('.')[2])"
     output = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,4 +1,4 @@
-"""Subprotocol names and the choice among them (RFC 6455, 1.9, 4.1 and 4.2.2)."""
+"""Subprotocol names and their selection (RFC 6455, sections 1.9, 4.1 and 4.2.2)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from anyws.protocol.subprotocols import check_subprotocols, prefer
         pytest.param(["!#$%&'*+-.^_`|~09azAZ"], id="every-token-character"),
     ],
 )
-def test_unique_tokens_pass(names: Sequence[str]) -> None:
+def test_unique_tokens_are_accepted(names: Sequence[str]) -> None:
     assert check_subprotocols(names) == tuple(names)
 
 
@@ -56,7 +56,7 @@ def test_anything_else_is_refused(names: Any, error: type[Exception], message: s
         pytest.param([], ["a"], None, id="nothing-spoken"),
     ],
 )
-def test_prefer_takes_the_first_of_ours_that_is_offered(
+def test_prefer_selects_the_first_of_ours_that_is_offered(
     ours: Sequence[str], offered: Sequence[str], chosen: str | None
 ) -> None:
     assert prefer(ours)(offered) == chosen

@@ -1,4 +1,4 @@
-"""What a server agrees to: prepared once, for all its connections."""
+"""The terms of a server, which are prepared once for all its connections."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from anyws.protocol.terms import ServerTerms
 from tests.conformance.heads import opening
 
 
-def test_options_work_out_their_terms_once() -> None:
+def test_options_prepare_their_terms_once() -> None:
     options = ServerOptions(headers={"X": "y"}, allowed_hosts=["localhost"])
     terms = options.terms
     assert options.terms is terms
-    assert ServerOptions(headers={"X": "y"}, allowed_hosts=["localhost"]) == options  # it is no option
+    assert ServerOptions(headers={"X": "y"}, allowed_hosts=["localhost"]) == options  # the terms are not an option
 
 
-def test_handshakes_on_the_same_terms_know_nothing_of_each_other() -> None:
+def test_handshakes_with_the_same_terms_are_independent() -> None:
     terms = ServerOptions(headers={"X": "y"}, subprotocols=["chat"]).terms
     with_subprotocol, without = begin_handshake(terms), begin_handshake(terms)
     with_subprotocol.receive_data(opening({"Sec-WebSocket-Protocol": "chat"}))
@@ -28,8 +28,8 @@ def test_handshakes_on_the_same_terms_know_nothing_of_each_other() -> None:
     assert all(answer.endswith(b"\r\nX: y\r\nZ: 1\r\n\r\n") for answer in answers)
 
 
-def test_each_answer_has_the_proof_of_its_own_key() -> None:
-    """The bytes of a response are written once, but for this."""
+def test_each_response_has_the_accept_value_of_its_own_key() -> None:
+    """The other bytes of the response are cached."""
     terms = ServerOptions().terms
     proofs = {}
     for key in ("dGhlIHNhbXBsZSBub25jZQ==", "AAAAAAAAAAAAAAAAAAAAAA=="):
@@ -42,7 +42,7 @@ def test_each_answer_has_the_proof_of_its_own_key() -> None:
     assert len(set(proofs.values())) == 2
 
 
-def test_a_header_of_all_answers_is_checked() -> None:
+def test_a_default_response_header_is_checked() -> None:
     with pytest.raises(ValueError, match="cannot be set: the opening handshake sets it"):
         ServerTerms(
             subprotocols=(),

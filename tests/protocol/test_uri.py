@@ -1,4 +1,4 @@
-"""WebSocket URIs (RFC 6455, 3)."""
+"""WebSocket URIs (RFC 6455, section 3)."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_anything_else_is_refused(uri: str, problem: str) -> None:
 
 
 @pytest.mark.parametrize("uri", [b"ws://a/", None, 1])
-def test_what_is_no_str_is_a_type_error(uri: Any) -> None:
+def test_anything_but_a_str_is_a_type_error(uri: Any) -> None:
     with pytest.raises(TypeError, match=f"the URI must be a str, not {type(uri).__name__}"):
         parse_uri(uri)
 
@@ -169,13 +169,13 @@ def test_what_is_no_str_is_a_type_error(uri: Any) -> None:
         "secret:x@a/",
     ],
 )
-def test_the_message_does_not_tell_the_password(uri: str) -> None:
+def test_the_error_does_not_show_the_password(uri: str) -> None:
     with pytest.raises(InvalidURI) as caught:
         parse_uri(uri)
     assert "secret" not in str(caught.value)
 
 
-def test_str_does_not_tell_the_password() -> None:
+def test_str_does_not_show_the_password() -> None:
     assert str(parse_uri("ws://user:secret@a/b")) == "ws://a/b"
 
 
@@ -197,7 +197,7 @@ def test_str_does_not_tell_the_password() -> None:
     ],
 )
 def test_host_header_and_origin(uri: str, host: str, origin: str) -> None:
-    """RFC 6455, 4.1: no port where it is the default; RFC 3986, 3.2.2: brackets around IPv6; RFC 6874, 4: no zone."""
+    """No default port (RFC 6455, section 4.1), brackets for IPv6 (RFC 3986, section 3.2.2), no zone (RFC 6874)."""
     assert parse_uri(uri).host_header == host
     assert parse_uri(uri).origin == origin
 
@@ -217,7 +217,7 @@ def test_any_text_is_a_uri_or_an_invalid_uri(text: str, prefix: str) -> None:
 
 
 def test_an_error_does_not_show_a_password() -> None:
-    """``ws://user:pa/ss@host`` has, by the grammar, the port ``pa``."""
+    """According to the grammar, ``ws://user:pa/ss@host`` has the port ``pa``."""
     with pytest.raises(InvalidURI) as caught:
         parse_uri("ws://user:secret/word@host/")
     assert "secret" not in str(caught.value)

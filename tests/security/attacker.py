@@ -1,4 +1,4 @@
-"""What the attacks share: an attacker with a socket, and a look at how the others fare."""
+"""Helpers for attacks: an attacker with a socket, and a check that other clients are still served."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["answer_to", "asking", "attacker", "check_serves", "push"]
 
 
 def asking(*lines: str) -> bytes:
-    """Return an opening handshake with further header lines."""
+    """Return an opening handshake with additional header lines."""
     return REQUEST[:-2] + "".join(f"{line}\r\n" for line in lines).encode("latin-1") + b"\r\n"
 
 
@@ -28,7 +28,7 @@ async def attacker(server: anyws.Server) -> AsyncIterator[StreamPeer]:
 
 
 async def push(stream: SocketStream | Any, pieces: Iterable[bytes]) -> bool:
-    """Send all pieces; return whether the other side has let us."""
+    """Send all pieces; return whether this was possible."""
     try:
         for piece in pieces:
             await stream.send(piece)
@@ -38,7 +38,7 @@ async def push(stream: SocketStream | Any, pieces: Iterable[bytes]) -> bool:
 
 
 async def answer_to(server: anyws.Server, data: bytes) -> bytes:
-    """Return all that a server answers before it ends the connection, if it refuses; nothing where it cut us."""
+    """Return the response of a server that rejects a request; empty if it aborted the connection."""
     async with attacker(server) as peer:
         await push(peer.stream, [data])
         try:
@@ -49,7 +49,7 @@ async def answer_to(server: anyws.Server, data: bytes) -> bytes:
 
 
 async def check_serves(server: anyws.Server, **options: Any) -> None:
-    """Check that a server goes on: somebody else is served."""
+    """Check that the server still serves other clients."""
     scheme = "wss" if "ssl_context" in options else "ws"
     async with anyws.connect(uri_of(server, scheme=scheme), **options) as websocket:
         await websocket.send("still there?")

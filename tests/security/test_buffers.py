@@ -1,4 +1,4 @@
-"""What a peer can make us keep, or queue."""
+"""Limits on what a peer can make us keep or queue."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ FLOOD = 2000
     [b"", b"\x82", b"\x82\xfe\x01", b"\x89\x85\0\0\0\0x"],
     ids=["nothing", "a-byte", "half-a-length", "half-a-ping"],
 )
-def test_a_short_rest_pins_the_read_buffer(role: Role, rest: bytes) -> None:
-    """Ws 8.22: a connection that is idle kept 64 KiB for the sake of a few bytes."""
+def test_a_few_leftover_bytes_do_not_keep_the_read_buffer_alive(role: Role, rest: bytes) -> None:
+    """Ws 8.22: an idle connection kept 64 KiB because of a few bytes."""
     if role is Role.CLIENT:
         rest = rest[:1]
     data = frame(role, 0x89, b"ping") + frame(role, 0x82, bytes(60_000)) + frame(role, 0x8A, b"pong") + rest
@@ -35,19 +35,19 @@ def test_a_short_rest_pins_the_read_buffer(role: Role, rest: bytes) -> None:
 
 
 @both_roles
-def test_half_a_message_pins_the_read_buffer(role: Role) -> None:
-    """What has come of the message is kept once, apart from what it came with."""
+def test_half_a_message_does_not_keep_the_read_buffer_alive(role: Role) -> None:
+    """The received part of a message is stored once, separate from the data it arrived with."""
     data = (frame(role, 0x89, b"ping") + frame(role, 0x82, bytes(60_000)))[:50_000]
     connection = Connection(role)
     before = sys.getrefcount(data)
     connection.receive_data(data)
-    assert connection.held > 49_000
+    assert connection.partial_size > 49_000
     assert sys.getrefcount(data) == before
     assert connection._frames._buffer == b""
 
 
 def test_a_control_payload_is_a_copy() -> None:
-    """Ws 8.22: a view of the read buffer lives as long as what it shows."""
+    """Ws 8.22: a view keeps the whole read buffer alive."""
     data = frame(Role.CLIENT, 0x89, b"p" * 125) * 100
     before = sys.getrefcount(data)
     events = Connection(Role.CLIENT).receive_data(data)
@@ -55,8 +55,8 @@ def test_a_control_payload_is_a_copy() -> None:
     assert sys.getrefcount(data) == before
 
 
-def test_what_was_cut_is_read_on() -> None:
-    """The rest that is kept is whole, wherever it was cut."""
+def test_kept_bytes_continue_with_the_next_read() -> None:
+    """Wherever the data is split, the kept bytes are complete."""
     data = (
         frame(Role.CLIENT, 0x81, b"a" * 200) + frame(Role.CLIENT, 0x89, b"b") + frame(Role.CLIENT, 0x82, b"c" * 70_000)
     )
@@ -72,7 +72,7 @@ def test_what_was_cut_is_read_on() -> None:
 
 @memory_only
 async def test_a_ping_flood_by_a_peer_that_does_not_read(ours: Side, meeting: Meeting) -> None:
-    """Ws 8.23: each Ping queued a Pong. Sixteen are, so no more than 16 x 127 bytes; and those of the newest Pings."""
+    """Ws 8.23: each Ping queued a Pong. We queue Pongs for the 16 newest Pings only, at most 16 x 127 bytes."""
     async with meeting(ours) as (websocket, peer):
         peer.stop_reading()
         for number in range(FLOOD):
@@ -90,8 +90,8 @@ async def test_a_ping_flood_by_a_peer_that_does_not_read(ours: Side, meeting: Me
         assert pongs[-16:] == list(range(FLOOD - 16, FLOOD))
 
 
-async def test_a_pong_that_comes_twice(meeting: Meeting) -> None:
-    """Nhooyr PRISMA-2021-0118: the second one ended the program. A waiter is taken out once."""
+async def test_a_duplicate_pong(meeting: Meeting) -> None:
+    """Nhooyr PRISMA-2021-0118: the second Pong crashed the program. Each waiting task is woken only once."""
     async with meeting("server") as (websocket, peer):
         for payload in (b"one", b"two"):
             async with anyio.create_task_group() as tasks:
@@ -117,7 +117,7 @@ async def test_a_pong_that_comes_twice(meeting: Meeting) -> None:
 
 @memory_only
 async def test_an_echo_whose_client_does_not_read(meeting: Meeting) -> None:
-    """ws-rs CVE-2020-35896, Jetty 4824: the queue grew. Nothing more is read, once both buffers are full."""
+    """ws-rs CVE-2020-35896, Jetty 4824: the queue grew. We stop reading once both buffers are full."""
     size, count = 1000, 2000
     data = frame_bytes(BINARY, bytes(size), masked=True)
     async with meeting("server") as (websocket, peer), anyio.create_task_group() as tasks:

@@ -1,4 +1,4 @@
-"""The end of a connection that a peer repeats, or that races with what is sent."""
+"""A peer that repeats its Close, and a Close that races with sent messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .attacker import attacker, check_serves, push
 
 @both_roles
 def test_a_close_flood(role: Role) -> None:
-    """One is answered; what follows is not looked at, and what comes later not kept."""
+    """Only the first Close is answered; everything after it is ignored and not kept."""
     connection = Connection(role)
     close = frame(role, 0x88, b"\x03\xe8bye")
     assert connection.receive_data(close * 1000) == [Close(1000, "bye")]
@@ -38,7 +38,7 @@ async def test_a_close_flood_at_a_server() -> None:
 
 @pytest.mark.parametrize("closer", ["we", "they"])
 async def test_many_senders_race_a_close(ours: Side, closer: str, meeting: Meeting) -> None:
-    """Tomcat CVE-2022-25762: a message that races a close. Whole messages before the Close, nothing after it."""
+    """Tomcat CVE-2022-25762: messages race with a Close. Only complete messages precede it, and nothing follows it."""
     senders, most = 20, 50
 
     async def send(number: int) -> None:

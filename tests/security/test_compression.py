@@ -21,13 +21,13 @@ MEBIBYTE = 1024 * 1024
 
 
 def deflated(data: bytes) -> bytes:
-    """Compress a message as a peer would."""
+    """Return a compressed message."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
     return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 def bomb(size: int, pieces: int = 1) -> list[tuple[int, bytes]]:
-    """First bytes and payloads of a binary message of zeros, in so many fragments."""
+    """Return the first bytes and payloads of a binary message of zeros in this many fragments."""
     payload = deflated(bytes(size))
     step = -(-len(payload) // pieces)
     parts = [payload[start : start + step] for start in range(0, len(payload), step)]
@@ -37,22 +37,22 @@ def bomb(size: int, pieces: int = 1) -> list[tuple[int, bytes]]:
 
 
 def compressing(role: Role) -> Connection:
-    """Return an end that has agreed on compression without takeover of the context."""
+    """Return a connection with compression and no context takeover."""
     parameters = DeflateParameters(client_no_context_takeover=True, server_no_context_takeover=True)
     codec = DeflateCodec(parameters, PerMessageDeflate(), is_server=role is Role.SERVER)
     return Connection(role, codecs=[codec])
 
 
-async def test_an_offer_to_a_server_that_was_told_nothing() -> None:
-    """RFC 7692, 8 (BREACH): whoever has secrets need not know of compression."""
+async def test_compression_is_off_by_default() -> None:
+    """Programs with secrets must not be exposed to BREACH by default (RFC 7692, section 8)."""
     async with anyws.open_server(ended, "127.0.0.1", 0) as server, attacker(server) as peer:
         assert b"extensions" not in (await peer.open(asking(OFFER))).lower()
     assert anyws.ClientOptions().compression is None
 
 
 @pytest.mark.parametrize("pieces", [1, 100, 4000])
-async def test_a_bomb(pieces: int) -> None:
-    """Undici CVE-2026-1526: 6 MB became 1 GB. Here 65 kB would become 64 MiB; also over many fragments."""
+async def test_a_decompression_bomb(pieces: int) -> None:
+    """Undici CVE-2026-1526: 6 MB became 1 GB. Here 65 kB would become 64 MiB, in one fragment or in many."""
     async with anyws.open_server(ended, "127.0.0.1", 0, compression=True) as server, attacker(server) as peer:
         assert b"permessage-deflate" in await peer.open(asking(OFFER))
         data = b"".join(frame(Role.SERVER, *each) for each in bomb(64 * MEBIBYTE, pieces))
@@ -63,45 +63,45 @@ async def test_a_bomb(pieces: int) -> None:
 
 
 @both_roles
-def test_many_small_bombs_at_once(role: Role) -> None:
-    """Each within the limit of a message, and all of them in one read: 62 kB that hold 60 MiB."""
+def test_many_small_decompression_bombs_in_one_read(role: Role) -> None:
+    """Each message is within the limit, but one read of 62 kB contains 60 MiB of them."""
     connection = compressing(role)
     data = b"".join(frame(role, *each) for each in bomb(MEBIBYTE)) * 60
-    events = connection.receive_data(data, enough=65536)
+    events = connection.receive_data(data, room=65536)
     assert sum(map(sys.getsizeof, events)) < 2 * MEBIBYTE
     count = len(events)
     while connection.has_more:
         assert count < 60
-        count += len(connection.receive_data(b"", enough=65536))
+        count += len(connection.receive_data(b"", room=65536))
     assert count == 60
     assert connection.failure is None
 
 
-def test_enough_is_enough_of_small_messages_too() -> None:
-    """An object for each message: 4 bytes on the wire, 50 in memory. And nothing is lost or comes twice."""
+def test_many_small_messages_respect_the_limit() -> None:
+    """A message of 4 bytes on the wire takes 50 bytes in memory. No message is lost or repeated."""
     connection = Connection(Role.CLIENT)
     data = b"".join(frame(Role.CLIENT, 0x81, b"%03d" % number) for number in range(1000))
-    events = connection.receive_data(data[:-1], enough=1000)
+    events = connection.receive_data(data[:-1], room=1000)
     assert 1000 <= sum(map(sys.getsizeof, events)) < 1200
     while connection.has_more:
-        events += connection.receive_data(b"", enough=1000)
+        events += connection.receive_data(b"", room=1000)
     assert events == [f"{number:03d}" for number in range(999)]
-    assert connection.receive_data(data[-1:], enough=1000) == ["999"]
+    assert connection.receive_data(data[-1:], room=1000) == ["999"]
     assert not connection.has_more
 
 
-def test_what_is_kept_for_later_does_not_outlive_the_end() -> None:
-    """A violation, or a Close, ends the processing of what was kept."""
+def test_kept_data_is_dropped_when_the_connection_ends() -> None:
+    """A violation or a Close ends the processing of kept data."""
     connection = Connection(Role.CLIENT)
-    connection.receive_data(frame(Role.CLIENT, 0x82, bytes(100)) + b"\x88\x00" + b"\x82\x00", enough=1)
+    connection.receive_data(frame(Role.CLIENT, 0x82, bytes(100)) + b"\x88\x00" + b"\x82\x00", room=1)
     assert connection.has_more
     connection.receive_eof()
-    assert connection.receive_data(b"", enough=1) == []
+    assert connection.receive_data(b"", room=1) == []
     assert not connection.has_more
 
 
-async def test_a_receiver_that_is_slow_and_many_small_bombs() -> None:
-    """What a server holds of one connection stays near ``receive_buffer`` and one message."""
+async def test_a_slow_receiver_and_many_small_decompression_bombs() -> None:
+    """A server keeps little more than ``receive_buffer`` and one message for a connection."""
     counts: list[int] = []
     done = anyio.Event()
 
@@ -126,7 +126,7 @@ async def test_a_receiver_that_is_slow_and_many_small_bombs() -> None:
 
 
 async def until_read(server: anyws.Server, peer: StreamPeer) -> None:
-    """Wait until a server has had time to read what was sent: others that came later were served."""
+    """Wait until a server has had time to read the data: until it has served later clients."""
     for _ in range(3):
         async with anyws.connect(f"ws://127.0.0.1:{server.addresses[0][1]}/"):
             pass

@@ -1,4 +1,4 @@
-"""Attacks on the opening handshake, from either side."""
+"""Attacks on the opening handshake of servers and clients."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PATHOLOGICAL = {
     ("name", "value"), [(name, value) for name, values in PATHOLOGICAL.items() for value in values]
 )
 def test_redos_in_a_header(name: str, value: str) -> None:
-    """Ws CVE-2021-32640: a pattern that backtracks. Anything worse than linear does not come to an end here."""
+    """Ws CVE-2021-32640: a pattern that backtracks. With anything worse than linear time, this test would not end."""
     lines = [line for line in REQUEST.split(b"\r\n")[:-2] if not line.startswith(name.encode() + b": ")]
     head = b"\r\n".join([*lines, f"{name}: {value}".encode("latin-1"), b"", b""])
     handshake = ServerHandshake(max_head_bytes=10 * LENGTH)
@@ -50,7 +50,7 @@ def test_redos_in_a_header(name: str, value: str) -> None:
 
 
 def test_redos_in_pieces() -> None:
-    """A head that comes byte by byte is not searched anew from its beginning each time."""
+    """A head that arrives byte by byte is not searched from its beginning each time."""
     handshake = ServerHandshake(max_head_bytes=10 * LENGTH)
     for byte in (b"GET / HTTP/1.1\r\nX: ", *[b"\t"] * LENGTH):
         assert handshake.receive_data(byte) is None
@@ -68,8 +68,8 @@ def test_redos_in_pieces() -> None:
         b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n",
     ],
 )
-async def test_request_smuggling_behind_a_refusal(head: bytes) -> None:
-    """Aiohttp CVE-2026-69243: what follows a request that is refused is no second request."""
+async def test_request_smuggling_after_a_rejected_request(head: bytes) -> None:
+    """Aiohttp CVE-2026-69243: data after a rejected request is not a second request."""
     paths: list[str] = []
 
     def on_request(request: anyws.Request) -> anyws.Response | None:
@@ -85,8 +85,8 @@ async def test_request_smuggling_behind_a_refusal(head: bytes) -> None:
     assert "/smuggled" not in paths
 
 
-def test_request_smuggling_by_several_lengths() -> None:
-    """No two of them are summed, joined or chosen from (RFC 9112, 6.3)."""
+def test_request_smuggling_with_several_content_lengths() -> None:
+    """Several lengths are never added, joined or chosen from (RFC 9112, section 6.3)."""
     for lines in (
         ["Content-Length: 0", "Content-Length: 5"],
         ["Content-Length: 0, 5"],
@@ -102,8 +102,8 @@ def test_request_smuggling_by_several_lengths() -> None:
             ServerHandshake().receive_data(asking(*lines) + b"hello")
 
 
-async def test_an_endless_row_of_informational_answers() -> None:
-    """A server that says 103 for ever kept a client busy: they count against the limit of the head."""
+async def test_an_endless_series_of_informational_responses() -> None:
+    """A server could keep a client busy with 103 responses forever; they count towards the limit of the head."""
 
     def answer(request: bytes) -> bytes:
         return b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000 + opening_response(request)
@@ -113,7 +113,7 @@ async def test_an_endless_row_of_informational_answers() -> None:
             await connected(uri)
 
 
-def test_a_few_informational_answers_are_fine() -> None:
+def test_a_few_informational_responses_are_accepted() -> None:
     handshake = ClientHandshake(parse_uri("ws://localhost/"))
     request = handshake.data_to_send()
     assert handshake.receive_data(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 50) is None
@@ -126,7 +126,7 @@ def test_a_few_informational_answers_are_fine() -> None:
     "value", ["a\r\nX-Evil: 1", "a\nb", "a\rb", "a\0b", "\x1b[2J", " a", "a ", "\u0130", "\ud800", "\x7f"]
 )
 def test_header_injection_by_the_caller(value: str) -> None:
-    """Undici CVE-2026-1527: data of a user that becomes a header, on every way into a head."""
+    """Undici CVE-2026-1527: user data became a header. This covers every way into a head."""
     uri = parse_uri("ws://localhost/")
     ways = [
         lambda: ClientHandshake(uri, headers={"X": value}),
@@ -151,7 +151,7 @@ def test_header_injection_by_the_caller(value: str) -> None:
 
 @pytest.mark.parametrize("target", ["/a b", "/a\r\nX: y", "/\x00", "/\xe9"])
 def test_header_injection_by_the_target(target: str) -> None:
-    """What comes from a URI is percent-encoded; what does not is refused."""
+    """The parts of a URI are percent-encoded; anything else is rejected."""
     try:
         uri = parse_uri(f"ws://localhost{target}")
     except anyws.InvalidURI:
@@ -162,7 +162,7 @@ def test_header_injection_by_the_target(target: str) -> None:
 
 
 def test_a_subprotocol_chosen_by_a_callable_must_have_been_offered() -> None:
-    """So what a client offers cannot be turned into another header."""
+    """The selected subprotocol cannot inject another header."""
     handshake = ServerHandshake(subprotocols=lambda offered: "a\r\nX-Evil: 1")
     assert isinstance(handshake.receive_data(asking("Sec-WebSocket-Protocol: a")), Request)
     with pytest.raises(ValueError, match="was selected"):

@@ -1,4 +1,4 @@
-"""Nothing that a stranger sends outlives the connection: a name that is interned is never freed on CPython 3.12."""
+"""Nothing that a peer sends outlives its connection: CPython 3.12 never frees interned names."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_no_name_of_a_header_is_interned(headers_from: Callable[[bytes], Headers
 
 
 @both_sides
-def test_usual_names_are_the_same_strings_for_all(headers_from: Callable[[bytes], Headers]) -> None:
+def test_all_connections_share_the_strings_of_common_names(headers_from: Callable[[bytes], Headers]) -> None:
     lines = b"Upgrade: websocket\r\nsec-websocket-key: x\r\nServer: y\r\n\r\n"
     one, other = (headers_from(lines) for _ in range(2))
     for (name, _), (same, _) in zip(one.multi_items(), other.multi_items(), strict=True):

@@ -1,4 +1,4 @@
-"""What a peer can write into our logs: nothing of its own, and no more than a line."""
+"""A peer cannot forge log lines or flood the log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORGED = "bye\n[192.0.2.1:1] the handler failed\r\x1b[2J\x9b2J\u202e\u2028"
 
 
 async def close_with(reason: str) -> None:
-    """Let a client close a connection in a way that its handler does not expect."""
+    """Close a connection in a way that the handler does not expect, as a client."""
     over = anyio.Event()
 
     async def handler(websocket: anyws.WebSocket) -> None:
@@ -35,7 +35,7 @@ async def close_with(reason: str) -> None:
 
 @pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])
 async def test_a_forged_line_in_a_close_reason(level: int, caplog: pytest.LogCaptureFixture) -> None:
-    """CWE-117: the reason is the peer's. It stays in its line, and commands no terminal."""
+    """CWE-117: a close reason of the peer stays within its line and cannot control the terminal."""
     caplog.set_level(level, "anyws")
     await close_with(FORGED)
     assert any("the handler ended with the connection" in record.message for record in caplog.records)
@@ -44,7 +44,7 @@ async def test_a_forged_line_in_a_close_reason(level: int, caplog: pytest.LogCap
 
 
 async def test_a_forged_line_in_an_exception(caplog: pytest.LogCaptureFixture) -> None:
-    """Applications log exceptions; the reason itself is data of the exception, as it came."""
+    """Applications log exceptions. The attribute of the exception still has the reason unchanged."""
 
     async def handler(websocket: anyws.WebSocket) -> None:
         await websocket.aclose(3000, FORGED)
@@ -56,7 +56,7 @@ async def test_a_forged_line_in_an_exception(caplog: pytest.LogCaptureFixture) -
 
 
 async def test_a_close_reason_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """It is contents, as messages are."""
+    """A close reason is content, like a message."""
     caplog.set_level(logging.INFO, "anyws")
     await close_with("s3cret")
     assert len(caplog.records) == 1
@@ -74,8 +74,8 @@ async def test_a_close_reason_is_not_logged(caplog: pytest.LogCaptureFixture) ->
         REQUEST.replace(b"HTTP/1.1", b"HTTP/1.1\x9b2J"),
     ],
 )
-def test_a_refusal_does_not_repeat_what_the_client_said(head: bytes) -> None:
-    """Neither terminal codes (C1 of Latin-1 too) nor kilobytes go to the log, or back."""
+def test_a_rejection_does_not_repeat_what_the_client_sent(head: bytes) -> None:
+    """Neither the log nor the response has terminal codes (including C1 in Latin-1) or kilobytes of the request."""
     with pytest.raises(HandshakeRefused) as raised:
         ServerHandshake().receive_data(head)
     assert str(raised.value).isprintable()

@@ -1,4 +1,4 @@
-"""Messages and frames that are to exhaust memory or time."""
+"""Messages and frames that try to exhaust memory or time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIMIT = 1000
 
 @pytest.mark.parametrize("length", [2**63 - 1, 2**62, 2**32, 2**31 - 1, 2**20 + 1])
 async def test_a_length_that_overflows(length: int) -> None:
-    """Gorilla CVE-2020-27813, Tomcat CVE-2020-13935: refused at the header, without waiting or making room for it."""
+    """Gorilla CVE-2020-27813, Tomcat CVE-2020-13935: rejected at the header, without waiting or allocating memory."""
     async with anyws.open_server(echo, "127.0.0.1", 0) as server, attacker(server) as peer:
         await peer.open()
         await peer.stream.send(b"\x82\xff" + length.to_bytes(8, "big") + b"mask")
@@ -35,8 +35,8 @@ async def test_a_length_that_overflows(length: int) -> None:
         await check_serves(server)
 
 
-async def test_no_limit_makes_no_room_in_advance() -> None:
-    """Without a limit a header alone allocates nothing."""
+async def test_without_a_limit_no_memory_is_allocated_in_advance() -> None:
+    """Without a limit, a header alone allocates nothing."""
     connection = Connection(Role.SERVER, max_message_size=None)
     tracemalloc.start()
     try:
@@ -45,12 +45,12 @@ async def test_no_limit_makes_no_room_in_advance() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 100_000
-    assert connection.held == 4
+    assert connection.partial_size == 4
 
 
 @pytest.mark.parametrize("masked", [True, False, None])
 def test_an_endless_loop_in_the_parser(masked: bool | None) -> None:
-    """Curl CVE-2025-5399: each step consumes something, or waits. For each first two bytes there are."""
+    """Curl CVE-2025-5399: for all possible first two bytes, each step consumes something or waits."""
     for first in range(65536):
         decoder = FrameDecoder(masked=masked, rsv=0x40)
         data = first.to_bytes(2, "big") + bytes(14)
@@ -69,23 +69,23 @@ def test_an_endless_loop_in_the_parser(masked: bool | None) -> None:
 
 
 def whole(opcode: int = BINARY) -> list[tuple[int, bytes, bool]]:
-    """One frame."""
+    """Return one frame."""
     return [(opcode, bytes(LIMIT + 1), True)]
 
 
 def fragments() -> list[tuple[int, bytes, bool]]:
-    """Each of them small."""
+    """Return many small fragments."""
     return [(TEXT, bytes(LIMIT // 2), False), (CONTINUATION, b"", False), (CONTINUATION, bytes(LIMIT // 2 + 1), True)]
 
 
 def with_pings_between() -> list[tuple[int, bytes, bool]]:
-    """A control frame does not begin the count anew."""
+    """Return fragments with Pings between them, which must not reset the count."""
     first, *others = fragments()
     return [first, (PING, b"x", True), *others]
 
 
 def after_another() -> list[tuple[int, bytes, bool]]:
-    """A message that is just allowed, before."""
+    """Return a message after another one of exactly the maximum size."""
     return [(BINARY, bytes(LIMIT), True), *fragments()]
 
 
@@ -111,10 +111,10 @@ async def receive_nothing(websocket: anyws.WebSocket) -> anyws.ConnectionClosed:
 @pytest.mark.parametrize("receive", [receive_all, stream_all, receive_nothing])
 @pytest.mark.parametrize("trailing", [False, True], ids=["later", "behind-the-head"])
 @pytest.mark.parametrize("attack", [whole, fragments, with_pings_between, after_another])
-async def test_a_big_message_on_a_path_that_misses_the_limit(
+async def test_every_way_to_receive_applies_the_size_limit(
     ours: Side, attack: Callable[[], list[Any]], trailing: bool, receive: Callable[..., Any], meeting: Meeting
 ) -> None:
-    """Netty CVE-2014-0193, UNDERTOW-2770: one way to receive did not know the limit."""
+    """Netty CVE-2014-0193, UNDERTOW-2770: one way to receive did not apply the limit."""
     data = b"".join(frame_bytes(opcode, payload, fin=fin, masked=ours == "server") for opcode, payload, fin in attack())
     async with meeting(ours, trailing=data if trailing else b"", max_message_size=LIMIT) as (websocket, peer):
         if not trailing:
@@ -134,8 +134,8 @@ async def test_a_big_message_on_a_path_that_misses_the_limit(
         assert (cause.option, cause.limit, cause.actual) == ("max_message_size", LIMIT, LIMIT + 1)
 
 
-async def test_a_big_message_to_the_callback_api() -> None:
-    """The other way to serve has the limit too."""
+async def test_the_callback_api_applies_the_size_limit() -> None:
+    """The callback API also has the limit."""
     seen: list[Any] = []
     async with plain_server(max_message_size=LIMIT, message_handler=seen.append) as server, attacker(server) as peer:
         await peer.open(trailing=frame_bytes(BINARY, bytes(LIMIT + 1), masked=True))
@@ -149,7 +149,7 @@ async def test_a_big_message_to_the_callback_api() -> None:
 @pytest.mark.parametrize("payload", [b"x", b""], ids=["tiny", "empty"])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
 async def test_100000_fragments(opcode: int, payload: bytes) -> None:
-    """Ws CVE-2026-48779, and its first fix that did not count the empty ones."""
+    """Ws CVE-2026-48779, whose first fix did not count empty fragments."""
 
     def flood() -> Iterator[bytes]:
         yield frame_bytes(opcode, payload, fin=False, masked=True)
@@ -169,8 +169,8 @@ async def test_100000_fragments(opcode: int, payload: bytes) -> None:
 
 @both_roles
 @pytest.mark.parametrize("first", [TEXT, BINARY])
-def test_a_list_of_fragments_that_takes_more_than_they_do(role: Role, first: int) -> None:
-    """A message of many fragments takes no more memory than one of few."""
+def test_many_fragments_take_no_more_memory_than_few(role: Role, first: int) -> None:
+    """A message in many fragments takes no more memory than one in a few."""
     wire = wire_of(role, [(first, b"xy")]) + frame(role, CONTINUATION, b"xy") * 16_000
     connection = Connection(role)
     tracemalloc.start()
@@ -179,5 +179,5 @@ def test_a_list_of_fragments_that_takes_more_than_they_do(role: Role, first: int
         kept = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert connection.held == 32_002
+    assert connection.partial_size == 32_002
     assert kept < 16_001 * 5  # an object for each would take 35 bytes or more

@@ -1,4 +1,4 @@
-"""A fault in one connection, whoever's it is, ends that one and is logged; others go on, and nothing leaves `serve`."""
+"""An error in one connection ends only this connection and is logged; `serve` never raises it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Handler = Callable[[anyws.WebSocket], Any]
 
 
 class Fault(Exception):
-    """What should not happen, somewhere in one connection."""
+    """An unexpected error in one connection."""
 
 
 def fail(*_: object) -> Any:
@@ -32,7 +32,7 @@ def fail(*_: object) -> Any:
 
 
 class Codec(anyws.Codec):
-    """Fails at each message that it gets to see."""
+    """Fails for each message that it transforms."""
 
     rsv = 0x20
 
@@ -46,7 +46,7 @@ class Codec(anyws.Codec):
 
 
 class Extension(anyws.Extension):
-    """Agrees to ``fault``; an offer with a parameter makes it fail."""
+    """Accepts ``fault``; fails for an offer with a parameter."""
 
     name = "fault"
 
@@ -58,7 +58,7 @@ class Extension(anyws.Extension):
             raise Fault
         return offer, Codec()
 
-    def agreed(self, answer: anyws.ExtensionOffer) -> anyws.Codec:
+    def create_codec(self, answer: anyws.ExtensionOffer) -> anyws.Codec:
         return Codec()
 
 
@@ -68,7 +68,7 @@ FAIL = frame_bytes(TEXT, b"fail", masked=True)
 
 
 async def echo_or_fail(websocket: anyws.WebSocket) -> None:
-    """Serve an echo, until a message says otherwise."""
+    """Echo messages until one of them asks for an error."""
     async for message in websocket:
         if message == "fail" and "fault" not in websocket.response.headers.get("sec-websocket-extensions", ""):
             raise Fault
@@ -76,7 +76,7 @@ async def echo_or_fail(websocket: anyws.WebSocket) -> None:
 
 
 async def group_fails(websocket: anyws.WebSocket) -> None:
-    """Fail in a task of the handler's own."""
+    """Fail in a task that the handler has started."""
     async for message in websocket:
         async with anyio.create_task_group() as tasks:
             if message == "fail":
@@ -85,12 +85,12 @@ async def group_fails(websocket: anyws.WebSocket) -> None:
 
 
 def fails_at(path: str) -> Callable[[anyws.Request], None]:
-    """Return a request hook that fails for one path."""
+    """Return a request hook that fails for this path."""
     return lambda request: fail() if request.path == path else None
 
 
 def subprotocols(offered: Sequence[str]) -> None:
-    """Choose none, or fail."""
+    """Select no subprotocol, or fail."""
     if "fail" in offered:
         raise Fault
 
@@ -113,7 +113,7 @@ FAULTS = [
 
 
 async def until_closed(peer: StreamPeer, pieces: Sequence[bytes]) -> None:
-    """Send a request, and more; wait for a Close, or for the end, and go."""
+    """Send a request and more data; wait for a Close or the end, and disconnect."""
     first, *others = pieces
     await peer.stream.send(first)
     head = await peer.read_head()
@@ -128,7 +128,7 @@ async def until_closed(peer: StreamPeer, pieces: Sequence[bytes]) -> None:
 
 
 @pytest.mark.parametrize(("handler", "options", "pieces"), FAULTS)
-async def test_a_fault_of_the_application(
+async def test_an_error_in_the_application(
     handler: Callable[[anyws.WebSocket], Any],
     options: dict[str, Any],
     pieces: list[bytes],
@@ -149,8 +149,8 @@ async def test_a_fault_of_the_application(
     assert "Fault" in caplog.text
 
 
-async def test_a_handler_that_raises_a_cancellation_of_another() -> None:
-    """On asyncio: who awaits a task that was cancelled gets its CancelledError, and is not cancelled himself."""
+async def test_a_handler_that_raises_a_stray_cancelled_error() -> None:
+    """On asyncio, awaiting a cancelled task raises its `CancelledError` although the calling task is not cancelled."""
 
     async def handler(websocket: anyws.WebSocket) -> None:
         async for message in websocket:
@@ -161,7 +161,7 @@ async def test_a_handler_that_raises_a_cancellation_of_another() -> None:
             await websocket.send(message)
 
     if sniffio.current_async_library() != "asyncio":
-        pytest.skip("there is no such thing on trio")
+        pytest.skip("only on asyncio")
     async with (
         anyws.open_server(handler, "127.0.0.1", 0) as server,
         attacker(server) as before,
@@ -203,7 +203,7 @@ class Faulty(Wire):
 
 
 class Streams(Listener[Any]):
-    """A listener that has some streams to give."""
+    """A listener that accepts given streams."""
 
     def __init__(self, *streams: Wire) -> None:
         self._streams = streams
@@ -228,7 +228,7 @@ class Streams(Listener[Any]):
         pytest.param("address-fails"),
     ],
 )
-async def test_a_fault_of_a_stream(where: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_error_in_a_stream(where: str, caplog: pytest.LogCaptureFixture) -> None:
     bad, good = Peer("server"), Peer("server")
     bad.stream.__class__ = Faulty
     bad.stream.where = where  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Pages of other origins: cross-site WebSocket hijacking (RFC 6455, 10.2), DNS rebinding; on each way to a server."""
+"""Pages of other origins: cross-site WebSocket hijacking (RFC 6455, section 10.2) and DNS rebinding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Opened = Callable[..., AbstractAsyncContextManager[anyws.Server]]
 
 
 def native_server(**options: Any) -> AbstractAsyncContextManager[anyws.Server]:
-    """Serve with the native API, as `plain_server` does with callbacks."""
+    """Run a server with the native API, like `plain_server` with callbacks."""
     return anyws.open_server(echo, "127.0.0.1", 0, **options)
 
 
@@ -49,7 +49,7 @@ LOOKALIKES = [
 @pytest.mark.parametrize("origin", LOOKALIKES)
 @both_servers
 async def test_an_origin_that_resembles_an_allowed_one(opened: Opened, origin: str) -> None:
-    """Gitpod CVE-2023-0957, Vite CVE-2025-24010: a pattern or a part of the name was enough."""
+    """Gitpod CVE-2023-0957, Vite CVE-2025-24010: a pattern or a part of the name was accepted."""
     allowed = ["https://app.example"]
     async with opened(origins=allowed, allowed_hosts=["localhost"]) as server:
         assert (await answer_to(server, asking(f"Origin: {origin}"))).startswith(b"HTTP/1.1 403 ")
@@ -60,7 +60,7 @@ async def test_an_origin_that_resembles_an_allowed_one(opened: Opened, origin: s
 )
 @both_servers
 async def test_cross_site_websocket_hijacking_by_default(opened: Opened, origin: str) -> None:
-    """webpack-dev-server CVE-2018-14732 and CVE-2025-30360: nothing has to be switched on."""
+    """webpack-dev-server CVE-2018-14732 and CVE-2025-30360: the protection needs no option."""
     async with opened() as server:
         assert (await answer_to(server, asking(f"Origin: {origin}"))).startswith(b"HTTP/1.1 403 ")
 
@@ -74,7 +74,7 @@ async def test_dns_rebinding_by_default(opened: Opened, host: str) -> None:
         assert (await answer_to(server, head)).startswith(b"HTTP/1.1 403 ")
 
 
-async def test_a_stream_of_ones_own_is_checked_too() -> None:
+async def test_accept_checks_the_origin_too() -> None:
     """`accept` has the same default as a server."""
     said = bytearray()
     wire = Wire(said.extend)
@@ -88,7 +88,7 @@ async def test_a_stream_of_ones_own_is_checked_too() -> None:
 
 
 async def test_the_hook_does_not_see_a_foreign_page() -> None:
-    """So what a hook does for the cookie of a request is done for pages of our own only."""
+    """A hook that trusts the cookies of a request therefore only sees our own pages."""
     seen: list[anyws.Request] = []
     async with native_server(on_request=seen.append) as server:
         await answer_to(server, asking("Origin: https://evil.example", "Cookie: session=1"))

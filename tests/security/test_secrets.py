@@ -1,4 +1,4 @@
-"""A secret is planted in each place that may have one; then all words that come out are looked through.
+"""A secret is put wherever one may be; then all texts that the library produces are searched for it.
 
 Words are messages, their causes and notes, tracebacks, log records, the `repr` of each object that a user meets, and
 what the commands print.
@@ -34,7 +34,7 @@ WORDS = (SECRET, BASIC)
 
 
 def check(*texts: object) -> None:
-    """Look through everything that these are in words."""
+    """Check that no text of these objects contains the secret."""
     for each in texts:
         for text in (str(each), repr(each)):
             found = [word for word in WORDS if word in text]
@@ -42,7 +42,7 @@ def check(*texts: object) -> None:
 
 
 def check_exception(exc: BaseException) -> None:
-    """Look through an exception as a program or a log shows it, and through what it has."""
+    """Check that neither the text nor an attribute of an exception contains the secret."""
     check("".join(traceback.format_exception(exc)), exc, getattr(exc, "__notes__", ""))
     for again in (copy.copy(exc), pickle.loads(pickle.dumps(exc)) if isinstance(exc, anyws.WebSocketError) else exc):
         check(again)
@@ -50,7 +50,7 @@ def check_exception(exc: BaseException) -> None:
 
 
 async def fails(uri: str, **options: Any) -> BaseException:
-    """Connect, look through the failure, and return it; with `reconnecting` it must be the same."""
+    """Connect, check the exception, and return it; `reconnecting` must raise the same one."""
     with pytest.raises((OSError, anyws.WebSocketError, ValueError, TypeError, ImportError)) as raised:
         await connected(uri, **{"open_timeout": 2, **options})
     check_exception(raised.value)
@@ -69,7 +69,7 @@ async def fails(uri: str, **options: Any) -> BaseException:
 
 @pytest.fixture(autouse=True)
 def words_of_logs(caplog: pytest.LogCaptureFixture) -> Any:
-    """Look through all that was logged, at every level."""
+    """Check all log messages at every level."""
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.DEBUG, "anyws")  # as `anyws -v` sets it; so it is set back
     yield
@@ -97,7 +97,7 @@ PLANTED: list[Any] = [
 
 @asynccontextmanager
 async def places() -> AsyncIterator[list[str]]:
-    """Servers that fail in different ways; yields their authorities."""
+    """Run servers that fail in different ways; yield their hosts and ports."""
 
     def refuse(request: anyws.Request) -> anyws.Response:
         check(request)
@@ -122,7 +122,7 @@ async def places() -> AsyncIterator[list[str]]:
 
 
 @pytest.mark.parametrize(("user", "query", "options"), PLANTED)
-async def test_what_a_client_says_when_it_fails(user: str, query: str, options: dict[str, Any]) -> None:
+async def test_errors_of_a_failed_connection_show_no_secret(user: str, query: str, options: dict[str, Any]) -> None:
     async with places() as authorities:
         for authority in authorities:
             uri = f"ws://{user}{authority}/chat{query}"
@@ -133,7 +133,7 @@ async def test_what_a_client_says_when_it_fails(user: str, query: str, options: 
 
 
 @pytest.mark.parametrize(("user", "query", "options"), PLANTED)
-async def test_what_an_open_connection_says(user: str, query: str, options: dict[str, Any]) -> None:
+async def test_an_open_connection_shows_no_secret(user: str, query: str, options: dict[str, Any]) -> None:
     async def handler(websocket: anyws.WebSocket) -> None:
         check(websocket, websocket.request, websocket.response, websocket.request.headers, server)
         await websocket.receive()
@@ -150,7 +150,7 @@ async def test_what_an_open_connection_says(user: str, query: str, options: dict
 
 
 @pytest.mark.parametrize(("user", "query", "options"), PLANTED)
-def test_the_values(user: str, query: str, options: dict[str, Any]) -> None:
+def test_values_show_no_secret(user: str, query: str, options: dict[str, Any]) -> None:
     uri = parse_uri(f"ws://{user}a.example/{query}")
     kept = {name: value for name, value in options.items() if name in ("headers", "subprotocols")}
     handshake = ClientHandshake(uri, headers=kept.get("headers", {}))
@@ -161,7 +161,7 @@ def test_the_values(user: str, query: str, options: dict[str, Any]) -> None:
     check(server, server.receive_data(handshake.data_to_send()), server.accept())
 
 
-def test_the_other_values() -> None:
+def test_other_values_show_no_secret() -> None:
     headers = {"Set-Cookie": SECRET, "X-Token": SECRET, "Location": f"/?{SECRET}"}
     response = anyws.Response(401, headers, SECRET)
     check(response, response.headers, anyws.HandshakeRefused("refused", response=response))
@@ -203,7 +203,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("text", MALFORMED)
-async def test_uris_that_are_none(text: str) -> None:
+async def test_errors_about_invalid_uris_show_no_secret(text: str) -> None:
     await fails(text)
     await fails("ws://a.example/", proxy=text.replace("ws:", "http:").replace("a.example", "a.example:1"))
 
@@ -232,11 +232,11 @@ async def test_uris_that_are_none(text: str) -> None:
         {"proxy": f"gopher://susi:{SECRET}@p"},
     ],
 )
-async def test_options_that_cannot_be(options: dict[str, Any]) -> None:
+async def test_errors_about_invalid_options_show_no_secret(options: dict[str, Any]) -> None:
     await fails("ws://a.example/", **options)
 
 
-async def test_what_a_server_is_given() -> None:
+async def test_a_server_shows_no_secret_of_a_request() -> None:
     for options in ({"headers": {"Set-Cookie": f"{SECRET}\n"}}, {"headers": f"Set-Cookie: {SECRET}"}):
         with pytest.raises((TypeError, ValueError)) as raised:
             async with anyws.open_server(echo, "127.0.0.1", 0, **options):
@@ -264,7 +264,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize("said", REQUESTS)
-async def test_requests_that_are_refused(said: str) -> None:
+async def test_rejections_show_no_secret(said: str) -> None:
     async with (
         anyws.open_server(echo, "127.0.0.1", 0) as server,
         await anyio.connect_tcp(*server.addresses[0][:2]) as stream,

@@ -1,4 +1,4 @@
-"""Who speaks no WebSocket is answered or dropped, in one line of the log, and nobody else notices."""
+"""Clients of other protocols are rejected with one log line, and other connections are not affected."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ STRANGERS = [
 
 
 @pytest.mark.parametrize(("said", "answer"), STRANGERS)
-async def test_a_stranger_is_refused(said: bytes, answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """What scanners send to any port; tracebacks of it filled logs (websockets 1399, aiohttp 5345)."""
+async def test_other_protocols_are_rejected(said: bytes, answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Scanners send this to any port; in other servers, tracebacks filled the logs (websockets 1399, aiohttp 5345)."""
     caplog.set_level(logging.INFO, "anyws")
     async with anyws.open_server(echo, "127.0.0.1", 0) as server:
         got = await answer_to(server, said)
@@ -50,13 +50,13 @@ async def test_a_stranger_is_refused(said: bytes, answer: bytes, caplog: pytest.
 
 
 @pytest.mark.parametrize("said", [HELLO, b"\x16\x03\x01\x00\x01\xff", b"GET / HTTP/1.1\r\n\r\n", b"\x80" * 70_000])
-async def test_what_is_no_tls_on_a_tls_port(
+async def test_other_protocols_on_a_tls_port(
     said: bytes,
     server_ssl_context: ssl.SSLContext,
     client_ssl_context: ssl.SSLContext,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Plain HTTP, half a ClientHello and garbage."""
+    """Plain HTTP, half of a ClientHello, and garbage."""
     caplog.set_level(logging.INFO, "anyws")
     async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=server_ssl_context) as server:
         async with attacker(server) as peer:
@@ -68,8 +68,8 @@ async def test_what_is_no_tls_on_a_tls_port(
 
 
 @pytest.mark.parametrize("value", ["\xe9\xa9", "\x80\xff", "\u00a0"])
-async def test_a_header_value_outside_ascii_is_no_fault(value: str) -> None:
-    """It was an exception, and a traceback, of other servers (websockets 1676); it is shown as Latin-1."""
+async def test_a_header_value_outside_ascii_is_accepted(value: str) -> None:
+    """In other servers this caused a traceback (websockets 1676); here the value is decoded as Latin-1."""
     seen: list[str] = []
 
     def on_request(request: anyws.Request) -> None:
@@ -82,7 +82,7 @@ async def test_a_header_value_outside_ascii_is_no_fault(value: str) -> None:
 
 @pytest.mark.parametrize("head", ["\x1b[2J", "\x07", "\x7f", "\x01"])
 async def test_control_characters_in_a_header_are_refused(head: str) -> None:
-    """RFC 9110, 5.5. In a log they would command the terminal (CWE-150)."""
+    """RFC 9110, section 5.5. In a log, they could control the terminal (CWE-150)."""
     hook: list[Any] = []
     async with anyws.open_server(echo, "127.0.0.1", 0, on_request=hook.append) as server:
         assert (await answer_to(server, asking(f"X: a{head}b"))).startswith(b"HTTP/1.1 400 ")

@@ -1,4 +1,4 @@
-"""What TLS answers by itself is bounded: KeyUpdates of a peer that does not read (RFC 8446, 4.6.3)."""
+"""Automatic TLS responses are limited: KeyUpdates of a peer that does not read (RFC 8446, section 4.6.3)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEY_UPDATE_REQUESTED = 1
 
 
 class Flooder:
-    """One end of a TLS connection that asks for new keys as often as it likes, through the OpenSSL of `ssl`."""
+    """One side of a TLS connection that sends any number of KeyUpdates, through the OpenSSL of `ssl`."""
 
     def __init__(self, context: ssl.SSLContext, *, server_side: bool) -> None:
         self.records = TLSRecords(context, server_side=server_side, hostname=None if server_side else "localhost")
@@ -45,7 +45,7 @@ class Flooder:
             await stream.send(last)
 
     def key_updates(self, count: int) -> bytes:
-        """Return so many records that demand a new key each."""
+        """Return this many KeyUpdate records."""
         # struct PySSLSocket begins with: PyObject_HEAD; PyObject *Socket; SSL *ssl
         address = id(self.records.ssl_object._sslobj)  # type: ignore[attr-defined]
         pointer = ctypes.c_void_p.from_address(address + object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p)).value
@@ -56,7 +56,7 @@ class Flooder:
 
 
 async def flood(flooder: Flooder, stream: ByteStream) -> None:
-    """Send KeyUpdates, and do not read before all are sent; return once the other side has ended the connection."""
+    """Send KeyUpdates without reading; return once the other side has ended the connection."""
     if await push(stream, [flooder.key_updates(2000)]):
         try:
             while True:
@@ -78,7 +78,7 @@ def handshake(client: TLSRecords, server: TLSRecords) -> None:
 
 
 @pytest.mark.parametrize("we_are_server", [True, False])
-def test_few_answers_wait_and_many_end_the_connection(
+def test_a_few_responses_are_queued_and_too_many_end_the_connection(
     we_are_server: bool, server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
 ) -> None:
     contexts = client_ssl_context, server_ssl_context
@@ -98,7 +98,7 @@ def test_few_answers_wait_and_many_end_the_connection(
     assert "16384 bytes of them are queued" in str(ours.end)
 
 
-def test_after_a_lack_of_memory_no_more_data_comes(
+def test_after_memory_ran_out_no_more_data_is_returned(
     server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
 ) -> None:
     client = TLSRecords(client_ssl_context, server_side=False, hostname="localhost")
@@ -176,7 +176,7 @@ async def test_a_server_floods_a_client(server_ssl_context: ssl.SSLContext, clie
 
 
 @pytest.mark.parametrize("we_are_server", [True, False])
-async def test_over_a_stream_of_the_user(
+async def test_a_flood_over_a_custom_stream(
     we_are_server: bool, server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
 ) -> None:
     contexts = client_ssl_context, server_ssl_context

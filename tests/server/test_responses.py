@@ -19,8 +19,9 @@ from anyio.abc import SocketAttribute, SocketStream
 
 import anyws
 from tests.conftest import needs_uvloop
+from tests.harness import await_a_cancelled_task
 from tests.peers import REQUEST, TEXT, StreamPeer, echo, ended, uri_of
-from tests.test_stray_cancellation import await_a_cancelled_task, on_asyncio
+from tests.test_stray_cancellation import on_asyncio
 
 PLAIN = b"GET /health?token=secret HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

@@ -1,4 +1,4 @@
-"""The streams of clients: TLS, unix sockets, what the user brings, and what comes in one segment with the answer."""
+"""The streams of clients: TLS, unix sockets, custom streams, and frames in the same segment as the response."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.peers import TEXT, Wire, connected, echo, frame_bytes, opening_respon
 # -- frames behind the answer, streams of the user ---------------------------------------------------------------------
 
 
-async def test_frames_in_the_same_segment_as_the_answer() -> None:
+async def test_frames_in_the_same_segment_as_the_response() -> None:
     frames = frame_bytes(TEXT, b"first", masked=False) + frame_bytes(TEXT, b"second", masked=False)[:3]
     async with (
         scripted_server(lambda request: opening_response(request) + frames) as uri,
@@ -29,7 +29,7 @@ async def test_frames_in_the_same_segment_as_the_answer() -> None:
             await websocket.receive()
 
 
-async def test_a_close_in_the_same_segment_as_the_answer() -> None:
+async def test_a_close_in_the_same_segment_as_the_response() -> None:
     close = frame_bytes(8, b"\x03\xe9bye", masked=False)
     async with (
         scripted_server(lambda request: opening_response(request) + close) as uri,
@@ -40,7 +40,7 @@ async def test_a_close_in_the_same_segment_as_the_answer() -> None:
     assert raised.value.received == anyws.Close(1001, "bye")
 
 
-async def test_answers_before_the_answer_are_skipped() -> None:
+async def test_informational_responses_before_the_101_are_skipped() -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     async with (
         scripted_server(lambda request: hints + opening_response(request)) as uri,
@@ -49,7 +49,7 @@ async def test_answers_before_the_answer_are_skipped() -> None:
         assert websocket.response.status == 101
 
 
-async def test_a_stream_of_the_user() -> None:
+async def test_a_custom_stream() -> None:
     async with anyws.open_server(echo, "127.0.0.1", 0) as server:
         stream = await anyio.connect_tcp(*server.addresses[0])
         async with anyws.connect("ws://example.com/", stream=stream) as websocket:
@@ -59,9 +59,7 @@ async def test_a_stream_of_the_user() -> None:
             await stream.receive()
 
 
-async def test_tls_on_a_stream_of_the_user(
-    server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
-) -> None:
+async def test_tls_over_a_custom_stream(server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext) -> None:
     async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=server_ssl_context) as server:
         stream = await anyio.connect_tcp(*server.addresses[0])
         async with anyws.connect("wss://localhost/", stream=stream, ssl_context=client_ssl_context) as websocket:
@@ -111,7 +109,7 @@ async def test_tls(host: str, server_ssl_context: ssl.SSLContext, client_ssl_con
         ({"server_hostname": "example.com"}, True, "Hostname mismatch"),
     ],
 )
-async def test_a_certificate_that_is_not_to_be_trusted(
+async def test_an_untrusted_certificate(
     options: dict[str, str],
     trusted: bool,
     problem: str,
@@ -130,13 +128,13 @@ async def test_a_certificate_that_is_not_to_be_trusted(
             await connected(uri)
 
 
-async def test_tls_with_a_server_that_speaks_none(client_ssl_context: ssl.SSLContext) -> None:
+async def test_tls_with_a_server_that_does_not_use_tls(client_ssl_context: ssl.SSLContext) -> None:
     async with anyws.open_server(echo, "127.0.0.1", 0) as server:
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await connected(uri_of(server, scheme="wss"), ssl_context=client_ssl_context)
 
 
-async def test_a_server_that_ends_during_tls(client_ssl_context: ssl.SSLContext) -> None:
+async def test_a_server_that_disconnects_during_the_tls_handshake(client_ssl_context: ssl.SSLContext) -> None:
     wire = Wire(lambda _: None)
     wire.incoming_ended = True
     with pytest.raises(OSError, match="TLS") as raised:

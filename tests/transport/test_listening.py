@@ -29,7 +29,7 @@ async def test_one_free_port_for_all_addresses(monkeypatch: pytest.MonkeyPatch) 
         await listener.aclose()
 
 
-async def test_another_port_where_it_is_taken_on_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_port_is_chosen_if_one_address_already_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
     attempts = 0
     bind = socket.socket.bind
 
@@ -84,7 +84,7 @@ async def test_a_cancelled_accept_loses_no_connection() -> None:
             await stream.aclose()
 
 
-async def test_a_crowd_is_accepted_without_waiting_but_others_have_their_turn() -> None:
+async def test_many_connections_are_accepted_without_waiting_but_other_tasks_still_run() -> None:
     (listener,) = await listen_tcp("127.0.0.1", 0)
     turns = 0
 
@@ -150,7 +150,7 @@ async def test_a_stale_socket_file_is_replaced_and_any_other_is_not(tmp_path: Pa
     assert await anyio.Path(path).read_text() == "precious"
 
 
-async def test_the_file_of_another_listener_is_left(tmp_path: Path) -> None:
+async def test_the_socket_file_of_another_listener_is_kept(tmp_path: Path) -> None:
     path = anyio.Path(tmp_path / "socket")
     first = await listen_unix(str(path))
     await path.unlink()

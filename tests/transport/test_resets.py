@@ -1,4 +1,4 @@
-"""A peer that sends something and then resets the connection is noticed at once, on every event loop."""
+"""A reset is noticed immediately, even right after data, on every event loop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def reset(connection: socket.socket) -> None:
 
 
 async def connect_to_handler_a_server(handler: Handler, data: bytes, noticed: anyio.Event | None = None) -> None:
-    """Send data and a reset to a server of ours, while its event loop does not run."""
+    """Send data and a reset to a server while its event loop is not running."""
     async with anyws.open_server(handler, "127.0.0.1", 0, ping_interval=None, receive_buffer=1000) as server:
         raw = socket.create_connection(server.addresses[0])
         raw.sendall(REQUEST)
@@ -68,8 +68,8 @@ async def test_a_server_that_does_not_receive() -> None:
     await connect_to_handler_a_server(handler, frame_bytes(TEXT, b"hello", masked=True))
 
 
-async def test_what_is_read_late_is_followed_by_the_reset() -> None:
-    """The receive buffer is full when the reset comes."""
+async def test_a_reset_is_noticed_after_a_delayed_read() -> None:
+    """The receive buffer is full when the reset arrives."""
     codes: list[int] = []
     noticed = anyio.Event()
 
@@ -126,7 +126,7 @@ async def test_over_tls(server_ssl_context: ssl.SSLContext, client_ssl_context: 
     assert codes == [1006]
 
 
-async def test_nothing_is_watched_any_more_when_the_connections_are_over() -> None:
+async def test_nothing_is_watched_once_all_connections_are_closed() -> None:
     async def handler(websocket: anyws.WebSocket) -> None:
         async for _ in websocket:
             pass
@@ -138,8 +138,8 @@ async def test_nothing_is_watched_any_more_when_the_connections_are_over() -> No
     assert not resets._watches
 
 
-async def test_without_a_descriptor_to_spare_connections_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    """EMFILE: a program at its limit does without the watch."""
+async def test_connections_are_served_when_file_descriptors_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that has reached its limit (EMFILE) runs without watching for resets."""
 
     def fail() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

@@ -1,4 +1,4 @@
-"""TLS of clients: one default context, and errors that name what is wrong and what to do."""
+"""TLS of clients: the default context, and errors that say what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.proxies.scripted import http_tunnel, scripted_proxy
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[ssl.SSLContext]:
-    """The default contexts that are made; no thread has one yet."""
+    """The default contexts that are created; no thread has one yet."""
     contexts: list[ssl.SSLContext] = []
     create = ssl.create_default_context
 
@@ -33,7 +33,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[ssl.SSLContext]:
         contexts.append(create(*args, **options))
         return contexts[-1]
 
-    monkeypatch.setattr(securing, "_of_thread", threading.local())
+    monkeypatch.setattr(securing, "_thread_local", threading.local())
     monkeypatch.setattr(ssl, "create_default_context", counting)
     return contexts
 
@@ -41,10 +41,10 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[ssl.SSLContext]:
 # -- the default context -----------------------------------------------------------------------------------------------
 
 
-async def test_all_connections_have_one_default_context(
+async def test_all_connections_share_one_default_context(
     made: list[ssl.SSLContext], server_ssl_context: ssl.SSLContext
 ) -> None:
-    """It trusts what the system trusts, so none of these succeeds."""
+    """No connection succeeds, because the default context trusts only the system's CA certificates."""
     async with (
         anyws.open_server(echo, "127.0.0.1", 0, ssl_context=server_ssl_context) as server,
         scripted_proxy(http_tunnel) as proxy_port,
@@ -64,7 +64,7 @@ async def test_all_connections_have_one_default_context(
     assert len(made) == 1
 
 
-def test_each_thread_has_its_own(made: list[ssl.SSLContext]) -> None:
+def test_each_thread_has_its_own_default_context(made: list[ssl.SSLContext]) -> None:
     found: list[ssl.SSLContext] = []
     thread = threading.Thread(target=lambda: found.extend([default_context(), default_context()]))
     thread.start()
@@ -74,7 +74,7 @@ def test_each_thread_has_its_own(made: list[ssl.SSLContext]) -> None:
     assert made == [found[0], default_context()]
 
 
-def test_it_does_not_outlive_its_thread() -> None:
+def test_a_default_context_is_freed_with_its_thread() -> None:
     found: list[weakref.ref[ssl.SSLContext]] = []
     thread = threading.Thread(target=lambda: found.append(weakref.ref(default_context())))
     thread.start()
@@ -88,7 +88,7 @@ def test_it_does_not_outlive_its_thread() -> None:
 
 @asynccontextmanager
 async def naming(authority: trustme.CA, *names: str) -> AsyncIterator[tuple[anyws.Server, list[str | None]]]:
-    """Serve with a certificate for these names; yields the server and the names that clients ask for."""
+    """Run a server with a certificate for these names; yield it and the names that clients request."""
     asked: list[str | None] = []
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert(*names).configure_cert(context)
@@ -98,13 +98,13 @@ async def naming(authority: trustme.CA, *names: str) -> AsyncIterator[tuple[anyw
 
 
 @pytest.mark.parametrize("way", ["uri", "server_hostname", "servername"])
-async def test_a_dot_at_the_end_is_not_asked_for(
+async def test_a_trailing_dot_is_removed_from_the_server_name(
     way: str,
     certificate_authority: trustme.CA,
     client_ssl_context: ssl.SSLContext,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """RFC 6066, section 3: the name in SNI has no dot at the end, and those in certificates have none."""
+    """Neither SNI (RFC 6066, section 3) nor certificates have a trailing dot."""
     async with naming(certificate_authority, "site.example") as (server, asked):
         port = server.addresses[0][1]
         resolve_to(monkeypatch, ("127.0.0.1", port))
@@ -121,22 +121,22 @@ async def test_a_dot_at_the_end_is_not_asked_for(
     assert asked == ["site.example"]
 
 
-async def test_a_dot_at_the_end_of_a_proxy(
+async def test_a_trailing_dot_in_the_host_of_a_proxy(
     certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with naming(certificate_authority, "proxy.example") as (server, asked):
         port = server.addresses[0][1]
         resolve_to(monkeypatch, ("127.0.0.1", port))
-        with pytest.raises(anyws.ProxyError):  # it is none
+        with pytest.raises(anyws.ProxyError):  # it is not a proxy
             proxy = f"https://proxy.example.:{port}"
             await connected("ws://server.example/", proxy=proxy, proxy_ssl_context=client_ssl_context)
     assert asked == ["proxy.example"]
 
 
-async def test_a_zone_is_for_the_lookup_alone(
+async def test_an_ipv6_zone_is_only_used_to_resolve_the_address(
     certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RFC 6874: a zone means something on this machine only."""
+    """A zone has a meaning only on this machine (RFC 6874)."""
     looked_up: list[str] = []
 
     async def getaddrinfo(host: str, port: int, **_: object) -> list[Any]:
@@ -155,7 +155,7 @@ NO_NAMES = ["", ".", ".a", "a..b", "a b", "a/b", "a\\b", "a" * 64, "a%", "[::1]"
 
 
 @pytest.mark.parametrize("name", NO_NAMES)
-async def test_a_server_name_that_is_none(name: str) -> None:
+async def test_an_invalid_server_name(name: str) -> None:
     with pytest.raises(anyws.InvalidURI, match="option server_hostname: "):
         await connected("wss://127.0.0.1:1/", server_hostname=name)
     with pytest.raises(anyws.InvalidURI, match="option servername: "):
@@ -168,7 +168,7 @@ async def test_a_server_name_that_is_none(name: str) -> None:
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 @pytest.mark.parametrize("secured_by", ["anyws", "the user"])
-async def test_a_client_certificate_is_asked_for(
+async def test_a_server_requests_a_client_certificate(
     version: str, secured_by: str, certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext
 ) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -186,7 +186,7 @@ async def test_a_client_certificate_is_asked_for(
                 await connected("ws://localhost/", stream=stream)
 
 
-async def test_a_proxy_asks_for_a_client_certificate(
+async def test_a_proxy_requests_a_client_certificate(
     certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext
 ) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -200,7 +200,7 @@ async def test_a_proxy_asks_for_a_client_certificate(
         assert raised.value.__notes__ == [f"while connecting to the proxy {proxy}"]
 
 
-async def test_a_server_that_chooses_http_2(
+async def test_a_server_that_selects_http_2(
     certificate_authority: trustme.CA, server_ssl_context: ssl.SSLContext
 ) -> None:
     serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -220,7 +220,9 @@ async def test_a_server_that_chooses_http_2(
         await connected(uri_of(server, scheme="wss"), ssl_context=offering)
 
 
-async def test_tls_where_there_is_none(caplog: pytest.LogCaptureFixture, client_ssl_context: ssl.SSLContext) -> None:
+async def test_tls_to_a_server_without_tls(
+    caplog: pytest.LogCaptureFixture, client_ssl_context: ssl.SSLContext
+) -> None:
     caplog.set_level(logging.INFO, "anyws")
     async with anyws.open_server(echo, "127.0.0.1", 0) as server:
         with pytest.raises(ssl.SSLError, match="does not use TLS on this port; did you mean ws://"):
@@ -230,7 +232,9 @@ async def test_tls_where_there_is_none(caplog: pytest.LogCaptureFixture, client_
     assert "set an ssl_context on the server, or use ws:// on the client" in record.getMessage()
 
 
-async def test_no_tls_where_there_is_some(caplog: pytest.LogCaptureFixture, server_ssl_context: ssl.SSLContext) -> None:
+async def test_plain_http_to_a_server_with_tls(
+    caplog: pytest.LogCaptureFixture, server_ssl_context: ssl.SSLContext
+) -> None:
     caplog.set_level(logging.INFO, "anyws")
     async with anyws.open_server(echo, "127.0.0.1", 0, ssl_context=server_ssl_context) as server:
         with pytest.raises(anyws.HandshakeRefused) as raised:
@@ -255,7 +259,7 @@ ALERT = b"\x15\x03\x03\x00\x02\x02\x0a"  # fatal, unexpected_message
         (b"", "closed the connection without a response; if it expects TLS, use wss:// or https://"),
     ],
 )
-async def test_other_servers_that_speak_tls(answer: bytes, problem: str) -> None:
+async def test_servers_that_do_not_use_tls(answer: bytes, problem: str) -> None:
     async with scripted_server(lambda _: answer) as uri:
         with pytest.raises(anyws.HandshakeError, match=problem):
             await connected(uri)

@@ -1,4 +1,4 @@
-"""TLS over byte streams, without I/O and with."""
+"""TLS over byte streams, with and without I/O."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 
 @pytest.fixture(params=["TLSv1.2", "TLSv1.3"])
 def contexts(request: pytest.FixtureRequest, certificate_authority: trustme.CA) -> Contexts:
-    """The contexts of client and server, for one version of TLS."""
+    """The contexts of client and server for one TLS version."""
     version = ssl.TLSVersion[request.param.replace(".", "_")]
     client, server = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     for context in (client, server):
@@ -33,7 +33,7 @@ def contexts(request: pytest.FixtureRequest, certificate_authority: trustme.CA) 
 
 
 def open_records(contexts: Contexts) -> tuple[TLSRecords, TLSRecords]:
-    """Make the handshake; return the client's end and the server's."""
+    """Make the handshake; return the client's side and the server's."""
     client = TLSRecords(contexts[0], server_side=False, hostname="localhost")
     server = TLSRecords(contexts[1], server_side=True, hostname=None)
     ends, done, data = (client, server), [False, False], b""
@@ -52,7 +52,7 @@ def open_records(contexts: Contexts) -> tuple[TLSRecords, TLSRecords]:
 
 
 @pytest.mark.parametrize("step", [1, 1000, 1_000_000])
-def test_records_in_every_chunking(contexts: Contexts, step: int) -> None:
+def test_records_can_be_split_anywhere(contexts: Contexts, step: int) -> None:
     client, server = open_records(contexts)
     sent = [b"a", b"", b"b" * 20_000, b"c" * 150_000]
     data = b"".join(client.encrypt(sent))
@@ -67,7 +67,7 @@ def test_a_large_message_is_encrypted_in_pieces(contexts: Contexts) -> None:
     assert [len(piece) // 65536 for piece in pieces] == [1, 1, 1, 0]
 
 
-def test_the_end_comes_after_the_last_data(contexts: Contexts) -> None:
+def test_close_notify_is_reported_after_the_last_data(contexts: Contexts) -> None:
     client, server = open_records(contexts)
     data = b"".join(client.encrypt([b"last words"])) + client.close()
     assert server.decrypt(data) == b"last words"
@@ -75,7 +75,7 @@ def test_the_end_comes_after_the_last_data(contexts: Contexts) -> None:
     assert server.decrypt(b"whatever") == b""
 
 
-def test_data_still_comes_after_our_end(contexts: Contexts) -> None:
+def test_data_is_received_after_our_close_notify(contexts: Contexts) -> None:
     client, server = open_records(contexts)
     server.decrypt(client.close())
     assert client.decrypt(b"".join(server.encrypt([b"last words"]))) == b"last words"
@@ -84,7 +84,7 @@ def test_data_still_comes_after_our_end(contexts: Contexts) -> None:
     assert isinstance(client.end, anyio.EndOfStream)
 
 
-def test_nothing_can_be_sent_after_our_end(contexts: Contexts) -> None:
+def test_nothing_can_be_sent_after_our_close_notify(contexts: Contexts) -> None:
     client, _ = open_records(contexts)
     client.close()
     with pytest.raises(ssl.SSLError):
@@ -119,7 +119,7 @@ async def open_streams(contexts: Contexts) -> tuple[TLSStream, TLSStream]:
     return ends["client"], ends["server"]
 
 
-async def test_the_stream_gives_what_has_come_piece_by_piece(contexts: Contexts) -> None:
+async def test_the_stream_returns_at_most_max_bytes(contexts: Contexts) -> None:
     client, server = await open_streams(contexts)
     async with client, server:
         await client.send(b"hello")
@@ -133,7 +133,7 @@ async def test_the_stream_gives_what_has_come_piece_by_piece(contexts: Contexts)
         assert await client.receive() == b"still open"
 
 
-async def test_an_end_without_close_notify_is_no_clean_end(contexts: Contexts) -> None:
+async def test_an_end_without_close_notify_is_an_error(contexts: Contexts) -> None:
     client, server = await open_streams(contexts)
     async with server:
         await client.transport_stream.aclose()
@@ -150,7 +150,7 @@ async def test_a_stream_is_broken_once_a_send_was_cancelled(contexts: Contexts) 
             await client.send(b"more")
 
 
-async def test_attributes_are_those_of_anyio(contexts: Contexts) -> None:
+async def test_attributes_match_those_of_anyio(contexts: Contexts) -> None:
     client, server = await open_streams(contexts)
     async with client, server:
         assert client.extra(TLSAttribute.tls_version) == contexts[0].maximum_version.name.replace("_", ".")
@@ -170,10 +170,10 @@ async def test_attributes_are_those_of_anyio(contexts: Contexts) -> None:
 
 
 class OtherContext(ssl.SSLContext):
-    """Another kind of context."""
+    """A subclass, which may access the system."""
 
 
-async def test_another_kind_of_context(certificate_authority: trustme.CA, server_ssl_context: ssl.SSLContext) -> None:
+async def test_a_subclass_of_ssl_context(certificate_authority: trustme.CA, server_ssl_context: ssl.SSLContext) -> None:
     context = OtherContext(ssl.PROTOCOL_TLS_CLIENT)
     certificate_authority.configure_trust(context)
     client, server = await open_streams((context, server_ssl_context))
@@ -215,10 +215,10 @@ REQUEST = (
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["with the request", "after the handshake"])
-async def test_messages_and_the_end_of_tls_in_one_segment(
+async def test_messages_and_close_notify_in_one_segment(
     together: bool, client_ssl_context: ssl.SSLContext, server_ssl_context: ssl.SSLContext
 ) -> None:
-    """Then the socket is not readable again, and the end must be seen at once."""
+    """The socket will not be readable again, so the end must be noticed immediately."""
     received: list[str | bytes] = []
     ended: list[anyws.ConnectionClosed] = []
     done = anyio.Event()
@@ -250,7 +250,7 @@ async def test_messages_and_the_end_of_tls_in_one_segment(
     assert (ended[0].code, ended[0].__cause__) == (1006, None)
 
 
-async def test_a_stream_of_anyio_with_tls_serves_as_well(
+async def test_a_tls_stream_of_anyio_works_too(
     client_ssl_context: ssl.SSLContext, server_ssl_context: ssl.SSLContext
 ) -> None:
     async def echo(websocket: anyws.WebSocket) -> None:
@@ -268,8 +268,8 @@ async def test_a_stream_of_anyio_with_tls_serves_as_well(
         assert websocket.close_code == 1000
 
 
-async def test_what_tls_itself_answers_is_sent_at_once(certificate_authority: trustme.CA) -> None:
-    """A server that asks for the certificate later (RFC 8446, 4.6.2) need not wait for a message."""
+async def test_tls_responses_are_sent_immediately(certificate_authority: trustme.CA) -> None:
+    """A server can request the certificate later (RFC 8446, section 4.6.2) without waiting for a message."""
     client_context, server_context = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     certificate_authority.issue_cert("ann@example.com").configure_cert(client_context)
     certificate_authority.issue_cert("localhost").configure_cert(server_context)

@@ -1,4 +1,4 @@
-"""The byte streams and listeners below a connection."""
+"""The byte streams below a connection, and how they are opened."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.peers import address_of, cancelling_at, on_mock_clock, open_sockets, 
 
 
 def has_ipv6() -> bool:
-    """Say whether the machine has an IPv6 loopback."""
+    """Return whether the machine has an IPv6 loopback address."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
@@ -61,7 +61,7 @@ async def test_send_receive_and_end() -> None:
         assert other.extra(SocketAttribute.remote_address) == one.extra(SocketAttribute.local_address)
 
 
-async def test_send_waits_for_the_reader_and_goes_on() -> None:
+async def test_send_waits_for_the_reader_and_continues() -> None:
     async with stream_pair() as (one, other), anyio.create_task_group() as tasks:
         data = bytes(range(256)) * 80_000
         sent = anyio.Event()
@@ -82,8 +82,8 @@ async def test_send_waits_for_the_reader_and_goes_on() -> None:
         await sent.wait()
 
 
-async def test_only_what_is_asked_for_is_read() -> None:
-    """What nobody receives stays in the kernel, so that TCP holds the sender back."""
+async def test_no_more_than_requested_is_read() -> None:
+    """Unread data stays in the kernel, so TCP slows the sender down."""
     async with stream_pair() as (one, other):
         other.extra(SocketAttribute.raw_socket).setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         with anyio.move_on_after(0.05) as scope:
@@ -120,7 +120,7 @@ async def test_a_second_receiver_is_busy() -> None:
         tasks.cancel_scope.cancel()
 
 
-async def test_closing_wakes_and_ends() -> None:
+async def test_closing_wakes_waiting_tasks() -> None:
     async with stream_pair() as (one, other), anyio.create_task_group() as tasks:
 
         async def receive() -> None:
@@ -138,7 +138,7 @@ async def test_closing_wakes_and_ends() -> None:
             await other.receive()
 
 
-async def test_a_reset_is_broken() -> None:
+async def test_a_reset_raises_broken_resource_error() -> None:
     async with stream_pair() as (one, other):
         reset_stream(other)
         with pytest.raises(anyio.BrokenResourceError):
@@ -149,7 +149,7 @@ async def test_a_reset_is_broken() -> None:
             await one.send_eof()
 
 
-async def test_the_peer_sees_the_end_though_a_forked_child_has_the_socket() -> None:
+async def test_close_ends_the_connection_even_if_a_forked_child_has_the_socket() -> None:
     async with stream_pair() as (one, other):
         inherited = socket.socket(fileno=os.dup(one.extra(SocketAttribute.raw_socket).fileno()))
         with inherited:
@@ -170,7 +170,7 @@ async def test_configure() -> None:
             assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 1
 
 
-async def test_end_stream_reads_what_still_comes_so_that_nothing_is_reset() -> None:
+async def test_end_stream_discards_incoming_data_to_prevent_a_reset() -> None:
     async with stream_pair() as (one, other), anyio.create_task_group() as tasks:
         await other.send(b"unread")
         await one.send(b"last words")
@@ -188,7 +188,7 @@ async def test_end_stream_reads_what_still_comes_so_that_nothing_is_reset() -> N
 # -- connecting --------------------------------------------------------------------------------------------------------
 
 
-async def test_an_address_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_ip_address_is_not_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     async def getaddrinfo(*_: object, **__: object) -> list[Any]:
         raise AssertionError("the resolver, which is a thread, was asked")
 
@@ -201,7 +201,7 @@ async def test_an_address_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems may take their time")
-async def test_on_loopback_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connecting_on_loopback_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     async def wait_writable(_: object) -> None:
         raise AssertionError("there was nothing to wait for")
 
@@ -213,7 +213,7 @@ async def test_on_loopback_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch
             assert await accepted.receive() == b"hello"
 
 
-async def test_the_next_address_is_tried_when_one_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_next_address_is_tried_when_one_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     (listener,) = await listen_tcp("127.0.0.1", 0)
     sockets_before = open_sockets()
     async with listener:
@@ -223,7 +223,9 @@ async def test_the_next_address_is_tried_when_one_is_dead(monkeypatch: pytest.Mo
         assert open_sockets() <= sockets_before
 
 
-async def test_the_next_address_is_tried_beside_one_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_next_address_is_tried_in_parallel_with_one_that_does_not_respond(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     (listener,) = await listen_tcp("127.0.0.1", 0)
     begun: list[Any] = []
     connect = connecting._connect_socket
@@ -259,7 +261,7 @@ async def test_the_order_and_the_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     assert begun == [(0, "::1"), (0.25, "1.1.1.1"), (0.5, "::2"), (0.75, "::3")]
 
 
-async def test_all_addresses_are_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_addresses_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_to(monkeypatch, ("127.0.0.1", 1), ("127.0.0.2", 1))
     with pytest.raises(ConnectionRefusedError, match=r"127.0.0.1 port 1.*127.0.0.2 port 1") as raised:
         await connect_tcp("a.example", 80)
@@ -279,7 +281,7 @@ async def test_ipv6() -> None:
             await connect_tcp(*address_of(listener), local=("127.0.0.1", 0))
 
 
-async def test_a_connect_that_is_cancelled_anywhere_leaves_no_socket() -> None:
+async def test_a_connect_cancelled_at_any_point_leaks_no_socket() -> None:
     (listener,) = await listen_tcp("127.0.0.1", 0)
     streams: list[SocketStream] = []
 

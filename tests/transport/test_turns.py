@@ -19,14 +19,14 @@ async def echo(websocket: anyws.WebSocket) -> None:
         await websocket.send(message)
 
 
-async def test_connections_to_one_address_are_opened_one_after_the_other() -> None:
+async def test_with_a_limit_of_one_connections_to_an_address_open_in_turn() -> None:
     now: list[anyws.Request] = []
     at_once: list[int] = []
 
     async def on_request(request: anyws.Request) -> None:
         now.append(request)
         at_once.append(len(now))
-        for _ in range(20):  # time enough for the others, if they did not wait
+        for _ in range(20):  # the others would use this time if they did not wait
             await anyio.lowlevel.checkpoint()
         now.remove(request)
 
@@ -43,14 +43,14 @@ async def test_connections_to_one_address_are_opened_one_after_the_other() -> No
                 opened.append(websocket)
                 if len(opened) == 4:
                     all_open.set()
-                await all_open.wait()  # those that are open hold nobody back
+                await all_open.wait()  # open connections do not block others
 
         for host in ("127.0.0.1", "localhost", "127.0.0.1", "localhost"):
             tasks.start_soon(connect, host)
     assert at_once == [1, 1, 1, 1]
 
 
-async def test_by_default_they_are_opened_together() -> None:
+async def test_by_default_connections_open_concurrently() -> None:
     inside: list[anyws.Request] = []
     all_inside = anyio.Event()
 
@@ -88,8 +88,8 @@ async def test_by_default_a_hook_may_connect_to_its_own_server() -> None:
 
 
 @on_mock_clock
-async def test_by_default_one_that_hangs_does_not_hold_up_the_others() -> None:
-    (listener,) = await listen_tcp("127.0.0.1", 0)  # takes connections, and never answers
+async def test_by_default_a_hanging_connection_does_not_delay_others() -> None:
+    (listener,) = await listen_tcp("127.0.0.1", 0)  # accepts connections and never responds
     ends: list[float] = []
     start = anyio.current_time()
 
@@ -106,8 +106,8 @@ async def test_by_default_one_that_hangs_does_not_hold_up_the_others() -> None:
 
 
 @on_mock_clock
-async def test_waiting_for_the_turn_does_not_count_as_time_to_open() -> None:
-    (listener,) = await listen_tcp("127.0.0.1", 0)  # takes connections, and never answers
+async def test_waiting_for_a_turn_does_not_count_towards_open_timeout() -> None:
+    (listener,) = await listen_tcp("127.0.0.1", 0)  # accepts connections and never responds
     ends: list[float] = []
     start = anyio.current_time()
 
@@ -134,7 +134,7 @@ async def test_other_addresses_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> N
     assert not turns._queues()
 
 
-async def test_one_that_is_cancelled_or_fails_lets_the_next_go_on() -> None:
+async def test_a_cancelled_or_failed_connection_lets_the_next_one_proceed() -> None:
     order: list[str] = []
     begun = anyio.Event()
     go_on = anyio.Event()
@@ -166,7 +166,7 @@ async def test_one_that_is_cancelled_or_fails_lets_the_next_go_on() -> None:
     assert not turns._queues()
 
 
-async def test_cancelled_at_any_point_it_leaves_nobody_waiting() -> None:
+async def test_a_connection_cancelled_at_any_point_blocks_no_other() -> None:
     async def take(*addresses: Any) -> None:
         with anyio.CancelScope() as scope, Turn(1, scope) as turn:
             await turn.wait(addresses)
@@ -201,14 +201,14 @@ async def test_a_limit_of_several() -> None:
     assert most == 3
 
 
-async def test_the_resolved_address_counts_and_not_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_limit_applies_to_the_resolved_address_not_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     (listener,) = await listen_tcp("127.0.0.1", 0)
     resolve_to(monkeypatch, address_of(listener))
     async with listener, anyio.create_task_group() as tasks:
 
         async def connect(name: str) -> None:
             async with anyws.connect(f"ws://{name}.example", max_connecting=1):
-                raise AssertionError("nobody answers")
+                raise AssertionError("no server responds")
 
         tasks.start_soon(connect, "one")
         tasks.start_soon(connect, "other")

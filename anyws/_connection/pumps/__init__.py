@@ -13,13 +13,13 @@ from anyws._transport.tls import TLSRecords, TLSStream
 from .background import Alarm, Background, Timer, open_background
 from .callbacks import CallbackPump
 from .closed import CLOSED
-from .pump import Owner, Pump
+from .pump import LinkInterface, Pump
 from .streams import StreamPump
 
-__all__ = ["CLOSED", "Alarm", "Background", "Owner", "Pump", "Timer", "new_pump", "open_background"]
+__all__ = ["CLOSED", "Alarm", "Background", "LinkInterface", "Pump", "Timer", "new_pump", "open_background"]
 
 
-def new_pump(owner: Owner, stream: ByteStream) -> Pump:
+def new_pump(link: LinkInterface, stream: ByteStream) -> Pump:
     """Return the best pump for a stream on this event loop."""
     loop = current_token().native_token
     records: TLSRecords | None = None
@@ -28,11 +28,11 @@ def new_pump(owner: Owner, stream: ByteStream) -> Pump:
     else:
         below = stream
     if not isinstance(below, SocketStream):
-        return StreamPump(owner, stream)
+        return StreamPump(link, stream)
     if not isinstance(loop, asyncio.AbstractEventLoop):
         from .waiting import WaitingPump  # imported only where trio is running
 
-        return WaitingPump(owner, below, records)
+        return WaitingPump(link, below, records)
     if CallbackPump.is_possible(loop):
-        return CallbackPump(owner, below, records, loop)
-    return StreamPump(owner, stream)
+        return CallbackPump(link, below, records, loop)
+    return StreamPump(link, stream)

@@ -36,7 +36,7 @@ class Timer(Protocol):
 class Background:
     """Owns the tasks and timers of connections: of all connections of a server, or of a single one.
 
-    The tasks are shielded from cancellation. Each ends with its connection, and a connection ends before its owner.
+    The tasks are shielded from cancellation. Each ends with its connection, and a connection ends before its link.
 
     Args:
         tasks: the task group to run them in.
@@ -77,7 +77,7 @@ class Background:
 
 
 class Alarm:
-    """One call at a time that may change."""
+    """A timer that can be rescheduled and has at most one pending call."""
 
     __slots__ = ("_due", "_timer")
 
@@ -86,7 +86,7 @@ class Alarm:
         self._due = math.inf
 
     def set(self, background: Background, when: float, callback: Callable[[], None]) -> None:
-        """Call at this time, or before it if an earlier call is pending: the caller then sets the alarm again."""
+        """Schedule the call. If an earlier call is pending, it stays, and the callback must set the alarm again."""
         if self._timer is not None and self._due <= when:
             return
         self.cancel()
@@ -94,12 +94,12 @@ class Alarm:
             self._timer = background.call_at(when, callback)
         self._due = when
 
-    def rang(self) -> None:
-        """The call has come."""
+    def fired(self) -> None:
+        """Note that the call was made. The callback must call this first."""
         self._timer = None
 
     def cancel(self) -> None:
-        """Do not call."""
+        """Cancel the pending call, if there is one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -198,7 +198,7 @@ class _Clock:
             self._sleep = None
 
     def _next(self) -> float:
-        """When the earliest call is due."""
+        """Return when the earliest call is due."""
         while self._entries and not self._entries[0][2]:
             heapq.heappop(self._entries)
             self._cancelled -= 1
@@ -225,6 +225,6 @@ class _ClockTimer:
 
 
 def protect_from_interrupts(protect: Callable[[Callable[..., object]], object]) -> None:
-    """Mark what starts and runs tasks, so that trio raises no `KeyboardInterrupt` in it."""
+    """Protect the functions that start and run tasks, so that trio raises no `KeyboardInterrupt` in them."""
     for function in (Background.__init__, Background.start_soon, _Clock.run, _shielded):
         protect(function)

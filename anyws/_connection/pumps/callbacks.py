@@ -11,7 +11,7 @@ from anyws._transport.stream import SocketStream
 from anyws._transport.tls import TLSRecords
 
 from .background import Background
-from .pump import Owner
+from .pump import LinkInterface
 from .signals import Signal
 from .sockets import SocketPump
 
@@ -30,12 +30,12 @@ class CallbackPump(SocketPump):
     )
 
     def __init__(
-        self, owner: Owner, stream: SocketStream, records: TLSRecords | None, loop: asyncio.AbstractEventLoop
+        self, link: LinkInterface, stream: SocketStream, records: TLSRecords | None, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._loop = loop
         # asyncio.BaseEventLoop.time() returns time.monotonic(); calling that directly takes half the time.
         is_monotonic = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
-        super().__init__(owner, stream, records, time.monotonic if is_monotonic else loop.time)
+        super().__init__(link, stream, records, time.monotonic if is_monotonic else loop.time)
         self._arrived: Signal = self.new_wakeup()
         # Not the socket: a selector's KeyError for an unknown socket includes its repr(), which costs two syscalls.
         self._descriptor = stream.fileno()
@@ -49,7 +49,7 @@ class CallbackPump(SocketPump):
         return not isinstance(loop, getattr(asyncio, "ProactorEventLoop", ()))
 
     def new_wakeup(self) -> Signal:
-        """Return the cheapest signal on this event loop."""
+        """Return the cheapest kind of `Wakeup` on this event loop."""
         return Signal(self._loop)
 
     def _call_soon(self, callback: Callable[[], None]) -> None:
@@ -66,9 +66,9 @@ class CallbackPump(SocketPump):
         self.resume()
 
     def resume(self) -> None:
-        """Read again, if the owner now wants to."""
-        if not self._is_registered and self._background is not None and not self._is_closed and self._owner.may_read():
-            self._owner.keepalive.heard = self.now()
+        """Read again, if the link now wants to."""
+        if not self._is_registered and self._background is not None and not self._is_closed and self._link.may_read():
+            self._link.keepalive.last_heard = self.now()
             self._register()
 
     def _register(self) -> None:
@@ -78,12 +78,12 @@ class CallbackPump(SocketPump):
         self._background.call_when_readable(self._descriptor, callback)
 
     def _on_readable(self) -> None:
-        if self._owner.intake.reads_freely or self._owner.may_read():
+        if self._link.intake.is_on_fast_path or self._link.may_read():
             self._read()
-            if self._owner.inbox.size or self._owner.intake.has_piece:
+            if self._link.inbox.size or self._link.intake.has_piece:
                 self._arrived.set_now()
-        elif self._is_ending:
-            self._drain()
+        elif self._has_ended:
+            self._discard_input()
         else:
             self._stop()
 
@@ -102,12 +102,12 @@ class CallbackPump(SocketPump):
             self._register()
 
     def close(self) -> None:
-        """Close the stream at once."""
+        """Close the stream immediately."""
         if self._resets is not None and not self._is_closed:
             self._resets.remove(self._descriptor)
         super().close()
 
-    def _drain_later(self) -> None:
+    def _start_discarding(self) -> None:
         if not self._is_registered:
             self._register()
 
@@ -116,8 +116,8 @@ class CallbackPump(SocketPump):
             self._is_registered = False
             self._loop.remove_reader(self._descriptor)
 
-    def next_arrival(self) -> Awaitable[None]:
-        """Return what the receiving task awaits, immediately, until something has changed for it."""
-        if self._owner.outbox.is_flush_due:
+    def wait_for_arrival(self) -> Awaitable[None]:
+        """Return an awaitable for the receiving task, to await immediately. It may return without a message."""
+        if self._link.outbox.is_flush_due:
             self.flush()
         return self._arrived

@@ -22,7 +22,7 @@ class _ClosedPump(Pump):
         """Report that nothing is waiting to be written."""
         return Output(0, 0)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Read nothing."""
 
     def flush(self) -> None:

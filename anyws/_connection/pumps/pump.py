@@ -14,20 +14,20 @@ from anyws._connection.intake import Intake
 from anyws._connection.keepalive import Keepalive, Output
 from anyws._connection.options import ConnectionOptions
 from anyws._connection.wakeup import Wakeup
-from anyws._transport.stream import unacknowledged
+from anyws._transport.stream import unacknowledged_bytes
 from anyws.protocol.connection import Connection
 from anyws.protocol.outbox import Outbox
 from anyws.protocol.speedups import MessageQueue
 
 from .background import Background
 
-__all__ = ["READ_SIZE", "Owner", "Pump"]
+__all__ = ["READ_SIZE", "LinkInterface", "Pump"]
 
 READ_SIZE = 122880  # fits a 64 KiB message; from 128 KiB on, the allocator maps fresh pages for every read
 
 
-class Owner(Protocol):
-    """The link of a pump."""
+class LinkInterface(Protocol):
+    """What a pump needs of its link."""
 
     core: Connection
     options: ConnectionOptions
@@ -68,7 +68,7 @@ class Owner(Protocol):
         """Abort the connection because of an error that should be impossible."""
 
     def abort(self) -> None:
-        """Close the stream at once; also called when both sides have ended."""
+        """Close the stream immediately; also called when both sides have ended."""
 
     def closed(self, error: Exception | None = None) -> None:
         """Handle that the stream has been closed; ``error`` if closing it failed."""
@@ -81,15 +81,15 @@ class Pump(ABC):
         "_arrived",
         "_background",
         "_is_writing",
-        "_owner",
+        "_link",
         "_sent",
         "_written",
         "now",
         "unsent",
     )
 
-    def __init__(self, owner: Owner, now: Callable[[], float] = anyio.current_time) -> None:
-        self._owner = owner
+    def __init__(self, link: LinkInterface, now: Callable[[], float] = anyio.current_time) -> None:
+        self._link = link
         self._arrived = self.new_wakeup()
         self._background: Background | None = None  # until started
         self._written: Wakeup | None = None
@@ -101,7 +101,7 @@ class Pump(ABC):
         """The time of the event loop, in seconds."""
 
     def new_wakeup(self) -> Wakeup:
-        """Return the cheapest signal on this event loop."""
+        """Return the cheapest kind of `Wakeup` on this event loop."""
         return Wakeup()
 
     @property
@@ -118,10 +118,10 @@ class Pump(ABC):
     def output(self) -> Output:
         """Return how many of our bytes were delivered, and how many are waiting."""
 
-    def _output_through(self, raw_socket: socket.socket | None) -> Output:
+    def _output_of(self, raw_socket: socket.socket | None) -> Output:
         """Count bytes that the kernel has not delivered as waiting, on systems that report them."""
-        queued = 0 if raw_socket is None else unacknowledged(raw_socket)
-        return Output(self._sent - queued, self._owner.outbox.size + self.unsent + queued)
+        queued = 0 if raw_socket is None else unacknowledged_bytes(raw_socket)
+        return Output(self._sent - queued, self._link.outbox.size + self.unsent + queued)
 
     def start(self, background: Background) -> None:
         """Start reading and writing; tasks and timers run in ``background``."""
@@ -148,30 +148,30 @@ class Pump(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the stream, now or soon, and then call `Owner.closed`."""
+        """Close the stream, now or soon, and then call `LinkInterface.closed`."""
 
     @abstractmethod
     def resume(self) -> None:
-        """Read again, if the owner now wants to: there may be room, or a task may be waiting."""
+        """Read again, if the link now wants to: there may be room, or a task may be waiting."""
 
-    def expect(self) -> None:
-        """Make sure that the socket is read, because something is awaited from the peer while no task may receive."""
+    def ensure_reading(self) -> None:
+        """Make sure that somebody reads, because a Pong or the end of the stream is awaited and no task may receive."""
         self.resume()
 
-    def look(self) -> None:
-        """Read what has arrived, if the owner wants it and no task is reading."""
-        self.expect()
+    def poll(self) -> None:
+        """Read what has arrived, without waiting, if the link wants it and no task is reading."""
+        self.ensure_reading()
 
-    async def attend(self) -> None:
-        """Read in the calling task, which is waiting for the peer, if no other task does. May return at any time."""
-        self.expect()
+    async def read_in_task(self) -> None:
+        """Read in the calling task, which has nothing else to do, unless another task reads. May return at any time."""
+        self.ensure_reading()
 
-    def next_arrival(self) -> Awaitable[None]:
-        """Return what the receiving task awaits, immediately, until something has changed for it."""
+    def wait_for_arrival(self) -> Awaitable[None]:
+        """Return an awaitable for the receiving task, to await immediately. It may return without a message."""
         return self._arrived.wait()
 
     def wake_receiver(self) -> None:
-        """Wake a task that awaits `next_arrival`."""
+        """Wake a task that awaits `wait_for_arrival`."""
         self._arrived.set()
 
     def _start(self, task: Callable[[], Awaitable[None]]) -> None:
@@ -183,20 +183,20 @@ class Pump(ABC):
         try:
             await task()
         except Exception as exc:
-            self._owner.fail_internally(exc)
+            self._link.fail_internally(exc)
 
-    def _has_written(self) -> None:
+    def _notify_written(self) -> None:
         if self._written is not None:
             self._written.set()
-        self._owner.written()
+        self._link.written()
 
     async def _within_write_timeout(self, write: Callable[[], Awaitable[None]]) -> None:
         """Wait up to ``write_timeout`` for the peer to accept more bytes."""
-        timeout = self._owner.options.write_timeout
+        timeout = self._link.options.write_timeout
         if timeout is None:
             await write()
             return
         with anyio.move_on_after(timeout) as scope:
             await write()
         if scope.cancelled_caught:
-            self._owner.drop(f"the peer took no data for {timeout:g} s")
+            self._link.drop(f"the peer took no data for {timeout:g} s")

@@ -34,7 +34,7 @@ class PureSignal(Wakeup):
         self._asyncio_future_blocking = False
 
     def set(self) -> None:
-        """Wake the waiting task; if none is waiting, let the next wait return at once."""
+        """Wake the waiting task; if none is waiting, let the next wait return immediately."""
         self._is_set = True
         self._call_soon()
 
@@ -42,10 +42,10 @@ class PureSignal(Wakeup):
         """Run the waiting task until it waits again. For event loop callbacks, as the last thing they do."""
         self._is_set = True
         if self._context is not None:
-            self._context.run(self._go_on)
+            self._context.run(self._resume)
 
     def wait(self) -> PureSignal:
-        """Return what to await, immediately, for a `set` since the last wait."""
+        """Return an awaitable, to await immediately, that waits for a `set` since the last wait."""
         return self
 
     def __await__(self) -> Generator[PureSignal, None, None]:
@@ -55,7 +55,7 @@ class PureSignal(Wakeup):
             yield self
         self._is_set = False
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         callback = self._callback
         self._callback = self._context = None
         if callback is not None:
@@ -66,7 +66,7 @@ class PureSignal(Wakeup):
             self._loop.call_soon(self._callback, self, context=self._context)
             self._callback = self._context = None
 
-    # -- what a task calls ---------------------------------------------------------------------------------------------
+    # -- methods that an asyncio task calls ----------------------------------------------------------------------------
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """Return the event loop."""
@@ -77,11 +77,11 @@ class PureSignal(Wakeup):
         self._callback, self._context = callback, context
 
     def done(self) -> bool:
-        """Whether no task is waiting anymore."""
+        """Return whether no task is waiting."""
         return self._callback is None
 
     def cancel(self, msg: object = None) -> bool:
-        """Raise `CancelledError` in the waiting task, unless it was already woken."""
+        """Raise `CancelledError` in the waiting task, unless it was already woken; return whether it will be raised."""
         if self._callback is None:
             return False
         cancelled = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
@@ -90,7 +90,7 @@ class PureSignal(Wakeup):
         return True
 
     def result(self) -> None:
-        """Return, or raise the `CancelledError`."""
+        """Raise the `CancelledError` of a cancelled wait, if there is one."""
         if self._cancelled_by is not None:
             cancelled, self._cancelled_by = self._cancelled_by, None
             raise cancelled

@@ -14,27 +14,27 @@ from anyws._transport.stream import SocketStream
 from anyws._transport.tls import TLSRecords
 
 from .background import Background
-from .pump import READ_SIZE, Owner, Pump
+from .pump import READ_SIZE, LinkInterface, Pump
 
 __all__ = ["SocketPump"]
 
-_WRITE_SIZE = 65536  # when this much is queued, it is written at once
+_WRITE_SIZE = 65536  # when this much is queued, it is written immediately
 
 
 class SocketPump(Pump):
-    """A pump that writes to a socket at once, and starts a task for what the socket does not accept yet.
+    """A pump that writes to a socket directly, and starts a task for what the socket does not accept yet.
 
     Args:
-        owner: the link.
+        link: the link.
         stream: the socket.
         records: the TLS layer, if TLS is used.
         now: the clock of the event loop, in seconds.
     """
 
     __slots__ = (
+        "_has_ended",
         "_has_peer_ended",
         "_is_closed",
-        "_is_ending",
         "_is_lost",
         "_is_tls_ended",
         "_records",
@@ -42,15 +42,15 @@ class SocketPump(Pump):
     )
 
     def __init__(
-        self, owner: Owner, stream: SocketStream, records: TLSRecords | None, now: Callable[[], float]
+        self, link: LinkInterface, stream: SocketStream, records: TLSRecords | None, now: Callable[[], float]
     ) -> None:
-        super().__init__(owner, now)
+        super().__init__(link, now)
         self._stream = stream
         self._records = records
         self._is_lost = False
         self._is_closed = False
         self._is_tls_ended = False  # on our side
-        self._is_ending = False  # our side has ended; whatever still arrives is dropped
+        self._has_ended = False  # our side has ended; whatever still arrives is dropped
         self._has_peer_ended = False
 
     @abstractmethod
@@ -62,20 +62,20 @@ class SocketPump(Pump):
         super().start(background)
         self.flush()
         if self._records is not None:
-            self._look_for_end(self._records)
+            self._check_tls_end(self._records)
 
     def flush(self) -> None:
         """Write what the core has queued, as much as the socket accepts."""
         if self._is_writing or self._is_lost or self._background is None:
             return
-        outbox, records = self._owner.outbox, self._records
+        outbox, records = self._link.outbox, self._records
         try:
             while True:
                 buffers = outbox.take()
                 if records is not None and buffers:
                     buffers = records.encrypt(buffers)
                 elif records is not None:
-                    buffers = records.answers()
+                    buffers = records.buffers_to_send()
                     outbox.control_taken = sum(map(len, buffers))
                 if not buffers:
                     break
@@ -91,14 +91,14 @@ class SocketPump(Pump):
         except STREAM_ERRORS as exc:
             self._output_lost(exc)
         except Exception as exc:  # for example MemoryError; what was taken from the outbox is lost
-            self._owner.fail_internally(exc)
+            self._link.fail_internally(exc)
         else:
-            if self._owner.drained is not None:
-                self._owner.drained.set()
+            if self._link.drained is not None:
+                self._link.drained.set()
 
     def flush_soon(self) -> None:
         """Write soon, together with what is queued next; at the latest in the next iteration of the event loop."""
-        outbox = self._owner.outbox
+        outbox = self._link.outbox
         if outbox.size >= _WRITE_SIZE:
             self.flush()
         elif not outbox.is_flush_due:
@@ -122,42 +122,42 @@ class SocketPump(Pump):
             self._stream.send_eof_nowait()
         except STREAM_ERRORS:
             self._has_peer_ended = True
-        self._is_ending = True
+        self._has_ended = True
         if self._has_peer_ended:
-            self._owner.abort()
+            self._link.abort()
         else:
-            self._drain_later()
+            self._start_discarding()
 
     @abstractmethod
-    def _drain_later(self) -> None:
-        """Call `_drain` whenever data arrives."""
+    def _start_discarding(self) -> None:
+        """Call `_discard_input` whenever data arrives."""
 
-    def _drain(self) -> None:
+    def _discard_input(self) -> None:
         """Drop the data that has arrived."""
         try:
             self._stream.receive_nowait(READ_SIZE)
         except anyio.WouldBlock:
             pass
         except (anyio.EndOfStream, *STREAM_ERRORS):
-            self._owner.abort()
+            self._link.abort()
 
     def close(self) -> None:
-        """Close the stream at once."""
+        """Close the stream immediately."""
         if not self._is_closed:
             self._is_closed = True
             self._is_lost = True
             self._stop()
             self._stream.close()
-            self._has_written()
-            self._owner.closed()
+            self._notify_written()
+            self._link.closed()
 
     @abstractmethod
     def _stop(self) -> None:
         """Stop waiting for the socket."""
 
     def _flush_now(self) -> None:
-        if self._owner.outbox.is_flush_due:
-            self._owner.outbox.is_flush_due = False
+        if self._link.outbox.is_flush_due:
+            self._link.outbox.is_flush_due = False
             self.flush()
 
     def _write_later(self, rest: list[memoryview]) -> None:
@@ -181,35 +181,35 @@ class SocketPump(Pump):
             self._is_writing = False
             self.flush()
         if not self._is_writing:
-            self._has_written()
-            if self._is_tls_ended and not self._is_ending:
+            self._notify_written()
+            if self._is_tls_ended and not self._has_ended:
                 self.end()
 
     def _output_lost(self, exc: BaseException) -> None:
         self._is_lost = True
-        self._owner.connection_lost(exc, input_too=False)
+        self._link.connection_lost(exc, input_too=False)
 
     def output(self) -> Output:
         """Return how many of our bytes were delivered, and how many are waiting."""
-        return self._output_through(None if self._is_closed else self._stream.raw_socket)
+        return self._output_of(None if self._is_closed else self._stream.raw_socket)
 
-    def look(self) -> None:
-        """Read what has arrived, if the owner wants it."""
+    def poll(self) -> None:
+        """Read what has arrived, if the link wants it."""
         if not self._is_closed and self._background is not None:
-            if self._is_ending:
-                self._drain()
-            elif self._owner.may_read():
+            if self._has_ended:
+                self._discard_input()
+            elif self._link.may_read():
                 self._read()
                 self.wake_receiver()
 
     def _read(self) -> None:
         """Read once, without waiting. An error while processing, such as a `MemoryError`, aborts the connection."""
-        owner = self._owner
+        link = self._link
         try:
             if (
-                not owner.intake.reads_freely
+                not link.intake.is_on_fast_path
                 and self._records is None
-                and (buffer := owner.core.get_buffer()) is not None
+                and (buffer := link.core.get_buffer()) is not None
             ):
                 self._read_into(buffer)
             else:
@@ -219,22 +219,22 @@ class SocketPump(Pump):
         except anyio.EndOfStream:
             self._has_peer_ended = True
             if self._records is None:
-                owner.feed_eof()
+                link.feed_eof()
             else:
                 self._records.decrypt_eof()
-                self._look_for_end(self._records)
+                self._check_tls_end(self._records)
         except STREAM_ERRORS as exc:
-            owner.connection_lost(exc, input_too=True)
+            link.connection_lost(exc, input_too=True)
         except Exception as exc:
-            owner.fail_internally(exc)
+            link.fail_internally(exc)
 
     def _read_and_feed(self) -> None:
         data = self._stream.receive_nowait(READ_SIZE)
         if self._records is None:
-            self._owner.feed(data)
+            self._link.feed(data)
             return
-        self._owner.feed(self._records.decrypt(data))
-        self._look_for_end(self._records)
+        self._link.feed(self._records.decrypt(data))
+        self._check_tls_end(self._records)
         if self._records.has_data_to_send:
             self.flush()
 
@@ -245,14 +245,14 @@ class SocketPump(Pump):
             with buffer:
                 count = self._stream.receive_into_nowait(buffer)
         finally:
-            self._owner.feed_buffer(count)
+            self._link.feed_buffer(count)
 
-    def _look_for_end(self, records: TLSRecords) -> None:
-        """Check whether TLS has ended; its end may arrive together with the last data."""
+    def _check_tls_end(self, records: TLSRecords) -> None:
+        """Report the end of TLS, which may arrive together with the last data."""
         if isinstance(records.end, anyio.EndOfStream):
-            self._owner.feed_eof()
+            self._link.feed_eof()
         elif records.end is not None:
-            self._owner.connection_lost(records.end, input_too=True)
+            self._link.connection_lost(records.end, input_too=True)
 
 
 def _without(buffers: Sequence[bytes], written: int) -> list[memoryview]:

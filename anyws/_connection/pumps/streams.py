@@ -9,10 +9,10 @@ from anyio.abc import ByteStream, SocketAttribute, TaskGroup
 
 from anyws._connection.keepalive import Output
 from anyws._connection.wakeup import Wakeup
-from anyws._transport.ending import STREAM_ERRORS, cut_stream, end_stream
+from anyws._transport.ending import STREAM_ERRORS, abort_stream, end_stream
 
 from .background import Background
-from .pump import READ_SIZE, Owner, Pump
+from .pump import READ_SIZE, LinkInterface, Pump
 
 __all__ = ["StreamPump"]
 
@@ -36,8 +36,8 @@ class StreamPump(Pump):
         "_to_write",
     )
 
-    def __init__(self, owner: Owner, stream: ByteStream) -> None:
-        super().__init__(owner)
+    def __init__(self, link: LinkInterface, stream: ByteStream) -> None:
+        super().__init__(link)
         self._stream = stream
         self._to_write = Wakeup()
         self._resumed = Wakeup()
@@ -52,7 +52,7 @@ class StreamPump(Pump):
         """Whether everything queued has been written, or cannot be."""
         if self._tasks is None:
             return False
-        return self._is_lost or not (self._is_writing or self._owner.core.has_data_to_send)
+        return self._is_lost or not (self._is_writing or self._link.core.has_data_to_send)
 
     def start(self, background: Background) -> None:
         """Start the tasks."""
@@ -64,7 +64,7 @@ class StreamPump(Pump):
         self._to_write.set()
 
     def resume(self) -> None:
-        """Read again, if the owner now wants to."""
+        """Read again, if the link now wants to."""
         if self._is_paused:
             self._resumed.set()
 
@@ -85,57 +85,57 @@ class StreamPump(Pump):
             self._tasks.start_soon(self._guard, self._write)
             if self._is_closed:
                 self.close()
-            self._owner.written()
+            self._link.written()
         error = None
         try:
-            await cut_stream(self._stream)
+            await abort_stream(self._stream)
         except Exception as exc:
             error = exc
         self._is_lost = True
-        self._has_written()
-        self._owner.closed(error)
+        self._notify_written()
+        self._link.closed(error)
 
     async def _read(self) -> None:
-        owner = self._owner
-        while not owner.input_ended:
-            if not owner.may_read():
+        link = self._link
+        while not link.input_ended:
+            if not link.may_read():
                 await self._wait_for_resume()
                 continue
             try:
                 data = await self._stream.receive(READ_SIZE)
             except anyio.EndOfStream:
-                owner.feed_eof()
+                link.feed_eof()
             except STREAM_ERRORS as exc:
-                owner.connection_lost(exc, input_too=True)
+                link.connection_lost(exc, input_too=True)
             else:
-                owner.feed(data)
-                if owner.inbox.size or owner.intake.has_piece:
+                link.feed(data)
+                if link.inbox.size or link.intake.has_piece:
                     self._arrived.set()
                 del data  # an idle connection keeps no buffer
 
     async def _wait_for_resume(self) -> None:
         self._is_paused = True
-        while not (self._owner.may_read() or self._owner.input_ended):
+        while not (self._link.may_read() or self._link.input_ended):
             await self._resumed.wait()
         self._is_paused = False
-        self._owner.keepalive.heard = self.now()
+        self._link.keepalive.last_heard = self.now()
 
     async def _write(self) -> None:
-        owner = self._owner
+        link = self._link
         while True:
-            while data := owner.core.data_to_send():
+            while data := link.core.data_to_send():
                 self._is_writing = True
-                if owner.drained is not None:
-                    owner.drained.set()
+                if link.drained is not None:
+                    link.drained.set()
                 try:
                     await self._send(data)
                 except STREAM_ERRORS as exc:
                     self._is_lost = True
-                    owner.connection_lost(exc, input_too=False)
-                    self._has_written()
+                    link.connection_lost(exc, input_too=False)
+                    self._notify_written()
                     return
                 self._is_writing = False
-            self._has_written()
+            self._notify_written()
             await self._to_write.wait()
 
     async def _send(self, data: bytes) -> None:
@@ -149,8 +149,8 @@ class StreamPump(Pump):
 
     def output(self) -> Output:
         """Return how many of our bytes were delivered, and how many are waiting."""
-        return self._output_through(self._raw_socket)
+        return self._output_of(self._raw_socket)
 
     async def _end(self) -> None:
         await end_stream(self._stream)
-        self._owner.abort()
+        self._link.abort()

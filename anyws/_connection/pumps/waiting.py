@@ -11,46 +11,46 @@ from anyws._transport.stream import SocketStream
 from anyws._transport.tls import TLSRecords
 
 from .background import Background, Timer, protect_from_interrupts
-from .pump import Owner
+from .pump import LinkInterface
 from .sockets import SocketPump
 
 __all__ = ["WaitingPump"]
 
-# If no task has read for one to two of these intervals, a task is started to read. Seconds.
-_PATIENCE = 0.025
+# If no task has received for one to two of these intervals, a task is started to read. In seconds.
+_CHECK_INTERVAL = 0.025
 
 
 class WaitingPump(SocketPump):
     """Waits for the socket in the receiving task, as long as there is one.
 
-    An incoming message then wakes the task that wants it, and no other. If no task has received for a while, a task is
-    started that reads until one does. While a task waits without a break, no such task and no timer is needed.
+    An incoming message then wakes only the task that receives it. If no task has received for a while, another task is
+    started to read until one does. While a task is waiting to receive, neither that task nor a timer is needed.
     """
 
     __slots__ = (
+        "_check_timer",
         "_descriptor",
-        "_is_attended",
-        "_is_dozing",
-        "_is_look_due",
-        "_is_received",
-        "_look",
+        "_has_received",
+        "_is_check_scheduled",
+        "_is_check_suspended",
+        "_other_task_reads",
         "_receiver_reads",
         "_token",
     )
 
-    def __init__(self, owner: Owner, stream: SocketStream, records: TLSRecords | None) -> None:
-        super().__init__(owner, stream, records, trio.lowlevel.current_clock().current_time)
+    def __init__(self, link: LinkInterface, stream: SocketStream, records: TLSRecords | None) -> None:
+        super().__init__(link, stream, records, trio.lowlevel.current_clock().current_time)
         self._token = trio.lowlevel.current_trio_token()
         self._descriptor = stream.fileno()
-        self._is_attended = False  # a task other than the receiving one is waiting for the socket
+        self._other_task_reads = False  # a task other than the receiving one is waiting for the socket
         self._receiver_reads = False  # the receiving task is waiting for the socket
-        self._is_received = False  # a task has received since the last look
-        self._is_dozing = False  # no look is scheduled while the receiving task waits
-        self._look: Timer | None = None
-        self._is_look_due = False
+        self._has_received = False  # a task has received since the last check
+        self._is_check_suspended = False  # the check is postponed until the receiving task stops waiting
+        self._check_timer: Timer | None = None
+        self._is_check_scheduled = False
 
     def new_wakeup(self) -> Wakeup:
-        """Return the cheapest signal on this event loop."""
+        """Return the cheapest kind of `Wakeup` on this event loop."""
         return _TaskWakeup()
 
     def _call_soon(self, callback: Callable[[], None]) -> None:
@@ -59,80 +59,80 @@ class WaitingPump(SocketPump):
     def start(self, background: Background) -> None:
         """Start reading and writing."""
         super().start(background)
-        self._look_later()
+        self._schedule_check()
 
     def resume(self) -> None:
-        """Check later whether a task is needed that reads."""
-        self._look_later()
+        """Check later whether another task must read."""
+        self._schedule_check()
 
-    def expect(self) -> None:
-        """Start reading now, if no task does, because something is awaited from the peer."""
+    def ensure_reading(self) -> None:
+        """Start a task that reads, unless the receiving task does; see `Pump.ensure_reading`."""
         if self._background is not None and not self._receiver_reads:
-            self._is_received = False
-            self._look_now()
+            self._has_received = False
+            self._ensure_reader()
 
-    async def attend(self) -> None:
+    async def read_in_task(self) -> None:
         """Read until a task receives, or until nothing more should be read."""
-        self._is_received = False
+        self._has_received = False
         try:
             while self._has_to_read:
-                self._is_attended = True
+                self._other_task_reads = True
                 try:
                     await trio.lowlevel.wait_readable(self._descriptor)
                 except trio.ClosedResourceError:
-                    continue  # the stream is closed, or another waiting task was meant
+                    continue  # the stream was closed, or another waiting task was to be woken
                 finally:
-                    self._is_attended = False
-                self._drain() if self._is_ending else self._read()
+                    self._other_task_reads = False
+                self._discard_input() if self._has_ended else self._read()
         finally:
             self._arrived.set()  # the receiving task may rely on this one to read
-            self._look_later()
+            self._schedule_check()
 
     @property
     def _has_to_read(self) -> bool:
-        if self._is_closed or self._is_attended or self._receiver_reads or self._is_received:
+        if self._is_closed or self._other_task_reads or self._receiver_reads or self._has_received:
             return False
-        return self._is_ending or self._owner.may_read()
+        return self._has_ended or self._link.may_read()
 
-    def _drain_later(self) -> None:
+    def _start_discarding(self) -> None:
         self.wake_receiver()
-        self._look_later()
+        self._schedule_check()
 
-    def _look_later(self) -> None:
-        if self._background is None or self._is_look_due or self._is_attended or self._is_closed:
+    def _schedule_check(self) -> None:
+        if self._background is None or self._is_check_scheduled or self._other_task_reads or self._is_closed:
             return
-        self._is_look_due = True
+        self._is_check_scheduled = True
         # Rounded, so that many connections share one wake-up.
-        when = (self.now() // _PATIENCE + 2) * _PATIENCE
-        self._look = self._background.call_at(when, self._look_now)
+        when = (self.now() // _CHECK_INTERVAL + 2) * _CHECK_INTERVAL
+        self._check_timer = self._background.call_at(when, self._ensure_reader)
 
-    def _look_now(self) -> None:
-        """Start a task that reads, if no task has read for a while."""
-        self._look_no_more()
+    def _ensure_reader(self) -> None:
+        """Start a task that reads, if no task has received for a while."""
+        self._cancel_check()
         if self._receiver_reads:
-            self._is_dozing = True
-        elif self._is_received:
-            self._is_received = False
-            self._look_later()
+            self._is_check_suspended = True
+        elif self._has_received:
+            self._has_received = False
+            self._schedule_check()
         elif self._has_to_read:
-            self._start(self.attend)
+            self._start(self.read_in_task)
 
     def _stop(self) -> None:
-        if self._is_attended or self._receiver_reads:
+        if self._other_task_reads or self._receiver_reads:
             trio.lowlevel.notify_closing(self._descriptor)
-        self._look_no_more()
+        self._cancel_check()
 
-    def _look_no_more(self) -> None:
-        self._is_look_due = False
-        if self._look is not None:
-            self._look.cancel()
+    def _cancel_check(self) -> None:
+        self._is_check_scheduled = False
+        if self._check_timer is not None:
+            self._check_timer.cancel()
 
-    def next_arrival(self) -> Awaitable[None]:
-        """Return what the receiving task awaits, immediately, until something has changed for it."""
-        if self._owner.outbox.is_flush_due:
+    def wait_for_arrival(self) -> Awaitable[None]:
+        """Return an awaitable for the receiving task, to await immediately. It may return without a message."""
+        if self._link.outbox.is_flush_due:
             self.flush()
-        self._is_received = True
-        if self._is_attended or self._is_ending or self._is_closed:
+        self._has_received = True
+        if self._other_task_reads or self._has_ended or self._is_closed:
             return self._arrived.wait()
         return self._wait_and_read()
 
@@ -144,14 +144,14 @@ class WaitingPump(SocketPump):
             return
         finally:
             self._receiver_reads = False
-            if self._is_dozing:
-                self._is_dozing = False
-                self._is_received = True
-                self._look_later()
+            if self._is_check_suspended:
+                self._is_check_suspended = False
+                self._has_received = True
+                self._schedule_check()
         self._read()
 
     def wake_receiver(self) -> None:
-        """Wake a task that awaits `next_arrival`."""
+        """Wake a task that awaits `wait_for_arrival`."""
         super().wake_receiver()
         if self._receiver_reads and not self._is_closed:  # once closed, the descriptor may belong to another socket
             trio.lowlevel.notify_closing(self._descriptor)
@@ -167,7 +167,7 @@ class _TaskWakeup(Wakeup):
         self._task: trio.lowlevel.Task | None = None
 
     def set(self) -> None:
-        """Wake the waiting task; if none is waiting, let the next wait return at once."""
+        """Wake the waiting task; if none is waiting, let the next wait return immediately."""
         self._is_set = True
         if self._task is not None:
             trio.lowlevel.reschedule(self._task)
@@ -185,5 +185,5 @@ class _TaskWakeup(Wakeup):
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-# Ctrl-C must not leave a task half started, or one that waits half registered: it reaches the main task instead.
+# Ctrl-C must not interrupt the start of a task or the registration of a waiting one; it reaches the main task instead.
 protect_from_interrupts(trio.lowlevel.enable_ki_protection)

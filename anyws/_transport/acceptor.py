@@ -8,10 +8,10 @@ from typing import Any
 
 import anyio
 
-__all__ = ["Arrivals"]
+__all__ = ["Acceptor"]
 
 
-class Arrivals:
+class Acceptor:
     """The incoming connections of a listening socket.
 
     When a connection arrives, the event loop calls back, and the callback accepts the connection immediately.
@@ -28,39 +28,39 @@ class Arrivals:
         self.loop = loop
         self._listening = listening
         self._descriptor = listening.fileno()
-        self._awaited: Any = None  # a future, while a task is waiting
-        self._left: deque[tuple[socket.socket, Any]] = deque()  # accepted for a task that was then cancelled
+        self._waiter: Any = None  # a future, while a task is waiting
+        self._unclaimed: deque[tuple[socket.socket, Any]] = deque()  # accepted for a task that was then cancelled
         self._is_registered = False
         self._register()
 
-    async def next(self) -> tuple[socket.socket, Any]:
+    async def accept(self) -> tuple[socket.socket, Any]:
         """Wait for a connection; return its socket and the client's address. Cancellation does not lose a connection.
 
         Raises:
             OSError: accepting failed.
             ClosedResourceError: `close` was called.
         """
-        if self._left:
-            return self._left.popleft()
+        if self._unclaimed:
+            return self._unclaimed.popleft()
         self._register()
-        self._awaited = awaited = self.loop.create_future()
+        self._waiter = waiter = self.loop.create_future()
         try:
-            accepted: tuple[socket.socket, Any] = await awaited
+            accepted: tuple[socket.socket, Any] = await waiter
         except BaseException:
-            if awaited.done() and not awaited.cancelled() and awaited.exception() is None:
-                self._left.append(awaited.result())
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._unclaimed.append(waiter.result())
             raise
         finally:
-            self._awaited = None
+            self._waiter = None
         return accepted
 
     def close(self) -> None:
         """Stop waiting, and close the accepted connections that no task has received."""
         self._unregister()
-        if self._awaited is not None and not self._awaited.done():
-            self._awaited.set_exception(anyio.ClosedResourceError())
-        while self._left:
-            self._left.popleft()[0].close()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(anyio.ClosedResourceError())
+        while self._unclaimed:
+            self._unclaimed.popleft()[0].close()
 
     def _register(self) -> None:
         if not self._is_registered:
@@ -73,12 +73,12 @@ class Arrivals:
             self.loop.remove_reader(self._descriptor)
 
     def _on_readable(self) -> None:
-        if self._awaited is None or self._awaited.done():
+        if self._waiter is None or self._waiter.done():
             self._unregister()  # further connections wait in the backlog
             return
         try:
-            self._awaited.set_result(self._listening.accept())
+            self._waiter.set_result(self._listening.accept())
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as exc:
-            self._awaited.set_exception(exc)
+            self._waiter.set_exception(exc)

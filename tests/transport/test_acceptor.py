@@ -1,4 +1,4 @@
-"""What a listening socket gets, on event loops that call when there is something."""
+"""Accepting connections with a registered callback, on asyncio event loops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint, current_token
 
-from anyws._transport.arrivals import Arrivals
+from anyws._transport.acceptor import Acceptor
 from anyws._transport.listening import SocketListener
 
 
@@ -24,7 +24,7 @@ def listening() -> Iterator[socket.socket]:
 @pytest.fixture(autouse=True)
 def not_on_trio(anyio_backend_name: str) -> None:
     if anyio_backend_name == "trio":
-        pytest.skip("its event loop does not call")
+        pytest.skip("only for asyncio event loops")
 
 
 def connect(listening: socket.socket) -> socket.socket:
@@ -32,7 +32,7 @@ def connect(listening: socket.socket) -> socket.socket:
 
 
 class Loop:
-    """An event loop on which it is counted how often something is registered."""
+    """An event loop that counts how often a reader is registered."""
 
     def __init__(self) -> None:
         loop: Any = current_token().native_token
@@ -53,61 +53,61 @@ class Loop:
 
 async def test_one_registration_for_many_connections(listening: socket.socket) -> None:
     loop = Loop()
-    arrivals = Arrivals(listening, loop)
+    acceptor = Acceptor(listening, loop)
     for _ in range(3):
         with connect(listening) as client:
-            accepted, address = await arrivals.next()
+            accepted, address = await acceptor.accept()
             accepted.close()
             assert address == client.getsockname()
     assert loop.registered == 1
-    arrivals.close()
+    acceptor.close()
     assert not loop.is_registered
 
 
-async def test_where_nobody_waits_those_that_come_stay_with_the_system(listening: socket.socket) -> None:
+async def test_connections_stay_in_the_backlog_while_no_task_waits(listening: socket.socket) -> None:
     loop = Loop()
-    arrivals = Arrivals(listening, loop)
+    acceptor = Acceptor(listening, loop)
     with connect(listening) as client:
         with anyio.fail_after(10):
             while loop.is_registered:
                 await checkpoint()
-        accepted, address = await arrivals.next()
+        accepted, address = await acceptor.accept()
         accepted.close()
         assert address == client.getsockname()
     assert loop.registered == 2
-    arrivals.close()
+    acceptor.close()
 
 
 async def cancelled_too_late(
-    waiting: Coroutine[Any, Any, object], listening: socket.socket, arrivals: Arrivals
+    waiting: Coroutine[Any, Any, object], listening: socket.socket, acceptor: Acceptor
 ) -> socket.socket:
-    """Cancel a task, as asyncio does it, when it has just been given a connection; return the client's end."""
+    """Cancel a task just after it was given a connection; return the client's socket."""
     loop: Any = current_token().native_token
     task = loop.create_task(waiting)
     await checkpoint()
     client = connect(listening)
-    arrivals._on_readable()
+    acceptor._on_readable()
     task.cancel()
     await checkpoint()
     assert task.cancelled()
     return client
 
 
-async def test_one_that_was_accepted_for_a_task_that_is_cancelled_is_for_the_next(listening: socket.socket) -> None:
-    arrivals = Arrivals(listening, current_token().native_token)
-    with await cancelled_too_late(arrivals.next(), listening, arrivals) as client:
-        accepted, address = await arrivals.next()
+async def test_a_connection_accepted_for_a_cancelled_task_goes_to_the_next_task(listening: socket.socket) -> None:
+    acceptor = Acceptor(listening, current_token().native_token)
+    with await cancelled_too_late(acceptor.accept(), listening, acceptor) as client:
+        accepted, address = await acceptor.accept()
         accepted.close()
         assert address == client.getsockname()
-    arrivals.close()
+    acceptor.close()
 
 
-async def test_one_that_nobody_takes_is_closed(listening: socket.socket) -> None:
+async def test_a_connection_that_no_task_receives_is_closed(listening: socket.socket) -> None:
     listener = SocketListener(listening)
     with anyio.move_on_after(0):
-        await listener.accept()  # which makes its arrivals
-    assert listener._arrivals is not None
-    with await cancelled_too_late(listener.accept(), listening, listener._arrivals) as client:
+        await listener.accept()  # this creates its acceptor
+    assert listener._acceptor is not None
+    with await cancelled_too_late(listener.accept(), listening, listener._acceptor) as client:
         await listener.aclose()
         client.settimeout(5)
         assert client.recv(1) == b""
