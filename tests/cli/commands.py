@@ -1,4 +1,4 @@
-"""Starts commands as processes, with limits."""
+"""Starts commands as processes, with time limits."""
 
 from __future__ import annotations
 

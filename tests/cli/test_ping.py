@@ -47,7 +47,7 @@ def test_a_signal_ends_it_with_the_summary(server: str, backend: str) -> None:
     assert "min/avg/max/mdev" in out
 
 
-def test_messages_do_not_hold_pongs_back(server: str) -> None:
+def test_messages_do_not_delay_pongs(server: str) -> None:
     status, out, _ = run_anyws("ping", "-c", 2, "-i", 0, f"{server}/flood")
     assert (status, "2 pongs received" in out) == (0, True)
 
@@ -59,7 +59,7 @@ def test_the_end_of_the_connection_is_status_5(server: str) -> None:
     assert "% lost" in out
 
 
-def test_nobody_listens_is_status_3() -> None:
+def test_connection_refused_is_status_3() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     status, out, err = run_anyws("ping", f"ws://127.0.0.1:{port}/")

@@ -69,7 +69,7 @@ def test_a_second_signal_stops_it_at_once_with_status_1(backend: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [[], ["--workers", "1"]])
-def test_pages_of_an_origin_are_let_in(workers: list[str]) -> None:
+def test_pages_of_an_allowed_origin_may_connect(workers: list[str]) -> None:
     async def talk() -> None:
         with anyio.fail_after(LIMIT), start_anyws("serve", "--port", 0, *options) as process:
             uri = process.expect_line("ws://")
@@ -114,7 +114,7 @@ def test_a_handler_of_the_working_directory(tmp_path: Path) -> None:
         assert process.stop() == (0, "", "")
 
 
-def test_a_crash_of_the_handler_is_shown_and_ends_nothing() -> None:
+def test_an_exception_in_the_handler_is_logged_and_the_server_continues() -> None:
     with start_anyws("serve", "--port", 0, peers.NAME) as process:
         uri = process.expect_line("ws://")
         with pytest.raises(anyws.ConnectionClosedError, match="1011"):

@@ -11,7 +11,7 @@ import pytest
 
 import anyws
 from anyws.protocol import Connection, FrameDecoder, RemoteProtocolError, Role
-from tests.callbacks.ends import plain_server
+from tests.callbacks.peers import plain_server
 from tests.conformance.wire import both_roles, frame, wire_of
 from tests.peers import BINARY, CLOSE, CONTINUATION, PING, TEXT, Meeting, Side, echo, ended, frame_bytes
 

@@ -1,4 +1,4 @@
-"""What a connection that was not made leaves: nothing that only the garbage collector finds."""
+"""A failed connection leaves no reference cycles."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_a_bad_answer(connect: Callable[..., Any], said: bytes) -> None:
 
 
 @every_way
-async def test_nobody_listens(connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connection_refused(connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_to(monkeypatch, ("127.0.0.1", 1), ("127.0.0.2", 1))
     assert not await leavings(connect, "ws://127.0.0.1:1/")
     assert not await leavings(connect, "ws://two.example:1/")
@@ -133,7 +133,7 @@ async def test_a_proxy(said: bytes) -> None:
 
 
 @pytest.mark.parametrize("connect", [connected, once])
-async def test_what_is_the_callers(connect: Callable[..., Any]) -> None:
+async def test_errors_of_the_caller(connect: Callable[..., Any]) -> None:
     assert not await leavings(connect, "ws://127.0.0.1:1/", auth=lambda: 1 / 0, open_timeout=5)
     assert not await leavings(connect, "ws://127.0.0.1:1/", auth=anyio.sleep_forever, open_timeout=0.01)
     assert not await leavings(connect, "nothing:")
