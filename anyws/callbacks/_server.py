@@ -38,6 +38,7 @@ from anyws.protocol.server_handshake import check_final_response
 
 from ._certificates import server_context
 from ._hooks import AsyncHook, wrap_hook
+from ._messages import MessageHandler, handle_messages
 from ._options import ListenerOptions, ServerKeywords, ServerSocketOptions, SocketServerOptions, sub_protocols
 from ._socket import Socket
 

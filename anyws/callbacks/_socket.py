@@ -13,7 +13,6 @@ from anyws._connection.websocket import WebSocket
 from anyws.protocol.errors import LocalProtocolError
 from anyws.protocol.http11 import Request
 
-
 __all__ = ["Backpressure", "Socket"]
 
 
@@ -60,7 +59,9 @@ class Socket(WebSocket):
         """Whether the next message need not wait."""
         return self._link.has_room and not self._link.outbox.is_reserved
 
-    def deliver(self, function: Callable[[str | bytes], Awaitable[None] | None]) -> Coroutine[Any, Any, Awaitable[None]]:
+    def deliver(
+        self, function: Callable[[str | bytes], Awaitable[None] | None]
+    ) -> Coroutine[Any, Any, Awaitable[None]]:
         """Pass each message to a function until it returns something; return that. Raises as `receive`."""
         return self._path.deliver(function)
 

@@ -545,7 +545,7 @@ call_go_on(Call *call, PyObject *value, PyObject **result)
     if (call->kind == DELIVER && sent == PYGEN_RETURN) {
         PyObject *message = *result;
         int is_over = call_deliver(call, message);
-        Py_CLEAR(*result);
+        *result = NULL;
         Py_DECREF(message);
         return is_over ? call_end_delivery(call, result) : call_receive(call, result);
     }

@@ -115,6 +115,7 @@ ORDER = [
     "anyws.callbacks._certificates",
     "anyws.callbacks._options",
     "anyws.callbacks._socket",
+    "anyws.callbacks._messages",
     "anyws.callbacks._client_connect",
     "anyws.callbacks._server",
     "anyws.callbacks",
