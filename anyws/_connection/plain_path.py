@@ -56,7 +56,14 @@ class PurePlainPath:
         """Sends what is not plain."""
 
     def attach(
-        self, pump: _Pump, keepalive: object, now: Callable[[], float], signal: object, descriptor: int, /
+        self,
+        pump: _Pump,
+        keepalive: object,
+        now: Callable[[], float],
+        signal: object,
+        records: object,
+        descriptor: int,
+        /,
     ) -> None:
         """Use a socket.
 
@@ -65,6 +72,7 @@ class PurePlainPath:
             keepalive: its ``last_heard`` is set whenever data arrives.
             now: the clock of the event loop, in seconds.
             signal: what a receiving task waits for; the compiled twin waits only for its own `Signal`.
+            records: the TLS layer; None without TLS.
             descriptor: the file descriptor of the socket.
         """
         self._pump = pump

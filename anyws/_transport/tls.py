@@ -43,6 +43,8 @@ class TLSRecords:
         self.ssl_object: ssl.SSLObject = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=hostname
         )
+        self.is_quiet: bool = True
+        """Whether `decrypt` left nothing else to do: no end, and no bytes to send."""
         self.end: Exception | None = None
         """Why there will be no more data: `anyio.EndOfStream` after the peer's close_notify, an `ssl.SSLError`, or
         `anyio.BrokenResourceError`."""
@@ -119,6 +121,7 @@ class TLSRecords:
         except MemoryError:
             self.end = anyio.BrokenResourceError("a part of the data was lost when memory ran out")
             raise
+        self.is_quiet = self.end is None and not self._outgoing.pending
         if self._outgoing.pending > _MAX_RESPONSES:
             self.end = self.end or anyio.BrokenResourceError(
                 f"the peer does not read TLS responses: more than {_MAX_RESPONSES} bytes of them are queued"

@@ -31,6 +31,7 @@ typedef struct {
     FrameQueue *outbox;
     PyObject *link, *receiver, *sender;
     PyObject *pump, *keepalive, *now; /* NULL unless attached */
+    PyObject *records;                /* the TLS layer, or NULL */
     Signal *signal;                   /* NULL if tasks do not wait for a signal */
     struct Call *delivery;            /* the call that waits for messages to deliver, borrowed, or NULL */
     Py_ssize_t budget;
@@ -107,6 +108,7 @@ plain_path_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(path->pump);
     Py_VISIT(path->keepalive);
     Py_VISIT(path->now);
+    Py_VISIT(path->records);
     Py_VISIT(path->signal);
     return 0;
 }
@@ -118,6 +120,7 @@ plain_path_forget_socket(PlainPath *path)
     Py_CLEAR(path->pump);
     Py_CLEAR(path->keepalive);
     Py_CLEAR(path->now);
+    Py_CLEAR(path->records);
     Py_CLEAR(path->signal);
 }
 
@@ -153,16 +156,17 @@ plain_path_attach(PyObject *self, PyObject *arguments)
 {
     PlainPath *path = (PlainPath *)self;
     State *state = PyType_GetModuleState(Py_TYPE(self));
-    PyObject *pump, *keepalive, *now, *signal;
+    PyObject *pump, *keepalive, *now, *signal, *records;
     int descriptor;
 
-    if (!PyArg_ParseTuple(arguments, "OOOOi:attach", &pump, &keepalive, &now, &signal, &descriptor)) {
+    if (!PyArg_ParseTuple(arguments, "OOOOOi:attach", &pump, &keepalive, &now, &signal, &records, &descriptor)) {
         return NULL;
     }
     Py_XSETREF(path->pump, Py_NewRef(pump));
     Py_XSETREF(path->keepalive, Py_NewRef(keepalive));
     Py_XSETREF(path->now, Py_NewRef(now));
     Py_XSETREF(path->signal, Py_IS_TYPE(signal, state->signal_type) ? (Signal *)Py_NewRef(signal) : NULL);
+    Py_XSETREF(path->records, records == Py_None ? NULL : Py_NewRef(records));
     path->descriptor = descriptor;
     Py_RETURN_NONE;
 }
@@ -180,10 +184,10 @@ plain_path_detach(PyObject *self, PyObject *Py_UNUSED(ignored))
 
 /* Tell the keepalive that the peer is alive. */
 static int
-plain_path_heard(PlainPath *path)
+plain_path_heard(PlainPath *path, State *state)
 {
     PyObject *now = PyObject_CallNoArgs(path->now);
-    int failed = now == NULL ? -1 : PyObject_SetAttrString(path->keepalive, "last_heard", now);
+    int failed = now == NULL ? -1 : PyObject_SetAttr(path->keepalive, state->last_heard, now);
 
     Py_XDECREF(now);
     return failed;
@@ -241,7 +245,14 @@ plain_path_read(PlainPath *path, State *state, PyObject **rest)
         return -1;
     }
     size = recv(path->descriptor, buffer, READ_SIZE, 0);
-    if (size > 0) {
+    if (size > 0 && path->records != NULL) {
+        *rest = PyBytes_FromStringAndSize((const char *)buffer, size);
+        if (*rest == NULL) {
+            size = -1;
+            errno = ENOMEM;
+        }
+    }
+    else if (size > 0) {
         position = plain_path_put_frames(path->inbox, buffer, size);
         if (position < size) {
             *rest = PyBytes_FromStringAndSize((const char *)buffer + position, size - position);
@@ -268,6 +279,35 @@ plain_path_arrived(PlainPath *path)
                                                                     : signal_run(path->signal);
 }
 
+/* Decrypt data, steal its reference, and process what is plain; hand everything else to the pump. */
+static int
+plain_path_decrypt(PlainPath *path, State *state, PyObject *data)
+{
+    PyObject *decrypted = PyObject_CallMethodOneArg(path->records, state->decrypt, data), *is_quiet, *result;
+    Py_ssize_t position, size;
+
+    Py_DECREF(data);
+    is_quiet = decrypted == NULL ? NULL : PyObject_GetAttr(path->records, state->is_quiet);
+    if (is_quiet == NULL || check_bytes(decrypted) < 0 || plain_path_heard(path, state) < 0) {
+        Py_XDECREF(decrypted);
+        Py_XDECREF(is_quiet);
+        return -1;
+    }
+    size = PyBytes_GET_SIZE(decrypted);
+    position = plain_path_put_frames(path->inbox, (const unsigned char *)PyBytes_AS_STRING(decrypted), size);
+    if (position == size && is_quiet == Py_True) {
+        Py_DECREF(decrypted);
+        Py_DECREF(is_quiet);
+        return plain_path_arrived(path);
+    }
+    result = PyObject_CallMethod(path->pump, "feed_decrypted", "y#", PyBytes_AS_STRING(decrypted) + position,
+                                 size - position);
+    Py_DECREF(decrypted);
+    Py_DECREF(is_quiet);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
 /* Read, and run the waiting task if a message has arrived; hand everything else to the pump. */
 static int
 plain_path_receive_data(PlainPath *path, State *state)
@@ -287,17 +327,41 @@ plain_path_receive_data(PlainPath *path, State *state)
     else if (size == 0) {
         result = PyObject_CallMethod(path->pump, "reading_ended", NULL);
     }
+    else if (path->records != NULL) {
+        return plain_path_decrypt(path, state, rest);
+    }
     else if (rest != NULL) {
         result = PyObject_CallMethod(path->pump, "feed", "N", rest);
     }
     else {
-        return plain_path_heard(path) < 0 || plain_path_arrived(path) < 0 ? -1 : 0;
+        return plain_path_heard(path, state) < 0 || plain_path_arrived(path) < 0 ? -1 : 0;
     }
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
 
 #endif
+
+/* Abort the connection because of the current exception. */
+static int
+plain_path_fail(PlainPath *path)
+{
+    PyObject *type, *error, *traceback, *result = NULL;
+
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(error, traceback);
+    }
+    if (path->link != NULL) {
+        result = PyObject_CallMethod(path->link, "fail_internally", "O", error);
+    }
+    Py_XDECREF(result);
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(traceback);
+    return result == NULL ? -1 : 0;
+}
 
 static PyObject *
 plain_path_on_readable(PyObject *self, PyObject *Py_UNUSED(ignored))
@@ -316,6 +380,9 @@ plain_path_on_readable(PyObject *self, PyObject *Py_UNUSED(ignored))
     else
 #endif
         failed = call_method(path->pump, "on_readable");
+    if (failed && PyErr_ExceptionMatches(PyExc_Exception)) { /* ends this connection, and nothing else */
+        failed = plain_path_fail(path);
+    }
     Py_DECREF(self);
     if (failed) {
         return NULL;

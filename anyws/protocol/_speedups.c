@@ -103,6 +103,12 @@ add_types(PyObject *module)
 {
     State *state = PyModule_GetState(module);
 
+    state->last_heard = PyUnicode_InternFromString("last_heard");
+    state->decrypt = PyUnicode_InternFromString("decrypt");
+    state->is_quiet = PyUnicode_InternFromString("is_quiet");
+    if (state->last_heard == NULL || state->decrypt == NULL || state->is_quiet == NULL) {
+        return -1;
+    }
     return add_type(module, &payload_spec, NULL) || add_type(module, &message_queue_spec, &state->message_queue_type) ||
                    add_type(module, &frame_queue_spec, &state->frame_queue_type) ||
                    add_type(module, &signal_spec, &state->signal_type) ||
@@ -130,6 +136,9 @@ clear_state(PyObject *module)
     State *state = PyModule_GetState(module);
 
     Py_CLEAR(state->cancelled_error);
+    Py_CLEAR(state->last_heard);
+    Py_CLEAR(state->decrypt);
+    Py_CLEAR(state->is_quiet);
     Py_CLEAR(state->message_queue_type);
     Py_CLEAR(state->frame_queue_type);
     Py_CLEAR(state->signal_type);

@@ -63,8 +63,7 @@ class SocketPump(Pump):
         """Start reading and writing."""
         super().start(background)
         link = self._link
-        descriptor = self._stream.fileno() if self._records is None else -1
-        link.path.attach(self, link.keepalive, self.now, self._arrived, descriptor)
+        link.path.attach(self, link.keepalive, self.now, self._arrived, self._records, self._stream.fileno())
         self.flush()
         self._allow_direct()
         if self._records is not None:
@@ -250,12 +249,7 @@ class SocketPump(Pump):
         except anyio.WouldBlock:
             pass
         except anyio.EndOfStream:
-            self._has_peer_ended = True
-            if self._records is None:
-                link.feed_eof()
-            else:
-                self._records.decrypt_eof()
-                self._check_tls_end(self._records)
+            self.reading_ended()
         except STREAM_ERRORS as exc:
             link.connection_lost(exc, input_too=True)
         except Exception as exc:
@@ -279,10 +273,22 @@ class SocketPump(Pump):
             self._link.fail_internally(exc)
         self._wake_now()
 
+    def feed_decrypted(self, data: bytes) -> None:
+        """Process decrypted bytes that are not plain, and what else TLS has received."""
+        try:
+            self._feed_decrypted(data)
+        except Exception as exc:
+            self._link.fail_internally(exc)
+        self._wake_now()
+
     def reading_ended(self) -> None:
         """Process the end of the peer's side."""
         self._has_peer_ended = True
-        self._link.feed_eof()
+        if self._records is None:
+            self._link.feed_eof()
+        else:
+            self._records.decrypt_eof()
+            self._check_tls_end(self._records)
 
     def reading_failed(self, error: int) -> None:
         """Process an error while reading, by its number."""
@@ -296,11 +302,17 @@ class SocketPump(Pump):
         data = self._stream.receive_nowait(READ_SIZE)
         if self._records is None:
             self._link.feed(data)
-            return
-        self._link.feed(self._records.decrypt(data))
-        self._check_tls_end(self._records)
-        if self._records.has_data_to_send:
-            self.flush()
+        else:
+            self._feed_decrypted(self._records.decrypt(data))
+
+    def _feed_decrypted(self, data: bytes) -> None:
+        records = self._records
+        assert records is not None
+        self._link.feed(data)
+        if not records.is_quiet:
+            self._check_tls_end(records)
+            if records.has_data_to_send:
+                self.flush()
 
     def _read_into(self, buffer: memoryview) -> None:
         """Read part of a large message directly into its final buffer."""
