@@ -83,19 +83,22 @@ class TLSRecords:
             ssl.SSLError: we have already sent close_notify.
         """
         pieces: list[bytes] = []
+        for buffer in buffers:
+            if len(buffer) <= _PIECE_SIZE:
+                pieces.append(self.encrypt_piece(buffer))
+            else:
+                view = memoryview(buffer)
+                for start in range(0, len(buffer), _PIECE_SIZE):
+                    pieces.append(self.encrypt_piece(view[start : start + _PIECE_SIZE]))
+        return pieces
+
+    def encrypt_piece(self, data: bytes | memoryview) -> bytes:
+        """Encrypt at most 64 KiB; return its records after any other bytes to send. Raises as `encrypt`."""
         try:
-            for buffer in buffers:
-                if len(buffer) <= _PIECE_SIZE:
-                    self.ssl_object.write(buffer)
-                    pieces.append(self._outgoing.read())
-                else:
-                    view = memoryview(buffer)
-                    for start in range(0, len(buffer), _PIECE_SIZE):
-                        self.ssl_object.write(view[start : start + _PIECE_SIZE])
-                        pieces.append(self._outgoing.read())
+            self.ssl_object.write(data)
         except ssl.SSLWantReadError as exc:
             raise anyio.BrokenResourceError("the peer is renegotiating TLS, which is not supported") from exc
-        return pieces
+        return self._outgoing.read()
 
     def decrypt(self, data: bytes) -> bytes:
         """Decrypt bytes from the peer; return all available application data, which may be empty. See also `end`.

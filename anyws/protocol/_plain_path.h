@@ -68,6 +68,22 @@ call_method(PyObject *object, const char *name)
     return result == NULL ? -1 : 0;
 }
 
+/* Return the current exception, and clear it. */
+static PyObject *
+take_exception(void)
+{
+    PyObject *type, *error, *traceback;
+
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(error, traceback);
+    }
+    Py_DECREF(type);
+    Py_XDECREF(traceback);
+    return error;
+}
+
 /* -- PlainPath ----------------------------------------------------------------------------------------------------- */
 
 static PyObject *
@@ -346,20 +362,13 @@ plain_path_receive_data(PlainPath *path, State *state)
 static int
 plain_path_fail(PlainPath *path)
 {
-    PyObject *type, *error, *traceback, *result = NULL;
+    PyObject *error = take_exception(), *result = NULL;
 
-    PyErr_Fetch(&type, &error, &traceback);
-    PyErr_NormalizeException(&type, &error, &traceback);
-    if (traceback != NULL) {
-        PyException_SetTraceback(error, traceback);
-    }
     if (path->link != NULL) {
         result = PyObject_CallMethod(path->link, "fail_internally", "O", error);
     }
+    Py_DECREF(error);
     Py_XDECREF(result);
-    Py_XDECREF(type);
-    Py_XDECREF(error);
-    Py_XDECREF(traceback);
     return result == NULL ? -1 : 0;
 }
 
@@ -450,6 +459,34 @@ plain_path_write(PlainPath *path, const unsigned char *header, int header_size, 
                                            : plain_path_write_rest(path, header, header_size, payload, written, error);
 }
 
+/* Tell the pump that a message that was accepted could not be encrypted. */
+static int
+plain_path_encryption_failed(PlainPath *path)
+{
+    PyObject *error = take_exception(), *result = PyObject_CallMethod(path->pump, "writing_failed", "O", error);
+
+    Py_DECREF(error);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* Return the frame of a message, encrypted. */
+static PyObject *
+plain_path_encrypt(PlainPath *path, PyObject *frame)
+{
+    State *state = PyType_GetModuleState(Py_TYPE(path));
+    PyObject *encrypted = NULL;
+
+    if (frame != NULL) {
+        encrypted = PyObject_CallMethodOneArg(path->records, state->encrypt_piece, frame);
+        Py_DECREF(frame);
+        if (encrypted != NULL && check_bytes(encrypted) < 0) {
+            Py_CLEAR(encrypted);
+        }
+    }
+    return encrypted;
+}
+
 /* Frame a message and write it to the socket. */
 static int
 plain_path_send_now(PlainPath *path, int opcode, PyObject *message)
@@ -463,6 +500,9 @@ plain_path_send_now(PlainPath *path, int opcode, PyObject *message)
         payload = masking_key == NULL ? NULL : masked_frame_of(FIN | opcode, message, masking_key);
         Py_XDECREF(masking_key);
     }
+    else if (path->records != NULL) {
+        payload = frame_of(FIN | opcode, message, NULL);
+    }
     else {
         payload = PyBytes_Check(message) || PyUnicode_IS_COMPACT_ASCII(message) ? Py_NewRef(message)
                                                                                 : PyUnicode_AsUTF8String(message);
@@ -475,6 +515,9 @@ plain_path_send_now(PlainPath *path, int opcode, PyObject *message)
         return -1;
     }
     path->outbox->budget--;
+    if (path->records != NULL && (payload = plain_path_encrypt(path, payload)) == NULL) {
+        return plain_path_encryption_failed(path);
+    }
     failed = plain_path_write(path, header, size, payload);
     Py_DECREF(payload);
     return failed;
@@ -494,7 +537,7 @@ plain_path_send_message(PlainPath *path, PyObject *message)
     }
 #ifndef _WIN32
     if (outbox->is_direct && outbox->size == 0 && !outbox->is_flush_due && path->inbox->messages.count == 0 &&
-        path->pump != NULL) {
+        path->pump != NULL && (path->records == NULL || PyObject_Length(message) < LARGE)) {
         return plain_path_send_now(path, opcode, message) < 0 ? -1 : 1;
     }
 #endif
@@ -570,14 +613,7 @@ call_deliver(Call *call, PyObject *message)
         return 0;
     }
     if (outcome == NULL) {
-        PyObject *type, *traceback;
-        PyErr_Fetch(&type, &outcome, &traceback);
-        PyErr_NormalizeException(&type, &outcome, &traceback);
-        if (traceback != NULL) {
-            PyException_SetTraceback(outcome, traceback);
-        }
-        Py_XDECREF(type);
-        Py_XDECREF(traceback);
+        outcome = take_exception();
         call->has_failed = 1;
     }
     Py_XSETREF(call->outcome, outcome);

@@ -105,8 +105,9 @@ add_types(PyObject *module)
 
     state->last_heard = PyUnicode_InternFromString("last_heard");
     state->decrypt = PyUnicode_InternFromString("decrypt");
+    state->encrypt_piece = PyUnicode_InternFromString("encrypt_piece");
     state->is_quiet = PyUnicode_InternFromString("is_quiet");
-    if (state->last_heard == NULL || state->decrypt == NULL || state->is_quiet == NULL) {
+    if (!state->last_heard || !state->decrypt || !state->encrypt_piece || !state->is_quiet) {
         return -1;
     }
     return add_type(module, &payload_spec, NULL) || add_type(module, &message_queue_spec, &state->message_queue_type) ||
@@ -138,6 +139,7 @@ clear_state(PyObject *module)
     Py_CLEAR(state->cancelled_error);
     Py_CLEAR(state->last_heard);
     Py_CLEAR(state->decrypt);
+    Py_CLEAR(state->encrypt_piece);
     Py_CLEAR(state->is_quiet);
     Py_CLEAR(state->message_queue_type);
     Py_CLEAR(state->frame_queue_type);

@@ -71,7 +71,7 @@ class SocketPump(Pump):
 
     def _allow_direct(self) -> None:
         """Note whether the next message may be written to the socket before anything else is."""
-        self._link.outbox.is_direct = self._records is None and not (self._is_writing or self._is_lost)
+        self._link.outbox.is_direct = not (self._is_writing or self._is_lost or self._is_tls_ended)
 
     def flush(self) -> None:
         """Write what the core has queued, as much as the socket accepts."""
@@ -97,10 +97,8 @@ class SocketPump(Pump):
                     break
                 if not outbox.size and not outbox.pongs:
                     break
-        except STREAM_ERRORS as exc:
-            self._output_lost(exc)
         except Exception as exc:  # for example MemoryError; what was taken from the outbox is lost
-            self._link.fail_internally(exc)
+            self.writing_failed(exc)
         else:
             if self._link.drained is not None:
                 self._link.drained.set()
@@ -187,6 +185,13 @@ class SocketPump(Pump):
             else:
                 self._write_later(_without([header, payload], written))
         except Exception as exc:
+            self._link.fail_internally(exc)
+
+    def writing_failed(self, exc: Exception) -> None:
+        """Process an error in a message that was accepted."""
+        if isinstance(exc, STREAM_ERRORS):
+            self._output_lost(exc)
+        else:
             self._link.fail_internally(exc)
 
     def _write_later(self, rest: list[memoryview]) -> None:
