@@ -132,6 +132,16 @@ class PurePlainPath:
             await self.sender.send(message, None, None)
 
 
+# The names of the coroutines, for example in the warning that one was never awaited.
+for _method, _name in (
+    (PurePlainPath.receive, "receive"),
+    (PurePlainPath.next, "__anext__"),
+    (PurePlainPath.deliver, "deliver"),
+    (PurePlainPath.send, "send"),
+):
+    _method.__name__, _method.__qualname__ = _name, f"WebSocket.{_name}"
+
+
 if TYPE_CHECKING or not speedups_in_use:
     PlainPath = PurePlainPath
 else:

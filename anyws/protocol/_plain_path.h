@@ -48,7 +48,7 @@ typedef struct Call {
     PyObject *object;  /* SEND: the message; DELIVER: the function; otherwise NULL */
     PyObject *inner;   /* the coroutine that does what is not plain, or NULL */
     PyObject *outcome; /* DELIVER: what the function returned or raised, for the task; otherwise NULL */
-    char kind, stage, has_failed;
+    char kind, stage, has_failed, is_running;
 } Call;
 
 static const char *const call_names[] = {"receive", "__anext__", "deliver", "send"};
@@ -63,7 +63,9 @@ call_method(PyObject *object, const char *name)
         PyErr_SetString(PyExc_RuntimeError, "the connection has been garbage-collected");
         return -1;
     }
+    Py_INCREF(object);
     result = PyObject_CallMethod(object, name, NULL);
+    Py_DECREF(object);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
@@ -129,15 +131,29 @@ plain_path_traverse(PyObject *self, visitproc visit, void *arg)
     return 0;
 }
 
+/* Set what belongs to the socket, and steal the references. The fields change together, before any reference is dropped,
+ * because that may run arbitrary code, which may use the path. */
+static void
+plain_path_use(PlainPath *path, PyObject *pump, PyObject *keepalive, PyObject *now, PyObject *records, Signal *signal,
+               int descriptor)
+{
+    PyObject *dropped[] = {path->pump, path->keepalive, path->now, path->records, (PyObject *)path->signal};
+
+    path->pump = pump;
+    path->keepalive = keepalive;
+    path->now = now;
+    path->records = records;
+    path->signal = signal;
+    path->descriptor = descriptor;
+    for (size_t i = 0; i < sizeof(dropped) / sizeof(dropped[0]); i++) {
+        Py_XDECREF(dropped[i]);
+    }
+}
+
 static void
 plain_path_forget_socket(PlainPath *path)
 {
-    path->descriptor = -1;
-    Py_CLEAR(path->pump);
-    Py_CLEAR(path->keepalive);
-    Py_CLEAR(path->now);
-    Py_CLEAR(path->records);
-    Py_CLEAR(path->signal);
+    plain_path_use(path, NULL, NULL, NULL, NULL, NULL, -1);
 }
 
 static int
@@ -178,12 +194,9 @@ plain_path_attach(PyObject *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "OOOOOi:attach", &pump, &keepalive, &now, &signal, &records, &descriptor)) {
         return NULL;
     }
-    Py_XSETREF(path->pump, Py_NewRef(pump));
-    Py_XSETREF(path->keepalive, Py_NewRef(keepalive));
-    Py_XSETREF(path->now, Py_NewRef(now));
-    Py_XSETREF(path->signal, Py_IS_TYPE(signal, state->signal_type) ? (Signal *)Py_NewRef(signal) : NULL);
-    Py_XSETREF(path->records, records == Py_None ? NULL : Py_NewRef(records));
-    path->descriptor = descriptor;
+    plain_path_use(path, Py_NewRef(pump), Py_NewRef(keepalive), Py_NewRef(now),
+                   records == Py_None ? NULL : Py_NewRef(records),
+                   Py_IS_TYPE(signal, state->signal_type) ? (Signal *)Py_NewRef(signal) : NULL, descriptor);
     Py_RETURN_NONE;
 }
 
@@ -198,14 +211,36 @@ plain_path_detach(PyObject *self, PyObject *Py_UNUSED(ignored))
 
 #ifndef _WIN32
 
-/* Tell the keepalive that the peer is alive. */
+/* Call a method of the pump, unless the path was detached, and steal the argument; on failure, or if the argument is
+ * NULL, return -1 and set an error. */
+static int
+plain_path_tell_pump(PlainPath *path, const char *name, PyObject *argument)
+{
+    PyObject *pump = Py_XNewRef(path->pump), *result = NULL;
+
+    if (argument != NULL) {
+        result = pump == NULL ? Py_NewRef(Py_None) : PyObject_CallMethod(pump, name, "O", argument);
+        Py_DECREF(argument);
+    }
+    Py_XDECREF(pump);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* Tell the keepalive that the peer is alive, unless the path was detached in the meantime. */
 static int
 plain_path_heard(PlainPath *path, State *state)
 {
-    PyObject *now = PyObject_CallNoArgs(path->now);
-    int failed = now == NULL ? -1 : PyObject_SetAttr(path->keepalive, state->last_heard, now);
+    PyObject *keepalive = Py_XNewRef(path->keepalive), *clock = Py_XNewRef(path->now), *now;
+    int failed = 0;
 
-    Py_XDECREF(now);
+    if (clock != NULL) {
+        now = PyObject_CallNoArgs(clock);
+        failed = now == NULL ? -1 : PyObject_SetAttr(keepalive, state->last_heard, now);
+        Py_XDECREF(now);
+    }
+    Py_XDECREF(clock);
+    Py_XDECREF(keepalive);
     return failed;
 }
 
@@ -295,42 +330,45 @@ plain_path_arrived(PlainPath *path)
                                                                     : signal_run(path->signal);
 }
 
-/* Decrypt data, steal its reference, and process what is plain; hand everything else to the pump. */
+/* Process decrypted data that is plain; hand everything else to the pump. */
+static int
+plain_path_decrypted(PlainPath *path, PyObject *data, int is_quiet)
+{
+    const unsigned char *start = (const unsigned char *)PyBytes_AS_STRING(data);
+    Py_ssize_t size = PyBytes_GET_SIZE(data), position = plain_path_put_frames(path->inbox, start, size);
+
+    if (position == size && is_quiet) {
+        return plain_path_arrived(path);
+    }
+    return plain_path_tell_pump(path, "feed_decrypted",
+                                PyBytes_FromStringAndSize((const char *)start + position, size - position));
+}
+
+/* Decrypt data, steal its reference, and process what it contains. */
 static int
 plain_path_decrypt(PlainPath *path, State *state, PyObject *data)
 {
-    PyObject *decrypted = PyObject_CallMethodOneArg(path->records, state->decrypt, data), *is_quiet, *result;
-    Py_ssize_t position, size;
+    PyObject *records = Py_NewRef(path->records), *decrypted, *is_quiet = NULL;
+    int failed = -1;
 
+    decrypted = PyObject_CallMethodOneArg(records, state->decrypt, data);
     Py_DECREF(data);
-    is_quiet = decrypted == NULL ? NULL : PyObject_GetAttr(path->records, state->is_quiet);
-    if (is_quiet == NULL || check_bytes(decrypted) < 0 || plain_path_heard(path, state) < 0) {
-        Py_XDECREF(decrypted);
-        Py_XDECREF(is_quiet);
-        return -1;
+    if (decrypted != NULL && check_bytes(decrypted) == 0 &&
+        (is_quiet = PyObject_GetAttr(records, state->is_quiet)) != NULL && plain_path_heard(path, state) == 0) {
+        failed = plain_path_decrypted(path, decrypted, is_quiet == Py_True);
     }
-    size = PyBytes_GET_SIZE(decrypted);
-    position = plain_path_put_frames(path->inbox, (const unsigned char *)PyBytes_AS_STRING(decrypted), size);
-    if (position == size && is_quiet == Py_True) {
-        Py_DECREF(decrypted);
-        Py_DECREF(is_quiet);
-        return plain_path_arrived(path);
-    }
-    result = PyObject_CallMethod(path->pump, "feed_decrypted", "y#", PyBytes_AS_STRING(decrypted) + position,
-                                 size - position);
-    Py_DECREF(decrypted);
-    Py_DECREF(is_quiet);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    Py_XDECREF(decrypted);
+    Py_XDECREF(is_quiet);
+    Py_DECREF(records);
+    return failed;
 }
 
 /* Read, and run the waiting task if a message has arrived; hand everything else to the pump. */
 static int
 plain_path_receive_data(PlainPath *path, State *state)
 {
-    PyObject *rest, *result;
+    PyObject *rest;
     Py_ssize_t size = plain_path_read(path, state, &rest);
-
     int error = errno;
 
     if (size < 0 && (error == EAGAIN || error == EWOULDBLOCK || error == EINTR)) {
@@ -338,22 +376,18 @@ plain_path_receive_data(PlainPath *path, State *state)
     }
     if (size < 0) {
         PyErr_Clear();
-        result = PyObject_CallMethod(path->pump, "reading_failed", "i", error);
+        return plain_path_tell_pump(path, "reading_failed", PyLong_FromLong(error));
     }
-    else if (size == 0) {
-        result = PyObject_CallMethod(path->pump, "reading_ended", NULL);
+    if (size == 0) {
+        return call_method(path->pump, "reading_ended");
     }
-    else if (path->records != NULL) {
+    if (path->records != NULL) {
         return plain_path_decrypt(path, state, rest);
     }
-    else if (rest != NULL) {
-        result = PyObject_CallMethod(path->pump, "feed", "N", rest);
+    if (rest != NULL) {
+        return plain_path_tell_pump(path, "feed", rest);
     }
-    else {
-        return plain_path_heard(path, state) < 0 || plain_path_arrived(path) < 0 ? -1 : 0;
-    }
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    return plain_path_heard(path, state) < 0 ? -1 : plain_path_arrived(path);
 }
 
 #endif
@@ -409,11 +443,15 @@ plain_path_write_rest(PlainPath *path, const unsigned char *header, int header_s
                       int error)
 {
     PyObject *bytes = PyUnicode_Check(payload) ? PyUnicode_AsUTF8String(payload) : Py_NewRef(payload), *result = NULL;
+    PyObject *pump = Py_XNewRef(path->pump);
 
     if (bytes != NULL) {
-        result = PyObject_CallMethod(path->pump, "write_rest", "y#Nni", header, (Py_ssize_t)header_size, bytes, written,
-                                     error);
+        result = pump == NULL ? Py_NewRef(Py_None) /* detached while the message was encrypted */
+                              : PyObject_CallMethod(pump, "write_rest", "y#Oni", header, (Py_ssize_t)header_size, bytes,
+                                                    written, error);
+        Py_DECREF(bytes);
     }
+    Py_XDECREF(pump);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
@@ -463,26 +501,21 @@ plain_path_write(PlainPath *path, const unsigned char *header, int header_size, 
 static int
 plain_path_encryption_failed(PlainPath *path)
 {
-    PyObject *error = take_exception(), *result = PyObject_CallMethod(path->pump, "writing_failed", "O", error);
-
-    Py_DECREF(error);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    return PyErr_ExceptionMatches(PyExc_Exception) ? plain_path_tell_pump(path, "writing_failed", take_exception()) : -1;
 }
 
-/* Return the frame of a message, encrypted. */
+/* Return a frame, encrypted, and steal its reference. */
 static PyObject *
 plain_path_encrypt(PlainPath *path, PyObject *frame)
 {
     State *state = PyType_GetModuleState(Py_TYPE(path));
-    PyObject *encrypted = NULL;
+    PyObject *records = Py_NewRef(path->records), *encrypted;
 
-    if (frame != NULL) {
-        encrypted = PyObject_CallMethodOneArg(path->records, state->encrypt_piece, frame);
-        Py_DECREF(frame);
-        if (encrypted != NULL && check_bytes(encrypted) < 0) {
-            Py_CLEAR(encrypted);
-        }
+    encrypted = PyObject_CallMethodOneArg(records, state->encrypt_piece, frame);
+    Py_DECREF(frame);
+    Py_DECREF(records);
+    if (encrypted != NULL && check_bytes(encrypted) < 0) {
+        Py_CLEAR(encrypted);
     }
     return encrypted;
 }
@@ -496,9 +529,7 @@ plain_path_send_now(PlainPath *path, int opcode, PyObject *message)
     int failed, size = 0;
 
     if (path->outbox->new_masking_key != Py_None) {
-        PyObject *masking_key = PyObject_CallNoArgs(path->outbox->new_masking_key);
-        payload = masking_key == NULL ? NULL : masked_frame_of(FIN | opcode, message, masking_key);
-        Py_XDECREF(masking_key);
+        payload = new_masked_frame(path->outbox, FIN | opcode, message);
     }
     else if (path->records != NULL) {
         payload = frame_of(FIN | opcode, message, NULL);
@@ -562,7 +593,7 @@ new_call(PyObject *self, Kind kind, PyObject *object)
         call->inner = call->outcome = NULL;
         call->kind = kind;
         call->stage = NEW;
-        call->has_failed = 0;
+        call->has_failed = call->is_running = 0;
         PyObject_GC_Track(call);
     }
     return (PyObject *)call;
@@ -634,6 +665,26 @@ call_end_delivery(Call *call, PyObject **result)
     return PYGEN_ERROR;
 }
 
+/* Drop the coroutine that does what is not plain. */
+static void
+call_end_inner(Call *call)
+{
+    call->stage = DONE;
+    Py_CLEAR(call->inner);
+}
+
+/* Pass the message that the inner coroutine has returned to the function, steal its reference, and go on. */
+static PySendResult
+call_deliver_received(Call *call, PyObject **result)
+{
+    PyObject *message = *result;
+    int is_over = call_deliver(call, message);
+
+    *result = NULL;
+    Py_DECREF(message);
+    return is_over ? call_end_delivery(call, result) : call_receive(call, result);
+}
+
 /* Go on with the coroutine that does what is not plain. */
 static PySendResult
 call_go_on(Call *call, PyObject *value, PyObject **result)
@@ -643,39 +694,30 @@ call_go_on(Call *call, PyObject *value, PyObject **result)
     if (sent == PYGEN_NEXT) {
         return sent;
     }
-    call->stage = DONE;
-    Py_CLEAR(call->inner);
-    if (call->kind == DELIVER && sent == PYGEN_RETURN) {
-        PyObject *message = *result;
-        int is_over = call_deliver(call, message);
-        *result = NULL;
-        Py_DECREF(message);
-        return is_over ? call_end_delivery(call, result) : call_receive(call, result);
-    }
-    return sent;
+    call_end_inner(call);
+    return call->kind == DELIVER && sent == PYGEN_RETURN ? call_deliver_received(call, result) : sent;
 }
 
 static PySendResult
 call_delegate(Call *call, PyObject **result)
 {
-    PlainPath *path = call->path;
-    PyObject *to = call->kind == SEND ? path->sender : path->receiver;
+    PyObject *to = Py_XNewRef(call->kind == SEND ? call->path->sender : call->path->receiver);
+    PySendResult sent;
 
     if (to == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "the connection has been garbage-collected");
         return PYGEN_ERROR;
     }
-    if (call->kind == SEND) {
-        call->inner = PyObject_CallMethod(to, "send", "OOO", call->object, Py_None, Py_None);
-    }
-    else {
-        call->inner = PyObject_CallMethod(to, call->kind == NEXT ? "next" : "receive", NULL);
-    }
-    if (call->inner == NULL) {
+    call->inner = call->kind == SEND ? PyObject_CallMethod(to, "send", "OOO", call->object, Py_None, Py_None)
+                                     : PyObject_CallMethod(to, call->kind == NEXT ? "next" : "receive", NULL);
+    Py_DECREF(to);
+    if (call->inner == NULL || Py_EnterRecursiveCall(" while waiting for a message")) {
         return PYGEN_ERROR;
     }
     call->stage = DELEGATED;
-    return call_go_on(call, Py_None, result);
+    sent = call_go_on(call, Py_None, result);
+    Py_LeaveRecursiveCall();
+    return sent;
 }
 
 static int
@@ -783,6 +825,10 @@ call_wait(Call *call, PyObject **result)
     PlainPath *path = call->path;
     PyObject *message;
 
+    if (call->outcome != NULL) { /* even if the connection is over, or the signal was not set */
+        call_release(call);
+        return call_end_delivery(call, result);
+    }
     do {
         if (path->signal == NULL || path->inbox == NULL) {
             break;
@@ -795,11 +841,11 @@ call_wait(Call *call, PyObject **result)
         Py_CLEAR(*result);
         path->inbox->budget = path->outbox->budget = path->budget; /* other tasks had their turn */
         if (call->kind == DELIVER) {
-            int done = call->outcome != NULL ? 1 : call_deliver_all(call);
-            if (done == 2) {
+            int done = call_deliver_all(call);
+            if (done == 2 && path->signal != NULL) {
                 return call_yield(call, result);
             }
-            if (done != 0) {
+            if (done == 1 || done < 0) {
                 call_release(call);
                 return done < 0 ? PYGEN_ERROR : call_end_delivery(call, result);
             }
@@ -868,25 +914,45 @@ call_begin(Call *call, PyObject **result)
     return PYGEN_RETURN;
 }
 
+/* Note that the call is running; on failure, return -1 and set an error. */
+static int
+call_enter(Call *call)
+{
+    if (call->is_running) {
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+        return -1;
+    }
+    call->is_running = 1;
+    return 0;
+}
+
 static PySendResult
 call_resume(PyObject *self, PyObject *value, PyObject **result)
 {
     Call *call = (Call *)self;
     Stage stage = call->stage;
+    PySendResult sent;
 
     *result = NULL;
-    if (stage == DELEGATED) {
-        return call_go_on(call, value, result);
-    }
-    if (stage == WAITING) {
-        return call_wait(call, result);
-    }
-    if (stage == DONE) {
-        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+    if (call_enter(call) < 0) {
         return PYGEN_ERROR;
     }
-    call->stage = DONE;
-    return call_begin(call, result);
+    if (stage == DELEGATED) {
+        sent = call_go_on(call, value, result);
+    }
+    else if (stage == WAITING) {
+        sent = call_wait(call, result);
+    }
+    else if (stage == NEW) {
+        call->stage = DONE;
+        sent = call_begin(call, result);
+    }
+    else {
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+        sent = PYGEN_ERROR;
+    }
+    call->is_running = 0;
+    return sent;
 }
 
 /* -- Call as a coroutine ------------------------------------------------------------------------------------------- */
@@ -927,26 +993,37 @@ call_send(PyObject *self, PyObject *value)
     return yielded(sent, result);
 }
 
-static PyObject *
-call_throw(PyObject *self, PyObject *arguments)
+/* Throw an exception into the inner coroutine. */
+static PySendResult
+call_throw_into_inner(Call *call, PyObject *arguments, PyObject **result)
 {
-    Call *call = (Call *)self;
+    PyObject *throw = PyObject_GetAttrString(call->inner, "throw");
+
+    *result = throw == NULL ? NULL : PyObject_Call(throw, arguments, NULL);
+    Py_XDECREF(throw);
+    if (*result != NULL) {
+        return PYGEN_NEXT;
+    }
+    call_end_inner(call);
+    /* On trio, what wakes a waiting task is an exception, so a message may be the result. */
+    if (call->kind == DELIVER && PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        PyObject *stop = take_exception();
+        *result = PyObject_GetAttrString(stop, "value");
+        Py_DECREF(stop);
+        return *result == NULL ? PYGEN_ERROR : call_deliver_received(call, result);
+    }
+    return PYGEN_ERROR;
+}
+
+/* Raise the exception given as arguments for `throw`. */
+static void
+raise_thrown(PyObject *arguments)
+{
     PyObject *type, *value = NULL, *traceback = NULL;
 
-    if (call->stage == DELEGATED) {
-        PyObject *throw = PyObject_GetAttrString(call->inner, "throw"), *result;
-        result = throw == NULL ? NULL : PyObject_Call(throw, arguments, NULL);
-        Py_XDECREF(throw);
-        if (result == NULL) {
-            call->stage = DONE;
-            Py_CLEAR(call->inner);
-        }
-        return result;
-    }
     if (!PyArg_ParseTuple(arguments, "O|OO:throw", &type, &value, &traceback)) {
-        return NULL;
+        return;
     }
-    call_release(call);
     if (PyExceptionInstance_Check(type)) {
         PyErr_SetObject((PyObject *)Py_TYPE(type), type);
     }
@@ -956,34 +1033,80 @@ call_throw(PyObject *self, PyObject *arguments)
     else {
         PyErr_Format(PyExc_TypeError, "expected an exception, not %.100s", Py_TYPE(type)->tp_name);
     }
-    return NULL;
+}
+
+static PyObject *
+call_throw(PyObject *self, PyObject *arguments)
+{
+    Call *call = (Call *)self;
+    PyObject *result = NULL;
+    PySendResult sent = PYGEN_ERROR;
+
+    if (call_enter(call) < 0) {
+        return NULL;
+    }
+    if (call->stage == DELEGATED) {
+        sent = call_throw_into_inner(call, arguments, &result);
+    }
+    else if (call->stage == DONE) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+    }
+    else {
+        call_release(call);
+        if (call->outcome != NULL && call->has_failed) { /* what the function raised is never lost */
+            sent = call_end_delivery(call, &result);
+        }
+        else {
+            raise_thrown(arguments);
+        }
+    }
+    call->is_running = 0;
+    return yielded(sent, result);
 }
 
 static PyObject *
 call_close(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     Call *call = (Call *)self;
+    PyObject *result;
 
-    if (call->stage == DELEGATED) {
-        PyObject *result = PyObject_CallMethod(call->inner, "close", NULL);
-        call->stage = DONE;
-        Py_CLEAR(call->inner);
-        return result;
+    if (call_enter(call) < 0) {
+        return NULL;
     }
-    call_release(call);
-    Py_RETURN_NONE;
+    if (call->stage == DELEGATED) {
+        result = PyObject_CallMethod(call->inner, "close", NULL);
+        call_end_inner(call);
+    }
+    else {
+        call_release(call);
+        result = Py_NewRef(Py_None);
+    }
+    call->is_running = 0;
+    return result;
 }
 
 static PyObject *
-call_await(PyObject *self)
+call_iter(PyObject *self)
 {
     return Py_NewRef(self);
 }
 
 static PyObject *
-call_name(PyObject *self, void *Py_UNUSED(closure))
+call_await(PyObject *self)
 {
-    return PyUnicode_FromFormat("WebSocket.%s", call_names[(int)((Call *)self)->kind]);
+    Call *call = (Call *)self;
+
+    if (call->stage == WAITING || call->stage == DELEGATED) {
+        PyErr_SetString(PyExc_RuntimeError, "coroutine is being awaited already");
+        return NULL;
+    }
+    return Py_NewRef(self);
+}
+
+static PyObject *
+call_name(PyObject *self, void *prefix)
+{
+    return PyUnicode_FromFormat("%s%s", (const char *)prefix, call_names[(int)((Call *)self)->kind]);
 }
 
 static int
@@ -1034,10 +1157,12 @@ call_dealloc(PyObject *self)
         return;
     }
     PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, call_dealloc)
     call_forget(self);
     Py_CLEAR(((Call *)self)->path);
     PyObject_GC_Del(self);
     Py_DECREF(type);
+    Py_TRASHCAN_END
 }
 
 static PyMethodDef call_methods[] = {
@@ -1048,8 +1173,8 @@ static PyMethodDef call_methods[] = {
 };
 
 static PyGetSetDef call_properties[] = {
-    {"__name__", call_name, NULL, NULL, NULL},
-    {"__qualname__", call_name, NULL, NULL, NULL},
+    {"__name__", call_name, NULL, NULL, ""},
+    {"__qualname__", call_name, NULL, NULL, "WebSocket."},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -1059,7 +1184,7 @@ static PyType_Slot call_slots[] = {
     {Py_tp_finalize, call_finalize},
     {Py_tp_traverse, call_traverse},
     {Py_tp_clear, call_forget},
-    {Py_tp_iter, call_await},
+    {Py_tp_iter, call_iter},
     {Py_tp_iternext, call_iter_next},
     {Py_am_await, call_await},
     {Py_am_send, call_resume},

@@ -391,23 +391,35 @@ masked_frame_of(int first, PyObject *payload, PyObject *masking_key)
     return read_key(masking_key, &key) < 0 ? NULL : frame_of(first, payload, key);
 }
 
-/* Frame a payload and add it; on failure, return -1 and set an error. */
-static int
-frame_queue_frame(FrameQueue *queue, int first, PyObject *payload)
+/* Return the frame for a payload, masked with a new key. */
+static PyObject *
+new_masked_frame(FrameQueue *queue, int first, PyObject *payload)
 {
-    PyObject *frame, *new_masking_key;
+    PyObject *new_masking_key, *masking_key = NULL, *frame;
 
     Py_BEGIN_CRITICAL_SECTION(queue);
     new_masking_key = Py_XNewRef(queue->new_masking_key); /* the attribute may change during the call below */
     Py_END_CRITICAL_SECTION();
     if (new_masking_key == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "FrameQueue.__init__() has not been called");
-        return -1;
     }
-    if (new_masking_key != Py_None) {
-        PyObject *masking_key = PyObject_CallNoArgs(new_masking_key);
-        frame = masking_key == NULL ? NULL : masked_frame_of(first, payload, masking_key);
-        Py_XDECREF(masking_key);
+    else {
+        masking_key = PyObject_CallNoArgs(new_masking_key);
+        Py_DECREF(new_masking_key);
+    }
+    frame = masking_key == NULL ? NULL : masked_frame_of(first, payload, masking_key);
+    Py_XDECREF(masking_key);
+    return frame;
+}
+
+/* Frame a payload and add it; on failure, return -1 and set an error. */
+static int
+frame_queue_frame(FrameQueue *queue, int first, PyObject *payload)
+{
+    PyObject *frame;
+
+    if (queue->new_masking_key != Py_None) {
+        frame = new_masked_frame(queue, first, payload);
     }
     else if (PyUnicode_Check(payload)) {
         frame = frame_of(first, payload, NULL);
@@ -416,7 +428,6 @@ frame_queue_frame(FrameQueue *queue, int first, PyObject *payload)
         Py_ssize_t length = PyObject_Size(payload);
         frame = length < 0 ? NULL : length < LARGE ? frame_of(first, payload, NULL) : new_large_frame(first, payload);
     }
-    Py_DECREF(new_masking_key);
     return frame_queue_add(queue, frame);
 }
 

@@ -179,6 +179,7 @@ class SocketPump(Pump):
             error: the error number of a failed write; 0 if there was no error.
         """
         self.unsent = len(header) + len(payload) - written
+        self._link.outbox.control_taken = 0  # nothing of the rest is a control frame
         try:
             if error:
                 self._output_lost(self._stream.translated(OSError(error, os.strerror(error))))
