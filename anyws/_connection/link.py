@@ -87,7 +87,7 @@ class Link(Lifecycle):
         if self.core.state is _CLOSED or intake.is_discarding:
             raise self.ending.for_receiver()
         self.inbox.receiver_waits = True
-        intake.wants_pieces = pieces
+        self.inbox.wants_pieces = pieces
         self.inbox.budget = self.outbox.budget = MESSAGE_BUDGET
         if self.inbox.is_paused:
             self.resume_reading()

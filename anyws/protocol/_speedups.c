@@ -110,7 +110,7 @@ add_types(PyObject *module)
     if (!state->last_heard || !state->decrypt || !state->encrypt_piece || !state->is_quiet) {
         return -1;
     }
-    return add_type(module, &payload_spec, NULL) || add_type(module, &message_queue_spec, &state->message_queue_type) ||
+    return add_type(module, &payload_spec, &state->payload_type) || add_type(module, &message_queue_spec, &state->message_queue_type) ||
                    add_type(module, &frame_queue_spec, &state->frame_queue_type) ||
                    add_type(module, &signal_spec, &state->signal_type) ||
                    add_type(module, &call_spec, &state->call_type) || add_type(module, &plain_path_spec, NULL)
@@ -124,6 +124,7 @@ visit_state(PyObject *module, visitproc visit, void *arg)
     State *state = PyModule_GetState(module);
 
     Py_VISIT(state->cancelled_error);
+    Py_VISIT(state->payload_type);
     Py_VISIT(state->message_queue_type);
     Py_VISIT(state->frame_queue_type);
     Py_VISIT(state->signal_type);
@@ -141,6 +142,7 @@ clear_state(PyObject *module)
     Py_CLEAR(state->decrypt);
     Py_CLEAR(state->encrypt_piece);
     Py_CLEAR(state->is_quiet);
+    Py_CLEAR(state->payload_type);
     Py_CLEAR(state->message_queue_type);
     Py_CLEAR(state->frame_queue_type);
     Py_CLEAR(state->signal_type);
