@@ -1,5 +1,6 @@
-/* The compiled twin of _pure.py, _queues.py and pumps/signals.py: the inner loops over bytes (RFC 6455, sections 5.2,
- * 5.3, 5.6), the queues, and the signal that tasks wait for.
+/* The compiled twin of _pure.py, _queues.py, _connection/pumps/signals.py and _connection/plain_path.py: the inner loops
+ * over bytes (RFC 6455, sections 5.2, 5.3, 5.6), the queues, the signal that tasks wait for, and the plain path, which
+ * alone does I/O.
  *
  * The rule of these files: they do exactly what the pure twins do, with the same arguments and results, and make no
  * decisions of their own. All state is in the objects and in the module object, so each interpreter can have its own
