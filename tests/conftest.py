@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import importlib.util
 import inspect
@@ -45,6 +46,18 @@ def no_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def short_failure_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the half second for which a violation waits for a program that does not receive."""
+    monkeypatch.setattr("anyws._connection.life.FAILURE_GRACE", 0.02)
+
+
+def pytest_collection_finish() -> None:
+    """Hide thousands of collected tests from the garbage collector, which tests call hundreds of times."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -15,7 +15,7 @@ import pytest
 
 from anyws.protocol.server_handshake import ServerHandshake
 
-from .commands import LIMIT, run_anyws, start_anyws
+from .commands import LIMIT, run_anyws, run_main, start_anyws
 
 backends = pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
 
@@ -373,8 +373,8 @@ def test_a_full_disk_is_one_line_and_status_1(server: str) -> None:
         (("--backend", "curio", "ws://x"), "invalid choice: 'curio'"),
     ],
 )
-def test_wrong_usage_is_status_2(arguments: tuple[str, ...], problem: str) -> None:
-    status, out, err = run_anyws("connect", *arguments)
+def test_wrong_usage_is_status_2(arguments: tuple[str, ...], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run_main(capsys, "connect", *arguments)
     assert (status, out) == (2, "")
     assert problem in err
     assert "Traceback" not in err

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .commands import run_anyws, start_anyws
+from .commands import run_anyws, run_main, start_anyws
 from .tmux import needs_tmux, open_window
 
 backends = pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
@@ -105,8 +105,8 @@ def test_a_signal_ends_it_with_the_figures(backend: str) -> None:
         ("-d 0 ws://x", "expected a number of seconds greater than 0"),
     ],
 )
-def test_wrong_usage_is_status_2(arguments: str, problem: str) -> None:
-    status, out, err = run_anyws("load", *arguments.split())
+def test_wrong_usage_is_status_2(arguments: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run_main(capsys, "load", *arguments.split())
     assert (status, out) == (2, "")
     assert problem in err
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .commands import run_anyws, start_anyws
+from .commands import run_anyws, run_main, start_anyws
 from .tmux import needs_tmux, open_window
 
 backends = pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
@@ -88,8 +88,8 @@ def test_a_server_that_answers_no_ping_is_status_1(tmp_path: Path) -> None:
         ("-i=-1 ws://x", "expected a number of seconds"),
     ],
 )
-def test_wrong_usage_is_status_2(arguments: str, problem: str) -> None:
-    status, out, err = run_anyws("ping", *arguments.split())
+def test_wrong_usage_is_status_2(arguments: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run_main(capsys, "ping", *arguments.split())
     assert (status, out) == (2, "")
     assert problem in err
 

@@ -217,6 +217,7 @@ async def test_a_close_without_a_code() -> None:
         assert websocket.close_code == 1005
 
 
+@pytest.mark.usefixtures("short_failure_grace")
 @pytest.mark.parametrize(
     ("server", "frame", "code"),
     [
@@ -374,7 +375,6 @@ async def test_a_scripted_peer_that_waits_in_vain_fails(expect: Any, expected: s
     async with scripted_peer(server=True) as (websocket, peer):  # a server ends the stream
         await peer.send_close()
         await peer.expect_close()
-        await websocket.wait_closed()
         with pytest.raises(AssertionError) as raised:
             await expect(peer)
         assert str(raised.value) == f"expected {expected}, but the other end has closed the stream"
