@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import socket
 import struct
 import time
@@ -27,6 +28,7 @@ __all__ = [
     "Transport",
     "address_of",
     "cancelling_at",
+    "free_port",
     "in_memory",
     "listens",
     "on_mock_clock",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
+_random = random.SystemRandom()  # a seed that a test sets must not give two processes the same ports
 Transport = Callable[[ByteStream], AbstractAsyncContextManager[ByteStream]]
 """Takes the end that a test plays, and gives the stream on which anyws meets it."""
 
@@ -109,6 +112,18 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> 
         ]
 
     monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, below those that systems choose for port 0: no other test is given it."""
+    while True:
+        port = _random.randrange(10_000, 30_000)
+        with socket.socket() as unused:
+            try:
+                unused.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def listens(port: int, poll: Callable[[], int | None], limit: float) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from anyws.protocol.server_handshake import ServerHandshake
+from tests.harness import free_port
 
 from .commands import LIMIT, run_anyws, run_main, start_anyws
 
@@ -278,8 +279,7 @@ def test_a_peer_that_breaks_the_protocol_is_status_5() -> None:
 
 
 def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     status, out, err = run_anyws("connect", f"ws://user:secret@127.0.0.1:{port}/")
     assert (status, out) == (3, "")
     assert re.fullmatch(rf"anyws: cannot connect to ws://127.0.0.1:{port}/: Connection refused.*\n", err)

@@ -6,11 +6,12 @@ import importlib.util
 import json
 import re
 import signal
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.harness import free_port
 
 from .commands import run_anyws, run_main, start_anyws
 from .tmux import needs_tmux, open_window
@@ -74,8 +75,7 @@ def test_lost_connections_are_status_5(server: str) -> None:
 
 
 def test_nobody_listens_is_status_3() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     status, out, err = run_anyws("load", "-c", 3, f"ws://127.0.0.1:{port}/")
     assert (status, out) == (3, "")
     assert err.startswith("anyws: cannot connect to ")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 from pathlib import Path
 
 import pytest
+
+from tests.harness import free_port
 
 from .commands import run_anyws, run_main, start_anyws
 from .tmux import needs_tmux, open_window
@@ -60,9 +61,7 @@ def test_the_end_of_the_connection_is_status_5(server: str) -> None:
 
 
 def test_nobody_listens_is_status_3() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    status, out, err = run_anyws("ping", f"ws://127.0.0.1:{port}/")
+    status, out, err = run_anyws("ping", f"ws://127.0.0.1:{free_port()}/")
     assert (status, out) == (3, "")
     assert err.startswith("anyws: cannot connect to ")
 

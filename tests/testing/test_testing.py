@@ -372,7 +372,7 @@ async def test_what_a_scripted_peer_did_not_expect(act: Any, expect: Any, messag
     ],
 )
 async def test_a_scripted_peer_that_waits_in_vain_fails(expect: Any, expected: str) -> None:
-    async with scripted_peer(server=True) as (websocket, peer):  # a server ends the stream
+    async with scripted_peer(server=True) as (_, peer):  # a server ends the stream
         await peer.send_close()
         await peer.expect_close()
         with pytest.raises(AssertionError) as raised:
