@@ -84,8 +84,9 @@ class WaitingPump(SocketPump):
                 finally:
                     self._is_attended = False
                 self._drain() if self._is_ending else self._read()
+                self._arrived.set()  # the receiving task may rely on this one to read
         finally:
-            self._arrived.set()  # the receiving task may rely on this one to read
+            self._arrived.set()
             self._look_later()
 
     @property
