@@ -40,6 +40,13 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return backend
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_heap() -> None:
+    """Hide thousands of tests from the garbage collector, which some tests call hundreds of times."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def no_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a test know no other proxies than its own."""
@@ -52,12 +59,6 @@ def no_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def short_failure_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the half second for which a violation waits for a program that does not receive."""
     monkeypatch.setattr("anyws._connection.life.FAILURE_GRACE", 0.02)
-
-
-def pytest_collection_finish() -> None:
-    """Hide thousands of collected tests from the garbage collector, which tests call hundreds of times."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
