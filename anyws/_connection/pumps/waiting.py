@@ -83,7 +83,7 @@ class WaitingPump(SocketPump):
                     continue  # the stream was closed, or another waiting task was to be woken
                 finally:
                     self._other_task_reads = False
-                self._discard_input() if self._has_ended else self._read()
+                self.on_readable()
                 self._arrived.set()  # the receiving task may rely on this one to read
         finally:
             self._arrived.set()
