@@ -107,11 +107,7 @@ FAULTS = [
         echo, {"extensions": [Extension()]}, [asking("Sec-WebSocket-Extensions: fault; x")], id="accept-of-an-extension"
     ),
     pytest.param(echo, {"extensions": [Extension()]}, [AGREED, MASKED_RSV2], id="decode-of-a-codec"),
-    pytest.param(
-        # The core is CLOSED without a Close, and so the server waits for as long as it may.
-        *(echo_or_fail, {"extensions": [Extension()], "close_timeout": 0.1}, [AGREED, FAIL]),
-        id="encode-of-a-codec",
-    ),
+    pytest.param(echo_or_fail, {"extensions": [Extension()]}, [AGREED, FAIL], id="encode-of-a-codec"),
     pytest.param(echo, {"extensions": [Extension()]}, [AGREED + MASKED_RSV2], id="decode-of-a-codec-at-once"),
 ]
 
@@ -145,7 +141,8 @@ async def test_an_error_in_the_application(
         attacker(server) as bad,
     ):
         await before.open()
-        await until_closed(bad, pieces)
+        with anyio.fail_after(5):  # half of close_timeout: nobody waits for a Close that cannot come
+            await until_closed(bad, pieces)
         await check_serves(server)
         await before.send(TEXT, b"still there?")
         assert await before.frame() == Frame(TEXT, b"still there?")
