@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from anyws._logs import ConnectionLogger
 from anyws.protocol.closing import Close
 from anyws.protocol.connection import Connection, Event, Pong, State
-from anyws.protocol.speedups import MessageQueue
+from anyws.protocol.speedups import MessageQueue, Payload
 
 from .pings import PendingPings
 
@@ -33,7 +33,6 @@ class Intake:
         "_pings",
         "inbox",
         "is_discarding",
-        "wants_pieces",
     )
 
     def __init__(self, core: Connection, limit: int, pings: PendingPings, logger: ConnectionLogger) -> None:
@@ -43,8 +42,6 @@ class Intake:
         self.inbox: MessageQueue = core.inbox
         """The messages that have arrived and that no task has received yet."""
         self.inbox.limit = limit
-        self.wants_pieces: bool = False
-        """Whether this task accepts a part of a message that is still arriving."""
         self.is_discarding: bool = False
         """Whether messages that arrive are dropped, because the application has closed the connection."""
 
@@ -62,7 +59,7 @@ class Intake:
     @property
     def has_piece(self) -> bool:
         """Whether there is a part of a message for the receiving task."""
-        return self.wants_pieces and self._core.partial_size > 0
+        return self.inbox.wants_pieces and self._core.partial_size > 0
 
     def may_read(self, *, input_ended: bool) -> bool:
         """Return whether to continue reading; if not, reading is paused.
@@ -93,6 +90,11 @@ class Intake:
         """Process the first ``count`` bytes of the buffer that `Connection.get_buffer` returned."""
         self._handle(self._core.buffer_updated(count))
         self.inbox.is_on_fast_path = self._core.expects_frame and self.inbox.size < self.inbox.limit
+
+    def feed_large(self, header: bytes, payload: Payload) -> None:
+        """Process the beginning of a large message; see `Connection.receive_large`."""
+        self._core.receive_large(header, payload)
+        self.inbox.is_on_fast_path = False
 
     def discard(self) -> None:
         """Drop all messages in the inbox, and all that arrive from now on."""

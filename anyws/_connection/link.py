@@ -87,7 +87,7 @@ class Link(Lifecycle):
         if self.core.state is _CLOSED or intake.is_discarding:
             raise self.ending.for_receiver()
         self.inbox.receiver_waits = True
-        intake.wants_pieces = pieces
+        self.inbox.wants_pieces = pieces
         self.inbox.budget = self.outbox.budget = MESSAGE_BUDGET
         if self.inbox.is_paused:
             self.resume_reading()
@@ -124,7 +124,10 @@ class Link(Lifecycle):
         self.ending.is_local = True
         if discard:
             self.discard()
-        self._handle(Event.CLOSE)
+        if self.core.state is _CLOSED and self._life.phase is Phase.OPEN:
+            self.abort()  # an exception in an extension has ended the protocol, so there is no closing handshake
+        else:
+            self._handle(Event.CLOSE)
 
     def discard(self) -> None:
         """Drop all messages that nobody has received yet, and all that arrive from now on."""

@@ -114,10 +114,10 @@ typedef struct {
     Py_ssize_t size;   /* of the frame */
 } Frame;
 
-/* Read the frame at the beginning of the data. Return 0 unless it is a complete, valid message in a single frame,
- * within the size limit and without reserved bits. */
+/* Read the header at the beginning of the data. Return 0 unless it is complete, and the frame is a valid message in a
+ * single frame, within the size limit and without reserved bits. The payload may be incomplete. */
 static int
-read_frame(const unsigned char *data, Py_ssize_t available, int masked, Py_ssize_t max_size, Frame *frame)
+read_header(const unsigned char *data, Py_ssize_t available, int masked, Py_ssize_t max_size, Frame *frame)
 {
     uint64_t length;
     Py_ssize_t position = 2;
@@ -146,7 +146,7 @@ read_frame(const unsigned char *data, Py_ssize_t available, int masked, Py_ssize
     }
     frame->key = has_key ? data + position : NULL;
     position += has_key ? KEY_LENGTH : 0;
-    if (length > (uint64_t)(available - position) || length > (uint64_t)max_size) {
+    if (length > (uint64_t)max_size || length > (uint64_t)(PY_SSIZE_T_MAX - position)) {
         return 0;
     }
     frame->opcode = data[0] & 0x0F;
@@ -154,6 +154,13 @@ read_frame(const unsigned char *data, Py_ssize_t available, int masked, Py_ssize
     frame->length = (Py_ssize_t)length;
     frame->size = position + frame->length;
     return 1;
+}
+
+/* Read the frame at the beginning of the data, if it is complete; otherwise like `read_header`. */
+static int
+read_frame(const unsigned char *data, Py_ssize_t available, int masked, Py_ssize_t max_size, Frame *frame)
+{
+    return read_header(data, available, masked, max_size, frame) && frame->size <= available;
 }
 
 /* Return the text of a frame. */

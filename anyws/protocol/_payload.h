@@ -30,6 +30,21 @@ payload_begin_change(Payload *self)
     return 0;
 }
 
+/* Return a payload that begins with the first `size` bytes of an object, whose reference is stolen. */
+static PyObject *
+payload_of(PyTypeObject *type, PyObject *data, Py_ssize_t size)
+{
+    Payload *payload = (Payload *)type->tp_alloc(type, 0);
+
+    if (payload == NULL) {
+        Py_DECREF(data);
+        return NULL;
+    }
+    payload->data = data;
+    payload->size = size;
+    return (PyObject *)payload;
+}
+
 /* Resize the bytes object. If there is not enough memory, its contents are lost. */
 static int
 payload_resize(Payload *self, PyObject **data, Py_ssize_t size)

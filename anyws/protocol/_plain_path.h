@@ -8,6 +8,7 @@
 #ifndef ANYWS_PLAIN_PATH_H
 #define ANYWS_PLAIN_PATH_H
 
+#include "_payload.h"
 #include "_queues.h"
 #include "_signal.h"
 
@@ -21,7 +22,13 @@
 #define MSG_NOSIGNAL 0
 #endif
 
-enum { READ_SIZE = 122880, SMALL = 1024 };
+enum {
+    READ_SIZE = 122880,
+    SMALL = 1024,           /* a payload up to this size is copied behind its header, which costs less than sendmsg() */
+    RESERVE_FACTOR = 16,    /* memory is allocated in advance for this many times what has arrived, as in frames.py */
+    KEPT_MEMORY = 16 << 20, /* what the allocator may keep after large messages, in bytes */
+    MAX_READ_TURN = 1 << 20 /* how many bytes of a large message are read before other connections have their turn */
+};
 
 struct Call;
 
@@ -282,38 +289,131 @@ release_read_buffer(unsigned char *buffer)
 #endif
 }
 
-/* Read, and put the messages that are plain into the inbox. Set the rest, or NULL if there is none. Return what recv()
- * returns. */
+/* What a read has left for Python: data that is not plain, or a large message that is incomplete; or nothing. */
+typedef struct {
+    PyObject *data;
+    PyObject *large; /* a bytes object that has the size of the whole payload */
+    Py_ssize_t received;
+    unsigned char header[MAX_HEADER];
+    int header_size;
+} Rest;
+
+/* Return whether more of a message may be read, of which so many bytes have arrived; as `Intake.has_space`. */
+static int
+plain_path_has_space(const MessageQueue *inbox, Py_ssize_t received)
+{
+    return received < inbox->limit - inbox->size || (inbox->receiver_waits && inbox->messages.count == 0);
+}
+
+/* Read the rest of a large message directly into it, until all has arrived or nothing more is there. An error is left
+ * to the next read. */
+static void
+plain_path_fill(PlainPath *path, PyObject *message, Py_ssize_t *received, const unsigned char *key)
+{
+    unsigned char *to = (unsigned char *)PyBytes_AS_STRING(message);
+    Py_ssize_t length = PyBytes_GET_SIZE(message), size, left = MAX_READ_TURN;
+    unsigned char rotated[KEY_LENGTH];
+
+    while (*received < length && left > 0 && plain_path_has_space(path->inbox, *received)) {
+        size = recv(path->descriptor, to + *received, length - *received, 0);
+        if (size <= 0) {
+            return;
+        }
+        if (key != NULL) {
+            for (int i = 0; i < KEY_LENGTH; i++) {
+                rotated[i] = key[(*received + i) % KEY_LENGTH];
+            }
+            copy_masked(to + *received, to + *received, size, rotated);
+        }
+        *received += size;
+        left -= size;
+    }
+}
+
+/* Let the allocator keep the memory of a few large messages, instead of returning it to the system after each: new pages
+ * cost as much as copying them. glibc does so up to twice the size of the largest block that was ever freed. */
+static void
+keep_memory(State *state)
+{
+    if (!state->keeps_memory) {
+        state->keeps_memory = 1;
+        PyMem_RawFree(PyMem_RawMalloc(KEPT_MEMORY / 2)); /* never written to, so it never used any */
+    }
+}
+
+/* Begin a large message if one comes next, and if it is plain; return whether there was one, or -1 if it is lost because
+ * memory ran out. */
+static int
+plain_path_read_large(PlainPath *path, State *state, const unsigned char *data, Py_ssize_t available, Rest *rest)
+{
+    MessageQueue *inbox = path->inbox;
+    Py_ssize_t received;
+    PyObject *message;
+    Frame frame;
+
+    if (inbox->size >= inbox->limit || inbox->wants_pieces ||
+        !read_header(data, available, inbox->masked, inbox->max_size, &frame) || frame.opcode != BINARY) {
+        return 0;
+    }
+    received = available - (frame.size - frame.length);
+    if (received > frame.length) { /* it is complete, but memory ran out when it was to be added */
+        return 0;
+    }
+    if (received < LARGE || frame.length / RESERVE_FACTOR > received) {
+        return 0;
+    }
+    if (frame.length > READ_SIZE) {
+        keep_memory(state);
+    }
+    message = PyBytes_FromStringAndSize(NULL, frame.length);
+    if (message == NULL) { /* Python may find enough memory for a part of it, or raises the error */
+        PyErr_Clear();
+        return 0;
+    }
+    copy(PyBytes_AS_STRING(message), (const char *)frame.payload, received, frame.key);
+    plain_path_fill(path, message, &received, frame.key);
+    if (received == frame.length) {
+        int failed = queue_push(&inbox->messages, message);
+        if (!failed) {
+            inbox->size += memory_of(message);
+        }
+        Py_DECREF(message);
+        return failed ? -1 : 1;
+    }
+    rest->large = message;
+    rest->received = received;
+    rest->header_size = (int)(frame.size - frame.length);
+    memcpy(rest->header, data, rest->header_size);
+    return 1;
+}
+
+/* Read, and put the messages that are plain into the inbox. Return what recv() returns. */
 static Py_ssize_t
-plain_path_read(PlainPath *path, State *state, PyObject **rest)
+plain_path_read(PlainPath *path, State *state, Rest *rest)
 {
     unsigned char *buffer = read_buffer_of(state);
-    Py_ssize_t size, position;
+    Py_ssize_t size, position = 0;
+    int large = 0;
 
-    *rest = NULL;
     if (buffer == NULL) {
         errno = ENOMEM;
         return -1;
     }
     size = recv(path->descriptor, buffer, READ_SIZE, 0);
-    if (size > 0 && path->records != NULL) {
-        *rest = PyBytes_FromStringAndSize((const char *)buffer, size);
-        if (*rest == NULL) {
-            size = -1;
-            errno = ENOMEM;
-        }
-    }
-    else if (size > 0) {
+    if (size > 0 && path->records == NULL) {
         position = plain_path_put_frames(path->inbox, buffer, size);
-        if (position < size) {
-            *rest = PyBytes_FromStringAndSize((const char *)buffer + position, size - position);
-            if (*rest == NULL) {
-                size = -1;
-                errno = ENOMEM;
-            }
-        }
+        large = position < size ? plain_path_read_large(path, state, buffer + position, size - position, rest) : 0;
+    }
+    if (size > 0 && position < size && !large) {
+        rest->data = PyBytes_FromStringAndSize((const char *)buffer + position, size - position);
+        large = rest->data == NULL ? -1 : 0;
     }
     release_read_buffer(buffer);
+    if (large < 0) {
+        PyErr_Clear();
+        errno = ENOMEM;
+        return -1;
+    }
     return size;
 }
 
@@ -363,11 +463,29 @@ plain_path_decrypt(PlainPath *path, State *state, PyObject *data)
     return failed;
 }
 
+/* Hand an incomplete large message to Python. */
+static int
+plain_path_hand_over(PlainPath *path, State *state, Rest *rest)
+{
+    PyObject *payload = payload_of(state->payload_type, rest->large, rest->received), *pump, *result = NULL;
+
+    if (payload != NULL && plain_path_heard(path, state) == 0) {
+        pump = Py_XNewRef(path->pump);
+        result = pump == NULL ? Py_NewRef(Py_None)
+                              : PyObject_CallMethod(pump, "feed_large", "y#O", rest->header,
+                                                    (Py_ssize_t)rest->header_size, payload);
+        Py_XDECREF(pump);
+    }
+    Py_XDECREF(payload);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
 /* Read, and run the waiting task if a message has arrived; hand everything else to the pump. */
 static int
 plain_path_receive_data(PlainPath *path, State *state)
 {
-    PyObject *rest;
+    Rest rest = {NULL, NULL, 0, {0}, 0};
     Py_ssize_t size = plain_path_read(path, state, &rest);
     int error = errno;
 
@@ -375,17 +493,19 @@ plain_path_receive_data(PlainPath *path, State *state)
         return 0;
     }
     if (size < 0) {
-        PyErr_Clear();
         return plain_path_tell_pump(path, "reading_failed", PyLong_FromLong(error));
     }
     if (size == 0) {
         return call_method(path->pump, "reading_ended");
     }
     if (path->records != NULL) {
-        return plain_path_decrypt(path, state, rest);
+        return plain_path_decrypt(path, state, rest.data);
     }
-    if (rest != NULL) {
-        return plain_path_tell_pump(path, "feed", rest);
+    if (rest.data != NULL) {
+        return plain_path_tell_pump(path, "feed", rest.data);
+    }
+    if (rest.large != NULL) {
+        return plain_path_hand_over(path, state, &rest);
     }
     return plain_path_heard(path, state) < 0 ? -1 : plain_path_arrived(path);
 }
@@ -886,6 +1006,7 @@ call_receive(Call *call, PyObject **result)
         return call_delegate(call, result);
     }
     inbox->is_receiving = inbox->receiver_waits = 1;
+    inbox->wants_pieces = 0;
     inbox->budget = path->outbox->budget = path->budget;
     call->stage = WAITING;
     return call_wait(call, result);

@@ -79,7 +79,7 @@ typedef struct {
     Queue messages;
     Py_ssize_t max_size, limit, size, budget;
     int masked; /* see `read_masked` */
-    char is_open, is_receiving, is_reserved, receiver_waits, is_paused, is_on_fast_path;
+    char is_open, is_receiving, is_reserved, receiver_waits, wants_pieces, is_paused, is_on_fast_path;
 } MessageQueue;
 
 /* Arguments are processed here because `tp_init` may be skipped or called again. */
@@ -257,6 +257,7 @@ static PyMemberDef message_queue_members[] = {
     {"is_receiving", T_BOOL, offsetof(MessageQueue, is_receiving), 0, NULL},
     {"is_reserved", T_BOOL, offsetof(MessageQueue, is_reserved), 0, NULL},
     {"receiver_waits", T_BOOL, offsetof(MessageQueue, receiver_waits), 0, NULL},
+    {"wants_pieces", T_BOOL, offsetof(MessageQueue, wants_pieces), 0, NULL},
     {"is_paused", T_BOOL, offsetof(MessageQueue, is_paused), 0, NULL},
     {"is_on_fast_path", T_BOOL, offsetof(MessageQueue, is_on_fast_path), 0, NULL},
     {NULL, 0, 0, 0, NULL},

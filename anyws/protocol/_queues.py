@@ -36,6 +36,7 @@ class MessageQueue:
         is_receiving: whether a task is receiving, so that `take_now` returns None.
         is_reserved: whether the next message belongs to a message stream, so that `take_now` returns None.
         receiver_waits: whether the receiving task is waiting; one message larger than the limit may then arrive.
+        wants_pieces: whether the receiving task accepts a part of a message that is still arriving.
         is_paused: whether reading is paused, so that whoever takes a message must resume it.
         is_on_fast_path: whether the next bytes start a frame and there is room for a message, so that reading needs no
             check.
@@ -54,6 +55,7 @@ class MessageQueue:
         "limit",
         "receiver_waits",
         "size",
+        "wants_pieces",
     )
 
     def __init__(self, masked: bool | None, max_size: int, /) -> None:
@@ -66,6 +68,7 @@ class MessageQueue:
         self.is_receiving: bool = False
         self.is_reserved: bool = False
         self.receiver_waits: bool = False
+        self.wants_pieces: bool = False
         self.is_paused: bool = False
         self.is_on_fast_path: bool = True
         self._messages: deque[Any] = deque()

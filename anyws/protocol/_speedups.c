@@ -1,5 +1,6 @@
-/* The compiled twin of _pure.py, _queues.py and pumps/signals.py: the inner loops over bytes (RFC 6455, sections 5.2,
- * 5.3, 5.6), the queues, and the signal that tasks wait for.
+/* The compiled twin of _pure.py, _queues.py, _connection/pumps/signals.py and _connection/plain_path.py: the inner loops
+ * over bytes (RFC 6455, sections 5.2, 5.3, 5.6), the queues, the signal that tasks wait for, and the plain path, which
+ * alone does I/O.
  *
  * The rule of these files: they do exactly what the pure twins do, with the same arguments and results, and make no
  * decisions of their own. All state is in the objects and in the module object, so each interpreter can have its own
@@ -110,7 +111,7 @@ add_types(PyObject *module)
     if (!state->last_heard || !state->decrypt || !state->encrypt_piece || !state->is_quiet) {
         return -1;
     }
-    return add_type(module, &payload_spec, NULL) || add_type(module, &message_queue_spec, &state->message_queue_type) ||
+    return add_type(module, &payload_spec, &state->payload_type) || add_type(module, &message_queue_spec, &state->message_queue_type) ||
                    add_type(module, &frame_queue_spec, &state->frame_queue_type) ||
                    add_type(module, &signal_spec, &state->signal_type) ||
                    add_type(module, &call_spec, &state->call_type) || add_type(module, &plain_path_spec, NULL)
@@ -124,6 +125,7 @@ visit_state(PyObject *module, visitproc visit, void *arg)
     State *state = PyModule_GetState(module);
 
     Py_VISIT(state->cancelled_error);
+    Py_VISIT(state->payload_type);
     Py_VISIT(state->message_queue_type);
     Py_VISIT(state->frame_queue_type);
     Py_VISIT(state->signal_type);
@@ -141,6 +143,7 @@ clear_state(PyObject *module)
     Py_CLEAR(state->decrypt);
     Py_CLEAR(state->encrypt_piece);
     Py_CLEAR(state->is_quiet);
+    Py_CLEAR(state->payload_type);
     Py_CLEAR(state->message_queue_type);
     Py_CLEAR(state->frame_queue_type);
     Py_CLEAR(state->signal_type);

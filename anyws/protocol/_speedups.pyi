@@ -26,6 +26,7 @@ class MessageQueue:
     is_receiving: bool
     is_reserved: bool
     receiver_waits: bool
+    wants_pieces: bool
     is_paused: bool
     is_on_fast_path: bool
     def __init__(self, masked: bool | None, max_size: int, /) -> None: ...

@@ -28,7 +28,7 @@ from .frames import FrameDecoder, FramePart, Opcode
 from .masking import new_masking_key as new_random_key
 from .messages import MessageDecoder
 from .outbox import Outbox
-from .speedups import MessageQueue, build_frame
+from .speedups import MessageQueue, Payload, build_frame
 
 __all__ = ["Connection", "Event", "Ping", "Pong", "Role", "State"]
 
@@ -273,6 +273,21 @@ class Connection:
             self._set_state(_CLOSED)
             raise
         return events
+
+    def receive_large(self, header: bytes, payload: Payload) -> None:
+        """Process the beginning of a large binary message, of which the I/O layer has collected and unmasked a part.
+
+        Args:
+            header: the header of the frame, which is valid, within the limits and without reserved bits.
+            payload: the first bytes of the payload, but not all of them.
+        """
+        try:
+            part = self._frames.begin_large(header, len(payload))
+            self._messages.begin_large(part.header, payload)
+            self._update_expects_frame()
+        except BaseException:
+            self._set_state(_CLOSED)
+            raise
 
     def _update_expects_frame(self) -> None:
         self.expects_frame = self._frames.is_between_frames and not self._messages.in_message and self._is_processing

@@ -202,6 +202,19 @@ class FrameDecoder:
         self._advance_to(stop)
         return self._next(header, payload, count)
 
+    def begin_large(self, header: bytes, count: int) -> FramePart:
+        """Begin a data frame, and skip the first ``count`` bytes of its payload, but not all.
+
+        Args:
+            header: the complete and valid header.
+            count: how many bytes of the payload have already been collected and unmasked.
+        """
+        self.feed(header)
+        part = self.next_part()
+        assert part is not None
+        self._offset = count
+        return part
+
     def get_buffer(self, into: Payload) -> memoryview | None:
         """Return a buffer for the next bytes of a large payload, to be filled and released; otherwise None.
 

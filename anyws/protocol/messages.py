@@ -135,6 +135,11 @@ class MessageDecoder:
         self._message = None
         return message.take()
 
+    def begin_large(self, header: FrameHeader, payload: Payload) -> None:
+        """Begin a binary message, of whose first frame this payload has arrived. Raises as `receive`."""
+        self._begin_frame(header, whole=False)
+        self._message = payload
+
     def receive_whole(self, opcode: Opcode, payload: bytes) -> str | bytes:
         """Process a frame that is a complete message within the limits and was transformed by every codec.
 

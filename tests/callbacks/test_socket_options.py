@@ -13,6 +13,7 @@ from anyio.abc import SocketAttribute
 
 import anyws
 from tests.callbacks.peers import Calls, plain_client, plain_server
+from tests.harness import free_port
 from tests.peers import Peer, open_sockets
 from tests.pems import Pems
 
@@ -91,9 +92,7 @@ async def test_a_stream_needs_neither_port_nor_path() -> None:
 
 
 async def test_local_address_and_local_port() -> None:
-    with sockets.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     async with (
         plain_server() as server,
         plain_client(server, socket_options={"local_address": "127.0.0.1", "local_port": port}) as socket,

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from anyws.protocol.server_handshake import ServerHandshake
+from tests.harness import free_port
 
-from .commands import LIMIT, run_anyws, start_anyws
+from .commands import LIMIT, run_anyws, run_main, start_anyws
 
 backends = pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
 
@@ -278,8 +279,7 @@ def test_a_peer_that_breaks_the_protocol_is_status_5() -> None:
 
 
 def test_connection_refused() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     status, out, err = run_anyws("connect", f"ws://user:secret@127.0.0.1:{port}/")
     assert (status, out) == (3, "")
     assert re.fullmatch(rf"anyws: cannot connect to ws://127.0.0.1:{port}/: Connection refused.*\n", err)
@@ -373,8 +373,8 @@ def test_a_full_disk_is_one_line_and_status_1(server: str) -> None:
         (("--backend", "curio", "ws://x"), "invalid choice: 'curio'"),
     ],
 )
-def test_wrong_usage_is_status_2(arguments: tuple[str, ...], problem: str) -> None:
-    status, out, err = run_anyws("connect", *arguments)
+def test_wrong_usage_is_status_2(arguments: tuple[str, ...], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run_main(capsys, "connect", *arguments)
     assert (status, out) == (2, "")
     assert problem in err
     assert "Traceback" not in err

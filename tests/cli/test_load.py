@@ -6,13 +6,14 @@ import importlib.util
 import json
 import re
 import signal
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .commands import run_anyws, start_anyws
+from tests.harness import free_port
+
+from .commands import run_anyws, run_main, start_anyws
 from .tmux import needs_tmux, open_window
 
 backends = pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
@@ -74,8 +75,7 @@ def test_lost_connections_are_status_5(server: str) -> None:
 
 
 def test_connection_refused_is_status_3() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     status, out, err = run_anyws("load", "-c", 3, f"ws://127.0.0.1:{port}/")
     assert (status, out) == (3, "")
     assert err.startswith("anyws: cannot connect to ")
@@ -105,8 +105,8 @@ def test_a_signal_ends_it_with_the_figures(backend: str) -> None:
         ("-d 0 ws://x", "expected a number of seconds greater than 0"),
     ],
 )
-def test_wrong_usage_is_status_2(arguments: str, problem: str) -> None:
-    status, out, err = run_anyws("load", *arguments.split())
+def test_wrong_usage_is_status_2(arguments: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run_main(capsys, "load", *arguments.split())
     assert (status, out) == (2, "")
     assert problem in err
 

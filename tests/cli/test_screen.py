@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,7 +24,7 @@ def open_screen(monkeypatch: pytest.MonkeyPatch, kind: str = "xterm") -> tuple[P
     stream = FakeTerminal()
     monkeypatch.setattr(sys, "stdin", FakeTerminal())
     monkeypatch.setattr(sys, "stdout", stream)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: (20, 5))
+    monkeypatch.setattr("anyws._cli.screen.shutil", SimpleNamespace(get_terminal_size=lambda: (20, 5)))
     monkeypatch.setenv("TERM", kind)
     return PlainScreen(), stream
 

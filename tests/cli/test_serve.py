@@ -14,7 +14,7 @@ import pytest
 import anyws
 
 from . import peers
-from .commands import LIMIT, run_anyws, start_anyws
+from .commands import LIMIT, run_anyws, run_main, start_anyws
 
 backends = pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
 
@@ -230,8 +230,8 @@ def test_an_unusable_certificate_is_one_line_and_status_1(pem_files: dict[str, P
         ("--backend curio", "invalid choice: 'curio'"),
     ],
 )
-def test_wrong_usage_is_status_2(arguments: str, problem: str) -> None:
-    status, out, err = run_anyws("serve", *arguments.split())
+def test_wrong_usage_is_status_2(arguments: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run_main(capsys, "serve", *arguments.split())
     assert (status, out) == (2, "")
     assert problem in err
     assert "Traceback" not in err

@@ -188,7 +188,7 @@ async def test_refused() -> None:
     [
         b"Content-Length: 1000000\r\n\r\n" + b"x" * 1_000_000,
         b"\r\n" + b"x" * 1_000_000,
-        b"Transfer-Encoding: chunked\r\n\r\n" + b"2710\r\n" + b"x" * 10_000 + b"\r\n" + (b"1\r\nx\r\n" * 100_000),
+        b"Transfer-Encoding: chunked\r\n\r\n" + b"ea60\r\n" + b"x" * 60_000 + b"\r\n" + (b"1\r\nx\r\n" * 10_000),
     ],
 )
 async def test_the_body_of_a_refusal_is_bounded(body: bytes) -> None:

@@ -19,8 +19,8 @@ from anyws._client.backoff import jittered_delay, retry_after
 from anyws._client.reconnecting import is_fatal
 from anyws.protocol.exchange import HeadEnded
 from tests.connection.test_cancellation import cancelled_everywhere
+from tests.harness import free_port
 from tests.peers import echo, on_mock_clock, open_sockets, scripted_server, uri_of
-from tests.proxies.programs import free_port
 from tests.proxies.scripted import scripted_proxy
 
 QUICK: dict[str, Any] = {"initial_delay": 0.001, "max_delay": 0.002}

@@ -35,7 +35,6 @@ async def leavings(connect: Callable[..., Any], uri: str, **options: Any) -> lis
     """Connect in vain, and return what the garbage collector then finds of it."""
     await fail(connect, uri, **options)  # what is made once
     gc.collect()
-    gc.freeze()  # only what is new need be looked at
     gc.disable()
     try:
         await fail(connect, uri, **options)
@@ -46,7 +45,6 @@ async def leavings(connect: Callable[..., Any], uri: str, **options: Any) -> lis
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
-        gc.unfreeze()
         gc.enable()
 
 

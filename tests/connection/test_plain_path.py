@@ -45,10 +45,8 @@ def test_it_is_a_coroutine_with_the_name_that_users_know(rig: Rig, name: str) ->
 @every_method
 def test_a_call_that_is_never_awaited_does_nothing_and_warns(rig: Rig, name: str) -> None:
     rig.inbox.put("kept")
-    coroutine = METHODS[name](rig)
     with pytest.warns(RuntimeWarning, match=rf"coroutine 'WebSocket\.{name}' was never awaited"):
-        del coroutine
-        gc.collect()
+        METHODS[name](rig)
     assert (rig.calls, rig.written(), len(rig.inbox)) == ([], b"", 1)
 
 
@@ -172,10 +170,10 @@ def test_after_a_few_messages_other_tasks_run(rig: Rig, name: str) -> None:
 def test_a_message_that_arrives_is_received_in_the_same_step(rig: Rig, name: str) -> None:
     driver = Driver(METHODS[name](rig))
     assert driver.outcome == []
-    assert rig.inbox.is_receiving and rig.inbox.receiver_waits
+    assert (rig.inbox.is_receiving, rig.inbox.receiver_waits) == (True, True)
     rig.arrive(frame("hello"))
     assert driver.outcome == ["hello"]
-    assert not rig.inbox.is_receiving and not rig.inbox.receiver_waits
+    assert not (rig.inbox.is_receiving or rig.inbox.receiver_waits)
     assert rig.last_heard == 5.0
 
 
@@ -207,7 +205,7 @@ def test_a_cancelled_receive_gives_back_the_right_to_receive(rig: Rig, name: str
     driver.cancel()
     rig.loop.run()
     assert [type(exc).__name__ for exc in driver.outcome] == ["CancelledError"]
-    assert not rig.inbox.is_receiving and not rig.inbox.receiver_waits
+    assert not (rig.inbox.is_receiving or rig.inbox.receiver_waits)
     rig.arrive(frame("hello"))
     assert Driver(METHODS[name](rig)).outcome == ["hello"]
 
@@ -235,7 +233,7 @@ def test_a_call_that_is_dropped_while_it_waits_gives_back_the_right_to_receive(r
     assert rig.inbox.is_receiving
     del coroutine
     gc.collect()
-    assert not rig.inbox.is_receiving and not rig.inbox.receiver_waits
+    assert not (rig.inbox.is_receiving or rig.inbox.receiver_waits)
 
 
 def test_only_one_task_receives(rig: Rig) -> None:

@@ -65,6 +65,7 @@ ORDER = [
     "anyws._connection.pings",
     "anyws._connection.keepalive",
     "anyws._connection.intake",
+    "anyws._connection.plain_path",
     "anyws._connection.pumps.background",
     "anyws._connection.pumps.pump",
     "anyws._connection.pumps.sockets",

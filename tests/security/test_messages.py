@@ -108,6 +108,7 @@ async def receive_nothing(websocket: anyws.WebSocket) -> anyws.ConnectionClosed:
     return raised.value
 
 
+@pytest.mark.usefixtures("short_failure_grace")
 @pytest.mark.parametrize("receive", [receive_all, stream_all, receive_nothing])
 @pytest.mark.parametrize("trailing", [False, True], ids=["later", "behind-the-head"])
 @pytest.mark.parametrize("attack", [whole, fragments, with_pings_between, after_another])

@@ -217,6 +217,7 @@ async def test_a_close_without_a_code() -> None:
         assert websocket.close_code == 1005
 
 
+@pytest.mark.usefixtures("short_failure_grace")
 @pytest.mark.parametrize(
     ("server", "frame", "code"),
     [
@@ -371,10 +372,9 @@ async def test_unexpected_frames(act: Any, expect: Any, message: str) -> None:
     ],
 )
 async def test_a_scripted_peer_fails_if_the_expected_frame_never_arrives(expect: Any, expected: str) -> None:
-    async with scripted_peer(server=True) as (websocket, peer):  # a server ends the stream
+    async with scripted_peer(server=True) as (_, peer):  # a server ends the stream
         await peer.send_close()
         await peer.expect_close()
-        await websocket.wait_closed()
         with pytest.raises(AssertionError) as raised:
             await expect(peer)
         assert str(raised.value) == f"expected {expected}, but the other end has closed the stream"

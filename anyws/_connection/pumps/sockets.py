@@ -14,6 +14,7 @@ from anyws._connection.keepalive import Output
 from anyws._transport.ending import STREAM_ERRORS
 from anyws._transport.stream import SocketStream
 from anyws._transport.tls import TLSRecords
+from anyws.protocol.speedups import Payload
 
 from .background import Background
 from .pump import READ_SIZE, LinkInterface, Pump
@@ -275,6 +276,14 @@ class SocketPump(Pump):
         """Process bytes that are not plain."""
         try:
             self._link.feed(data)
+        except Exception as exc:
+            self._link.fail_internally(exc)
+        self._wake_now()
+
+    def feed_large(self, header: bytes, payload: Payload) -> None:
+        """Process the beginning of a large message; see `Connection.receive_large`."""
+        try:
+            self._link.intake.feed_large(header, payload)
         except Exception as exc:
             self._link.fail_internally(exc)
         self._wake_now()

@@ -84,8 +84,9 @@ class WaitingPump(SocketPump):
                 finally:
                     self._other_task_reads = False
                 self.on_readable()
+                self._arrived.set()  # the receiving task may rely on this one to read
         finally:
-            self._arrived.set()  # the receiving task may rely on this one to read
+            self._arrived.set()
             self._schedule_check()
 
     def on_readable(self) -> None:
