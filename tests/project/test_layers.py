@@ -68,6 +68,7 @@ ORDER = [
     "anyws._connection.plain_path",
     "anyws._connection.pumps.background",
     "anyws._connection.pumps.pump",
+    "anyws._connection.pumps.writing",
     "anyws._connection.pumps.sockets",
     "anyws._connection.pumps.streams",
     "anyws._connection.pumps.closed",
