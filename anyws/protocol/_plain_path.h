@@ -945,7 +945,10 @@ call_wait(Call *call, PyObject **result)
     PlainPath *path = call->path;
     PyObject *message;
 
-    if (call->outcome != NULL) { /* even if the connection is over, or the signal was not set */
+    if (call->outcome != NULL) { /* even if the connection is over */
+        if (path->signal != NULL) {
+            path->signal->is_set = 0;
+        }
         call_release(call);
         return call_end_delivery(call, result);
     }

@@ -19,19 +19,14 @@ from anyws.protocol import _queues
 from tests.frames import frame_bytes
 from tests.twins import compiled_twin
 
-__all__ = ["BUDGET", "COMPILED", "Driver", "Rig", "both_paths", "frame", "open_rig"]
+__all__ = ["BUDGET", "COMPILED", "Driver", "Rig", "both_paths", "compiled_only", "frame", "open_rig"]
 
 COMPILED = compiled_twin()
 BUDGET = 4
 """How many messages a task may receive before others run; 64 in the library."""
 
-both_paths = pytest.mark.parametrize(
-    "kind",
-    [
-        "pure",
-        pytest.param("compiled", marks=pytest.mark.skipif(COMPILED is None, reason="the extension is not built")),
-    ],
-)
+compiled_only = pytest.mark.skipif(COMPILED is None, reason="the extension is not built")
+both_paths = pytest.mark.parametrize("kind", ["pure", pytest.param("compiled", marks=compiled_only)])
 """For a test that takes a ``kind`` of path."""
 
 
@@ -263,6 +258,8 @@ class Rig:
 
     async def receive(self) -> str | bytes:
         self.calls.append("receive")
+        if self.outbox.is_flush_due and not len(self.inbox):
+            self.flush()
         if self.inbox.is_receiving:
             raise anyio.BusyResourceError("receiving from")
         self.inbox.is_receiving = True
@@ -280,6 +277,7 @@ class Rig:
                 if self.outbox.is_flush_due:
                     self.flush()
                 await self.signal.wait()
+                self.inbox.budget = self.outbox.budget = BUDGET
             self.inbox.budget -= 1
             message: str | bytes = self.inbox.take()
             if self.inbox.is_paused:
@@ -301,6 +299,7 @@ class Rig:
             await _Yield(self.signal)
         if not isinstance(message, str | bytes):
             raise TypeError("neither str nor bytes")
+        self.path.send_now(message)
 
     # -- what a test does
 
@@ -318,9 +317,9 @@ class Rig:
 
     def state(self) -> dict[str, Any]:
         """Return the flags of both queues."""
-        names = ("is_open", "is_receiving", "is_reserved", "receiver_waits", "is_paused", "size", "budget")
+        names = ("is_open", "is_receiving", "is_reserved", "receiver_waits", "is_paused", "size")
         inbox = {name: getattr(self.inbox, name) for name in names}
-        names = ("is_open", "is_direct", "is_flush_due", "size", "budget", "sent")
+        names = ("is_open", "is_direct", "is_flush_due", "size", "sent")
         return {"inbox": inbox, "outbox": {name: getattr(self.outbox, name) for name in names}}
 
     def close(self) -> None:
