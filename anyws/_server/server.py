@@ -17,6 +17,7 @@ from anyws._connection.link import Link
 from anyws._connection.pumps import Background, open_background
 from anyws._connection.websocket import Running, WebSocket
 from anyws._logs import connection_logger
+from anyws._slices import in_slices
 from anyws.protocol.closing import CloseCode
 
 from .accept_failures import AcceptFailures
@@ -100,8 +101,7 @@ class Server(AsyncResource, TypedAttributeProvider):
         self._accepting.cancel()
         self._limits.refuse_all()
         try:
-            for link in list(self._links.values()):
-                link.begin_close(CloseCode.GOING_AWAY, "the server is shutting down", discard=False)
+            await in_slices(list(self._links.values()), _close_for_shutdown)
             with anyio.move_on_after(grace):
                 await self._stopped.wait()
         finally:
@@ -130,7 +130,7 @@ class Server(AsyncResource, TypedAttributeProvider):
         """Register a connection that has opened."""
         self._links[websocket] = link
         if self._closing:
-            link.begin_close(CloseCode.GOING_AWAY, "the server is shutting down", discard=False)
+            _close_for_shutdown(link)
 
     def remove_connection(self, websocket: WebSocket) -> None:
         """Unregister a connection that has ended."""
@@ -188,6 +188,10 @@ class Server(AsyncResource, TypedAttributeProvider):
         with anyio.CancelScope(shield=True):
             for listener in self._listeners:
                 await listener.aclose()
+
+
+def _close_for_shutdown(link: Link) -> None:
+    link.begin_close(CloseCode.GOING_AWAY, "the server is shutting down", discard=False)
 
 
 class _ServerConnection(Running):

@@ -47,6 +47,7 @@ ORDER = [
     "anyws._background_task",
     "anyws._blocks",
     "anyws._deadlines",
+    "anyws._slices",
     "anyws._logs",
     "anyws._transport",
     "anyws._transport.stream",

@@ -8,13 +8,17 @@ import heapq
 import itertools
 import logging
 import math
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from time import perf_counter
 from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.lowlevel import current_token
+from anyio.lowlevel import checkpoint, current_token
+
+from anyws._slices import SLICE
 
 try:
     from sniffio import current_async_library_cvar
@@ -58,7 +62,10 @@ class Background:
         self._tasks.start_soon(_shielded, task, name="anyws.background")
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """Call a function at the given time, outside any task."""
+        """Call a function at the given time, outside any task.
+
+        Calls that are due together, for example after the event loop was blocked, are made in slices.
+        """
         return self._timers.call_at(when, callback)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
@@ -124,29 +131,80 @@ async def open_background() -> AsyncGenerator[Background, None]:
         raise error
 
 
+def _call(callback: Callable[[], None] | None) -> None:
+    """Call a scheduled function; an error in it must not prevent the calls of other connections."""
+    if callback is not None:
+        try:
+            callback()
+        except Exception:
+            _logger.exception("internal error")
+
+
 async def _shielded(task: Callable[[], Awaitable[None]]) -> None:
     with anyio.CancelScope(shield=True):
         await task()
 
 
 class _LoopTimers:
-    """Timers of an asyncio event loop."""
+    """Timers of an asyncio event loop.
+
+    The event loop makes all calls that are due in one iteration. So a call that it makes here only marks a timer as
+    due, and the function is called in a slice of the next iterations.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._due: deque[_LoopTimer] = deque()
         self._context = contextvars.copy_context()
         if current_async_library_cvar is not None:
             # Outside a task, AnyIO detects the event loop by this variable. Only anyio.run() sets it.
             self._context.run(current_async_library_cvar.set, "asyncio")
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        return self._loop.call_at(when, callback, context=self._context.copy())
+        timer = _LoopTimer(callback)
+        timer.handle = self._loop.call_at(when, self._fired, timer, context=self._context)
+        return timer
+
+    def _fired(self, timer: _LoopTimer) -> None:
+        timer.handle = None
+        if not self._due:
+            self.call_soon(self._call_due)
+        self._due.append(timer)
+
+    def _call_due(self) -> None:
+        until = perf_counter() + SLICE
+        while self._due:
+            _call(self._due.popleft().take())
+            if perf_counter() >= until and self._due:
+                self.call_soon(self._call_due)
+                return
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._loop.call_soon(callback, context=self._context.copy())
 
     def call_when_readable(self, descriptor: int, callback: Callable[[], None]) -> None:
         self._context.copy().run(self._loop.add_reader, descriptor, callback)
+
+
+class _LoopTimer:
+    """One scheduled call of `_LoopTimers`."""
+
+    __slots__ = ("_callback", "handle")
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback: Callable[[], None] | None = callback
+        self.handle: asyncio.TimerHandle | None = None  # until it has fired
+
+    def cancel(self) -> None:
+        self._callback = None
+        if self.handle is not None:
+            self.handle.cancel()
+            self.handle = None
+
+    def take(self) -> Callable[[], None] | None:
+        """Return the function, once; None if the call was cancelled."""
+        callback, self._callback = self._callback, None
+        return callback
 
 
 class _Clock:
@@ -185,11 +243,12 @@ class _Clock:
 
     async def run(self) -> None:
         while True:
+            until = perf_counter() + SLICE
             while self._next() <= anyio.current_time():
-                try:
-                    heapq.heappop(self._entries)[2].pop()()  # keeps no reference to the callback
-                except Exception:
-                    _logger.exception("internal error")
+                _call(heapq.heappop(self._entries)[2].pop())  # keeps no reference to the callback
+                if perf_counter() >= until:
+                    await checkpoint()
+                    until = perf_counter() + SLICE
             if self._is_stopped:
                 return
             self._wakes_at = self._next()
