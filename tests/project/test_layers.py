@@ -35,6 +35,7 @@ ORDER = [
     "anyws.protocol.subprotocols",
     "anyws.protocol.origins",
     "anyws.protocol.terms",
+    "anyws.protocol.usual_request",
     "anyws.protocol.exchange",
     "anyws.protocol.credentials",
     "anyws.protocol.proxy",
