@@ -206,7 +206,7 @@ def test_what_a_client_checks_by_default(pems: Pems) -> None:
 
 
 def test_without_ca_the_system_s_authorities_are_trusted(monkeypatch: pytest.MonkeyPatch, pems: Pems) -> None:
-    monkeypatch.setattr("anyws._transport.securing._of_thread", threading.local())  # no context was made before
+    monkeypatch.setattr("anyws._transport.securing._thread_local", threading.local())  # no context was made before
     loaded: list[ssl.Purpose] = []
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda self, purpose: loaded.append(purpose))
     client_of(pems, ca=None)

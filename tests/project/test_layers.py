@@ -102,6 +102,7 @@ ORDER = [
     "anyws._server.options",
     "anyws._server.connection_limits",
     "anyws._server.virtual_hosts",
+    "anyws._server.opening",
     "anyws._server.accept",
     "anyws._server.accept_failures",
     "anyws._server.server",
