@@ -312,9 +312,9 @@ async def _listen(
     options = dataclasses.replace(options, on_request=[*options.request_hooks, *handler_hooks(handler)])
     listeners = await open_listeners(host, port, options)
 
-    async def serve_stream(server: Server, stream: ByteStream, pending: PendingHandshake) -> None:
+    def serve_stream(server: Server, stream: ByteStream, pending: PendingHandshake) -> Awaitable[None]:
         logger = connection_logger("anyws.server", stream)
-        await _Connection(server, handler, logger, on_failure).serve(stream, pending)
+        return _Connection(server, handler, logger, on_failure).serve(stream, pending)
 
     return Server(listeners, serve_stream, with_default_allowed_hosts(options, listeners))
 
