@@ -123,9 +123,7 @@ class ServerExchange:
         self._max_headers = max_headers
         self._reader: _HeadReader | None = None  # once it is not a usual request in one piece
         self._usual_head = b""  # which h11 has not seen
-        self._connection: h11.Connection | None = (
-            None  # created on demand: usually, nothing needs it
-        )
+        self._connection: h11.Connection | None = None  # created on demand: usually, nothing needs it
         self._method = "GET"
         self.trailing_data: bytes = b""
         """The data received after the head."""
