@@ -12,7 +12,7 @@ import re
 
 import h11
 
-from .headers import Headers, headers_of, shared_name
+from .headers import Headers, headers_of, shared
 from .http11 import Request, Response, checked_response
 from .usual_request import parse_usual_request
 
@@ -324,4 +324,4 @@ def _encode(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 def _decode(pairs: list[tuple[bytes, bytes]]) -> Headers:
-    return headers_of([(shared_name(name.decode("ascii")), value.decode("latin-1")) for name, value in pairs])
+    return headers_of([(shared(name.decode("ascii")), shared(value.decode("latin-1"))) for name, value in pairs])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from .headers import headers_of, shared_name
+from .headers import headers_of, shared
 from .http11 import Request
 
 __all__ = ["parse_usual_request"]
@@ -38,7 +38,7 @@ def parse_usual_request(data: bytes, *, max_bytes: int, max_headers: int) -> tup
     if head is None:
         return None
     target, fields = head.groups()
-    pairs = [(shared_name(name), value) for name, _, value in [line.partition(": ") for line in fields.splitlines()]]
+    pairs = [(shared(name), shared(value)) for name, _, value in [line.partition(": ") for line in fields.splitlines()]]
     headers = headers_of(pairs)
     if len(pairs) > max_headers or len(headers.get_all("host")) != 1 or any(name in headers for name in _OF_BODY):
         return None
