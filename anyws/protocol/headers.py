@@ -43,18 +43,17 @@ _BEFORE_VALUE = re.compile(r"[\s:=;,].*", re.DOTALL)  # the value, if it was pas
 _USER = re.compile(r"(?:(?<=//)|^)[^/\s]*@")
 
 
-# The names that most handshakes use. All connections share these strings; any other name is freed with its headers.
-# `sys.intern` is unsuitable: CPython 3.12 and free-threaded builds never free interned strings, and the peer chooses
-# the names.
+# The names and values that most opening handshakes use. All connections share these strings; any other one is freed with
+# its headers. `sys.intern` is unsuitable: CPython 3.12 and free-threaded builds never free interned strings, and the peer
+# chooses the names.
 _USUAL = """
 Accept Accept-Encoding Accept-Language Authorization Cache-Control Connection Content-Length Content-Type Cookie Date
 Forwarded Host Location Origin Pragma Retry-After Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-WebSocket-Accept
 Sec-WebSocket-Extensions Sec-WebSocket-Key Sec-WebSocket-Protocol Sec-WebSocket-Version Server Set-Cookie
 Transfer-Encoding Upgrade User-Agent Via X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Real-IP
 """.split()  # noqa: SIM905 (a list would take a line for each)
-_SHARED = {name: name for usual in _USUAL for name in (usual, usual.lower())}
-# Values that most opening handshakes have.
-_SHARED |= {value: value for value in ("13", "websocket", "Upgrade", "keep-alive, Upgrade", "no-cache")}
+_USUAL_VALUES = ("13", "websocket", "Upgrade", "keep-alive, Upgrade", "no-cache")
+_SHARED = {text: text for usual in (*_USUAL, *_USUAL_VALUES) for text in (usual, usual.lower())}
 
 
 def shared(text: str) -> str:
