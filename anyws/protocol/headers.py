@@ -43,9 +43,9 @@ _BEFORE_VALUE = re.compile(r"[\s:=;,].*", re.DOTALL)  # the value, if it was pas
 _USER = re.compile(r"(?:(?<=//)|^)[^/\s]*@")
 
 
-# The names and values that most opening handshakes use. All connections share these strings; any other one is freed with
-# its headers. `sys.intern` is unsuitable: CPython 3.12 and free-threaded builds never free interned strings, and the peer
-# chooses the names.
+# The names and values that most opening handshakes use. All connections share these strings; any other one is freed
+# with its headers. `sys.intern` is unsuitable: CPython 3.12 and free-threaded builds never free interned strings, and
+# the peer chooses the names.
 _USUAL = """
 Accept Accept-Encoding Accept-Language Authorization Cache-Control Connection Content-Length Content-Type Cookie Date
 Forwarded Host Location Origin Pragma Retry-After Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-WebSocket-Accept
