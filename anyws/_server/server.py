@@ -38,9 +38,15 @@ class StartedServer(Protocol):
 
 
 class _StreamHandler(Protocol):
-    """Serves one accepted stream, from the opening handshake on. Raises no `Exception`."""
+    """Performs the opening handshake on an accepted stream, and returns what serves the connection.
 
-    def __call__(self, server: Server, stream: ByteStream, pending: PendingHandshake, /) -> Awaitable[None]: ...
+    These are two coroutines, because the first one would take memory as long as the connection lasts. The result is
+    None if the opening handshake failed, or if the connection has already ended. Neither raises an `Exception`.
+    """
+
+    def __call__(
+        self, server: Server, stream: ByteStream, pending: PendingHandshake, /
+    ) -> Awaitable[Awaitable[None] | None]: ...
 
 
 class Server(AsyncResource, TypedAttributeProvider):
@@ -160,7 +166,9 @@ class Server(AsyncResource, TypedAttributeProvider):
         pending = None
         try:
             pending = self._limits.add(stream)
-            await self._stream_handler(self, stream, pending)
+            serving = await self._stream_handler(self, stream, pending)
+            if serving is not None:
+                await serving
         except anyio.get_cancelled_exc_class():
             if anyio.current_effective_deadline() == -math.inf:
                 raise

@@ -35,6 +35,7 @@ ORDER = [
     "anyws.protocol.subprotocols",
     "anyws.protocol.origins",
     "anyws.protocol.terms",
+    "anyws.protocol.usual_request",
     "anyws.protocol.exchange",
     "anyws.protocol.credentials",
     "anyws.protocol.proxy",
@@ -89,6 +90,7 @@ ORDER = [
     "anyws._client",
     "anyws._client.authorization",
     "anyws._client.dates",
+    "anyws._client.cookie_jars",
     "anyws._client.cookies",
     "anyws._client.outages",
     "anyws._client.options",
@@ -104,6 +106,7 @@ ORDER = [
     "anyws._server.options",
     "anyws._server.connection_limits",
     "anyws._server.virtual_hosts",
+    "anyws._server.opening",
     "anyws._server.accept",
     "anyws._server.accept_failures",
     "anyws._server.server",
@@ -161,8 +164,13 @@ ORDER = [
     "anyws.__main__",
 ]
 
-# Only here may an import stand inside a function: a module, and the optional packages it may import there.
+# Only here may an import stand inside a function: a module, and what it may import there. These are optional packages,
+# and modules that take long to load and that few programs use.
 OPTIONAL = {
+    "anyws._checking": {"difflib"},
+    "anyws._client.cookies": {"anyws"},
+    "anyws._client.proxies": {"anyws", "urllib"},
+    "anyws.protocol.hosts": {"idna"},
     "anyws._cli": {"rich", "trustme", "watchfiles"},
     "anyws._cli.connect": {"anyws"},  # its line editor, which imports optional packages
     "anyws._connection.pumps": {"anyws"},

@@ -219,11 +219,11 @@ class _Clock:
         self._is_stopped = False
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        entry: _Entry = (when, next(self._count), [callback])
-        heapq.heappush(self._entries, entry)
+        timer = _ClockTimer(self, callback)
+        heapq.heappush(self._entries, (when, next(self._count), timer))
         if self._sleep is not None and when < self._wakes_at:
             self._sleep.deadline = self._wakes_at = when
-        return _ClockTimer(self, entry)
+        return timer
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.call_at(-math.inf, callback)
@@ -232,7 +232,7 @@ class _Clock:
         """Count a cancelled entry, and remove cancelled entries once they are the majority."""
         self._cancelled += 1
         if self._cancelled > len(self._entries) // 2:
-            self._entries = [entry for entry in self._entries if entry[2]]
+            self._entries = [entry for entry in self._entries if entry[2].callback is not None]
             heapq.heapify(self._entries)
             self._cancelled = 0
 
@@ -245,7 +245,7 @@ class _Clock:
         while True:
             until = perf_counter() + SLICE
             while self._next() <= anyio.current_time():
-                _call(heapq.heappop(self._entries)[2].pop())  # keeps no reference to the callback
+                _call(heapq.heappop(self._entries)[2].take())
                 if perf_counter() >= until:
                     await checkpoint()
                     until = perf_counter() + SLICE
@@ -258,29 +258,33 @@ class _Clock:
 
     def _next(self) -> float:
         """Return when the earliest call is due."""
-        while self._entries and not self._entries[0][2]:
+        while self._entries and self._entries[0][2].callback is None:
             heapq.heappop(self._entries)
             self._cancelled -= 1
         return self._entries[0][0] if self._entries else math.inf
 
 
-# The time, a sequence number, and the callback in a list; the list is empty once it was called or cancelled.
-_Entry = tuple[float, int, list[Callable[[], None]]]
-
-
 class _ClockTimer:
-    """One scheduled call."""
+    """One scheduled call. ``callback`` is None once it was called or cancelled."""
 
-    __slots__ = ("_clock", "_entry")
+    __slots__ = ("_clock", "callback")
 
-    def __init__(self, clock: _Clock, entry: _Entry) -> None:
+    def __init__(self, clock: _Clock, callback: Callable[[], None]) -> None:
         self._clock = clock
-        self._entry = entry
+        self.callback: Callable[[], None] | None = callback
+
+    def take(self) -> Callable[[], None] | None:
+        """Return the function, once; None if the call was cancelled."""
+        callback, self.callback = self.callback, None
+        return callback
 
     def cancel(self) -> None:
-        if self._entry[2]:
-            self._entry[2].clear()
+        if self.callback is not None:
+            self.callback = None
             self._clock.cancelled()
+
+
+_Entry = tuple[float, int, _ClockTimer]  # the number is unique, so timers are never compared
 
 
 def protect_from_interrupts(protect: Callable[[Callable[..., object]], object]) -> None:
