@@ -6,6 +6,8 @@ keeps the two in sync.
 
 # No `from __future__ import annotations`: the annotations are the types that options are checked against.
 
+import functools
+import logging
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ __all__ = [
     "ConnectionOptions",
     "check_side",
 ]
+
+_logger = logging.getLogger("anyws")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +90,20 @@ class ConnectionOptions:
     @property
     def deflate(self) -> Sequence[Extension]:
         """The value of ``compression``, as extensions."""
+        if not self.compression:
+            return []
         if isinstance(self.compression, PerMessageDeflate):
-            return [self.compression]
-        return [PRESETS["default" if self.compression is True else self.compression]] if self.compression else []
+            deflate = self.compression
+        else:
+            deflate = PRESETS["default" if self.compression is True else self.compression]
+        _log_library(deflate.library.__name__)
+        return [deflate]
+
+
+@functools.cache
+def _log_library(name: str) -> None:
+    """Log once that a compression module is in use."""
+    _logger.debug("compressing with %s", name)
 
 
 def check_side(option: str, context: ssl.SSLContext | None, purpose: ssl.Purpose) -> None:
