@@ -147,12 +147,9 @@ class _Broadcast:
 
     def _send(self, websocket: WebSocket) -> bool:
         """Send this message only; return whether that is done, or impossible."""
-        link = link_of(websocket)
         try:
             # For speed: the usual case, without the checks of send_nowait().
-            if not self._compress and link.outbox.put_prepared(self._prepared.frame):
-                link.flush()
-            else:
+            if self._compress or not link_of(websocket).path.send_prepared(self._prepared.frame):
                 websocket.send_nowait(self._prepared, compress=self._compress)
         except anyio.WouldBlock:
             return False
