@@ -26,7 +26,6 @@ enum {
     READ_SIZE = 122880,
     SMALL = 1024,           /* a payload up to this size is copied behind its header, which costs less than sendmsg() */
     RESERVE_FACTOR = 16,    /* memory is allocated in advance for this many times what has arrived, as in frames.py */
-    KEPT_MEMORY = 16 << 20, /* what the allocator may keep after large messages, in bytes */
     MAX_READ_TURN = 1 << 20 /* how many bytes of a large message are read before other connections have their turn */
 };
 
@@ -330,17 +329,6 @@ plain_path_fill(PlainPath *path, PyObject *message, Py_ssize_t *received, const 
     }
 }
 
-/* Let the allocator keep the memory of a few large messages, instead of returning it to the system after each: new pages
- * cost as much as copying them. glibc does so up to twice the size of the largest block that was ever freed. */
-static void
-keep_memory(State *state)
-{
-    if (!state->keeps_memory) {
-        state->keeps_memory = 1;
-        PyMem_RawFree(PyMem_RawMalloc(KEPT_MEMORY / 2)); /* never written to, so it never used any */
-    }
-}
-
 /* Begin a large message if one comes next, and if it is plain; return whether there was one, or -1 if it is lost because
  * memory ran out. */
 static int
@@ -362,9 +350,7 @@ plain_path_read_large(PlainPath *path, State *state, const unsigned char *data, 
     if (received < LARGE || frame.length / RESERVE_FACTOR > received) {
         return 0;
     }
-    if (frame.length > READ_SIZE) {
-        keep_memory(state);
-    }
+    keep_memory(state, frame.length);
     message = PyBytes_FromStringAndSize(NULL, frame.length);
     if (message == NULL) { /* Python may find enough memory for a part of it, or raises the error */
         PyErr_Clear();
