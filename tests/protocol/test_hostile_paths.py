@@ -230,6 +230,7 @@ PROGRAMS = {
         del call
     """,
     "path-when-garbage-is-collected": """
+        warnings.simplefilter("ignore")
         class Owner:
             def __del__(self):
                 kept.append(self)
@@ -246,7 +247,6 @@ PROGRAMS = {
         make()
         gc.collect()
         assert len(kept) == 1
-        warnings.simplefilter("ignore")
         for owner in kept:
             for call in (owner.path.on_readable, lambda: owner.path.send_now("x"), owner.path.detach,
                          *(each.__next__ for each in owner.calls), owner.path.receive().__next__):
