@@ -30,10 +30,13 @@ class MessageHandler:
         self._hook = hook
         self._count = count_arguments(hook, "message_handler", ("message", "socket"))
 
-    def for_socket(self, socket: Socket) -> Callable[[str | bytes], Awaitable[None] | None]:
+    def for_socket(
+        self, socket: Socket, failures: list[BaseException]
+    ) -> Callable[[str | bytes], Awaitable[None] | None]:
         """Return a function that passes a message to the hook.
 
-        It returns None once the hook is done, and otherwise what a task must await; that raises what the hook raised.
+        It returns None once the hook is done, and otherwise what a task must await. It raises what the hook raises, and
+        adds it to ``failures``.
         """
         hook, count = self._hook, self._count
 
@@ -41,7 +44,8 @@ class MessageHandler:
             try:
                 result = hook(message, socket) if count == 2 else hook(message) if count else hook()
             except BaseException as exc:
-                return _raise(exc)
+                failures.append(exc)
+                raise
             # What most hooks return is found out first: isawaitable() costs as much as sending a message.
             if result is None or (type(result) is Backpressure and result.is_over):
                 return None
@@ -52,12 +56,18 @@ class MessageHandler:
 
 async def handle_messages(socket: Socket, handler: MessageHandler | None) -> None:
     """Pass each message to the handler until the connection ends, which is not an error here."""
-    function = _drop if handler is None else handler.for_socket(socket)
+    failures: list[BaseException] = []  # of the hook: an EndOfStream may also be that of another stream
+    function = _drop if handler is None else handler.for_socket(socket, failures)
     while True:
         try:
             result = await socket.deliver(function)
-        except (anyio.EndOfStream, anyio.BrokenResourceError):
-            return
+        except BaseException as exc:
+            if exc in failures:
+                result = _raise(exc)
+            elif isinstance(exc, anyio.EndOfStream | anyio.BrokenResourceError):
+                return
+            else:
+                raise
         try:
             with refusing_stray_cancellation("message_handler"):
                 await result

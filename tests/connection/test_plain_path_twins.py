@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tests.frames import CONTINUATION, PING, TEXT, frame_bytes
 
@@ -16,8 +15,15 @@ MESSAGES = st.one_of(st.text(max_size=10), st.binary(max_size=10), st.sampled_fr
 PIECES = st.one_of(
     MESSAGES.filter(lambda message: not isinstance(message, str) or message.isprintable()).map(frame),
     st.sampled_from(
-        [frame_bytes(PING, masked=True), frame_bytes(TEXT, b"x", fin=False, masked=True), b"", frame("x") * 9]
-        + [frame_bytes(CONTINUATION, b"x", masked=True), frame("hello")[:7], frame_bytes(TEXT, b"\xff", masked=True)]
+        [
+            frame_bytes(PING, masked=True),
+            frame_bytes(TEXT, b"x", fin=False, masked=True),
+            b"",
+            frame("x") * 9,
+            frame_bytes(CONTINUATION, b"x", masked=True),
+            frame("hello")[:7],
+            frame_bytes(TEXT, b"\xff", masked=True),
+        ]
     ),
 )
 OPERATIONS = st.one_of(
@@ -29,8 +35,15 @@ OPERATIONS = st.one_of(
         st.just("flag"),
         st.tuples(
             st.sampled_from(
-                ["inbox.is_paused", "inbox.is_reserved", "inbox.is_on_fast_path", "outbox.is_flush_due"]
-                + ["outbox.is_direct", "outbox.is_plain", "outbox.is_reserved"]
+                [
+                    "inbox.is_paused",
+                    "inbox.is_reserved",
+                    "inbox.is_on_fast_path",
+                    "outbox.is_flush_due",
+                    "outbox.is_direct",
+                    "outbox.is_plain",
+                    "outbox.is_reserved",
+                ]
             ),
             st.booleans(),
         ),
@@ -113,7 +126,7 @@ class Story:
 
 
 @pytest.mark.skipif(COMPILED is None, reason="the extension is not built")
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(st.lists(OPERATIONS, max_size=25), st.booleans(), st.sampled_from([100, 1 << 20]))
 def test_the_twins_agree(operations: list[tuple[str, Any]], client: bool, limit: int) -> None:
     options: dict[str, Any] = {"masking_key": b"1234" if client else None, "limit": limit}

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 
-from tests.twins import compiled_twin
+from tests.hostile import needs_the_extension, run_hostile
 
 # Each program ends on its own. In pure Python most of them do too; the others access what only C code has.
 PROGRAMS = {
@@ -309,47 +305,21 @@ PROGRAMS = {
         gc.collect()
     """,
     "kinds-that-are-not-made-to-be-copied": """
-        for each in (Payload(), MessageQueue(None, 1), FrameQueue(None), Signal(LOOP)):
+        path = PlainPath(INBOX, OUTBOX, LINK, 64)
+        call = path.receive()
+        for each in (Payload(), MessageQueue(None, 1), FrameQueue(None), Signal(LOOP), path, call):
             for copied in (copy.copy, copy.deepcopy, pickle.dumps):
                 try:
                     copied(each)
                 except (TypeError, AttributeError, pickle.PicklingError):
                     pass
             object.__repr__(each), sys.getsizeof(each), gc.get_referents(each), hash(each), each == each
+        call.close()
     """,
 }
-FIRST = """
-import codecs, contextvars, copy, gc, pickle, sys, weakref
-from contextlib import contextmanager
-from anyws.protocol.speedups import FrameQueue, MessageQueue, Payload
-from anyws._connection.pumps.signals import Signal
-
-class Loop:
-    def call_soon(self, callback, *arguments, context):
-        self.called = callback, arguments, context
-
-LOOP = Loop()
-
-@contextmanager
-def raises(*kinds):
-    try:
-        yield
-    except kinds:
-        return
-    raise AssertionError("nothing was raised")
-
-def main():
-"""
 
 
-@pytest.mark.skipif(compiled_twin() is None, reason="the extension is not built")
+@needs_the_extension
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_no_program_crashes(name: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", f"{FIRST}{PROGRAMS[name]}\nmain()\ngc.collect()"],
-        env={"PYTHONMALLOC": "debug", **os.environ, "ANYWS_NO_EXTENSION": ""},
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    run_hostile(PROGRAMS[name])

@@ -23,8 +23,11 @@ twin = importlib.util.module_from_spec(importlib.util.spec_from_file_location("_
 loader.exec_module(twin)
 
 class Loop:
+    last_heard = 0
     def call_soon(self, *arguments, context):
         pass
+    def now(self):
+        return 5.0
 
 KEY = b"1234"
 for _ in range(300):
@@ -49,6 +52,13 @@ for _ in range(300):
         pass
     else:
         raise AssertionError
+    path, delivered = twin.PlainPath(inbox, frames, None, 64), []
+    path.attach(loop := Loop(), loop, loop.now, signal, None, -1)
+    inbox.budget = 9
+    inbox.put("abc")
+    call = path.deliver(delivered.append)
+    assert next(call) is signal and delivered == ["abc"]
+    call.close()
 gc.collect()
 """
 MAIN = """

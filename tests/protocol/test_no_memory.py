@@ -22,6 +22,7 @@ import _testcapi
 from anyws.protocol import Connection, PerMessageDeflate, Role, State
 from anyws.protocol.speedups import FrameQueue, MessageQueue, Payload, apply_mask, build_frame, take_messages
 from anyws._connection.pumps.signals import Signal
+from anyws._connection.plain_path import PlainPath
 
 KEY = b"\\x37\\xfa\\x21\\x3d"
 MESSAGES = ["a" * 100, b"b" * 1000, "\\u20ac" * 50, b"", "", "xy", "\\xe9" * 99] * 3
@@ -207,6 +208,113 @@ loop = Loop()
 def check(_, done):
     assert done is FAILED or done.get_loop() is loop
 everywhere(lambda: None, lambda _: Signal(loop), check, (1, ENDLESS))
+""",
+    "path": """
+import socket
+LARGE = [b"x" * 20_000, b"y" * 30_000]
+class Rig:
+    def __init__(self, first=b"", delivers=False, key=None, records=None):
+        self.ours, self.peer = socket.socketpair()
+        self.ours.setblocking(False)
+        self.inbox, self.outbox = MessageQueue(True, 1 << 20), FrameQueue(key)
+        self.inbox.budget = self.outbox.budget = 64
+        self.outbox.is_direct = True
+        self.path = PlainPath(self.inbox, self.outbox, self, 64)
+        self.path.receiver = self.path.sender = self
+        self.signal = Signal(self)
+        self.fed, self.delivered, self.failed, self.rest, self.is_waiting = [], [], [], b"", False
+        self.path.attach(self, self, self.now, self.signal, records, self.ours.fileno())
+        if first:
+            self.peer.sendall(first)
+        self.call = self.path.deliver(self.deliver) if delivers else self.path.receive()
+        self.step()
+    def step(self, signal=None):
+        try:
+            self.call.send(None)
+        except StopIteration as stop:
+            self.delivered.append(stop.value)
+        except MemoryError as exc:
+            self.failed.append(exc)
+        else:
+            self.signal._asyncio_future_blocking = False
+            self.signal.add_done_callback(self.step, context=CONTEXT)
+    def call_soon(self, *arguments, context): pass
+    def deliver(self, message):
+        self.delivered.append(message)
+    def now(self): return 5.0
+    def feed(self, data): self.fed.append(data)
+    def feed_large(self, header, payload): self.fed.append((header, payload))
+    def fail_internally(self, exc):
+        self.failed.append(exc)
+    writing_failed = reading_failed = fail_internally
+    def flush(self): pass
+    def write_rest(self, header, payload, written, error): self.rest = (header + payload)[written:]
+    def close(self):
+        self.call.close()
+        self.path.detach()
+        self.ours.close(), self.peer.close()
+CONTEXT = contextvars.copy_context()
+
+# Reading: each message is received, is still there, or the connection has failed.
+for expected in (MESSAGES[:3], LARGE, ["a", LARGE[1]]):
+    for delivers in (False, True):
+        def make():
+            return Rig(b"".join(build_frame(0x81 + isinstance(each, bytes), each, KEY) for each in expected), delivers)
+        def check(rig, done):
+            seen = rig.delivered + all_of(rig.inbox)
+            if not rig.failed and not rig.has_raised:
+                assert seen == expected[:len(seen)], (seen, rig.fed)
+                missing = []
+                data = b"".join(each for each in rig.fed if isinstance(each, bytes))
+                take_messages(data, 0, True, 1 << 20, 1 << 20, missing)
+                assert seen + missing == expected
+            rig.close()
+        def act(rig):
+            rig.has_raised = True
+            rig.path.on_readable()
+            rig.has_raised = False
+            if rig.failed or rig.fed:  # memory ran out, and Python does the rest
+                raise MemoryError
+        everywhere(make, act, check, (1, 3, 20))
+
+# Sending: the message is written, or the sender knows that it is not.
+for key in (None, lambda: KEY):
+    for message in ("text", "\u20ac" * 500, b"x" * 5000):
+        frame = build_frame(0x81 + isinstance(message, bytes), message, b"" if key is None else KEY)
+        def check(rig, done):
+            written = rig.peer.recv(1 << 20) if rig.outbox.sent else b""
+            assert written == (b"" if done is FAILED or done is False else frame)
+            assert rig.outbox.budget == (64 if done is FAILED else 63)
+            rig.close()
+        def act(rig):
+            bytes(1000)  # a short text needs no memory
+            return rig.path.send_now(message)
+        everywhere(lambda: Rig(key=key), act, check, (1, 3, ENDLESS))
+
+# Calls.
+for name in ("receive", "next", "deliver", "send"):
+    def act(rig):
+        call = getattr(rig.path, name)(*(["x"] if name == "send" else [rig.deliver] if name == "deliver" else []))
+        try:
+            call.send(None)
+        except StopIteration:
+            pass
+        call.close()
+        return True
+    def make():
+        rig = Rig()
+        rig.call.close()
+        rig.inbox.put("message")
+        return rig
+    def check(rig, done):
+        assert not rig.inbox.is_receiving
+        rig.close()
+    everywhere(make, act, check, (1, 3))
+
+def check(path, done):
+    assert done is FAILED or path is not None
+INBOX, OUTBOX = MessageQueue(True, 1 << 20), FrameQueue(None)
+everywhere(lambda: 1, lambda _: PlainPath(INBOX, OUTBOX, None, 64), check, (1, ENDLESS))
 """,
     "connection-receives": """
 LARGE = os.urandom(9_000)
