@@ -44,14 +44,13 @@ class Background:
 
     def __init__(self, tasks: TaskGroup) -> None:
         self._tasks = tasks
-        self._clock: _Clock | None = None
         loop = current_token().native_token
         self._timers: _LoopTimers | _Clock
         if isinstance(loop, asyncio.AbstractEventLoop):
             self._timers = _LoopTimers(loop)
         else:
-            self._timers = self._clock = _Clock()
-            self.start_soon(self._clock.run)
+            self._timers = _Clock()
+            self.start_soon(self._timers.run)
 
     def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
         """Start a task; it must not raise."""
@@ -72,8 +71,7 @@ class Background:
 
     def close(self) -> None:
         """Stop the timers, once all connections have ended."""
-        if self._clock is not None:
-            self._clock.stop()
+        self._timers.stop()
 
 
 class Alarm:
@@ -129,46 +127,24 @@ async def _shielded(task: Callable[[], Awaitable[None]]) -> None:
         await task()
 
 
-class _LoopTimers:
-    """Timers of an asyncio event loop."""
+class _Timers:
+    """Scheduled calls, of which the event loop only knows the earliest.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._context = contextvars.copy_context()
-        if current_async_library_cvar is not None:
-            # Outside a task, AnyIO detects the event loop by this variable. Only anyio.run() sets it.
-            self._context.run(current_async_library_cvar.set, "asyncio")
-
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        return self._loop.call_at(when, callback, context=self._context.copy())
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self._loop.call_soon(callback, context=self._context.copy())
-
-    def call_when_readable(self, descriptor: int, callback: Callable[[], None]) -> None:
-        self._context.copy().run(self._loop.add_reader, descriptor, callback)
-
-
-class _Clock:
-    """Timers for an event loop that has none (trio): one task sleeps until the earliest is due."""
+    So a connection's timer costs an entry in a list. Most timers are cancelled before they are due.
+    """
 
     def __init__(self) -> None:
         self._entries: list[_Entry] = []  # a heap; includes cancelled entries
         self._count = itertools.count()
         self._cancelled = 0
-        self._sleep: anyio.CancelScope | None = None
-        self._wakes_at = -math.inf
-        self._is_stopped = False
+        self._wakes_at = math.inf
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        timer = _ClockTimer(self, callback)
+        timer = _Timer(self, callback)
         heapq.heappush(self._entries, (when, next(self._count), timer))
-        if self._sleep is not None and when < self._wakes_at:
-            self._sleep.deadline = self._wakes_at = when
+        if when < self._wakes_at:
+            self._wake_at(when)
         return timer
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self.call_at(-math.inf, callback)
 
     def cancelled(self) -> None:
         """Count a cancelled entry, and remove cancelled entries once they are the majority."""
@@ -178,24 +154,16 @@ class _Clock:
             heapq.heapify(self._entries)
             self._cancelled = 0
 
-    def stop(self) -> None:
-        self._is_stopped = True
-        if self._sleep is not None:
-            self._sleep.cancel()
+    def _wake_at(self, when: float) -> None:
+        """Let the event loop wake us at this time, which is earlier than `_wakes_at`."""
+        raise NotImplementedError
 
-    async def run(self) -> None:
-        while True:
-            while self._next() <= anyio.current_time():
-                try:
-                    heapq.heappop(self._entries)[2].fire()
-                except Exception:
-                    _logger.exception("internal error")
-            if self._is_stopped:
-                return
-            self._wakes_at = self._next()
-            with anyio.CancelScope(deadline=self._wakes_at) as self._sleep:
-                await anyio.sleep_forever()
-            self._sleep = None
+    def _call_due(self, now: Callable[[], float]) -> None:
+        while self._next() <= now():
+            try:
+                heapq.heappop(self._entries)[2].fire()
+            except Exception:
+                _logger.exception("internal error")
 
     def _next(self) -> float:
         """Return when the earliest call is due."""
@@ -205,13 +173,79 @@ class _Clock:
         return self._entries[0][0] if self._entries else math.inf
 
 
-class _ClockTimer:
+class _LoopTimers(_Timers):
+    """Timers of an asyncio event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self._handle: asyncio.TimerHandle | None = None
+        self._context = contextvars.copy_context()
+        if current_async_library_cvar is not None:
+            # Outside a task, AnyIO detects the event loop by this variable. Only anyio.run() sets it.
+            self._context.run(current_async_library_cvar.set, "asyncio")
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon(callback, context=self._context.copy())
+
+    def call_when_readable(self, descriptor: int, callback: Callable[[], None]) -> None:
+        self._context.copy().run(self._loop.add_reader, descriptor, callback)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _wake_at(self, when: float) -> None:
+        self.stop()
+        self._wakes_at = when
+        self._handle = self._loop.call_at(when, self._on_due, context=self._context.copy())
+
+    def _on_due(self) -> None:
+        due, self._wakes_at, self._handle = self._wakes_at, math.inf, None
+        self._call_due(lambda: max(due, self._loop.time()))  # an event loop may call slightly too early
+        if (following := self._next()) < self._wakes_at:
+            self._wake_at(following)
+
+
+class _Clock(_Timers):
+    """Timers for an event loop that has none (trio): one task sleeps until the earliest is due."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sleep: anyio.CancelScope | None = None
+        self._wakes_at = -math.inf  # while it does not sleep
+        self._is_stopped = False
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.call_at(-math.inf, callback)
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        if self._sleep is not None:
+            self._sleep.cancel()
+
+    def _wake_at(self, when: float) -> None:
+        if self._sleep is not None:
+            self._sleep.deadline = self._wakes_at = when
+
+    async def run(self) -> None:
+        while True:
+            self._call_due(anyio.current_time)
+            if self._is_stopped:
+                return
+            self._wakes_at = self._next()
+            with anyio.CancelScope(deadline=self._wakes_at) as self._sleep:
+                await anyio.sleep_forever()
+            self._sleep = None
+
+
+class _Timer:
     """One scheduled call. ``callback`` is None once it was called or cancelled."""
 
-    __slots__ = ("_clock", "callback")
+    __slots__ = ("_timers", "callback")
 
-    def __init__(self, clock: _Clock, callback: Callable[[], None]) -> None:
-        self._clock = clock
+    def __init__(self, timers: _Timers, callback: Callable[[], None]) -> None:
+        self._timers = timers
         self.callback: Callable[[], None] | None = callback
 
     def fire(self) -> None:
@@ -222,10 +256,10 @@ class _ClockTimer:
     def cancel(self) -> None:
         if self.callback is not None:
             self.callback = None
-            self._clock.cancelled()
+            self._timers.cancelled()
 
 
-_Entry = tuple[float, int, _ClockTimer]  # the number is unique, so timers are never compared
+_Entry = tuple[float, int, _Timer]  # the number is unique, so timers are never compared
 
 
 def protect_from_interrupts(protect: Callable[[Callable[..., object]], object]) -> None:
