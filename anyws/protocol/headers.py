@@ -20,6 +20,7 @@ __all__ = [
     "shared",
     "shown_value",
     "split_list",
+    "values_by_name",
 ]
 
 T = TypeVar("T")
@@ -231,6 +232,11 @@ def shown_value(value: str) -> str:
     """Return a value with the user name, password and query hidden, in case it is a URI."""
     before, query, _ = _USER.sub(f"{HIDDEN}@", value).partition("?")
     return f"{before}?{HIDDEN}" if query else before
+
+
+def values_by_name(headers: Headers) -> Mapping[str, str]:
+    """Return the values by name in lower case, as `Headers.get` does. Several lookups are faster with it."""
+    return headers._joined or headers._join()  # pyright: ignore[reportPrivateUsage]
 
 
 def headers_of(pairs: Sequence[tuple[str, str]], by_name: dict[str, str] | None = None) -> Headers:
