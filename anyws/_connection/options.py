@@ -33,8 +33,8 @@ class ConnectionOptions:
     Attributes:
         ssl_context: the TLS context. For ``wss:``, a client without one uses a default context, which trusts the
             system's certificates and checks the host name. Each thread creates it for its first connection and keeps
-            it, so certificates added to the system later take effect after a restart. A server without one speaks plain
-            TCP.
+            it, so certificates added to the system later, or another ``SSL_CERT_FILE``, take effect after a restart. A
+            server without one speaks plain TCP.
         close_timeout: time limit for the closing handshake and shutting down TLS and TCP together; after that the
             connection is aborted. 10 s, as in websockets.
         ping_interval: send a Ping if nothing is received for this many seconds. Any incoming byte counts, even while

@@ -40,33 +40,35 @@ class Opening:
 
     Attributes:
         stream: the byte stream; once TLS is established, the one on top of it.
+        handshake: the opening handshake of the protocol.
+        is_secured: whether TLS is established, or not used.
         outcome: the response 101, or the reason to refuse; None until it is known.
     """
 
-    __slots__ = ("_handshake", "_has_begun", "_hooks", "_options", "_pending", "_unsent", "outcome", "stream")
+    __slots__ = (
+        "_has_begun",
+        "_hooks",
+        "_options",
+        "_pending",
+        "_unsent",
+        "handshake",
+        "is_secured",
+        "outcome",
+        "stream",
+    )
 
     def __init__(
         self, stream: ByteStream, options: AcceptOptions, hooks: Sequence[RequestHook], pending: PendingHandshake
     ) -> None:
         self.stream: ByteStream = stream
+        self.handshake: ServerHandshake = begin_handshake(options.terms)
+        self.is_secured: bool = options.ssl_context is None
         self.outcome: Response | HandshakeRefused | None = None
         self._options = options
         self._hooks = hooks
         self._pending = pending
-        self._handshake = begin_handshake(options.terms) if options.ssl_context is None else None
         self._has_begun = False  # whether a part of the request has arrived
         self._unsent = b""  # a part of the response
-
-    @property
-    def is_secured(self) -> bool:
-        """Whether TLS is established, if it is used."""
-        return self._handshake is not None
-
-    @property
-    def handshake(self) -> ServerHandshake:
-        """The handshake of the protocol, which begins after TLS."""
-        assert self._handshake is not None
-        return self._handshake
 
     def respond_at_once(self) -> bool:
         """Do what `respond` does as far as it needs no waiting; return whether that was everything.
@@ -75,7 +77,7 @@ class Opening:
         handshake needs no timeout and no wait.
         """
         stream = self.stream
-        if self._hooks or self._handshake is None or not isinstance(stream, SocketStream):
+        if self._hooks or not self.is_secured or not isinstance(stream, SocketStream):
             return False
         try:
             data = stream.receive_nowait(_READ_SIZE)
@@ -84,7 +86,7 @@ class Opening:
         if self._receive(data) is not None:
             self._conclude(None)
         if isinstance(self.outcome, Response):
-            data = self._handshake.data_to_send(self.outcome)
+            data = self.handshake.data_to_send(self.outcome)
             try:
                 self._unsent = data[stream.send_nowait([data]) :]
             except STREAM_ERRORS as exc:
@@ -109,7 +111,7 @@ class Opening:
             self.stream = secured = await _start_tls(self.stream, self._options.ssl_context, tls_timeout)
             if on_secured is not None:
                 on_secured(secured)
-            self._handshake = begin_handshake(self._options.terms)
+            self.is_secured = True
         if self.outcome is None:
             request = await self._read_request()
             if request is not None:

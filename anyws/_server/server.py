@@ -150,12 +150,13 @@ class Server(AsyncResource, TypedAttributeProvider):
 
     async def _accept_from(self, listener: Listener[Any], connections: TaskGroup) -> None:
         failures = AcceptFailures(connection_logger("anyws.server", listener))
+        accept = listener.accept if isinstance(listener, SocketListener) else None
         while True:
             try:
-                if not isinstance(listener, SocketListener):
+                if accept is None:
                     await listener.serve(self._serve_stream, connections)
                     return
-                stream = await listener.accept()
+                stream = await accept()
             except OSError as exc:
                 await failures.wait_after(exc)
             else:

@@ -88,8 +88,8 @@ class SocketListener(AbstractSocketListener):
 
     def _find_acceptor(self) -> Acceptor | None:
         """Return the fastest way to wait on this event loop; None if there is nothing better than AnyIO's."""
-        loop = current_token().native_token
-        if self._acceptor is None or self._acceptor.loop is not loop:
+        if self._acceptor is None or self._acceptor.loop.is_closed():
+            loop = current_token().native_token
             if not hasattr(loop, "add_reader"):  # trio
                 return None
             try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from .headers import headers_of, shared
+from .headers import SHARED, headers_of
 from .http11 import Request
 
 __all__ = ["parse_usual_request"]
@@ -20,11 +20,13 @@ _END = b"\r\n\r\n"
 _USUAL_HEAD = re.compile(
     r"GET ([!-~]++) HTTP/1\.1\r\n((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++: [!-~][ -~]*+(?<! )\r\n)++)\r\n"
 )
-_OF_BODY = ("content-length", "transfer-encoding")
+_shared = SHARED.get
 
 
 def parse_usual_request(data: bytes, *, max_bytes: int, max_headers: int) -> tuple[Request, int] | None:
     """Return the request and the length of its head; None if it is not a usual one, incomplete or invalid.
+
+    A request with a body or with a repeated header is not a usual one.
 
     Args:
         data: the first bytes from the client.
@@ -38,8 +40,15 @@ def parse_usual_request(data: bytes, *, max_bytes: int, max_headers: int) -> tup
     if head is None:
         return None
     target, fields = head.groups()
-    pairs = [(shared(name), shared(value)) for name, _, value in [line.partition(": ") for line in fields.splitlines()]]
-    headers = headers_of(pairs)
-    if len(pairs) > max_headers or len(headers.get_all("host")) != 1 or any(name in headers for name in _OF_BODY):
-        return None
-    return Request(target=target, headers=headers), length
+    pairs = [
+        (_shared(name, name), _shared(value, value))
+        for name, _, value in [line.partition(": ") for line in fields.splitlines()]
+    ]
+    by_name = {_shared(lower := name.lower(), lower): value for name, value in pairs}
+    is_usual = (
+        len(by_name) == len(pairs) <= max_headers
+        and "host" in by_name
+        and "content-length" not in by_name
+        and "transfer-encoding" not in by_name
+    )
+    return (Request(target=target, headers=headers_of(pairs, by_name)), length) if is_usual else None

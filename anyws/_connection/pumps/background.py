@@ -48,14 +48,13 @@ class Background:
 
     def __init__(self, tasks: TaskGroup) -> None:
         self._tasks = tasks
-        self._clock: _Clock | None = None
         loop = current_token().native_token
         self._timers: _LoopTimers | _Clock
         if isinstance(loop, asyncio.AbstractEventLoop):
             self._timers = _LoopTimers(loop)
         else:
-            self._timers = self._clock = _Clock()
-            self.start_soon(self._clock.run)
+            self._timers = _Clock()
+            self.start_soon(self._timers.run)
 
     def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
         """Start a task; it must not raise."""
@@ -79,8 +78,7 @@ class Background:
 
     def close(self) -> None:
         """Stop the timers, once all connections have ended."""
-        if self._clock is not None:
-            self._clock.stop()
+        self._timers.stop()
 
 
 class Alarm:
@@ -145,88 +143,24 @@ async def _shielded(task: Callable[[], Awaitable[None]]) -> None:
         await task()
 
 
-class _LoopTimers:
-    """Timers of an asyncio event loop.
+class _Timers:
+    """Scheduled calls, of which the event loop only knows the earliest.
 
-    The event loop makes all calls that are due in one iteration. So a call that it makes here only marks a timer as
-    due, and the function is called in a slice of the next iterations.
+    So a connection's timer costs an entry in a list. Most timers are cancelled before they are due.
     """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._due: deque[_LoopTimer] = deque()
-        self._context = contextvars.copy_context()
-        if current_async_library_cvar is not None:
-            # Outside a task, AnyIO detects the event loop by this variable. Only anyio.run() sets it.
-            self._context.run(current_async_library_cvar.set, "asyncio")
-
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        timer = _LoopTimer(callback)
-        timer.handle = self._loop.call_at(when, self._fired, timer, context=self._context)
-        return timer
-
-    def _fired(self, timer: _LoopTimer) -> None:
-        timer.handle = None
-        if not self._due:
-            self.call_soon(self._call_due)
-        self._due.append(timer)
-
-    def _call_due(self) -> None:
-        until = perf_counter() + SLICE
-        while self._due:
-            _call(self._due.popleft().take())
-            if perf_counter() >= until and self._due:
-                self.call_soon(self._call_due)
-                return
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self._loop.call_soon(callback, context=self._context.copy())
-
-    def call_when_readable(self, descriptor: int, callback: Callable[[], None]) -> None:
-        self._context.copy().run(self._loop.add_reader, descriptor, callback)
-
-
-class _LoopTimer:
-    """One scheduled call of `_LoopTimers`."""
-
-    __slots__ = ("_callback", "handle")
-
-    def __init__(self, callback: Callable[[], None]) -> None:
-        self._callback: Callable[[], None] | None = callback
-        self.handle: asyncio.TimerHandle | None = None  # until it has fired
-
-    def cancel(self) -> None:
-        self._callback = None
-        if self.handle is not None:
-            self.handle.cancel()
-            self.handle = None
-
-    def take(self) -> Callable[[], None] | None:
-        """Return the function, once; None if the call was cancelled."""
-        callback, self._callback = self._callback, None
-        return callback
-
-
-class _Clock:
-    """Timers for an event loop that has none (trio): one task sleeps until the earliest is due."""
 
     def __init__(self) -> None:
         self._entries: list[_Entry] = []  # a heap; includes cancelled entries
         self._count = itertools.count()
         self._cancelled = 0
-        self._sleep: anyio.CancelScope | None = None
-        self._wakes_at = -math.inf
-        self._is_stopped = False
+        self._wakes_at = math.inf
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        timer = _ClockTimer(self, callback)
+        timer = _Timer(self, callback)
         heapq.heappush(self._entries, (when, next(self._count), timer))
-        if self._sleep is not None and when < self._wakes_at:
-            self._sleep.deadline = self._wakes_at = when
+        if when < self._wakes_at:
+            self._wake_at(when)
         return timer
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self.call_at(-math.inf, callback)
 
     def cancelled(self) -> None:
         """Count a cancelled entry, and remove cancelled entries once they are the majority."""
@@ -236,25 +170,18 @@ class _Clock:
             heapq.heapify(self._entries)
             self._cancelled = 0
 
-    def stop(self) -> None:
-        self._is_stopped = True
-        if self._sleep is not None:
-            self._sleep.cancel()
+    def _wake_at(self, when: float) -> None:
+        """Let the event loop wake us at this time, which is earlier than `_wakes_at`."""
+        raise NotImplementedError
 
-    async def run(self) -> None:
-        while True:
-            until = perf_counter() + SLICE
-            while self._next() <= anyio.current_time():
-                _call(heapq.heappop(self._entries)[2].take())
-                if perf_counter() >= until:
-                    await checkpoint()
-                    until = perf_counter() + SLICE
-            if self._is_stopped:
-                return
-            self._wakes_at = self._next()
-            with anyio.CancelScope(deadline=self._wakes_at) as self._sleep:
-                await anyio.sleep_forever()
-            self._sleep = None
+    def _call_due(self, now: Callable[[], float]) -> bool:
+        """Call what is due, in one slice; return whether that was all."""
+        until = perf_counter() + SLICE
+        while self._next() <= now():
+            _call(heapq.heappop(self._entries)[2].take())
+            if perf_counter() >= until:
+                return False
+        return True
 
     def _next(self) -> float:
         """Return when the earliest call is due."""
@@ -264,13 +191,84 @@ class _Clock:
         return self._entries[0][0] if self._entries else math.inf
 
 
-class _ClockTimer:
+class _LoopTimers(_Timers):
+    """Timers of an asyncio event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self._handle: asyncio.Handle | None = None
+        self._context = contextvars.copy_context()
+        if current_async_library_cvar is not None:
+            # Outside a task, AnyIO detects the event loop by this variable. Only anyio.run() sets it.
+            self._context.run(current_async_library_cvar.set, "asyncio")
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon(callback, context=self._context.copy())
+
+    def call_when_readable(self, descriptor: int, callback: Callable[[], None]) -> None:
+        self._context.copy().run(self._loop.add_reader, descriptor, callback)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _wake_at(self, when: float) -> None:
+        self.stop()
+        self._wakes_at = when
+        self._handle = self._loop.call_at(when, self._on_due, context=self._context.copy())
+
+    def _on_due(self) -> None:
+        due, self._wakes_at = self._wakes_at, -math.inf  # until it has called, a new timer need not wake it
+        if not self._call_due(lambda: max(due, self._loop.time())):  # an event loop may call slightly too early
+            self._wakes_at = due
+            self._handle = self._loop.call_soon(self._on_due, context=self._context.copy())
+            return
+        self._wakes_at = math.inf
+        if (following := self._next()) < math.inf:
+            self._wake_at(following)
+
+
+class _Clock(_Timers):
+    """Timers for an event loop that has none (trio): one task sleeps until the earliest is due."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sleep: anyio.CancelScope | None = None
+        self._wakes_at = -math.inf  # while it does not sleep
+        self._is_stopped = False
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.call_at(-math.inf, callback)
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        if self._sleep is not None:
+            self._sleep.cancel()
+
+    def _wake_at(self, when: float) -> None:
+        if self._sleep is not None:
+            self._sleep.deadline = self._wakes_at = when
+
+    async def run(self) -> None:
+        while True:
+            while not self._call_due(anyio.current_time):
+                await checkpoint()
+            if self._is_stopped:
+                return
+            self._wakes_at = self._next()
+            with anyio.CancelScope(deadline=self._wakes_at) as self._sleep:
+                await anyio.sleep_forever()
+            self._sleep = None
+
+
+class _Timer:
     """One scheduled call. ``callback`` is None once it was called or cancelled."""
 
-    __slots__ = ("_clock", "callback")
+    __slots__ = ("_timers", "callback")
 
-    def __init__(self, clock: _Clock, callback: Callable[[], None]) -> None:
-        self._clock = clock
+    def __init__(self, timers: _Timers, callback: Callable[[], None]) -> None:
+        self._timers = timers
         self.callback: Callable[[], None] | None = callback
 
     def take(self) -> Callable[[], None] | None:
@@ -281,10 +279,10 @@ class _ClockTimer:
     def cancel(self) -> None:
         if self.callback is not None:
             self.callback = None
-            self._clock.cancelled()
+            self._timers.cancelled()
 
 
-_Entry = tuple[float, int, _ClockTimer]  # the number is unique, so timers are never compared
+_Entry = tuple[float, int, _Timer]  # the number is unique, so timers are never compared
 
 
 def protect_from_interrupts(protect: Callable[[Callable[..., object]], object]) -> None:
