@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from ._cli.interrupts import noticing_dropped_interrupts
+from ._cli.exit_status import CommandError
+from ._cli.interrupts import recording_dropped_interrupts
 from ._cli.notes import note
 from ._cli.parser import parse_arguments
-from ._cli.statuses import CommandError
 
 __all__ = ["main"]
 
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parsed = parse_arguments(arguments)
     try:
-        with noticing_dropped_interrupts():
+        with recording_dropped_interrupts():
             status: int = parsed.run(parsed)
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -52,7 +52,7 @@ _BITS = [str(bits) for bits in range(8, 16)]
 _URI = WebSocketURI(secure=False, host="localhost", port=80)
 
 
-def _bytes_of(data: bytes) -> Iterable[bytes]:
+def _byte_by_byte(data: bytes) -> Iterable[bytes]:
     return (data[start : start + 1] for start in range(len(data)))
 
 
@@ -64,7 +64,7 @@ def decoder(data: bytes) -> None:
     role = Role.SERVER if options[0] & 1 else Role.CLIENT
     compressed, limited = bool(options[0] & 2), bool(options[0] & 4)
     whole = _receive(role, compressed, limited, [wire])
-    single = _receive(role, compressed, limited, _bytes_of(wire))
+    single = _receive(role, compressed, limited, _byte_by_byte(wire))
     if compressed and limited and {whole[1], single[1]} == {1007, 1009}:
         return  # Both apply, and which one is detected first depends on the chunks.
     assert whole == single, (whole, single)
@@ -92,7 +92,7 @@ def _receive(role: Role, compressed: bool, limited: bool, chunks: Iterable[bytes
 
 def request_head(data: bytes) -> None:
     """Read a request as a server, and respond to it."""
-    assert _respond(data, [data]) == _respond(data, _bytes_of(data))
+    assert _respond(data, [data]) == _respond(data, _byte_by_byte(data))
 
 
 def _respond(data: bytes, chunks: Iterable[bytes]) -> tuple[object, bytes]:
@@ -115,7 +115,7 @@ def _respond(data: bytes, chunks: Iterable[bytes]) -> tuple[object, bytes]:
 
 def response_head(data: bytes) -> None:
     """Read a response as a client."""
-    assert _result(data, [data]) == _result(data, _bytes_of(data))
+    assert _result(data, [data]) == _result(data, _byte_by_byte(data))
 
 
 def _result(data: bytes, chunks: Iterable[bytes]) -> tuple[object, ...]:
@@ -241,7 +241,7 @@ def inflate(data: bytes) -> None:
     parameters = DeflateParameters(client_max_window_bits=bits, client_no_context_takeover=bool(options & 8))
     both = (messages[: cut - 2], messages[cut - 2 :])
     whole = _inflate(parameters, [[message] for message in both])
-    single = _inflate(parameters, [list(_bytes_of(message)) or [b""] for message in both])
+    single = _inflate(parameters, [list(_byte_by_byte(message)) or [b""] for message in both])
     if bits == 15:  # Whether zlib detects a distance beyond a smaller window depends on how its input is split.
         assert whole == single, (whole, single)
 

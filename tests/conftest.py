@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import importlib.util
 import inspect
@@ -39,12 +40,25 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return backend
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_heap() -> None:
+    """Hide thousands of tests from the garbage collector, which some tests call hundreds of times."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def no_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a test know no other proxies than its own."""
     for name in list(os.environ):
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def short_failure_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the half second for which a violation waits for a program that does not receive."""
+    monkeypatch.setattr("anyws._connection.life.FAILURE_GRACE", 0.02)
 
 
 @pytest.hookimpl(tryfirst=True)

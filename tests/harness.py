@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import random
 import socket
 import struct
 import time
@@ -29,6 +30,7 @@ __all__ = [
     "address_of",
     "await_a_cancelled_task",
     "cancelling_at",
+    "free_port",
     "in_memory",
     "listens",
     "on_mock_clock",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
+_random = random.SystemRandom()  # a seed that a test sets must not give two processes the same ports
 Transport = Callable[[ByteStream], AbstractAsyncContextManager[ByteStream]]
 """Takes the end that a test plays, and gives the stream on which anyws meets it."""
 
@@ -53,7 +56,8 @@ def on_mock_clock(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, N
                 await test(*args, **kwargs)
 
         # Threads and loopback sockets may need a moment of real time; in memory nothing ever does.
-        trio.run(within_a_day, clock=MockClock(autojump_threshold=0.02))
+        transport = getattr(kwargs.get("meeting"), "keywords", {}).get("transport")
+        trio.run(within_a_day, clock=MockClock(autojump_threshold=0 if transport is in_memory else 0.02))
 
     return run
 
@@ -118,6 +122,18 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> 
         ]
 
     monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, below those that systems choose for port 0: no other test is given it."""
+    while True:
+        port = _random.randrange(10_000, 30_000)
+        with socket.socket() as unused:
+            try:
+                unused.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def listens(port: int, poll: Callable[[], int | None], limit: float) -> bool:

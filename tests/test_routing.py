@@ -18,7 +18,7 @@ from anyws.testing import websocket_pair
 from .cli.commands import start
 from .peers import REQUEST, connected, uri_of
 from .server.test_plain_http import ask
-from .server.test_serving import answer_to
+from .server.test_responses import answer_to
 
 
 def telling(name: str) -> Callable[..., Awaitable[None]]:

@@ -16,13 +16,13 @@ import anyws
 from .arguments import count, positive_seconds, seconds
 from .backends import add_backend, is_missing, run
 from .conversation import Conversation, ConversationOptions, Message
+from .exit_status import CommandError, ExitStatus
 from .formatting import Formatter
 from .framing import INPUTS, OUTPUTS, splitter
 from .history import history_file
 from .notes import note
 from .reading import Chunks, decoded, messages
 from .screen import PlainScreen, Screen, is_terminal
-from .statuses import CommandError, Status
 from .stopping import Stop, stop_signals
 from .target import Target, add_target, open_target, read_target
 
@@ -125,7 +125,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if is_missing(arguments.backend):
-        return Status.USAGE
+        return ExitStatus.USAGE
     if arguments.output != "line" and sys.stdout is not None and sys.stdout.isatty():
         parser.error("argument --output: stdout is a terminal, which allows only line")
     return run(arguments.backend, functools.partial(_connect, arguments, read_target(parser, arguments)))
@@ -134,7 +134,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 async def _connect(arguments: argparse.Namespace, target: Target) -> int:
     async with stop_signals() as stop, open_target(target) as websocket:
         return await _converse(arguments, target, websocket, stop)
-    raise CommandError(Status.FAILED, "interrupted")
+    raise CommandError(ExitStatus.FAILED, "interrupted")
 
 
 async def _converse(arguments: argparse.Namespace, target: Target, websocket: anyws.WebSocket, stop: Stop) -> int:
@@ -186,10 +186,10 @@ def _input(arguments: argparse.Namespace) -> AsyncGenerator[Message, None]:
     chunks = Chunks(sys.stdin.fileno())
     framing = arguments.input or "line"
     if framing == "whole":
-        return _whole(chunks, None if arguments.binary else sys.stdin.encoding)
+        return _as_one_message(chunks, None if arguments.binary else sys.stdin.encoding)
     return messages(chunks, splitter(framing), None if arguments.binary else sys.stdin.encoding)
 
 
-async def _whole(chunks: Chunks, encoding: str | None) -> AsyncGenerator[Message, None]:
+async def _as_one_message(chunks: Chunks, encoding: str | None) -> AsyncGenerator[Message, None]:
     # One message, sent piece by piece as it is read.
     yield chunks if encoding is None else decoded(chunks, encoding)

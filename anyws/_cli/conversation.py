@@ -12,9 +12,9 @@ import anyio
 import anyws
 
 from .commands import HELP, Action, Close, Ping, Send, SendFile, parse_line
+from .exit_status import ExitStatus
 from .framing import IncompleteInput
 from .screen import Screen, discard_output
-from .statuses import Status
 from .stopping import Stop
 
 __all__ = ["Conversation", "ConversationOptions", "Message"]
@@ -72,12 +72,12 @@ class Conversation:
         self._options = options
         self._received = anyio.Event()
         self._remaining = options.count  # messages still to be received
-        self._status: Status | None = None  # set by a failure on our side, which a normal closure must not hide
+        self._status: ExitStatus | None = None  # set by a failure on our side, which a normal closure must not hide
         self._close: Close | None = None  # the /close command, if given
 
-    async def run(self, stop: Stop) -> Status:
+    async def run(self, stop: Stop) -> ExitStatus:
         """Run until the connection ends; return the exit status."""
-        status = Status.FAILED
+        status = ExitStatus.FAILED
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._send_all)
@@ -89,9 +89,9 @@ class Conversation:
         await self._screen.finish()
         if self._status is not None:
             return self._status
-        return Status.FAILED if status is Status.OK and self._remaining else status
+        return ExitStatus.FAILED if status is ExitStatus.OK and self._remaining else status
 
-    async def _show_messages(self) -> Status:
+    async def _show_messages(self) -> ExitStatus:
         """Show messages; return how the connection ended."""
         try:
             while True:
@@ -109,19 +109,19 @@ class Conversation:
             if not isinstance(exc, BrokenPipeError):  # the reader of our output has exited, like `head`
                 self._screen.note(f"anyws: cannot print: {exc}")
             discard_output()
-            return Status.FAILED
+            return ExitStatus.FAILED
 
-    async def _report_end(self, exc: anyws.ConnectionClosed) -> Status:
+    async def _report_end(self, exc: anyws.ConnectionClosed) -> ExitStatus:
         if self._close is None:
             self._screen.note(_describe(exc))
-            return Status.OK if isinstance(exc, anyws.ConnectionClosedOK) else Status.ABNORMAL
+            return ExitStatus.OK if isinstance(exc, anyws.ConnectionClosedOK) else ExitStatus.ABNORMAL
         await self._websocket.wait_closed()  # the response to the user's Close may still arrive
         code, reason = self._websocket.close_code, self._websocket.close_reason
         if code == anyws.CloseCode.ABNORMAL_CLOSURE:
             self._screen.note("connection lost: no Close received")
         else:
             self._screen.note(f"closed: {code}{f' ({reason})' if reason else ''}")
-        return Status.OK if code == self._close.code else Status.ABNORMAL
+        return ExitStatus.OK if code == self._close.code else ExitStatus.ABNORMAL
 
     async def _send_all(self) -> None:
         try:
@@ -140,7 +140,7 @@ class Conversation:
         await self._websocket.send_eof()
 
     def _fail(self, problem: str) -> None:
-        self._status = Status.FAILED
+        self._status = ExitStatus.FAILED
         self._screen.note(f"anyws: {problem}")
 
     async def _handle_input(self, item: Message) -> None:
@@ -228,7 +228,7 @@ class Conversation:
 
     async def _close_after_timeout(self) -> None:
         await anyio.sleep(self._options.timeout)
-        self._status = Status.TIMED_OUT
+        self._status = ExitStatus.TIMED_OUT
         self._screen.note(f"anyws: timed out after {self._options.timeout:g} s")
         await self._websocket.send_eof()
 

@@ -9,6 +9,7 @@ import textwrap
 from .backends import is_missing, run
 from .certificates import Certificates, make_certificates
 from .examples import EXAMPLES, HOST, Example
+from .exit_status import ExitStatus
 from .stopping import stop_signals
 
 __all__ = ["add_arguments"]
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     if is_missing("trio", "trustme"):
-        return 2
+        return ExitStatus.USAGE
     certificates = make_certificates(HOST)
     successes = [
         run(backend, functools.partial(_run_example, example, backend, certificates))
@@ -49,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
         for example in EXAMPLES
     ]
     print(f"{sum(successes)} of {len(successes)} examples ran as expected")
-    return 0 if all(successes) else 1
+    return ExitStatus.OK if all(successes) else ExitStatus.FAILED
 
 
 async def _run_example(example: Example, backend: str, certificates: Certificates) -> bool:

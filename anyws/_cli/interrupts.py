@@ -10,23 +10,23 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
-__all__ = ["noticing_dropped_interrupts", "was_interrupted"]
+__all__ = ["recording_dropped_interrupts", "was_interrupted"]
 
 _dropped: list[object] = []
 
 
 @contextmanager
-def noticing_dropped_interrupts() -> Generator[None, None, None]:
+def recording_dropped_interrupts() -> Generator[None, None, None]:
     """Record a dropped `KeyboardInterrupt` in the block instead of printing it."""
     usual = sys.unraisablehook
 
-    def notice(unraisable: sys.UnraisableHookArgs) -> None:
+    def record(unraisable: sys.UnraisableHookArgs) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             _dropped.append(unraisable.exc_type)
         else:
             usual(unraisable)
 
-    sys.unraisablehook = notice
+    sys.unraisablehook = record
     try:
         yield
     finally:

@@ -10,9 +10,9 @@ import anyws
 
 from .arguments import count, positive_rate, positive_seconds, size
 from .backends import add_backend, is_missing, run
+from .exit_status import CommandError, ExitStatus
 from .load_generator import LoadResult, LoadTest
 from .progress import progress_bar
-from .statuses import CommandError, Status
 from .stopping import stop_signals
 from .target import Target, add_target, connect_error, read_target
 
@@ -93,15 +93,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if is_missing(arguments.backend):
-        return Status.USAGE
+        return ExitStatus.USAGE
     target = read_target(parser, arguments)
     result = run(arguments.backend, functools.partial(_load, arguments, target))
     if not result.opened and result.failure is not None:
         raise connect_error(target, result.failure)
     _print(result, as_json=arguments.json)
     if result.lost:
-        return Status.ABNORMAL
-    return Status.FAILED if result.failed or result.sent > result.received or result.is_interrupted else Status.OK
+        return ExitStatus.ABNORMAL
+    return (
+        ExitStatus.FAILED if result.failed or result.sent > result.received or result.is_interrupted else ExitStatus.OK
+    )
 
 
 async def _load(arguments: argparse.Namespace, target: Target) -> LoadResult:
@@ -116,7 +118,7 @@ async def _load(arguments: argparse.Namespace, target: Target) -> LoadResult:
     async with stop_signals() as stop:
         with progress_bar(f"load on {target}", arguments.duration) as show:
             return await load.run(stop, show)
-    raise CommandError(Status.FAILED, "interrupted")
+    raise CommandError(ExitStatus.FAILED, "interrupted")
 
 
 def _print(result: LoadResult, *, as_json: bool) -> None:

@@ -13,9 +13,9 @@ import anyws
 
 from .arguments import count, payload_size, positive_seconds, seconds
 from .backends import add_backend, is_missing, run
+from .exit_status import CommandError, ExitStatus
 from .notes import note
 from .statistics import Times
-from .statuses import CommandError, Status
 from .stopping import Stop, stop_signals
 from .target import Target, add_target, open_target, read_target
 
@@ -69,14 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if is_missing(arguments.backend):
-        return Status.USAGE
+        return ExitStatus.USAGE
     return run(arguments.backend, functools.partial(_connect, arguments, read_target(parser, arguments)))
 
 
 async def _connect(arguments: argparse.Namespace, target: Target) -> int:
     async with stop_signals() as stop, open_target(target) as websocket:
         return await _Pinging(websocket, arguments).run(target, stop)
-    raise CommandError(Status.FAILED, "interrupted")
+    raise CommandError(ExitStatus.FAILED, "interrupted")
 
 
 class _Pinging:
@@ -85,9 +85,9 @@ class _Pinging:
         self._arguments = arguments
         self._times = Times()
         self._sent = 0
-        self._status = Status.OK
+        self._status = ExitStatus.OK
 
-    async def run(self, target: Target, stop: Stop) -> Status:
+    async def run(self, target: Target, stop: Stop) -> ExitStatus:
         print(f"PING {target}: {self._arguments.size} bytes of payload", flush=True)
         start = anyio.current_time()
         async with anyio.create_task_group() as tasks:
@@ -119,7 +119,7 @@ class _Pinging:
                 await self._ping(number)
             except anyws.ConnectionClosed as exc:
                 note(f"anyws: {exc}")
-                self._status = Status.ABNORMAL
+                self._status = ExitStatus.ABNORMAL
                 return
 
     async def _ping(self, number: int) -> None:
@@ -131,7 +131,7 @@ class _Pinging:
             if not self._arguments.quiet:
                 print(f"pong: number {number}, {latency * 1000:.3f} ms", flush=True)
             return
-        self._status = Status.FAILED
+        self._status = ExitStatus.FAILED
         note(f"anyws: no Pong to number {number} within {self._arguments.pong_timeout:g} s")
 
     def _summarize(self, target: Target, seconds: float) -> None:

@@ -24,9 +24,9 @@ from anyws._server.serve import Handler
 from .arguments import count, port
 from .backends import add_backend, is_missing, run
 from .certificates import certificate_files
+from .exit_status import CommandError, ExitStatus
 from .handlers import Broadcast, echo, load_handler
 from .notes import note
-from .statuses import CommandError, Status
 from .stopping import stop_signals
 from .watching import source_changes
 from .workers import Workers, announce, stop_orphaned
@@ -123,7 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if is_missing(arguments.backend, *(["trustme"] if arguments.self_signed else [])):
-        return Status.USAGE
+        return ExitStatus.USAGE
     _check(parser, arguments)
     _set_up_logs(arguments)
     with _self_signed(arguments) if arguments.self_signed else nullcontext():
@@ -171,7 +171,7 @@ def _set_up_logs(arguments: argparse.Namespace) -> None:
             force=True,
         )
     except OSError as exc:
-        raise CommandError(Status.FAILED, f"cannot log to {arguments.log_file}: {exc.strerror or exc}") from exc
+        raise CommandError(ExitStatus.FAILED, f"cannot log to {arguments.log_file}: {exc.strerror or exc}") from exc
     logging.getLogger("anyws").setLevel(level)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
@@ -196,7 +196,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         context = None if arguments.cert is None else _tls_context(arguments.cert, arguments.key)
     except OSError as exc:  # ssl.SSLError is one
         files = arguments.cert if arguments.key is None else f"{arguments.cert} with {arguments.key}"
-        raise CommandError(Status.FAILED, f"cannot use the certificate {files}: {exc}") from exc
+        raise CommandError(ExitStatus.FAILED, f"cannot use the certificate {files}: {exc}") from exc
     if arguments.path is not None:
         return {"ssl_context": context, "origins": arguments.origin, "path": arguments.path}
     return {
@@ -229,9 +229,9 @@ async def _serve(handler: Handler, options: dict[str, Any], worker_pipe: int | N
                 tasks.cancel_scope.cancel()
         except OSError as exc:
             note(f"anyws: cannot listen: {exc.strerror or exc}")
-            return Status.FAILED
-        return Status.OK
-    return Status.FAILED  # the second signal came before the server had stopped
+            return ExitStatus.FAILED
+        return ExitStatus.OK
+    return ExitStatus.FAILED  # the second signal came before the server had stopped
 
 
 async def _supervise(arguments: argparse.Namespace) -> int:
@@ -242,7 +242,7 @@ async def _supervise(arguments: argparse.Namespace) -> int:
                 return await workers.run(stop, _print)
             async with aclosing(source_changes(arguments.reload_dir or [Path()])) as changes:
                 return await workers.run(stop, _print, changes)
-    return Status.FAILED
+    return ExitStatus.FAILED
 
 
 @contextmanager
@@ -269,7 +269,7 @@ def _reserved_port(arguments: argparse.Namespace) -> Generator[None, None, None]
                 reservation.close()
             yield
     except OSError as exc:
-        raise CommandError(Status.FAILED, f"cannot listen: {exc.strerror or exc}") from exc
+        raise CommandError(ExitStatus.FAILED, f"cannot listen: {exc.strerror or exc}") from exc
 
 
 def _worker_command(arguments: argparse.Namespace, pipe: int) -> list[str]:

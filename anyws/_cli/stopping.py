@@ -20,8 +20,8 @@ from typing import Any
 import anyio
 from anyio.lowlevel import current_token
 
+from .exit_status import ExitStatus
 from .interrupts import was_interrupted
-from .statuses import Status
 
 __all__ = ["Stop", "exit_within", "stop_signals"]
 
@@ -86,7 +86,7 @@ def exit_within(seconds: float) -> None:
         time.sleep(seconds)
         os.write(_STDERR, f"anyws: still running {seconds:g} s after the request to stop; terminating\n".encode())
         faulthandler.dump_traceback(_STDERR)
-        os._exit(Status.FAILED)
+        os._exit(ExitStatus.FAILED)
 
     _thread.start_new_thread(end, ())
 

@@ -16,7 +16,7 @@ from anyws.protocol.client_handshake import ClientHandshake
 from anyws.protocol.uri import WebSocketURI, parse_uri, without_query
 
 from .arguments import header, positive_seconds, seconds, size
-from .statuses import CommandError, Status
+from .exit_status import CommandError, ExitStatus
 
 __all__ = ["CONNECT_ERRORS", "Target", "add_target", "connect_error", "open_target", "read_target"]
 
@@ -140,11 +140,11 @@ async def open_target(target: Target) -> AsyncGenerator[anyws.WebSocket, None]:
 def connect_error(target: Target, exc: Exception) -> CommandError:
     """Return the error for a command that could not connect because of one of `CONNECT_ERRORS`."""
     if isinstance(exc, OSError):
-        status = Status.NOT_CONNECTED
+        status = ExitStatus.NOT_CONNECTED
     elif isinstance(exc, anyws.HandshakeError):
-        status = Status.REFUSED
+        status = ExitStatus.REFUSED
     else:
-        status = Status.USAGE
+        status = ExitStatus.USAGE
     return CommandError(status, f"cannot connect to {target}: {_describe(exc)}")
 
 
@@ -156,7 +156,7 @@ def _tls_context(arguments: argparse.Namespace) -> ssl.SSLContext:
             file = arguments.cert
             context.load_cert_chain(arguments.cert, arguments.key)
     except OSError as exc:  # ssl.SSLError is one
-        raise CommandError(Status.FAILED, f"cannot use {file}: {exc}") from exc
+        raise CommandError(ExitStatus.FAILED, f"cannot use {file}: {exc}") from exc
     context.set_alpn_protocols(["http/1.1"])
     if arguments.insecure:
         context.check_hostname = False

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 import anyio
 
+from .exit_status import ExitStatus
 from .notes import note
 from .processes import ChildProcess, open_child
 from .reading import Chunks
-from .statuses import Status
 from .stopping import Stop, exit_within
 
 __all__ = ["Backoff", "Workers", "announce", "stop_orphaned"]
@@ -81,11 +81,11 @@ class Workers:
         self._is_stopping = False
         self._is_reloading = False
         self._changed = anyio.Event()
-        self._status = Status.OK
+        self._status = ExitStatus.OK
 
     async def run(
         self, stop: Stop, ready: Callable[[str], None], changes: AsyncIterator[list[str]] | None = None
-    ) -> Status:
+    ) -> ExitStatus:
         """Run the workers until a stop is requested; return the exit status.
 
         Args:
@@ -127,7 +127,9 @@ class Workers:
             if changed.is_set():
                 continue
             if not listened and not self._was_ready and not self._is_reloading:
-                self._status = Status.USAGE if status == Status.USAGE else Status.FAILED  # it has printed why
+                self._status = (
+                    ExitStatus.USAGE if status == ExitStatus.USAGE else ExitStatus.FAILED
+                )  # it has printed why
                 await self._stop()
                 return
             if anyio.current_time() - begin > self._backoff.reset_after:
@@ -177,7 +179,7 @@ class Workers:
         self._first.set()
         self._changed.set()
         if not await self._terminate_all():
-            self._status = Status.FAILED
+            self._status = ExitStatus.FAILED
 
     async def _terminate_all(self) -> bool:
         """Stop the running processes, and return whether they stopped in time."""

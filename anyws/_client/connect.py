@@ -123,7 +123,7 @@ async def connect_over_stream(stream: ByteStream, uri: WebSocketURI, options: Cl
             extensions=[*as_extensions(options.extensions), *options.deflate],
             origin=options.origin,
         )
-        response = await _answer(stream, handshake)
+        response = await _perform(stream, handshake)
         store_cookies(options.cookies, uri, response.headers)
     except HandshakeRefused as exc:
         store_cookies(options.cookies, uri, exc.response.headers)
@@ -136,7 +136,7 @@ async def connect_over_stream(stream: ByteStream, uri: WebSocketURI, options: Cl
     return establish(handshake, response, stream, options, logger, masking=options.masking)
 
 
-async def _answer(stream: ByteStream, handshake: ClientHandshake) -> Response:
+async def _perform(stream: ByteStream, handshake: ClientHandshake) -> Response:
     try:
         response = await perform_handshake(handshake, stream)
     except ssl.SSLError:

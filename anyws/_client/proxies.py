@@ -78,7 +78,7 @@ async def connect_through(
         ProxyError: the proxy refuses the connection or sends an invalid response.
     """
     note = f"while connecting to the proxy {proxy}"
-    host = uri.host if proxy.resolves_names else await _address(uri, only_ipv4=proxy.scheme == "socks4")
+    host = uri.host if proxy.resolves_names else await _resolve(uri, only_ipv4=proxy.scheme == "socks4")
     await turn.wait([(host, uri.port)])
     try:
         stream: ByteStream = await connect_tcp(proxy.host, proxy.port)
@@ -136,7 +136,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")  # RFC 6761, section 6.3
 
 
-async def _address(uri: WebSocketURI, *, only_ipv4: bool) -> str:
+async def _resolve(uri: WebSocketURI, *, only_ipv4: bool) -> str:
     """Resolve the server's name, preferring IPv4, because a proxy may have no IPv6."""
     addresses = await resolve(uri.host, uri.port, family=socket.AF_INET if only_ipv4 else socket.AF_UNSPEC)
     return str(min(addresses, key=lambda each: ":" in each[1][0])[1][0])

@@ -46,22 +46,22 @@ def basic_auth(
         raise TypeError("basic_auth() requires either credentials or check")
     if not isinstance(credentials or {}, Mapping):
         raise TypeError(f"credentials must map user names to passwords, not be {type(credentials).__name__}")
-    if not callable(check or _compare_with):
+    if not callable(check or _password_check):
         raise TypeError(f"check must be callable, not {type(check).__name__}")
     challenge = 'Basic realm="{}", charset="UTF-8"'.format(re.sub(r'(["\\])', r"\\\1", realm))
     check_header("WWW-Authenticate", challenge)
     if not realm.isascii():
         raise ValueError(f"realm {realm!r} has a character outside ASCII, for which no encoding is defined")
-    is_valid = check or _compare_with(dict(credentials or {}))
+    is_valid = check or _password_check(dict(credentials or {}))
 
     async def authenticate(request: Request) -> Response | None:
-        credentials_sent = parse_basic(request.headers.get("authorization", ""))
-        if credentials_sent is not None:
-            result = is_valid(*credentials_sent)
+        given = parse_basic(request.headers.get("authorization", ""))
+        if given is not None:
+            result = is_valid(*given)
             if inspect.isawaitable(result):
                 result = await result
             if result:
-                request.state["user"] = credentials_sent[0]
+                request.state["user"] = given[0]
                 return None
         return Response(401, {"WWW-Authenticate": challenge}, "a user name and its password are required\n")
 
@@ -81,7 +81,7 @@ def parse_basic(authorization: str) -> tuple[str, str] | None:
     return None if not colon or _CONTROL.search(decoded) else (user, password)
 
 
-def _compare_with(passwords: Mapping[str, str]) -> CredentialsCheck:
+def _password_check(passwords: Mapping[str, str]) -> CredentialsCheck:
     key = secrets.token_bytes(16)
 
     def digest(password: str) -> bytes:

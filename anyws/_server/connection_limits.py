@@ -96,10 +96,10 @@ class ConnectionLimits:
             if address is not None:
                 self._by_address[address] += 1
             return pending
-        is_urgent = self._is_stopping or self._is_busy or len(self._refused) >= _MAX_REFUSED
-        pending = PendingHandshake(None if is_urgent else self._refused)
+        is_immediate = self._is_stopping or self._is_busy or len(self._refused) >= _MAX_REFUSED
+        pending = PendingHandshake(None if is_immediate else self._refused)
         pending.refusal = refusal
-        if is_urgent:
+        if is_immediate:
             pending.refuse_now(refusal)
         return pending
 
@@ -120,22 +120,22 @@ class ConnectionLimits:
 
     @property
     def _is_busy(self) -> bool:
-        return _reached(self._options.max_handshakes, len(self._opening))
+        return _is_reached(self._options.max_handshakes, len(self._opening))
 
     def _refusal(self, address: str | None) -> Response | None:
         options = self._options
         if self._is_stopping:
             return _STOPPING
-        if address is not None and _reached(options.max_connections_per_address, self._by_address[address]):
+        if address is not None and _is_reached(options.max_connections_per_address, self._by_address[address]):
             return Response(429, _RETRY, "too many connections from this address\n")
-        if _reached(options.max_connections, len(self._counted)):
+        if _is_reached(options.max_connections, len(self._counted)):
             return _unavailable("too many connections")
         if self._is_busy:
             return _unavailable("too many opening handshakes")
         return None
 
 
-def _reached(limit: int | None, count: int) -> bool:
+def _is_reached(limit: int | None, count: int) -> bool:
     return limit is not None and count >= limit
 
 

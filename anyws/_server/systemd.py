@@ -37,8 +37,8 @@ def listeners_from_systemd(name: str | None = None) -> list[SocketListener]:
         raise ValueError(f"LISTEN_FDS is {count}, but LISTEN_FDNAMES has {len(names)} names")
     with ExitStack() as on_failure:
         listeners: list[SocketListener] = []
-        for index, its_name in enumerate(names):
-            if name in (None, its_name):
+        for index, socket_name in enumerate(names):
+            if name in (None, socket_name):
                 listeners.append(listen_on(on_failure.enter_context(_open_socket(_FIRST_DESCRIPTOR + index))))
         on_failure.pop_all()
     return listeners

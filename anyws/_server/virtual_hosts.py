@@ -11,7 +11,14 @@ import idna
 __all__ = ["HostSelector", "is_misdirected", "virtual_hosts"]
 
 # Settings that a connection takes from its first context, before the client's host name is known.
-_FIXED = ("options", "minimum_version", "maximum_version", "verify_mode", "verify_flags", "post_handshake_auth")
+_SHARED_SETTINGS = (
+    "options",
+    "minimum_version",
+    "maximum_version",
+    "verify_mode",
+    "verify_flags",
+    "post_handshake_auth",
+)
 
 
 class HostSelector:
@@ -82,7 +89,7 @@ def virtual_hosts(contexts: Mapping[str, ssl.SSLContext], *, default: ssl.SSLCon
     if any(context.protocol is ssl.PROTOCOL_TLS_CLIENT for context in known):
         raise ValueError("one of the contexts is a client context (PROTOCOL_TLS_CLIENT): expected server contexts")
     first = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    for attribute in _FIXED:
+    for attribute in _SHARED_SETTINGS:
         values = {getattr(context, attribute) for context in known}
         if len(values) > 1:
             raise ValueError(f"the contexts differ in {attribute}, which must be the same for all hosts")

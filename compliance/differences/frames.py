@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "PONG", "RSV1", "RSV2", "TEXT", "Frame", "close", "take_frame"]
+__all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "PONG", "RSV1", "RSV2", "TEXT", "Frame", "close", "read_frame"]
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 RSV1, RSV2 = 0x40, 0x20
@@ -51,7 +51,7 @@ def close(code: int, reason: bytes = b"") -> Frame:
     return Frame(opcode=CLOSE, payload=code.to_bytes(2, "big") + reason)
 
 
-def take_frame(buffer: bytearray) -> Frame | None:
+def read_frame(buffer: bytearray) -> Frame | None:
     """Remove a complete frame from the buffer and return it unmasked, or return None."""
     if len(buffer) < 2:
         return None

@@ -6,7 +6,7 @@ import re
 import zlib
 
 from .case import Case
-from .frames import BINARY, CLOSE, CONTINUATION, RSV1, TEXT, Frame, take_frame
+from .frames import BINARY, CLOSE, CONTINUATION, RSV1, TEXT, Frame, read_frame
 
 __all__ = ["PROBE", "Transcript"]
 
@@ -54,7 +54,7 @@ class Transcript:
             del self._buffer[: end + 4]
         if self.status not in (None, 101):
             return
-        while (frame := take_frame(self._buffer)) is not None:
+        while (frame := read_frame(self._buffer)) is not None:
             self._add(frame)
 
     @property

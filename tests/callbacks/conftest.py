@@ -1,4 +1,4 @@
-"""What the tests of the callback API share."""
+"""Fixtures for the tests of the callback API."""
 
 from __future__ import annotations
 

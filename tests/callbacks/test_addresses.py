@@ -1,4 +1,4 @@
-"""`get_address` over everything that has an address."""
+"""`get_address` for every kind of network socket."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ async def test_an_asyncio_unix_transport(path: str) -> None:
 # -- the standard library ----------------------------------------------------------------------------------------------
 
 
-def test_a_stdlib_socket_all_its_life() -> None:
+def test_a_standard_library_socket_from_creation_to_close() -> None:
     with sockets.socket() as listening, sockets.socket() as client:
         assert get_address(client).remote is None  # what an unbound socket says of itself depends on the system
         listening.bind((LOCAL, 0))
@@ -308,6 +308,6 @@ def test_how_addresses_are_shown(name: object, expected: Address | None) -> None
 @pytest.mark.parametrize(
     "wrong", [None, 5, "127.0.0.1", object(), ("127.0.0.1", 80), [], sockets.socket, SocketAttribute]
 )
-def test_what_is_no_socket(wrong: object) -> None:
+def test_objects_that_are_not_sockets(wrong: object) -> None:
     with pytest.raises(TypeError, match=f"expected a network socket, not {type(wrong).__name__}"):
         get_address(wrong)

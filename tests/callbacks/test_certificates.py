@@ -1,4 +1,4 @@
-"""TLS contexts from PEM text, PEM bytes and paths; what is said where they cannot be used."""
+"""TLS contexts from PEM text, PEM bytes and paths, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_key_within_cert(pems: Pems) -> None:
     shake_hands(client_of(pems), server_of(pems, cert=pems.key + pems.cert, key=None))
 
 
-def test_text_around_the_pem_is_no_harm(pems: Pems) -> None:
+def test_text_around_the_pem_is_ignored(pems: Pems) -> None:
     cert = b"Subject: the local host\n\n" + pems.cert + b"\n# the end\n"
     for comment in ("An authority\n", "# NetLock F\u0151tan\u00fas\u00edtv\u00e1ny\n"):
         for ca in (comment + pems.ca.decode(), comment.encode() + pems.ca):
@@ -111,7 +111,7 @@ def test_a_key_with_a_passphrase(pems: Pems, passphrase: str | bytes) -> None:
     shake_hands(client_of(pems), server_of(pems, key=encrypted(pems.key), passphrase=passphrase))
 
 
-def test_several_authorities_also_in_one_text(pems: Pems) -> None:
+def test_several_cas_also_in_one_text(pems: Pems) -> None:
     others = [trustme.CA().cert_pem.bytes() for _ in range(2)]
     for ca in ([*others, pems.ca], (pems.ca.decode(), others[0]), b"".join([*others, pems.ca])):
         shake_hands(client_of(pems, ca=ca), server_of(pems))
@@ -152,13 +152,13 @@ def test_a_certificate_without_a_key(pems: Pems) -> None:
 
 
 @pytest.mark.parametrize("ca", [b"-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n", "key"])
-def test_a_ca_that_is_no_certificate(pems: Pems, ca: Any) -> None:
+def test_a_ca_that_is_not_a_certificate(pems: Pems, ca: Any) -> None:
     with pytest.raises(ValueError, match="option ca"):
         client_of(pems, ca=pems.key if ca == "key" else ca)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x30\x82\x01\x0a", b"no PEM"])
-def test_a_file_that_is_no_pem(pems: Pems, tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_pem(pems: Pems, tmp_path: Path, content: bytes) -> None:
     path = in_file(tmp_path, "file", content)
     with pytest.raises(ValueError, match="option ca"):
         client_of(pems, ca=path)
@@ -167,7 +167,7 @@ def test_a_file_that_is_no_pem(pems: Pems, tmp_path: Path, content: bytes) -> No
 
 
 @pytest.mark.parametrize("missing", ["/no/such/file", b"/no/such/file", Path("/no/such/file"), "", "nul\0", "x" * 5000])
-def test_a_file_that_is_not_there(pems: Pems, missing: Any) -> None:
+def test_a_missing_file(pems: Pems, missing: Any) -> None:
     with pytest.raises(FileNotFoundError, match="option ca: neither PEM nor the path") as caught:
         client_of(pems, ca=missing)
     assert len(str(caught.value)) < 200
@@ -187,7 +187,7 @@ def test_the_message_does_not_show_a_key(pems: Pems) -> None:
 
 
 @pytest.mark.parametrize("ca", [[0], [None], [["nested"]]])
-def test_a_number_is_no_path(pems: Pems, ca: Any) -> None:
+def test_a_number_is_not_a_path(pems: Pems, ca: Any) -> None:
     """It would be read as a file descriptor, of standard input say."""
     with pytest.raises(TypeError, match="option ca"):
         client_of(pems, ca=ca)
@@ -206,7 +206,7 @@ def test_what_a_client_checks_by_default(pems: Pems) -> None:
 
 
 def test_without_ca_the_system_s_authorities_are_trusted(monkeypatch: pytest.MonkeyPatch, pems: Pems) -> None:
-    monkeypatch.setattr("anyws._transport.securing._of_thread", threading.local())  # no context was made before
+    monkeypatch.setattr("anyws._transport.securing._thread_local", threading.local())  # no context was made before
     loaded: list[ssl.Purpose] = []
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda self, purpose: loaded.append(purpose))
     client_of(pems, ca=None)
@@ -217,12 +217,12 @@ def test_without_ca_the_system_s_authorities_are_trusted(monkeypatch: pytest.Mon
     assert len(loaded) == 2
 
 
-def test_reject_unauthorized_false_of_a_client(pems: Pems) -> None:
+def test_reject_unauthorized_false_in_a_client(pems: Pems) -> None:
     lax = client_context(TLSOptions(reject_unauthorized=False), check_hostname=True)
     shake_hands(lax, server_of(pems), "example.com")
 
 
-def test_the_name_alone_may_be_left_unchecked(pems: Pems) -> None:
+def test_only_the_host_name_check_can_be_disabled(pems: Pems) -> None:
     context = client_context(TLSOptions(ca=pems.ca), check_hostname=False)
     shake_hands(context, server_of(pems), "example.com")
     with pytest.raises(ssl.SSLCertVerificationError):
@@ -287,7 +287,7 @@ def test_sni_callback(pems: Pems, certificate_authority: trustme.CA) -> None:
     assert names == ["localhost", "other.example"]
 
 
-def test_a_ready_context_is_taken_as_it_is(client_ssl_context: ssl.SSLContext) -> None:
+def test_a_tls_context_is_used_unchanged(client_ssl_context: ssl.SSLContext) -> None:
     options = TLSOptions(ssl_context=client_ssl_context)
     assert client_context(options, check_hostname=True) is client_ssl_context
     assert server_context(options) is client_ssl_context
@@ -298,7 +298,7 @@ def test_a_server_needs_a_certificate() -> None:
         server_context(TLSOptions())
 
 
-def test_client_certificates_of_one_host_do_not_open_another(pems: Pems) -> None:
+def test_client_certificates_for_one_host_are_not_valid_for_another(pems: Pems) -> None:
     """A session that was accepted for one would be resumed at the other, without a look at the certificate."""
     options = TLSOptions(cert=pems.cert, key=pems.key, ca=pems.ca)
     context = server_context(options, request_cert=True, sni_callback=lambda _: None)

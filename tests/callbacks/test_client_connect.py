@@ -13,7 +13,7 @@ import trustme
 from anyio.streams.tls import TLSAttribute
 
 import anyws
-from tests.callbacks.ends import Calls, plain_client, plain_server, tls_client, tls_server
+from tests.callbacks.peers import Calls, plain_client, plain_server, tls_client, tls_server
 from tests.peers import BINARY, Peer, StreamPeer
 from tests.pems import Pems
 
@@ -83,7 +83,7 @@ async def test_callback_open_gets_what_the_block_raises() -> None:
     assert opened.seen == [(caught.value, None)]
 
 
-async def test_nobody_listens() -> None:
+async def test_connection_refused() -> None:
     opened = Calls()
     async with plain_server() as server:
         port = server.addresses[0][1]
@@ -95,7 +95,7 @@ async def test_nobody_listens() -> None:
     assert opened.seen == [(caught.value, None)]
 
 
-async def test_an_exception_of_callback_open_after_a_failure_comes_out() -> None:
+async def test_an_exception_in_callback_open_after_a_failure_propagates() -> None:
     def on_open(err: Exception | None) -> None:
         raise LookupError("from the hook") from err
 
@@ -174,7 +174,7 @@ async def test_without_a_handler_messages_are_discarded() -> None:
 # -- masking -----------------------------------------------------------------------------------------------------------
 
 
-async def test_unmasked_is_refused_by_a_conformant_server() -> None:
+async def test_unmasked_frames_are_refused_by_default() -> None:
     messages = Calls()
     async with plain_server(message_handler=messages) as server, plain_client(server, masking=False) as socket:
         socket.message_send("unmasked")
@@ -184,7 +184,7 @@ async def test_unmasked_is_refused_by_a_conformant_server() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 100000])
-async def test_unmasked_is_taken_by_a_server_that_was_told_to(size: int) -> None:
+async def test_unmasked_frames_are_accepted_with_accept_unmasked(size: int) -> None:
     messages = Calls(1)
     async with (
         plain_server(message_handler=messages, accept_unmasked=True) as server,
@@ -251,7 +251,7 @@ async def test_the_server_s_order_of_sub_protocols_decides() -> None:
 
 
 @pytest.mark.parametrize("names", ["two words", "a, b", "", ["a", "a"], ["a", ""]])
-async def test_a_sub_protocol_that_is_no_token(names: Any) -> None:
+async def test_a_sub_protocol_that_is_not_a_token(names: Any) -> None:
     """It is refused before anything is connected; that nobody listens is not noticed."""
     with pytest.raises(ValueError, match="subprotocol"):
         async with anyws.client_connect(sub_protocol=names, socket_options={"port": 1, "host": "127.0.0.1"}):
@@ -282,7 +282,7 @@ async def test_options_that_are_headers(option: str, name: str) -> None:
         assert name not in headers
 
 
-async def test_further_headers_stand_beside_them() -> None:
+async def test_additional_headers_are_sent_as_well() -> None:
     async with headers_of(id="1", headers={"X-More": "2"}, origin=None) as (headers, _):
         assert (headers["id"], headers["x-more"]) == ("1", "2")
 
@@ -307,7 +307,7 @@ async def test_resource() -> None:
 
 
 @pytest.mark.parametrize("resource", ["chat", "", ".example.com/", "@example.com/"])
-async def test_a_resource_begins_with_a_slash(resource: str) -> None:
+async def test_a_resource_must_begin_with_a_slash(resource: str) -> None:
     """Else it would become a part of the host's name."""
     for where in ({"port": 9}, {"path": "/nowhere"}):
         with pytest.raises(ValueError, match="resource"):
@@ -341,7 +341,7 @@ async def test_a_certificate_for_another_name_is_refused(pems: Pems) -> None:
                 pytest.fail("another name")
 
 
-async def test_plain_and_tls_do_not_meet(pems: Pems) -> None:
+async def test_tls_and_plain_tcp_do_not_mix(pems: Pems) -> None:
     async with plain_server() as server:
         with pytest.raises((ssl.SSLError, OSError)):
             async with tls_client(server, pems):

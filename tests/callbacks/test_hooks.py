@@ -1,4 +1,4 @@
-"""Hooks: any callable, with as many of the documented arguments as it takes."""
+"""Hooks: any callable, called with as many of the documented arguments as it accepts."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ HOOKS: list[tuple[Callable[..., object], tuple[object, ...]]] = [
 
 
 @pytest.mark.parametrize(("hook", "expected"), HOOKS)
-async def test_a_hook_gets_as_many_arguments_as_it_takes(
+async def test_a_hook_gets_as_many_arguments_as_it_accepts(
     hook: Callable[..., object], expected: tuple[object, ...]
 ) -> None:
     wrapped = wrap_hook(hook, "message_handler", "message", "socket")
@@ -159,7 +159,7 @@ async def test_an_async_hook_is_awaited() -> None:
     assert seen == [("m",)]
 
 
-async def test_what_a_sync_hook_returns_is_awaited_where_it_can_be() -> None:
+async def test_an_awaitable_returned_by_a_sync_hook_is_awaited() -> None:
     async def coroutine(message: str) -> None:
         remember(message)
 
@@ -171,7 +171,7 @@ async def test_what_a_sync_hook_returns_is_awaited_where_it_can_be() -> None:
     assert seen == [("awaited",), ("m!",)]
 
 
-async def test_the_exception_of_a_hook_comes_out_as_it_is() -> None:
+async def test_an_exception_in_a_hook_propagates_unchanged() -> None:
     failure = ValueError("from the hook")
 
     def sync_hook() -> None:

@@ -1,4 +1,4 @@
-"""`Socket.message_send`: opcodes, fragments, and what happens when there is no room."""
+"""`Socket.message_send`: opcodes, fragments, and a full send buffer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import anyws
 from anyws import Opcode
-from tests.callbacks.ends import Calls, plain_client, plain_server
+from tests.callbacks.peers import Calls, plain_client, plain_server
 from tests.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, Peer, open_sockets
 
 
@@ -47,7 +47,7 @@ async def connected(peer: Peer, **options: Any) -> AsyncIterator[anyws.callbacks
         ("", Opcode.CLOSE, Frame(CLOSE, b"\x03\xe8")),
     ],
 )
-async def test_what_is_on_the_wire(message: Any, opcode: int | None, expected: Frame) -> None:
+async def test_the_frame_that_is_sent(message: Any, opcode: int | None, expected: Frame) -> None:
     peer = Peer("client")
     async with connected(peer) as socket:
         socket.message_send(message, opcode)
@@ -74,7 +74,7 @@ async def test_what_is_on_the_wire(message: Any, opcode: int | None, expected: F
         (["text"], {}, TypeError),
     ],
 )
-async def test_what_cannot_be_sent_leaves_the_connection_as_it_was(
+async def test_a_message_that_cannot_be_sent_does_not_change_the_connection(
     message: Any, arguments: dict[str, Any], error: type[Exception]
 ) -> None:
     peer = Peer("client")
@@ -85,7 +85,7 @@ async def test_what_cannot_be_sent_leaves_the_connection_as_it_was(
         assert await peer.frame() == Frame(TEXT, b"next")
 
 
-async def test_a_wrong_opcode_says_which_there_are() -> None:
+async def test_an_invalid_opcode_lists_the_valid_ones() -> None:
     async with connected(Peer("client")) as socket:
         with pytest.raises(ValueError, match=r"opcode 3: expected 1 \(TEXT\), 2 \(BINARY\), 8 \(CLOSE\), 9 \(PING\)"):
             socket.message_send("", 3)
@@ -149,7 +149,7 @@ def fill(socket: anyws.callbacks.Socket, size: int = 1000) -> list[bytes]:
     return accepted
 
 
-async def test_the_bound_loses_nothing() -> None:
+async def test_backpressure_loses_nothing() -> None:
     """What was accepted arrives, in order; what was refused does not."""
     peer = Peer("client")
     async with connected(peer, send_buffer=10000) as socket:
@@ -200,7 +200,7 @@ async def test_awaiting_it_raises_when_the_connection_is_lost() -> None:
             await room
 
 
-async def test_a_cancelled_wait_for_room_has_sent_the_message() -> None:
+async def test_cancelling_the_wait_for_room_does_not_unsend_the_message() -> None:
     peer = Peer("client")
     async with connected(peer, send_buffer=1000) as socket:
         peer.stop_reading()
@@ -228,7 +228,7 @@ async def test_a_sync_lambda_that_returns_it_is_awaited() -> None:
         assert await echoes.wait(count) == [str(number) * 50 for number in range(count)]
 
 
-async def test_un_awaited_in_a_sync_hook() -> None:
+async def test_message_send_without_await_in_a_sync_hook() -> None:
     """Nothing warns of what was not awaited."""
 
     def on_message(message: str, socket: anyws.callbacks.Socket) -> None:
@@ -257,7 +257,7 @@ async def test_sending_after_the_peer_s_close() -> None:
         assert caught.value.received == anyws.Close(1001, "bye")
 
 
-async def test_nothing_stays_behind() -> None:
+async def test_no_resources_are_left_behind() -> None:
     before = open_sockets()
     async with plain_server() as server, plain_client(server) as socket:
         await socket.message_send("hello")

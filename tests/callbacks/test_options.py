@@ -1,4 +1,4 @@
-"""How options are given, and what is said of wrong ones."""
+"""How to pass options, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import anyws
 from anyws.callbacks._options import ClientConnectKeywords, ServerKeywords
-from tests.callbacks.ends import plain_client, plain_server
+from tests.callbacks.peers import plain_client, plain_server
 
 
 async def client(options: dict[str, Any]) -> None:
@@ -40,7 +40,7 @@ async def test_a_mapping_and_keywords_and_both() -> None:
         assert mapping == {"secure": False, "socket_options": target, "sub_protocol": "chat"}
 
 
-async def test_an_option_that_is_given_twice() -> None:
+async def test_an_option_given_twice() -> None:
     with pytest.raises(TypeError, match=r"client_connect\(\): option secure was given twice"):
         async with anyws.client_connect({"secure": True}, secure=False):
             pytest.fail("given twice")
@@ -50,7 +50,7 @@ async def test_an_option_that_is_given_twice() -> None:
 
 
 @pytest.mark.parametrize("options", [5, "host", ["secure"], [("secure", False)]])
-async def test_options_that_are_no_mapping(options: Any) -> None:
+async def test_options_must_be_a_mapping(options: Any) -> None:
     for function in (anyws.client_connect, anyws.server):
         with pytest.raises(TypeError, match="mapping"):
             async with function(options):
@@ -102,7 +102,7 @@ async def test_an_unknown_option_of_the_server(options: dict[str, Any], where: s
     assert nearest in hint.rstrip("?").split(" or ")
 
 
-async def test_an_unknown_option_that_is_near_to_none() -> None:
+async def test_an_unknown_option_without_a_similar_name() -> None:
     with pytest.raises(
         TypeError, match=r"has no option zzz; known options: backlog, exclusive, host, ipv6_only, path, po"
     ):
@@ -193,7 +193,7 @@ async def test_sub_protocol_and_subprotocols_of_the_client() -> None:
         assert socket.subprotocol == "b"
 
 
-async def test_a_hook_with_too_many_arguments_is_found_out_at_once() -> None:
+async def test_a_hook_with_too_many_arguments_is_rejected_immediately() -> None:
     def hook(one: str, two: str, three: str, four: str) -> None:
         pass
 

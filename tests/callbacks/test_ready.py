@@ -1,4 +1,4 @@
-"""``callback_connect``: what it gets, what it decides, and until when."""
+"""``callback_connect``: its arguments, its decision, and its deadline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSAttribute
 
 import anyws
-from tests.callbacks.ends import Calls, answer, plain_client, plain_server, tls_client, tls_server
+from tests.callbacks.peers import Calls, answer, plain_client, plain_server, tls_client, tls_server
 from tests.peers import on_mock_clock
 from tests.pems import Pems, in_file
 
@@ -79,7 +79,7 @@ async def test_ready_may_be_called_later_from_another_task() -> None:
         await is_open.wait()
 
 
-async def test_an_async_callback_connect_may_go_on_after_ready() -> None:
+async def test_an_async_callback_connect_may_continue_after_ready() -> None:
     async def on_connect(
         header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready
     ) -> None:
@@ -172,13 +172,13 @@ async def test_refuse() -> None:
         assert socket is None
 
 
-async def test_refuse_says_403_by_default() -> None:
+async def test_refuse_responds_with_403_by_default() -> None:
     async with plain_server(callback_connect=lambda _headers, _socket, ready: ready.refuse()) as server:
         assert (await answer(server)).startswith(b"HTTP/1.1 403 ")
 
 
 @pytest.mark.parametrize("status", [99, 100, 101, 1000])
-async def test_refuse_takes_the_status_of_an_answer_only(status: int) -> None:
+async def test_refuse_accepts_only_statuses_of_a_final_response(status: int) -> None:
     """A 101 would be no refusal, and what is below 200 is no final answer (RFC 9110, 15.2)."""
 
     def on_connect(header_values: anyws.Headers, socket: anyws.callbacks.Socket, ready: anyws.callbacks.Ready) -> None:

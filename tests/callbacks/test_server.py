@@ -1,4 +1,4 @@
-"""The server of the callback API: its other hooks, its beginning and its end."""
+"""The server of the callback API: its other hooks, its start and its end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 import anyws
-from tests.callbacks.ends import Calls, answer, plain_client, plain_server, raw_client
+from tests.callbacks.peers import Calls, answer, plain_client, plain_server, raw_client
 from tests.peers import REQUEST
 
 # -- callback_open -----------------------------------------------------------------------------------------------------
@@ -22,7 +22,9 @@ from tests.peers import REQUEST
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 426),
     ],
 )
-async def test_callback_open_hears_of_a_handshake_that_failed_after_its_head(request_head: bytes, status: int) -> None:
+async def test_callback_open_is_called_if_the_handshake_fails_after_the_request(
+    request_head: bytes, status: int
+) -> None:
     opened = Calls()
     connects = Calls()
     async with plain_server(callback_connect=connects, callback_open=opened) as server:
@@ -34,7 +36,7 @@ async def test_callback_open_hears_of_a_handshake_that_failed_after_its_head(req
         assert connects.seen == []
 
 
-async def test_callback_open_does_not_hear_of_a_port_scan(caplog: pytest.LogCaptureFixture) -> None:
+async def test_callback_open_is_not_called_for_a_port_scan(caplog: pytest.LogCaptureFixture) -> None:
     opened = Calls()
     async with plain_server(callback_open=opened) as server:
         async with await raw_client(server, b""):
@@ -56,8 +58,8 @@ async def test_a_full_server_says_so_to_callback_open() -> None:
         assert isinstance(err, anyws.HandshakeRefused)
 
 
-async def test_on_request_still_answers_plain_http() -> None:
-    """All of the native options stand beside the document's."""
+async def test_on_request_still_responds_to_plain_http() -> None:
+    """All native options are available, in addition to those of the proposal."""
     connects = Calls()
 
     async def on_request(request: anyws.Request) -> anyws.Response | None:
@@ -96,7 +98,7 @@ async def test_an_async_callback_listener_is_awaited_and_may_connect() -> None:
         assert connected == [server]
 
 
-async def test_an_exception_of_callback_listener_comes_out() -> None:
+async def test_an_exception_in_callback_listener_propagates() -> None:
     def on_listener(server: anyws.Server) -> None:
         ports.append(server.addresses[0][1])
         raise LookupError("callback_listener")

@@ -1,4 +1,4 @@
-"""``listener_options`` and ``server_options``: each for its effect."""
+"""``listener_options`` and ``server_options``: the effect of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSAttribute
 
 import anyws
-from tests.callbacks.ends import Calls, plain_client, plain_server, raw_client, tls_client, tls_server
+from tests.callbacks.peers import Calls, plain_client, plain_server, raw_client, tls_client, tls_server
 from tests.peers import StreamPeer, on_mock_clock
 from tests.pems import PASSPHRASE, Pems, encrypted, in_file
 
@@ -60,7 +60,7 @@ async def test_all_addresses_by_default() -> None:
                 assert await socket.ping() >= 0
 
 
-async def test_a_path_that_is_also_a_host() -> None:
+async def test_a_path_and_a_host_are_mutually_exclusive() -> None:
     with pytest.raises(ValueError, match="path"):
         async with plain_server(listener_options={"host": "127.0.0.1", "path": "/nowhere"}):
             pytest.fail("two places")
@@ -192,7 +192,7 @@ async def test_cert_key_and_passphrase(pems: Pems, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nested", [True, False])
-async def test_a_ready_ssl_context(pems: Pems, server_ssl_context: ssl.SSLContext, nested: bool) -> None:
+async def test_an_ssl_context(pems: Pems, server_ssl_context: ssl.SSLContext, nested: bool) -> None:
     options: dict[str, Any] = {"ssl_context": server_ssl_context}
     given = {"server_options": options} if nested else options
     async with (
@@ -245,7 +245,9 @@ async def test_sni_callback_chooses_the_certificate(pems: Pems, certificate_auth
         assert names.seen == ["other.example", "localhost"]
 
 
-async def test_an_exception_of_sni_callback_ends_one_connection(pems: Pems, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_exception_in_sni_callback_ends_only_that_connection(
+    pems: Pems, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And is reported as ssl does, to `sys.unraisablehook`."""
 
     def choose(name: str | None) -> None:
@@ -276,7 +278,7 @@ async def test_handshake_timeout(pems: Pems, caplog: pytest.LogCaptureFixture) -
 
 
 @on_mock_clock
-async def test_5_seconds_are_all_that_tls_gets() -> None:
+async def test_tls_has_5_seconds() -> None:
     """Even with a larger handshake_timeout."""
     pems = Pems.issued_by(trustme.CA(), "localhost")
     async with tls_server(pems, server_options={"handshake_timeout": 100}) as server:

@@ -1,4 +1,4 @@
-"""The socket: one for all hooks, from before it is open; and what is left when it is cancelled."""
+"""The socket: the same object for all hooks, even before it is open; and its end when it is cancelled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from anyio.abc import SocketAttribute
 
 import anyws
-from tests.callbacks.ends import Calls, plain_client, plain_server
+from tests.callbacks.peers import Calls, plain_client, plain_server
 from tests.peers import TEXT, Peer, open_sockets
 
 # -- one socket, all its life ------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ async def test_before_it_is_open() -> None:
 # -- cancellation ------------------------------------------------------------------------------------------------------
 
 
-async def test_cancelling_both_blocks_leaves_nothing() -> None:
+async def test_cancelling_both_blocks_leaves_no_resources() -> None:
     before = open_sockets()
     with anyio.CancelScope() as scope:
         async with plain_server() as server, plain_client(server) as socket:
@@ -115,7 +115,7 @@ async def test_cancelling_both_blocks_leaves_nothing() -> None:
 
 
 @pytest.mark.parametrize("hook", ["callback_connect", "callback_open", "message_handler"])
-async def test_cancelling_in_the_middle_of_a_hook_leaves_nothing(hook: str) -> None:
+async def test_cancelling_in_the_middle_of_a_hook_leaves_no_resources(hook: str) -> None:
     async def hang() -> None:
         began.set()
         try:
@@ -142,7 +142,7 @@ async def test_cancelling_in_the_middle_of_a_hook_leaves_nothing(hook: str) -> N
 
 
 @pytest.mark.parametrize("hook", ["callback_open", "message_handler"])
-async def test_cancelling_a_hook_of_the_client_leaves_nothing(hook: str) -> None:
+async def test_cancelling_a_hook_of_the_client_leaves_no_resources(hook: str) -> None:
     async def hang() -> None:
         began.set()
         await anyio.sleep(math.inf)

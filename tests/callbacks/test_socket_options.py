@@ -1,4 +1,4 @@
-"""What ``socket_options`` say of the connection: each for its effect."""
+"""``socket_options`` about the connection: the effect of each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from anyio.abc import SocketAttribute
 
 import anyws
-from tests.callbacks.ends import Calls, plain_client, plain_server
+from tests.callbacks.peers import Calls, plain_client, plain_server
+from tests.harness import free_port
 from tests.peers import Peer, open_sockets
 from tests.pems import Pems
 
@@ -48,7 +49,7 @@ async def test_host_may_be_an_ipv6_address() -> None:
 
 
 @pytest.mark.parametrize("host", ["", "a/b", "a?b", "a#b", "user@host", "[::1]", "a\\b"])
-async def test_host_is_a_host_and_nothing_else(host: str) -> None:
+async def test_host_must_be_only_a_host(host: str) -> None:
     with pytest.raises(ValueError, match="host"):
         async with anyws.client_connect(secure=False, socket_options={"host": host, "port": 9}):
             pytest.fail("no host")
@@ -85,15 +86,13 @@ async def test_a_port_or_a_path_and_not_both() -> None:
                 pytest.fail("where to?")
 
 
-async def test_a_stream_needs_neither() -> None:
+async def test_a_stream_needs_neither_port_nor_path() -> None:
     async with anyws.client_connect(secure=False, stream=Peer("client").stream, close_timeout=0.01) as socket:
         assert socket.request.headers["host"] == "localhost"
 
 
 async def test_local_address_and_local_port() -> None:
-    with sockets.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     async with (
         plain_server() as server,
         plain_client(server, socket_options={"local_address": "127.0.0.1", "local_port": port}) as socket,
@@ -101,7 +100,7 @@ async def test_local_address_and_local_port() -> None:
         assert raw(socket).getsockname() == ("127.0.0.1", port)
 
 
-async def test_local_address_alone() -> None:
+async def test_local_address_without_local_port() -> None:
     async with (
         plain_server() as server,
         plain_client(server, socket_options={"local_address": "127.0.0.2"}) as socket,
@@ -127,14 +126,14 @@ async def test_family(family: int, host: str) -> None:
 
 
 @pytest.mark.parametrize(("family", "host"), [(6, "127.0.0.1"), (4, "::1")])
-async def test_a_host_that_is_not_of_the_family(family: int, host: str) -> None:
+async def test_a_host_of_the_other_address_family(family: int, host: str) -> None:
     async with plain_server(listener_options={"host": host}) as server:
         with pytest.raises(OSError, match=r".+"):
             async with plain_client(server, socket_options={"family": family}):
                 pytest.fail("the other family")
 
 
-async def test_a_family_is_4_or_6() -> None:
+async def test_the_family_must_be_4_or_6() -> None:
     with pytest.raises(ValueError, match="expected 0, 4 or 6"):
         async with anyws.client_connect(secure=False, socket_options={"port": 9, "family": 5}):
             pytest.fail("family 5")
@@ -165,7 +164,7 @@ async def test_keep_alive_initial_delay(delay: float, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("delay", [0, -1, 32768, math.inf, math.nan])
-async def test_a_keep_alive_initial_delay_that_no_system_takes(delay: float) -> None:
+async def test_an_unsupported_keep_alive_initial_delay(delay: float) -> None:
     with pytest.raises(ValueError, match="keep_alive_initial_delay"):
         async with anyws.client_connect(secure=False, socket_options={"port": 9, "keep_alive_initial_delay": delay}):
             pytest.fail("out of range")
@@ -182,7 +181,7 @@ async def test_timeout() -> None:
     assert open_sockets() <= before
 
 
-async def test_a_timeout_is_above_zero() -> None:
+async def test_a_timeout_must_be_positive() -> None:
     with pytest.raises(ValueError, match="timeout"):
         async with anyws.client_connect(secure=False, socket_options={"port": 9, "timeout": 0}):
             pytest.fail("no time")

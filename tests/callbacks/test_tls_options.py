@@ -1,4 +1,4 @@
-"""What ``socket_options`` say of TLS: each for its effect."""
+"""``socket_options`` about TLS: the effect of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import trustme
 from anyio.streams.tls import TLSAttribute
 
-from tests.callbacks.ends import Calls, plain_server, tls_client, tls_server
+from tests.callbacks.peers import Calls, plain_server, tls_client, tls_server
 from tests.peers import open_sockets
 from tests.pems import PASSPHRASE, Pems, encrypted, in_file
 
@@ -109,7 +109,7 @@ async def test_check_server_identity_that_refuses(pems: Pems, is_raised: bool) -
     assert open_sockets() <= before
 
 
-async def test_check_server_identity_does_not_replace_the_authority(pems: Pems) -> None:
+async def test_check_server_identity_does_not_replace_the_ca(pems: Pems) -> None:
     checks = Calls()
     async with tls_server(pems) as server:
         with pytest.raises(ssl.SSLCertVerificationError):
@@ -147,7 +147,7 @@ async def test_ciphers(pems: Pems) -> None:
 
 
 @pytest.mark.parametrize("nested", [True, False])
-async def test_a_ready_ssl_context(pems: Pems, client_ssl_context: ssl.SSLContext, nested: bool) -> None:
+async def test_an_ssl_context(pems: Pems, client_ssl_context: ssl.SSLContext, nested: bool) -> None:
     options: dict[str, Any] = {"ssl_context": client_ssl_context}
     async with (
         tls_server(pems) as server,
@@ -156,7 +156,7 @@ async def test_a_ready_ssl_context(pems: Pems, client_ssl_context: ssl.SSLContex
         assert await socket.ping() >= 0
 
 
-async def test_options_that_are_wrong_connect_to_nobody(pems: Pems) -> None:
+async def test_invalid_options_raise_before_connecting(pems: Pems) -> None:
     connects, before = Calls(), open_sockets()
     wrong: list[dict[str, Any]] = [
         {"ca": "no certificate"},

@@ -1,4 +1,4 @@
-"""Starts commands as processes, with limits."""
+"""Starts commands as processes, with time limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LIMIT", "ROOT", "Process", "run_anyws", "start", "start_anyws"]
+import pytest
+
+from anyws.__main__ import main
+
+__all__ = ["LIMIT", "ROOT", "Process", "run_anyws", "run_main", "start", "start_anyws"]
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 30  # seconds, for what should take one
@@ -94,3 +98,10 @@ def run_anyws(*arguments: object, input: str = "", **options: Any) -> tuple[int,
     with start_anyws(*arguments, **options) as process:
         out, err = process.communicate(input, timeout=LIMIT)
         return process.returncode, out, err
+
+
+def run_main(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Run a command of anyws in this process; for a command line that is refused, which needs no process of its own."""
+    with pytest.raises(SystemExit) as exited:
+        main(list(map(str, arguments)))
+    return (int(str(exited.value.code)), *capsys.readouterr())

@@ -1,4 +1,4 @@
-"""A server for the client's commands, and certificates as files."""
+"""A server for the client commands, and certificate files."""
 
 from __future__ import annotations
 

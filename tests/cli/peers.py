@@ -1,4 +1,4 @@
-"""What the commands are tested against: a handler for ``anyws serve`` that does what the path of the URI says."""
+"""A handler for ``anyws serve`` that does what the path of the URI says, to test the other commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a line that was typed asks for."""
+"""Parsing the lines that a user types."""
 
 from __future__ import annotations
 

@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 
 from anyws.protocol.server_handshake import ServerHandshake
+from tests.harness import free_port
 
-from .commands import LIMIT, run_anyws, start_anyws
+from .commands import LIMIT, run_anyws, run_main, start_anyws
 
 backends = pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
 
 
 @backends
-def test_a_pipe_gets_its_answers(server: str, backend: str) -> None:
+def test_a_pipe_gets_its_responses(server: str, backend: str) -> None:
     status, out, err = run_anyws("connect", "--backend", backend, server, input="hi\n\r\n\ngrüße\nno end")
     assert (status, out) == (0, "hi\n\n\ngrüße\nno end\n")
     assert err == f"connected to {server}/\nclosed: 1000\n"
@@ -57,12 +58,12 @@ def test_framings(server: str, arguments: str, sent: bytes, printed: bytes) -> N
 
 
 @pytest.mark.parametrize("arguments", ["--input length", "--input whole"])
-def test_an_input_that_is_not_as_it_was_said_to_be_is_status_1(server: str, arguments: str) -> None:
+def test_an_input_that_contradicts_its_options_is_status_1(server: str, arguments: str) -> None:
     assert run_with_bytes(b"\0\0\1\0\xff", *arguments.split(), server) == (1, b"")
 
 
 @backends
-def test_after_so_many_messages_it_closes(server: str, backend: str) -> None:
+def test_it_closes_after_count_messages(server: str, backend: str) -> None:
     with start_anyws("connect", "--backend", backend, "-n", 2, f"{server}/greet") as process:
         assert process.wait(LIMIT) == 0  # though the input has not ended
         status, out, err = process.finish()
@@ -73,13 +74,13 @@ def test_after_so_many_messages_it_closes(server: str, backend: str) -> None:
         )
 
 
-def test_with_a_count_the_end_of_the_input_does_not_end_it(server: str) -> None:
+def test_with_a_count_the_end_of_the_input_does_not_close(server: str) -> None:
     assert run_anyws("connect", "--one", f"{server}/late", input="1\n")[:2] == (0, "1\n")
     assert run_anyws("connect", "-1", f"{server}/close/1000")[0] == 1  # there was none
 
 
 @backends
-def test_after_the_timeout_it_closes_with_status_6(server: str, backend: str) -> None:
+def test_it_closes_after_the_timeout_with_status_6(server: str, backend: str) -> None:
     status, out, err = run_anyws("connect", "--backend", backend, "--one", "--timeout", 0.2, server)
     assert (status, out) == (6, "")
     assert err.endswith("anyws: timed out after 0.2 s\nclosed: 1000\n")
@@ -109,7 +110,7 @@ def test_messages_are_compressed_if_the_server_agrees() -> None:
         assert serving.stop()[0] == 0
 
 
-def test_the_latency_is_told_on_stderr(server: str) -> None:
+def test_the_latency_is_printed_to_stderr(server: str) -> None:
     with start_anyws("connect", "--latency", "--ping-interval", 0.01, server) as process:
         assert process.stderr is not None
         lines = [process.stderr.readline() for _ in range(4)]
@@ -148,7 +149,7 @@ def test_through_a_proxy(server: str) -> None:
     assert asked == [f"CONNECT {server.removeprefix('ws://')} HTTP/1.1".encode()]
 
 
-def test_lines_of_a_pipe_are_no_commands(server: str) -> None:
+def test_lines_from_a_pipe_are_not_commands(server: str) -> None:
     assert run_anyws("connect", server, input="/close 4000\n//x\n")[:2] == (0, "/close 4000\n//x\n")
 
 
@@ -157,7 +158,7 @@ def test_a_long_input_comes_back_whole(server: str) -> None:
     assert run_anyws("connect", server, input=lines)[:2] == (0, lines)
 
 
-def test_it_waits_for_answers_as_long_as_they_come(server: str) -> None:
+def test_it_waits_while_responses_arrive(server: str) -> None:
     assert run_anyws("connect", f"{server}/late", input="1\n2\n3\n4\n5\n")[1] == "1\n2\n3\n4\n5\n"
 
 
@@ -165,7 +166,7 @@ def test_without_waiting_the_close_follows_the_input(server: str) -> None:
     assert run_anyws("connect", "--wait", 0, f"{server}/late", input="1\n")[:2] == (0, "")
 
 
-def test_with_an_endless_wait_the_peer_ends(server: str) -> None:
+def test_with_an_infinite_wait_the_peer_closes(server: str) -> None:
     with start_anyws("connect", "--wait", "inf", f"{server}/greet") as process:
         assert process.stdin is not None
         process.stdin.close()
@@ -181,7 +182,7 @@ def test_without_any_input(server: str) -> None:
     assert subprocess.run(command, shell=True, check=False, capture_output=True, timeout=30).returncode == 0
 
 
-def test_binary_has_a_mark_and_text_is_as_it_is(server: str) -> None:
+def test_binary_is_marked_and_text_is_unchanged(server: str) -> None:
     status, out, _ = run_anyws("connect", f"{server}/greet")
     assert (status, out) == (0, "grüße\n[binary, 3 bytes] 00ff10\ntwo\nlines \x1b[31mred\n")
 
@@ -277,9 +278,8 @@ def test_a_peer_that_breaks_the_protocol_is_status_5() -> None:
     assert re.fullmatch(rf"connected to {uri}\nfailed: .*opcode.*\n", err)
 
 
-def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+def test_connection_refused() -> None:
+    port = free_port()
     status, out, err = run_anyws("connect", f"ws://user:secret@127.0.0.1:{port}/")
     assert (status, out) == (3, "")
     assert re.fullmatch(rf"anyws: cannot connect to ws://127.0.0.1:{port}/: Connection refused.*\n", err)
@@ -328,7 +328,7 @@ def test_an_unusable_authority_is_one_line_and_status_1() -> None:
     assert re.fullmatch(r"anyws: cannot use /none: .*\n", err)
 
 
-def test_a_line_that_is_no_text_ends_the_input_with_status_1(server: str) -> None:
+def test_a_line_that_is_not_text_ends_the_input_with_status_1(server: str) -> None:
     command = [sys.executable, "-X", "utf8", "-m", "anyws", "connect", server]
     done = subprocess.run(command, input=b"first\n\xff\nlast\n", capture_output=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) in [(1, b"first\n"), (1, b"")]
@@ -336,7 +336,7 @@ def test_a_line_that_is_no_text_ends_the_input_with_status_1(server: str) -> Non
 
 
 @backends
-def test_it_ends_when_nobody_reads_its_output(server: str, backend: str) -> None:
+def test_it_exits_when_nobody_reads_its_output(server: str, backend: str) -> None:
     with start_anyws("connect", "--backend", backend, f"{server}/flood") as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -373,8 +373,8 @@ def test_a_full_disk_is_one_line_and_status_1(server: str) -> None:
         (("--backend", "curio", "ws://x"), "invalid choice: 'curio'"),
     ],
 )
-def test_wrong_usage_is_status_2(arguments: tuple[str, ...], problem: str) -> None:
-    status, out, err = run_anyws("connect", *arguments)
+def test_wrong_usage_is_status_2(arguments: tuple[str, ...], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run_main(capsys, "connect", *arguments)
     assert (status, out) == (2, "")
     assert problem in err
     assert "Traceback" not in err

@@ -1,4 +1,4 @@
-"""`anyws demo`: as a process, and what it says when something is not as it should be."""
+"""`anyws demo`: as a process, and what it prints when an example does not run as expected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anyws._cli.examples import EXAMPLES, HOST
 from .commands import run_anyws, start_anyws
 
 
-def test_all_goes_as_expected() -> None:
+def test_all_examples_run_as_expected() -> None:
     status, out, err = run_anyws("demo")
     assert (status, err) == (0, ""), out
     assert out.endswith(f"{2 * len(EXAMPLES)} of {2 * len(EXAMPLES)} examples ran as expected\n")
@@ -25,9 +25,7 @@ def test_all_goes_as_expected() -> None:
     assert out.count("\n  As expected.\n") == 2 * len(EXAMPLES)
 
 
-def test_what_is_not_as_expected_is_status_1(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unexpected_result_is_status_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     accepting = dataclasses.replace(EXAMPLES[0], accept_unmasked=True, expected=EXAMPLES[-1].expected)
     monkeypatch.setattr(demo, "EXAMPLES", [accepting])
     assert main(["demo"]) == 1

@@ -42,7 +42,7 @@ def test_a_line_is_edited(server: str, tmp_path: Path) -> None:
         window.expect("> ac", "< ac")
 
 
-def test_what_comes_does_not_disturb_what_is_typed(server: str, tmp_path: Path) -> None:
+def test_messages_do_not_disturb_the_line_being_edited(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "connect", f"{server}/late") as window:
         window.expect("Ctrl-D closes")
         window.type_text("first")
@@ -52,7 +52,7 @@ def test_what_comes_does_not_disturb_what_is_typed(server: str, tmp_path: Path) 
         window.expect("< half of the second")
 
 
-def test_the_history_is_kept_for_the_next_time_where_only_we_can_read_it(server: str, tmp_path: Path) -> None:
+def test_the_history_is_saved_and_readable_only_by_the_user(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "connect", server) as window:
         window.expect("Ctrl-D closes")
         for line in ("one", "two"):
@@ -136,7 +136,7 @@ def test_a_dumb_terminal_gets_plain_lines(server: str, tmp_path: Path) -> None:
         window.expect("< hello")
 
 
-def test_a_peer_cannot_command_the_terminal(server: str, tmp_path: Path) -> None:
+def test_a_peer_cannot_control_the_terminal(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "connect", f"{server}/greet") as window:
         window.expect("< grüße", "< [binary, 3 bytes] 00ff10", "< two", "  lines \\x1b[31mred")
         assert "\x1b[31m" not in window.screen(with_colours=True)
@@ -156,7 +156,7 @@ def test_a_terminal_that_is_resized(server: str, tmp_path: Path) -> None:
             window.type("C-u")
 
 
-def test_a_flood_can_be_ended(server: str, tmp_path: Path) -> None:
+def test_ctrl_c_works_during_a_flood(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "connect", f"{server}/flood") as window:
         window.expect("< xxxx")
         window.type("C-c")
@@ -165,7 +165,7 @@ def test_a_flood_can_be_ended(server: str, tmp_path: Path) -> None:
         window.wait_until(lambda screen: "status " in screen[-1000:])
 
 
-def test_the_end_by_the_peer_gives_the_terminal_back(server: str, tmp_path: Path) -> None:
+def test_a_close_by_the_peer_restores_the_terminal(server: str, tmp_path: Path) -> None:
     with start_anyws("serve", "--port", 0) as serving:
         uri = serving.expect_line("ws://")
         with open_window(tmp_path, "connect", uri) as window:
@@ -179,7 +179,7 @@ def test_the_end_by_the_peer_gives_the_terminal_back(server: str, tmp_path: Path
             window.expect("to the shell\nto the shell")  # echoed by the terminal, and by cat
 
 
-def test_what_is_logged_stands_above_the_line(server: str, tmp_path: Path) -> None:
+def test_log_output_is_printed_above_the_line(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "-v", "connect", server, columns=120) as window:
         window.expect("Ctrl-D closes")
         window.type("half a line")
@@ -188,13 +188,13 @@ def test_what_is_logged_stands_above_the_line(server: str, tmp_path: Path) -> No
         window.expect("\nDEBUG anyws.client: [127.0.0.1:", "] sent Close 1000\n", "\nclosed: 1000\n", "status 0")
 
 
-def test_latency_stands_below_the_line(server: str, tmp_path: Path) -> None:
+def test_the_latency_is_shown_below_the_line(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "connect", "--latency", "--ping-interval", "0.1", server) as window:
         window.expect(f"{server}/  latency ", " ms  /help")
 
 
 @pytest.mark.parametrize(("key", "without"), [("C-c", "prompt_toolkit"), ("C-d", "pygments")])
-def test_without_the_extra_lines_are_typed_plainly(server: str, tmp_path: Path, key: str, without: str) -> None:
+def test_without_the_extra_there_is_no_line_editing(server: str, tmp_path: Path, key: str, without: str) -> None:
     with open_window(tmp_path, "connect", server, without=without) as window:
         screen = window.expect(f"connected to {server}/", ">")
         assert screen.count("pip install 'anyio-websocket[cli]'") == 1

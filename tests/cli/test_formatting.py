@@ -1,4 +1,4 @@
-"""How messages look."""
+"""How messages are formatted."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from anyws._cli.notes import escape
         ("grüße 日本 👋🏽", "grüße 日本 👋🏽"),
     ],
 )
-def test_what_would_command_a_terminal_is_written_out(text: str, escaped: str) -> None:
+def test_control_characters_are_escaped(text: str, escaped: str) -> None:
     assert escape(text) == escaped
     assert Formatter().for_terminal(text) == escaped
 
 
-def test_a_few_bytes_stand_in_one_line() -> None:
+def test_a_few_bytes_are_shown_in_one_line() -> None:
     assert hexdump(b"") == "[binary, 0 bytes]"
     assert hexdump(b"\x00\xff\x10") == "[binary, 3 bytes] 00ff10"
 
 
-def test_more_bytes_are_a_dump() -> None:
+def test_more_bytes_are_shown_as_a_hex_dump() -> None:
     assert hexdump(b"The answer is\x00\x1b 42") == (
         "[binary, 18 bytes]\n"
         "00000000  54 68 65 20 61 6e 73 77  65 72 20 69 73 00 1b 20  |The answer is.. |\n"
@@ -38,7 +38,7 @@ def test_more_bytes_are_a_dump() -> None:
     )
 
 
-def test_a_dump_ends_somewhere() -> None:
+def test_a_hex_dump_is_bounded() -> None:
     lines = hexdump(bytes(5000)).splitlines()
     assert lines[0] == "[binary, 5000 bytes]"
     assert lines[-1] == "[904 more bytes]"
@@ -68,7 +68,7 @@ def test_a_dump_ends_somewhere() -> None:
         ("", None),
     ],
 )
-def test_json_is_shown_on_several_lines_if_nothing_is_lost(text: str, shown: str | None) -> None:
+def test_json_is_pretty_printed_if_nothing_is_lost(text: str, shown: str | None) -> None:
     assert pretty_json(text) == shown
     assert Formatter(json=True).for_pipe(text) == (text if shown is None else shown)
     assert Formatter(json=True).is_shown_as_json(text) == (shown is not None)

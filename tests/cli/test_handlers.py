@@ -1,4 +1,4 @@
-"""Handlers of `anyws serve`: what is hard to bring about from outside."""
+"""Handlers of `anyws serve`: cases that are hard to provoke from outside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyws.testing import websocket_pair
 HURRY = {"close_timeout": 0.1}  # of connections whose other end does not read any more
 
 
-async def test_a_slow_reader_misses_broadcasts_and_delays_nobody(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_slow_reader_misses_messages_and_delays_nobody(caplog: pytest.LogCaptureFixture) -> None:
     broadcast = Broadcast()
     message = "x" * 100_000
     async with (
@@ -30,7 +30,7 @@ async def test_a_slow_reader_misses_broadcasts_and_delays_nobody(caplog: pytest.
 
 
 @pytest.mark.parametrize("make_handler", [lambda: echo, Broadcast])
-async def test_a_broken_connection_is_no_failure_of_the_handler(make_handler: type[Broadcast]) -> None:
+async def test_a_lost_connection_is_not_a_failure_of_the_handler(make_handler: type[Broadcast]) -> None:
     async with websocket_pair() as (client, server):
         await client.aclose(4000)
         await make_handler()(server)

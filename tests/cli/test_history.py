@@ -1,4 +1,4 @@
-"""Where typed lines are kept."""
+"""Where the history is stored."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def test_it_follows_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("state", ["", "relative/path"])
-def test_without_xdg_it_is_below_the_home(state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_xdg_it_is_in_the_home_directory(state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", state)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     assert history_file() == tmp_path / ".local" / "state" / "anyws" / "history"
 
 
-def test_where_there_can_be_none_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_history_if_it_cannot_be_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     assert history_file() is None

@@ -6,13 +6,14 @@ import importlib.util
 import json
 import re
 import signal
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .commands import run_anyws, start_anyws
+from tests.harness import free_port
+
+from .commands import run_anyws, run_main, start_anyws
 from .tmux import needs_tmux, open_window
 
 backends = pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
@@ -27,7 +28,7 @@ def load(*arguments: object) -> tuple[int, dict[str, Any]]:
 
 
 @backends
-def test_as_fast_as_answers_come(server: str, backend: str) -> None:
+def test_as_fast_as_responses_arrive(server: str, backend: str) -> None:
     status, figures = load("--backend", backend, "-c", 3, "-d", 0.3, server)
     assert status == 0
     assert figures["connections"] == {"opened": 3, "failed": 0, "lost": 0}
@@ -73,9 +74,8 @@ def test_lost_connections_are_status_5(server: str) -> None:
     assert figures["latency"] is None
 
 
-def test_nobody_listens_is_status_3() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+def test_connection_refused_is_status_3() -> None:
+    port = free_port()
     status, out, err = run_anyws("load", "-c", 3, f"ws://127.0.0.1:{port}/")
     assert (status, out) == (3, "")
     assert err.startswith("anyws: cannot connect to ")
@@ -105,15 +105,15 @@ def test_a_signal_ends_it_with_the_figures(backend: str) -> None:
         ("-d 0 ws://x", "expected a number of seconds greater than 0"),
     ],
 )
-def test_wrong_usage_is_status_2(arguments: str, problem: str) -> None:
-    status, out, err = run_anyws("load", *arguments.split())
+def test_wrong_usage_is_status_2(arguments: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run_main(capsys, "load", *arguments.split())
     assert (status, out) == (2, "")
     assert problem in err
 
 
 @needs_tmux
 @pytest.mark.skipif(importlib.util.find_spec("rich") is None, reason="rich is not installed")
-def test_in_a_terminal_there_is_a_bar(server: str, tmp_path: Path) -> None:
+def test_in_a_terminal_there_is_a_progress_bar(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "load", "-c", 1, "-d", 30, server, columns=120) as window:
         window.expect(f"load on {server}/ ", "%", " messages/s")
         window.type("C-c")
@@ -122,6 +122,6 @@ def test_in_a_terminal_there_is_a_bar(server: str, tmp_path: Path) -> None:
 
 
 @needs_tmux
-def test_without_the_extra_there_is_no_bar(server: str, tmp_path: Path) -> None:
+def test_without_the_extra_there_is_no_progress_bar(server: str, tmp_path: Path) -> None:
     with open_window(tmp_path, "load", "-c", 1, "-d", 0.5, server, without="rich") as window:
         assert "%" not in window.expect("connections  1 opened", "status 0")

@@ -1,4 +1,4 @@
-"""What all commands have in common: help, version, missing packages, interruption."""
+"""What all commands share: help, version, missing packages, interruption."""
 
 from __future__ import annotations
 

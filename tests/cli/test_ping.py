@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 
-from .commands import run_anyws, start_anyws
+from tests.harness import free_port
+
+from .commands import run_anyws, run_main, start_anyws
 from .tmux import needs_tmux, open_window
 
 backends = pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
@@ -47,7 +48,7 @@ def test_a_signal_ends_it_with_the_summary(server: str, backend: str) -> None:
     assert "min/avg/max/mdev" in out
 
 
-def test_messages_do_not_hold_pongs_back(server: str) -> None:
+def test_messages_do_not_delay_pongs(server: str) -> None:
     status, out, _ = run_anyws("ping", "-c", 2, "-i", 0, f"{server}/flood")
     assert (status, "2 pongs received" in out) == (0, True)
 
@@ -59,10 +60,8 @@ def test_the_end_of_the_connection_is_status_5(server: str) -> None:
     assert "% lost" in out
 
 
-def test_nobody_listens_is_status_3() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    status, out, err = run_anyws("ping", f"ws://127.0.0.1:{port}/")
+def test_connection_refused_is_status_3() -> None:
+    status, out, err = run_anyws("ping", f"ws://127.0.0.1:{free_port()}/")
     assert (status, out) == (3, "")
     assert err.startswith("anyws: cannot connect to ")
 
@@ -88,8 +87,8 @@ def test_a_server_that_answers_no_ping_is_status_1(tmp_path: Path) -> None:
         ("-i=-1 ws://x", "expected a number of seconds"),
     ],
 )
-def test_wrong_usage_is_status_2(arguments: str, problem: str) -> None:
-    status, out, err = run_anyws("ping", *arguments.split())
+def test_wrong_usage_is_status_2(arguments: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run_main(capsys, "ping", *arguments.split())
     assert (status, out) == (2, "")
     assert problem in err
 

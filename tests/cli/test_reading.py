@@ -1,4 +1,4 @@
-"""What stdin has, as messages, however its bytes are cut in pieces."""
+"""Splitting stdin into messages, however its bytes arrive."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_an_input_that_ends_within_a_message_raises(data: bytes) -> None:
         _ = [message async for message in messages(Pieces(data), splitter("length"), None)]
 
 
-async def test_text_is_decoded_wherever_it_is_cut() -> None:
+async def test_text_is_decoded_wherever_it_is_split() -> None:
     data = [bytes([byte]) for byte in "grüße 日本".encode()]
     assert "".join([text async for text in decoded(Pieces(*data), "utf-8")]) == "grüße 日本"
 
@@ -75,7 +75,7 @@ async def test_text_in_another_encoding_raises(data: bytes) -> None:
         _ = [message async for message in messages(Pieces(data), splitter("line"), "utf-8")]
 
 
-async def test_chunks_come_as_they_are_written(pipe: tuple[int, int]) -> None:
+async def test_chunks_arrive_as_they_are_written(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     chunks = Chunks(reading)
     for data in (b"a", b"bc"):
@@ -87,7 +87,7 @@ async def test_chunks_come_as_they_are_written(pipe: tuple[int, int]) -> None:
             await anext(chunks)
 
 
-async def test_what_cannot_be_read_has_no_chunks(tmp_path: Path) -> None:
+async def test_an_unreadable_descriptor_yields_no_chunks(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
         assert [chunk async for chunk in Chunks(descriptor)] == []
@@ -95,7 +95,7 @@ async def test_what_cannot_be_read_has_no_chunks(tmp_path: Path) -> None:
         os.close(descriptor)
 
 
-def test_a_chunk_that_comes_after_the_end_of_the_event_loop_is_nobodys(pipe: tuple[int, int]) -> None:
+def test_a_chunk_that_arrives_after_the_event_loop_has_ended_is_dropped(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
 
     async def read_in_vain() -> Chunks:

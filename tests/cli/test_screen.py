@@ -1,10 +1,10 @@
-"""The screen of `anyws connect`: what goes to a terminal, and what to a pipe."""
+"""The screen of `anyws connect`: the output for a terminal and for a pipe."""
 
 from __future__ import annotations
 
 import io
-import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,7 +24,7 @@ def open_screen(monkeypatch: pytest.MonkeyPatch, kind: str = "xterm") -> tuple[P
     stream = FakeTerminal()
     monkeypatch.setattr(sys, "stdin", FakeTerminal())
     monkeypatch.setattr(sys, "stdout", stream)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: (20, 5))
+    monkeypatch.setattr("anyws._cli.screen.shutil", SimpleNamespace(get_terminal_size=lambda: (20, 5)))
     monkeypatch.setenv("TERM", kind)
     return PlainScreen(), stream
 
@@ -71,7 +71,7 @@ async def test_a_dumb_terminal_gets_no_escape_sequences(
     assert capsys.readouterr().err == "the \\x1b end\n"
 
 
-async def test_a_pipe_gets_text_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_text_is_unchanged_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", pipe)
     screen = PlainScreen()
@@ -91,7 +91,7 @@ async def test_without_standard_streams_nothing_is_shown(monkeypatch: pytest.Mon
     screen.note("hello")
 
 
-async def test_what_was_typed_is_kept_where_it_cannot_be_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_termios_unsent_input_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anyws._cli.screen.termios", None)
     screen, shown = open_screen(monkeypatch)
     await screen.finish()

@@ -14,7 +14,7 @@ import pytest
 import anyws
 
 from . import peers
-from .commands import LIMIT, run_anyws, start_anyws
+from .commands import LIMIT, run_anyws, run_main, start_anyws
 
 backends = pytest.mark.parametrize("backend", ["asyncio", "trio", "uvloop"])
 
@@ -69,7 +69,7 @@ def test_a_second_signal_stops_it_at_once_with_status_1(backend: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [[], ["--workers", "1"]])
-def test_pages_of_an_origin_are_let_in(workers: list[str]) -> None:
+def test_pages_of_an_allowed_origin_may_connect(workers: list[str]) -> None:
     async def talk() -> None:
         with anyio.fail_after(LIMIT), start_anyws("serve", "--port", 0, *options) as process:
             uri = process.expect_line("ws://")
@@ -114,7 +114,7 @@ def test_a_handler_of_the_working_directory(tmp_path: Path) -> None:
         assert process.stop() == (0, "", "")
 
 
-def test_a_crash_of_the_handler_is_shown_and_ends_nothing() -> None:
+def test_an_exception_in_the_handler_is_logged_and_the_server_continues() -> None:
     with start_anyws("serve", "--port", 0, peers.NAME) as process:
         uri = process.expect_line("ws://")
         with pytest.raises(anyws.ConnectionClosedError, match="1011"):
@@ -230,8 +230,8 @@ def test_an_unusable_certificate_is_one_line_and_status_1(pem_files: dict[str, P
         ("--backend curio", "invalid choice: 'curio'"),
     ],
 )
-def test_wrong_usage_is_status_2(arguments: str, problem: str) -> None:
-    status, out, err = run_anyws("serve", *arguments.split())
+def test_wrong_usage_is_status_2(arguments: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run_main(capsys, "serve", *arguments.split())
     assert (status, out) == (2, "")
     assert problem in err
     assert "Traceback" not in err

@@ -1,4 +1,4 @@
-"""Signals: who waits is asked, who does not is cancelled; ``anyws serve`` stops gracefully at the first."""
+"""Signals: they wake a block that waits for them, and cancel any other; the first stops ``anyws serve`` gracefully."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 import anyws
 from anyws._cli.backends import BACKENDS
-from anyws._cli.interrupts import noticing_dropped_interrupts
+from anyws._cli.interrupts import recording_dropped_interrupts
 from anyws._cli.stopping import stop_signals
 
 from .commands import LIMIT, start_anyws
@@ -54,7 +54,7 @@ async def test_the_first_signal_ends_wait_and_the_second_cancels() -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-async def test_the_handlers_of_before_come_back(name: str) -> None:
+async def test_the_previous_signal_handlers_are_restored(name: str) -> None:
     number = getattr(signal, name)
     before = signal.getsignal(number)
     async with stop_signals():
@@ -63,7 +63,7 @@ async def test_the_handlers_of_before_come_back(name: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
-async def test_a_command_under_nohup_goes_on() -> None:
+async def test_a_command_under_nohup_continues() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         async with stop_signals():
@@ -83,7 +83,7 @@ async def test_a_ctrl_c_that_the_interpreter_dropped_stops_the_command_before_it
         gc.collect()
 
     steps = []
-    with noticing_dropped_interrupts():
+    with recording_dropped_interrupts():
         drop()
         async with stop_signals():
             steps.append("begun")
@@ -121,7 +121,7 @@ async def blocks(websocket):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
-def test_a_process_that_does_not_stop_is_ended_after_a_second_signal(tmp_path: Path) -> None:
+def test_a_process_that_does_not_stop_is_terminated_after_a_second_signal(tmp_path: Path) -> None:
     """All at once, to wait only once."""
 
     async def stop(backend: str, handler: str) -> None:
@@ -152,7 +152,7 @@ def test_a_process_that_does_not_stop_is_ended_after_a_second_signal(tmp_path: P
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 @pytest.mark.parametrize("workers", [(), ("--workers", 1)], ids=["single", "workers"])
-def test_a_terminal_that_goes_closes_connections_with_1001(workers: tuple[object, ...]) -> None:
+def test_closing_the_terminal_closes_connections_with_1001(workers: tuple[object, ...]) -> None:
     async def talk() -> None:
         with anyio.fail_after(LIMIT), start_anyws("serve", "--port", 0, *workers) as process:
             async with anyws.connect(process.expect_line("ws://")) as websocket:

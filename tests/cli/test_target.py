@@ -1,4 +1,4 @@
-"""The options of the connection, as they are passed on to `anyws.connect`."""
+"""The connection options, as passed to `anyws.connect`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import anyws
 from anyws._cli import target
-from anyws._cli.statuses import CommandError, Status
+from anyws._cli.exit_status import CommandError, ExitStatus
 from anyws._cli.target import add_target, open_target, read_target
 
 
@@ -53,14 +53,14 @@ def test_the_proxy_is_passed_on_if_it_is_given(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (OSError("x"), Status.NOT_CONNECTED),
-        (TimeoutError("x"), Status.NOT_CONNECTED),
-        (anyws.HandshakeError("x"), Status.REFUSED),
-        (ImportError("x"), Status.USAGE),
-        (anyws.InvalidURI("uri", "x"), Status.USAGE),
+        (OSError("x"), ExitStatus.NOT_CONNECTED),
+        (TimeoutError("x"), ExitStatus.NOT_CONNECTED),
+        (anyws.HandshakeError("x"), ExitStatus.REFUSED),
+        (ImportError("x"), ExitStatus.USAGE),
+        (anyws.InvalidURI("uri", "x"), ExitStatus.USAGE),
     ],
 )
-async def test_why_there_is_no_connection(error: Exception, status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connection_errors(error: Exception, status: ExitStatus, monkeypatch: pytest.MonkeyPatch) -> None:
     def connect(uri: str, **options: Any) -> None:
         raise error
 
@@ -71,7 +71,7 @@ async def test_why_there_is_no_connection(error: Exception, status: Status, monk
     assert failed.value.status is status
 
 
-def test_it_is_shown_without_credentials() -> None:
+def test_the_uri_is_shown_without_credentials() -> None:
     assert str(read()) == "ws://localhost/"
 
 
@@ -115,4 +115,4 @@ def test_a_file_that_cannot_be_used(option: str, name: str, pem_files: dict[str,
     path = pem_files.get(name, Path("/none"))
     with pytest.raises(CommandError, match=f"cannot use {path}: ") as failed:
         read_secure(option, path)
-    assert failed.value.status is Status.FAILED
+    assert failed.value.status is ExitStatus.FAILED

@@ -1,4 +1,4 @@
-"""`anyws connect --plain` in a terminal, as bytes of the terminal."""
+"""`anyws connect --plain` in a terminal, byte by byte."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def start_in(terminal: Terminal, uri: str) -> AbstractContextManager[Process]:
     return start_anyws("connect", "--plain", uri, stdin=end, stdout=end, stderr=end)
 
 
-def test_lines_are_prompted_for_and_answers_stand_above_the_prompt(server: str, terminal: Terminal) -> None:
+def test_the_prompt_stays_below_the_messages(server: str, terminal: Terminal) -> None:
     with start_in(terminal, server) as process:
         terminal.expect(f"connected to {server}/\r\n\r> ")
         terminal.type("hello\n")
@@ -58,7 +58,7 @@ def test_lines_are_prompted_for_and_answers_stand_above_the_prompt(server: str, 
         assert process.wait(LIMIT) == 0
 
 
-def test_messages_do_not_disturb_and_cannot_command_the_terminal(server: str, terminal: Terminal) -> None:
+def test_messages_do_not_disturb_the_prompt_or_control_the_terminal(server: str, terminal: Terminal) -> None:
     with start_in(terminal, f"{server}/greet") as process:
         terminal.expect("< grüße")
         terminal.expect("< [binary, 3 bytes] 00ff10")
@@ -68,7 +68,7 @@ def test_messages_do_not_disturb_and_cannot_command_the_terminal(server: str, te
         assert process.wait(LIMIT) == 0
 
 
-def test_what_was_typed_and_not_sent_does_not_go_to_the_shell(server: str, terminal: Terminal) -> None:
+def test_unsent_input_is_not_passed_to_the_shell(server: str, terminal: Terminal) -> None:
     with start_anyws("serve", "--port", 0) as serving, start_in(terminal, serving.expect_line("ws://")) as process:
         terminal.expect("> ")
         terminal.type("half a line")

@@ -1,4 +1,4 @@
-"""Worker processes: of ``anyws serve --workers`` and ``--reload``, and what is hard to bring about with these."""
+"""Worker processes of ``anyws serve --workers`` and ``--reload``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 import anyws
-from anyws._cli.statuses import Status
+from anyws._cli.exit_status import ExitStatus
 from anyws._cli.stopping import Stop
 from anyws._cli.workers import Backoff, Workers
 
@@ -75,7 +75,7 @@ def crash(uri: str) -> None:
 
 
 @backends
-def test_several_processes_answer_and_one_that_crashes_is_started_anew(backend: str, tmp_path: Path) -> None:
+def test_several_processes_serve_and_a_crashed_one_is_restarted(backend: str, tmp_path: Path) -> None:
     (tmp_path / "who.py").write_text(HANDLER % "")
     arguments = ("--port", 0, "--workers", 2, "--backend", backend, "who:handler")
     with start_anyws("serve", *arguments, cwd=tmp_path) as process:
@@ -113,7 +113,7 @@ def test_a_signal_closes_the_connections_of_all_workers_with_1001(number: int) -
         assert process.finish() == (0, "", "")
 
 
-def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+def test_workers_exit_when_their_parent_is_killed(tmp_path: Path) -> None:
     (tmp_path / "who.py").write_text(HANDLER % "")
     with start_anyws("serve", "--port", 0, "--workers", 2, "who:handler", cwd=tmp_path) as process:
         uri = process.expect_line("ws://")
@@ -132,7 +132,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     ("without", "backend"),
     [("", "asyncio"), ("", "trio"), ("", "uvloop"), ("watchfiles", "asyncio"), ("watchfiles", "trio")],
 )
-def test_a_change_starts_the_workers_anew_and_a_mistake_waits_for_the_next(
+def test_a_change_restarts_the_workers_and_after_a_syntax_error_the_next_change_does(
     without: str, backend: str, tmp_path: Path
 ) -> None:
     source = tmp_path / "who.py"
@@ -159,7 +159,7 @@ def test_a_change_starts_the_workers_anew_and_a_mistake_waits_for_the_next(
 
 
 @pytest.mark.parametrize("arguments", [["--workers", "2"], ["--workers", "1"]])
-def test_what_is_wrong_is_said_once(arguments: list[str]) -> None:
+def test_an_invalid_handler_is_reported_once(arguments: list[str]) -> None:
     status, out, err = run_anyws("serve", *arguments, "--port", 0, "no_such_module:x")
     assert (status, out) == (2, "")
     assert err.count("No module named 'no_such_module'") == 1
@@ -199,7 +199,7 @@ async def handler(websocket):
 
 
 @backends
-def test_a_child_of_a_handler_s_module_holds_nobody_up(backend: str, tmp_path: Path) -> None:
+def test_a_child_process_of_a_handler_s_module_does_not_block_the_restart(backend: str, tmp_path: Path) -> None:
     (tmp_path / "forks.py").write_text(FORKS)
     arguments = ("--port", 0, "--workers", 1, "--backend", backend, "forks:handler")
     output = tmp_path / "output"
@@ -239,7 +239,7 @@ def wait_for_end(pid: int) -> None:
     assert not is_alive(pid)
 
 
-def test_an_orphaned_worker_ends_though_its_handler_takes_no_notice(tmp_path: Path) -> None:
+def test_an_orphaned_worker_exits_even_if_its_handler_ignores_cancellation(tmp_path: Path) -> None:
     """Nobody is left who could kill it."""
     (tmp_path / "stubborn.py").write_text(IGNORES)
 
@@ -286,7 +286,7 @@ async def test_the_backoff_grows(capsys: pytest.CaptureFixture[str]) -> None:
                 assert waits[:4] == [0.01, 0.02, 0.04, 0.04]
 
             tasks.start_soon(stop_after_four)
-            assert await workers.run(stop, ready.append) is Status.OK
+            assert await workers.run(stop, ready.append) is ExitStatus.OK
         assert ready == ["here"]
 
 
@@ -294,7 +294,7 @@ async def test_a_worker_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("anyws._cli.workers._GRACE", 0.1)
     with anyio.CancelScope() as scope:
         stop = Stop(scope)
-        assert await Workers(python(STUBBORN), 2).run(stop, lambda text: stop.request()) is Status.FAILED
+        assert await Workers(python(STUBBORN), 2).run(stop, lambda text: stop.request()) is ExitStatus.FAILED
 
 
 async def test_a_second_signal_kills() -> None:
@@ -335,5 +335,5 @@ async def test_a_change_ends_the_wait(capsys: pytest.CaptureFixture[str]) -> Non
     with anyio.CancelScope() as scope:
         stop = Stop(scope)
         changes = Changes()
-        assert await Workers(python("raise SystemExit(1)"), 1).run(stop, print, changes) is Status.OK
+        assert await Workers(python("raise SystemExit(1)"), 1).run(stop, print, changes) is ExitStatus.OK
         assert changes.count == 3

@@ -1,4 +1,4 @@
-"""A real terminal: a window of tmux, in which keys are typed and whose screen is read."""
+"""A real terminal: a tmux window in which tests type keys and read the screen."""
 
 from __future__ import annotations
 

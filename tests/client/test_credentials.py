@@ -1,4 +1,4 @@
-"""Who a client says that it is: ``auth`` and ``cookies``."""
+"""Credentials of a client: ``auth`` and ``cookies``."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_auth(auth: Any, value: str) -> None:
         ({"cookies": "a=s3cret"}, TypeError, "option cookies must be"),
     ],
 )
-async def test_what_cannot_be_sent_is_refused_and_not_shown(
+async def test_invalid_credentials_are_rejected_without_showing_them(
     options: dict[str, Any], exception: type[Exception], problem: str
 ) -> None:
     sockets_before = open_sockets()
@@ -82,13 +82,13 @@ async def test_what_cannot_be_sent_is_refused_and_not_shown(
     assert open_sockets() == sockets_before
 
 
-async def test_auth_and_user_information_say_the_same() -> None:
+async def test_auth_is_equivalent_to_user_information_in_the_uri() -> None:
     with pytest.raises(ValueError, match="in the URI or with the option auth") as raised:
         await connected("ws://me:s3cret@127.0.0.1:1/", auth="t0ken")
     assert "s3cret" not in str(raised.value)
 
 
-async def test_a_callable_is_asked_for_each_connection() -> None:
+async def test_an_auth_callable_is_called_for_each_connection() -> None:
     count = 0
 
     def auth() -> str:
@@ -100,7 +100,7 @@ async def test_a_callable_is_asked_for_each_connection() -> None:
     assert (await request_for(auth=auth)).headers["authorization"] == "Bearer token2"
 
 
-async def test_a_callable_that_raises_leaves_nothing() -> None:
+async def test_an_auth_callable_that_raises_leaves_no_resources() -> None:
     def auth() -> str:
         raise LookupError("no token")
 
@@ -110,7 +110,7 @@ async def test_a_callable_that_raises_leaves_nothing() -> None:
     assert open_sockets() == sockets_before
 
 
-async def test_a_callable_counts_for_the_time_limit() -> None:
+async def test_the_timeout_includes_an_auth_callable() -> None:
     with pytest.raises(TimeoutError):
         await connected("ws://127.0.0.1:1/", auth=anyio.sleep_forever, open_timeout=0.05)
 
@@ -132,7 +132,7 @@ async def test_cookies(cookies: Any, value: list[str]) -> None:
     assert (await request_for(cookies=cookies)).headers.get_all("cookie") == value
 
 
-async def test_a_jar_is_filled_and_shared() -> None:
+async def test_a_cookie_jar_stores_cookies_and_can_be_shared() -> None:
     jar = http.cookiejar.CookieJar()
     headers = [
         ("Set-Cookie", "a=b; Path=/; HttpOnly"),
@@ -150,7 +150,7 @@ async def test_a_jar_is_filled_and_shared() -> None:
 
 
 @pytest.mark.parametrize("status", [302, 401, 503])
-async def test_a_jar_is_filled_by_a_refusal(status: int) -> None:
+async def test_a_cookie_jar_stores_the_cookies_of_a_refusal(status: int) -> None:
     jar = http.cookiejar.CookieJar()
     async with anyws.open_server(
         echo, "127.0.0.1", 0, on_request=lambda _: Response(status, {"Set-Cookie": "a=b"})
@@ -163,7 +163,7 @@ async def test_a_jar_is_filled_by_a_refusal(status: int) -> None:
 @pytest.mark.parametrize(
     "value", ["", "=", "a", ";;;", "a=b; Expires=nonsense; Max-Age=x", "a=b; Domain=.com", "\xff=\xff"]
 )
-async def test_a_set_cookie_that_is_none_does_no_harm(value: str) -> None:
+async def test_an_invalid_set_cookie_is_ignored(value: str) -> None:
     jar = http.cookiejar.CookieJar()
     async with anyws.open_server(echo, "127.0.0.1", 0, headers={"Set-Cookie": value}) as server:
         await connected(uri_of(server), cookies=jar)
@@ -197,7 +197,7 @@ def kept(*values: str, uri: str = "wss://www.a.example/x/y") -> list[http.cookie
         *((f"a=b; Expires={date}", "b") for date in COOKIE_DATES),
     ],
 )
-def test_what_is_ignored_of_a_cookie(value: str, kept_value: str) -> None:
+def test_which_parts_of_a_cookie_are_ignored(value: str, kept_value: str) -> None:
     """RFC 6265, section 5.2."""
     (cookie,) = kept(value)
     assert (cookie.name, cookie.value) == ("a", kept_value)
@@ -205,27 +205,27 @@ def test_what_is_ignored_of_a_cookie(value: str, kept_value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "a", "=b", " =b", ";a=b", "a=" + "b" * 4095, "a" * 4096 + "="])
-def test_what_is_no_cookie(value: str) -> None:
+def test_invalid_cookies(value: str) -> None:
     assert not kept(value)
 
 
 @pytest.mark.parametrize(
     "end", ["Max-Age=0", "Max-Age=-5", "Expires=Thu, 01 Jan 1970 00:00:00 GMT", "Expires=Mon, 01 Jan 1601 00:00:00 GMT"]
 )
-def test_a_server_may_take_a_cookie_back(end: str) -> None:
+def test_a_server_can_delete_a_cookie(end: str) -> None:
     jar = http.cookiejar.CookieJar()
     for value in ("a=b", f"a=c; {end}"):
         store_cookies(jar, parse_uri("ws://a.example/"), anyws.Headers({"Set-Cookie": value}))
     assert not list(jar)
 
 
-def test_the_attributes_that_count() -> None:
+def test_which_cookie_attributes_are_honoured() -> None:
     (cookie,) = kept("a=b; Domain=a.example; Path=/x; Secure; HttpOnly; SameSite=Lax; Max-Age=60")
     assert (cookie.domain, cookie.path, cookie.secure) == (".a.example", "/x", True)
     assert cookie.expires is not None
 
 
-def test_a_jar_does_not_grow_for_ever() -> None:
+def test_a_cookie_jar_is_bounded() -> None:
     jar = http.cookiejar.CookieJar()
     for number in range(0, 3600, 100):
         headers = [("Set-Cookie", f"n{number + each}=x") for each in range(100)]
@@ -235,7 +235,7 @@ def test_a_jar_does_not_grow_for_ever() -> None:
     assert len(jar) == 181
 
 
-def test_a_cookie_that_comes_again_drops_none() -> None:
+def test_replacing_a_cookie_drops_no_other() -> None:
     jar = http.cookiejar.CookieJar()
     for _ in range(3):
         headers = [("Set-Cookie", f"n{number}=x") for number in range(180)]
@@ -243,7 +243,7 @@ def test_a_cookie_that_comes_again_drops_none() -> None:
     assert len(jar) == 180
 
 
-def test_cookies_of_the_users_own_stay_within_their_domain() -> None:
+def test_cookies_added_by_the_user_are_sent_only_to_their_domain() -> None:
     jar = http.cookiejar.CookieJar()
     store_cookies(jar, parse_uri("ws://mine.example/"), anyws.Headers({"Set-Cookie": "mine=x"}))
     for number in range(200):
@@ -251,7 +251,7 @@ def test_cookies_of_the_users_own_stay_within_their_domain() -> None:
     assert next(iter(jar)).name == "mine"
 
 
-async def test_secure_cookies_go_over_tls_alone() -> None:
+async def test_secure_cookies_are_sent_over_tls_only() -> None:
     jar = http.cookiejar.CookieJar()
     store_cookies(jar, parse_uri("wss://a.example/"), anyws.Headers({"Set-Cookie": "a=b; Secure"}))
     assert cookie_header(jar, parse_uri("wss://a.example/x")) == "a=b"
@@ -259,7 +259,7 @@ async def test_secure_cookies_go_over_tls_alone() -> None:
     assert cookie_header(jar, parse_uri("wss://b.example/x")) is None
 
 
-async def test_the_cookies_of_the_response_are_there_without_a_jar() -> None:
+async def test_the_response_has_its_cookies_without_a_jar() -> None:
     headers = [("Set-Cookie", "a=b"), ("Set-Cookie", "c=d")]
     async with websocket_pair(server_options={"headers": headers}) as (client, _):
         found = http.cookies.SimpleCookie()

@@ -1,4 +1,4 @@
-"""A refusal is told once its head has come, whatever becomes of its body."""
+"""A refusal is raised soon after its head has arrived, whatever happens to its body."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ async def test_a_refusal_of_a_proxy(talk: Talk, status: int, body: bytes) -> Non
     assert raised.value.response.body == body
 
 
-async def test_a_refusal_over_the_users_stream() -> None:
+async def test_a_refusal_on_a_stream_of_the_user() -> None:
     def answer(_: bytes) -> None:
         wire.give(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nquota")
 
@@ -131,7 +131,7 @@ async def test_a_refusal_over_the_users_stream() -> None:
     assert wire.is_closed
 
 
-async def test_a_refusal_before_the_request_was_taken() -> None:
+async def test_a_refusal_before_the_request_was_read() -> None:
     """A server that is busy may answer and end without reading; the request then cannot be written."""
     wire = Wire(lambda _: None)
     wire.give(b"HTTP/1.1 503 Unavailable\r\nContent-Length: 4\r\n\r\nbusy")
@@ -141,7 +141,7 @@ async def test_a_refusal_before_the_request_was_taken() -> None:
     assert (raised.value.status, raised.value.response.body) == (503, b"busy")
 
 
-async def test_a_redirect_is_followed_though_its_body_does_not_end() -> None:
+async def test_a_redirect_with_an_endless_body_is_followed() -> None:
     async with (
         anyws.open_server(lambda websocket: websocket.wait_closed(), "127.0.0.1", 0) as server,
         answering(
@@ -155,7 +155,7 @@ async def test_a_redirect_is_followed_though_its_body_does_not_end() -> None:
 
 
 @on_mock_clock
-async def test_the_body_has_a_second_or_half_of_what_is_left() -> None:
+async def test_the_timeout_for_the_body_is_a_second_or_half_of_the_remaining_time() -> None:
     def answer(_: bytes) -> None:
         wire.give(b"HTTP/1.1 403 Forbidden\r\n\r\n")
 
@@ -169,7 +169,7 @@ async def test_the_body_has_a_second_or_half_of_what_is_left() -> None:
 
 
 @on_mock_clock
-async def test_a_block_of_the_caller_limits_it_too() -> None:
+async def test_a_timeout_of_the_caller_applies_as_well() -> None:
     def answer(_: bytes) -> None:
         wire.give(b"HTTP/1.1 403 Forbidden\r\n\r\n")
 
@@ -192,7 +192,7 @@ async def test_cancellation_stays_cancellation() -> None:
 
 
 @on_mock_clock
-async def test_a_head_that_does_not_come_is_a_timeout() -> None:
+async def test_a_missing_request_head_is_a_timeout() -> None:
     wire = Wire(lambda _: wire.give(b"HTTP/1.1 403 Forbidden\r\nX: "))
     with pytest.raises(TimeoutError):
         await connected("ws://localhost/", stream=wire)

@@ -1,4 +1,4 @@
-"""Redirects: followed when asked for, never to where they must not lead, and without what is for one server alone."""
+"""Redirects: followed only if enabled, never to a forbidden target, and without secrets of another server."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_a_location_that_is_not_ascii(location: str, target: str) -> None:
         (302, {}, 5),
     ],
 )
-async def test_what_is_no_redirect_is_refused_as_ever(status: int, headers: dict[str, str], limit: int) -> None:
+async def test_a_response_that_is_not_a_redirect_is_a_refusal(status: int, headers: dict[str, str], limit: int) -> None:
     async with serving(lambda _: anyws.Response(status, headers)) as server:
         with pytest.raises(anyws.HandshakeRefused) as raised:
             await connected(uri_of(server), max_redirects=limit)
@@ -82,7 +82,7 @@ async def test_what_is_no_redirect_is_refused_as_ever(status: int, headers: dict
 
 
 @pytest.mark.parametrize("limit", [1, 2, 10])
-async def test_a_loop_is_bounded_and_its_chain_told(limit: int) -> None:
+async def test_a_redirect_loop_is_bounded_and_its_chain_reported(limit: int) -> None:
     count = 0
 
     def turn(request: anyws.Request) -> anyws.Response:
@@ -118,14 +118,16 @@ async def test_a_loop_is_bounded_and_its_chain_told(limit: int) -> None:
         ("ws://a b/", "contains a space"),
     ],
 )
-async def test_where_a_server_must_not_send_us(location: str, problem: str) -> None:
+async def test_forbidden_redirect_targets(location: str, problem: str) -> None:
     async with serving(Seen(location)) as server:
         with pytest.raises(anyws.RedirectError, match=problem) as raised:
             await connected(uri_of(server, "/old"), max_redirects=5)
         assert raised.value.chain == (uri_of(server, "/old"),)
 
 
-async def test_never_from_tls_to_none(server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext) -> None:
+async def test_a_redirect_from_tls_to_plain_tcp_is_not_followed(
+    server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
     seen = Seen()
     async with serving(seen) as plain, serving(Seen(uri_of(plain, "/new")), ssl_context=server_ssl_context) as secure:
         with pytest.raises(anyws.RedirectError, match="from TLS to plain TCP"):
@@ -133,7 +135,7 @@ async def test_never_from_tls_to_none(server_ssl_context: ssl.SSLContext, client
     assert not seen.requests
 
 
-async def test_from_none_to_tls(
+async def test_a_redirect_to_tls_is_followed(
     server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("anyws._client.connect.default_context", lambda: client_ssl_context)
@@ -178,7 +180,7 @@ async def test_user_information_stays_with_the_same_server() -> None:
 
 
 @pytest.mark.parametrize("way", ["there", "there and back"])
-async def test_credentials_do_not_go_to_another_server(way: str) -> None:
+async def test_credentials_are_not_sent_to_another_server(way: str) -> None:
     other = Seen()
     async with serving(other) as target:
         seen = Seen(uri_of(target, "/new" if way == "there" else "/old").replace("//", "//evil:us3r@"))
@@ -194,14 +196,14 @@ async def test_credentials_do_not_go_to_another_server(way: str) -> None:
         assert request.headers["host"].startswith("127.0.0.1:")
 
 
-async def test_user_information_does_not_go_to_another_server() -> None:
+async def test_user_information_is_not_sent_to_another_server() -> None:
     other = Seen()
     async with serving(other) as target, serving(Seen(uri_of(target, "/new"))) as server:
         await connected(uri_of(server, "/old").replace("//", "//me:it@"), max_redirects=5)
     assert "authorization" not in other.requests[0].headers
 
 
-async def test_a_jar_goes_along_and_decides_itself() -> None:
+async def test_a_cookie_jar_is_kept_across_redirects_and_chooses_its_cookies() -> None:
     """A cookie is for a host, whatever the port (RFC 6265, 8.5)."""
     other = Seen()
     jar = http.cookiejar.CookieJar()
@@ -241,7 +243,7 @@ async def test_a_client_certificate_stays_with_the_same_server(
         await connected(uri_of(server, "/old", scheme="wss"), max_redirects=1, ssl_context=client_ssl_context)
 
 
-async def test_the_name_of_a_certificate_is_that_of_the_new_server(
+async def test_the_certificate_must_match_the_new_server(
     server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("anyws._client.connect.default_context", lambda: client_ssl_context)
@@ -258,7 +260,7 @@ async def test_the_name_of_a_certificate_is_that_of_the_new_server(
     assert not other.requests
 
 
-async def test_an_error_on_the_way_says_the_chain() -> None:
+async def test_an_error_after_a_redirect_reports_the_chain() -> None:
     async with serving(lambda _: anyws.Response(404)) as target, serving(Seen(uri_of(target, "/new?s3cret"))) as server:
         with pytest.raises(anyws.HandshakeRefused) as raised:
             await connected(uri_of(server, "/old"), max_redirects=5)
@@ -282,7 +284,7 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
 
 
 @on_mock_clock
-async def test_one_deadline_for_all_of_it() -> None:
+async def test_one_timeout_covers_all_redirects() -> None:
     async def hold(request: anyws.Request) -> anyws.Response:
         with anyio.move_on_after(2):
             await anyio.sleep_forever()
@@ -296,19 +298,19 @@ async def test_one_deadline_for_all_of_it() -> None:
         assert anyio.current_time() - begun == pytest.approx(5, abs=0.01)
 
 
-async def test_a_redirect_without_an_end_of_its_body() -> None:
+async def test_a_redirect_whose_body_does_not_end() -> None:
     answer = b"HTTP/1.1 302 Found\r\nLocation: ftp://a/\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 70_000
     async with scripted_server(lambda _: answer) as uri:
         with pytest.raises(anyws.RedirectError):
             await connected(uri, max_redirects=1)
 
 
-async def test_the_client_with_callbacks_says_that_it_follows_none() -> None:
+async def test_client_connect_follows_no_redirects_by_default() -> None:
     with pytest.raises(ValueError, match="does not follow redirects"):
         async with anyws.client_connect(max_redirects=1, socket_options={"port": 1}):
             pass
 
 
-async def test_a_limit_that_is_none() -> None:
+async def test_an_invalid_limit() -> None:
     with pytest.raises(ValueError, match="max_redirects is -1"):
         await connected("ws://localhost/", max_redirects=-1)

@@ -25,6 +25,7 @@ from tests.peers import (
 # -- violations --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("short_failure_grace")
 @pytest.mark.parametrize(
     ("data", "code", "problem", "message"),
     [
@@ -91,6 +92,7 @@ async def test_our_close_after_a_violation_says_what_was_wrong(ours: Side, meeti
         assert (await peer.frame()).close_code == 1002
 
 
+@pytest.mark.usefixtures("short_failure_grace")
 async def test_a_frame_without_a_mask_fails_the_connection_on_a_server_only(meeting: Meeting) -> None:
     async with meeting("server") as (websocket, peer):
         peer.send_bytes(b"\x81\x02hi")
@@ -101,6 +103,7 @@ async def test_a_frame_without_a_mask_fails_the_connection_on_a_server_only(meet
         assert await websocket.receive() == "hi"
 
 
+@pytest.mark.usefixtures("short_failure_grace")
 @pytest.mark.parametrize(
     ("options", "frames", "limit", "actual"),
     [

@@ -47,7 +47,7 @@ async def test_any_frame_is_a_sign_of_life_also_while_nobody_receives(
     ours: Side, opcode: int, meeting: Meeting
 ) -> None:
     async with meeting(ours) as (websocket, peer):
-        for _ in range(20):
+        for _ in range(6):
             await anyio.sleep(15)
             peer.send(opcode)
         assert websocket.close_code is None

@@ -16,7 +16,7 @@ import trustme
 from anyio.abc import SocketAttribute, SocketStream
 
 import anyws
-from tests.callbacks.ends import Calls, plain_client, plain_server, raw_client, tls_server
+from tests.callbacks.peers import Calls, plain_client, plain_server, raw_client, tls_server
 from tests.peers import (
     BINARY,
     CLOSE,

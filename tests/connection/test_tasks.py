@@ -368,6 +368,28 @@ async def test_a_task_that_waits_for_the_end_may_be_cancelled_and_the_connection
             assert await websocket.receive() == str(number)
 
 
+async def test_messages_reach_who_receives_though_another_waited_for_the_end_before() -> None:
+    """On trio the one who waits reads for both, also once the timer has passed that looks whether somebody reads."""
+    async with (
+        serving(echo) as server,
+        anyws.connect(uri_of(server)) as websocket,
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def ask() -> None:
+            for _ in range(3):
+                await anyio.sleep(0.06)
+                await websocket.send("hello")
+
+        tasks.start_soon(websocket.wait_closed)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(ask)
+        with anyio.fail_after(5):
+            for _ in range(3):
+                assert await websocket.receive() == "hello"
+        tasks.cancel_scope.cancel()
+
+
 @on_mock_clock
 async def test_who_receives_is_not_left_alone_when_who_read_for_it_is_cancelled() -> None:
     received: list[str | bytes] = []

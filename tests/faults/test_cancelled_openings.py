@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 import anyws
-from tests.callbacks.ends import plain_client, plain_server, tls_client, tls_server
+from tests.callbacks.peers import plain_client, plain_server, tls_client, tls_server
 from tests.connection.test_cancellation import cancelled_everywhere
 from tests.harness import cancelling_at, open_sockets
 from tests.peers import echo, uri_of

@@ -83,8 +83,8 @@ async def test_a_close_is_answered_while_a_write_is_blocked(ours: Side, tls_cont
 
 @pytest.mark.parametrize("way", ["send", "iterable", "pings"])
 async def test_a_flood_is_held_in_bounded_memory(ours: Side, way: str, tls_contexts: TLSContexts) -> None:
-    """30 MB pass through buffers of 64 KiB to one who receives slowly."""
-    size, count = 50_000, 600
+    """10 MB pass through buffers of 64 KiB to one who receives slowly."""
+    size, count = 50_000, 200
 
     async def fragments():
         for _ in range(count):

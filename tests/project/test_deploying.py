@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ import pytest
 
 import anyws
 from tests.cli.commands import LIMIT, ROOT, Process, start
-from tests.harness import listens
+from tests.harness import free_port, listens
 
 DEPLOY = ROOT / "examples" / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
@@ -49,9 +48,7 @@ def nginx(directory: Path, *replacements: tuple[str, str]) -> Iterator[int]:
     """Run nginx with the example's configuration, in which texts are replaced; give the port."""
     if NGINX is None:
         pytest.skip("nginx is not installed")
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port: int = unused.getsockname()[1]
+    port = free_port()
     text = (ROOT / "examples" / "behind_nginx" / "nginx.conf").read_text()
     for old, new in [("listen 8080", f"listen 127.0.0.1:{port}"), *replacements]:
         assert text.count(old) == 1, old

@@ -1,4 +1,4 @@
-"""The examples, run as one would by hand: the four of the document meet each other, and servers that demand masking."""
+"""The examples, run as a user would: those of the proposal together, and with servers that require masking."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def start_example(name: str, *arguments: object) -> AbstractContextManager[Proce
 @kinds
 @backends
 @pytest.mark.parametrize("client_backend", ["asyncio", "trio"])
-def test_the_examples_of_the_document_meet(kind: str, backend: str, client_backend: str) -> None:
+def test_the_examples_of_the_proposal_talk_to_each_other(kind: str, backend: str, client_backend: str) -> None:
     with start_example(f"server_{kind}", "127.0.0.1", 0, "--backend", backend) as server:
         host, port = server.expect_line("server callback_listener").split()[-2:]
         with start_example(f"client_{kind}", host, port, "--backend", client_backend) as client:
@@ -92,7 +92,7 @@ def test_the_headers_of_the_example_arrive(kind: str, backend: str, server_ssl_c
 
 @kinds
 @backends
-def test_a_server_that_demands_masking_refuses_the_client_of_the_document(
+def test_a_server_that_requires_masking_refuses_the_client_of_the_proposal(
     kind: str, backend: str, server_ssl_context: ssl.SSLContext
 ) -> None:
     async def meet() -> None:
@@ -115,7 +115,7 @@ def test_a_server_that_demands_masking_refuses_the_client_of_the_document(
 
 
 @backends
-def test_the_tls_server_takes_certificates_from_files(
+def test_the_tls_server_loads_certificates_from_files(
     backend: str, certificate_authority: trustme.CA, tmp_path: Path
 ) -> None:
     issued = certificate_authority.issue_cert("localhost")

@@ -128,7 +128,7 @@ ORDER = [
     "anyws.testing",
     "anyws._cli",
     "anyws._cli.notes",
-    "anyws._cli.statuses",
+    "anyws._cli.exit_status",
     "anyws._cli.arguments",
     "anyws._cli.backends",
     "anyws._cli.interrupts",

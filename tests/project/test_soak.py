@@ -1,4 +1,4 @@
-"""The long and large runs of `soak`, short and small: nothing is left; and they do find a leak."""
+"""Short versions of the soak runs: nothing is left behind, and a leak is found."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -12,21 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import listens
+from tests.harness import free_port, listens
 
-__all__ = ["dante", "free_port", "microsocks", "needs_socks", "nginx", "stunnel", "tinyproxy"]
+__all__ = ["dante", "microsocks", "needs_socks", "nginx", "stunnel", "tinyproxy"]
 
 needs_socks = pytest.mark.skipif(importlib.util.find_spec("python_socks") is None, reason="no python-socks")
 
 LIMIT = 10  # seconds, for what should take a tenth of one
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port: int = unused.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -10,9 +10,10 @@ import anyio
 import pytest
 
 import anyws
+from tests.harness import free_port
 from tests.peers import connected, echo
 
-from .programs import free_port, nginx
+from .programs import nginx
 
 secure = pytest.mark.parametrize("is_secure", [False, True], ids=["ws", "wss"])
 

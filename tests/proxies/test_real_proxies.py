@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import anyws
+from tests.harness import free_port
 from tests.peers import connected, echo, open_sockets
 
-from .programs import dante, free_port, microsocks, needs_socks, stunnel, tinyproxy
+from .programs import dante, microsocks, needs_socks, stunnel, tinyproxy
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@
 If a test elsewhere already covers an attack, there is no second one here. The index, by attack:
 
 ========================================  ==============================================================================
-cross-site WebSocket hijacking            test_origins, ../server/test_serving, ../conformance/test_server_handshake
+cross-site WebSocket hijacking            test_origins, ../server/test_responses, ../conformance/test_server_handshake
 DNS rebinding                             test_origins
 slow handshake                            ../connection/test_deadlines
-huge handshake sent to a server           test_strangers, ../server/test_serving
+huge handshake sent to a server           test_strangers, ../server/test_responses
 huge or endless response to a client      test_handshakes, ../client/test_client
 slow patterns (ReDoS)                     test_handshakes, ../protocol/test_extensions
 header injection by the caller            test_handshakes
@@ -32,15 +32,15 @@ a few bytes keep the read buffer alive    test_buffers
 host name not checked in TLS              ../transport/test_connect_streams, ../callbacks/test_tls_options
 credentials follow a redirect             ../client/test_redirects, ../client/test_client
 compression oracle (BREACH)               test_compression, ../connection/test_compression
-connection storm                          ../server/test_admission
+connection storm                          ../server/test_connection_limits
 secrets in logs, errors and reprs         test_secrets, test_logs, ../test_logs
 headers of a hostile server               ../project/test_fuzz_corpus, ../client/test_credentials,
-                                          ../client/test_reconnection
-a rejection that never ends               ../client/test_answers
+                                          ../client/test_reconnecting
+a rejection that never ends               ../client/test_handshakes
 hosts that can be read in two ways        ../protocol/test_uri, ../transport/test_securing
 forged lines and terminal codes in logs   test_logs, test_strangers
-port scans, other protocols, garbage      test_strangers, ../server/test_serving
-an error in one connection                test_one_connection_only, ../server/test_serving, ../faults, ../callbacks
+port scans, other protocols, garbage      test_strangers, ../server/test_responses
+an error in one connection                test_one_connection_only, ../server/test_responses, ../faults, ../callbacks
 errors on both sides name the limit       test_messages, ../connection/test_failing
 ========================================  ==============================================================================
 

@@ -11,7 +11,7 @@ import pytest
 
 import anyws
 from anyws.protocol import Connection, FrameDecoder, RemoteProtocolError, Role
-from tests.callbacks.ends import plain_server
+from tests.callbacks.peers import plain_server
 from tests.conformance.wire import both_roles, frame, wire_of
 from tests.peers import BINARY, CLOSE, CONTINUATION, PING, TEXT, Meeting, Side, echo, ended, frame_bytes
 
@@ -108,6 +108,7 @@ async def receive_nothing(websocket: anyws.WebSocket) -> anyws.ConnectionClosed:
     return raised.value
 
 
+@pytest.mark.usefixtures("short_failure_grace")
 @pytest.mark.parametrize("receive", [receive_all, stream_all, receive_nothing])
 @pytest.mark.parametrize("trailing", [False, True], ids=["later", "behind-the-head"])
 @pytest.mark.parametrize("attack", [whole, fragments, with_pings_between, after_another])

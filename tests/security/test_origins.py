@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import anyws
-from tests.callbacks.ends import plain_server
+from tests.callbacks.peers import plain_server
 from tests.peers import Wire, echo
 
 from .attacker import answer_to, asking, check_serves

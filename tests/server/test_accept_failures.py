@@ -1,4 +1,4 @@
-"""accept(2) that fails again and again neither stops the loop nor the server, and logs one line a second."""
+"""Repeated failures of accept(2) stop neither the loop nor the server, and are logged once a second."""
 
 from __future__ import annotations
 
@@ -34,14 +34,15 @@ class Failing(socket.socket):
 
 
 @pytest.mark.parametrize("code", [errno.ECONNABORTED, errno.EPERM, errno.ENETDOWN, errno.EMFILE])
-async def test_the_loop_goes_on_and_so_does_the_server(code: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_loop_and_the_server_continue(code: int, caplog: pytest.LogCaptureFixture) -> None:
     listening = Failing()
     listening.bind(("127.0.0.1", 0))
     listening.listen()
     listening.fails_with = code
+    times = 4 if code == errno.EMFILE else 18  # after EMFILE, the server pauses each time; otherwise after 16 times
     async with anyws.open_server(echo, listeners=[listening]) as server:
         async with await anyio.connect_tcp(*server.addresses[0]):
-            while listening.failed < 18:
+            while listening.failed < times:
                 await anyio.lowlevel.checkpoint()
         listening.fails_with = None
         async with anyws.connect(uri_of(server)) as websocket:
@@ -73,17 +74,17 @@ async def test_one_of_several_listeners_of_anyio_fails(
 
 
 @on_mock_clock
-async def test_want_of_descriptors_is_one_line_a_second(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_lack_of_file_descriptors_is_logged_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
     failures = AcceptFailures(ConnectionLogger(logging.getLogger("anyws.server"), "here"))
     begun = anyio.current_time()
-    for _ in range(100):
+    for _ in range(30):
         await failures.wait_after(FULL)
-    assert anyio.current_time() - begun == pytest.approx(10)
-    assert 10 <= len(caplog.records) <= 11
+    assert anyio.current_time() - begun == pytest.approx(3)
+    assert 3 <= len(caplog.records) <= 4
 
 
 @on_mock_clock
-async def test_clients_that_went_away_are_not_waited_for_until_they_are_many_in_a_row(
+async def test_no_pause_after_lost_clients_unless_there_are_many_in_a_row(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     failures = AcceptFailures(ConnectionLogger(logging.getLogger("anyws.server"), "here"))

@@ -1,4 +1,4 @@
-"""`basic_auth`: who is let in, and what all others are told."""
+"""`basic_auth`: who may connect, and the response to everybody else."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def hook(request: pytest.FixtureRequest) -> Any:
     return anyws.basic_auth('the "inner" circle', **request.param)
 
 
-async def test_who_knows_the_password_is_let_in(hook: Any) -> None:
+async def test_the_right_password_is_accepted(hook: Any) -> None:
     async with anyws.open_server(who, "127.0.0.1", 0, on_request=hook) as server:
         uri = uri_of(server).replace("ws://", "ws://ann:p%3Ass%20w%C3%B6rd@")
         async with anyws.connect(uri) as websocket:
@@ -75,7 +75,7 @@ async def test_who_knows_the_password_is_let_in(hook: Any) -> None:
         basic("ann:p:ss wörd") + "," + basic("ann:p:ss wörd"),
     ],
 )
-async def test_all_others_are_refused(hook: Any, authorization: str | None) -> None:
+async def test_everybody_else_is_refused(hook: Any, authorization: str | None) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
     async with anyws.open_server(who, "127.0.0.1", 0, on_request=hook) as server:
         with pytest.raises(anyws.HandshakeRefused) as raised:
@@ -106,7 +106,7 @@ async def test_two_headers_are_refused(hook: Any) -> None:
         ("Basic" + "A" * 10000, None),
     ],
 )
-def test_what_a_header_says(header: str, expected: tuple[str, str] | None) -> None:
+def test_the_contents_of_the_header(header: str, expected: tuple[str, str] | None) -> None:
     assert parse_basic(header) == expected
 
 

@@ -1,4 +1,4 @@
-"""A certificate is renewed while connections are open: they go on, and the next handshake sees the new one."""
+"""Reloading a certificate: open connections continue, and the next TLS handshake uses the new one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import anyws
 from tests.peers import echo, uri_of
 from tests.pems import PASSPHRASE, Pems, encrypted
 
-from .test_serving import Noticing
+from .test_responses import Noticing
 
 
 class Files:
@@ -56,7 +56,7 @@ async def seen(server: anyws.Server, client_ssl_context: ssl.SSLContext) -> obje
         return websocket.extra(TLSAttribute.peer_certificate_binary)
 
 
-async def test_open_connections_go_on(
+async def test_open_connections_continue(
     files: Files, context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
 ) -> None:
     anyws.reload_certificate(context, files.certfile, files.keyfile)
@@ -74,7 +74,7 @@ async def test_open_connections_go_on(
 
 
 @pytest.mark.parametrize("damage", ["another key", "no certificate", "no file", "encrypted"])
-async def test_what_cannot_be_loaded_leaves_the_old_one(
+async def test_an_invalid_certificate_leaves_the_old_one_in_use(
     damage: str, files: Files, context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
 ) -> None:
     anyws.reload_certificate(context, files.certfile, files.keyfile)
@@ -102,7 +102,7 @@ async def test_an_encrypted_key(files: Files, context: ssl.SSLContext, client_ss
         anyws.reload_certificate(context, files.certfile, files.keyfile, lambda: PASSPHRASE)
 
 
-async def test_a_password_is_asked_for_once(
+async def test_a_password_callable_is_called_once(
     files: Files, context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
 ) -> None:
     """A second answer could be another, and would be too late."""
@@ -150,7 +150,9 @@ async def test_a_key_that_the_context_does_not_allow_leaves_the_old_one(
         assert await seen(server, client_ssl_context) == old
 
 
-async def test_no_copy_of_a_key_stays(files: Files, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_copy_of_a_key_is_left_behind(
+    files: Files, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     directory = files.certfile.parent / "copies"
     directory.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(directory))
@@ -229,7 +231,7 @@ async def test_a_watched_certificate_is_loaded_when_it_changes(
     assert log.lines == []
 
 
-async def test_what_cannot_be_watched_is_told_at_once(files: Files, context: ssl.SSLContext) -> None:
+async def test_a_certificate_that_cannot_be_loaded_at_first_raises(files: Files, context: ssl.SSLContext) -> None:
     files.certfile.unlink()
     with pytest.raises(FileNotFoundError):
         await anyws.watch_certificate(context, files.certfile, files.keyfile)

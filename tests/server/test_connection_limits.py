@@ -1,4 +1,4 @@
-"""Who is let in, and what those hear who are not: limits on connections, and a server that stops."""
+"""Connection limits: who is accepted, and the responses to those who are not; also while the server stops."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_what_counts_as_one_address(one: object, other: object, same: bool) -> N
     assert limits.add(From(one)).refusal is None or same
 
 
-async def test_max_handshakes_turns_away_without_waiting_for_a_request() -> None:
+async def test_max_handshakes_refuses_without_waiting_for_a_request() -> None:
     async with anyws.open_server(echo, "127.0.0.1", 0, max_handshakes=2) as server:
         uri = uri_of(server)
         async with contextlib.AsyncExitStack() as stack:
@@ -145,7 +145,7 @@ FLOOD = 100  # more than are waited for
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="where all of 127.0.0.0/8 is there")
-async def test_silent_streams_over_the_limit_of_an_address_take_no_handshake_of_others() -> None:
+async def test_silent_streams_beyond_the_limit_of_an_address_do_not_count_as_handshakes() -> None:
     async with (
         anyws.open_server(echo, "127.0.0.1", 0, max_connections_per_address=1, max_handshakes=5) as server,
         contextlib.AsyncExitStack() as stack,
@@ -158,7 +158,7 @@ async def test_silent_streams_over_the_limit_of_an_address_take_no_handshake_of_
         assert (await refused(uri)).status == 429
 
 
-async def test_silent_streams_over_max_connections_do_not_keep_a_place_that_comes_free() -> None:
+async def test_silent_refused_streams_do_not_occupy_a_free_slot() -> None:
     async with (
         anyws.open_server(echo, "127.0.0.1", 0, max_connections=1, max_handshakes=5) as server,
         contextlib.AsyncExitStack() as stack,
@@ -170,7 +170,7 @@ async def test_silent_streams_over_max_connections_do_not_keep_a_place_that_come
         await hello(uri)
 
 
-async def test_only_so_many_of_the_refused_are_waited_for() -> None:
+async def test_the_server_waits_for_a_limited_number_of_refused_clients() -> None:
     limits = ConnectionLimits(ServerOptions(max_connections=1))
     limits.add(From(None))
     refused = [limits.add(From(None)) for _ in range(_MAX_REFUSED + 1)]
@@ -180,7 +180,7 @@ async def test_only_so_many_of_the_refused_are_waited_for() -> None:
     assert not limits.add(From(None)).interruptible().cancel_called
 
 
-async def test_a_slow_reader_of_plain_http_takes_no_handshake() -> None:
+async def test_a_slow_reader_of_plain_http_does_not_count_as_a_handshake() -> None:
     def page(request: anyws.Request) -> anyws.Response | None:
         return None if request.is_websocket else anyws.Response(200, body=bytes(20_000_000))
 
@@ -193,7 +193,7 @@ async def test_a_slow_reader_of_plain_http_takes_no_handshake() -> None:
         await hello(uri_of(server))
 
 
-def test_nothing_is_kept_of_those_who_have_gone() -> None:
+def test_ended_connections_are_forgotten() -> None:
     limits = ConnectionLimits(ServerOptions(max_connections=2, max_handshakes=2, max_connections_per_address=2))
     for _ in range(3):
         handshakes = [limits.add(From(("192.0.2.1", 1))) for _ in range(3)]
@@ -208,7 +208,7 @@ def test_nothing_is_kept_of_those_who_have_gone() -> None:
 
 
 @on_mock_clock
-async def test_a_stopping_server_answers_503_and_does_not_wait_for_a_request() -> None:
+async def test_a_stopping_server_responds_with_503_without_waiting_for_a_request() -> None:
     async with anyws.open_server(echo, "127.0.0.1", 0) as server, silent(server) as without, silent(server) as half:
         await half.send(b"GET / HTTP/1.1\r\n")
         async with anyws.connect(uri_of(server), local_host="127.0.0.2") as websocket:
@@ -225,7 +225,7 @@ async def test_a_stopping_server_answers_503_and_does_not_wait_for_a_request() -
             assert websocket.close_code == 1001
 
 
-async def test_a_hook_of_a_stopping_server_is_cancelled_and_the_client_hears_503() -> None:
+async def test_a_stopping_server_cancels_hooks_and_responds_with_503() -> None:
     asked = anyio.Event()
     statuses: list[int] = []
     cancelled: list[bool] = []
@@ -252,7 +252,7 @@ async def test_a_hook_of_a_stopping_server_is_cancelled_and_the_client_hears_503
     assert cancelled == [True]
 
 
-async def test_a_stopping_server_ends_tls_handshakes(server_ssl_context: ssl.SSLContext) -> None:
+async def test_a_stopping_server_aborts_tls_handshakes(server_ssl_context: ssl.SSLContext) -> None:
     async with (
         anyws.open_server(echo, "127.0.0.1", 0, ssl_context=server_ssl_context, open_timeout=None) as server,
         silent(server) as stream,
@@ -264,7 +264,7 @@ async def test_a_stopping_server_ends_tls_handshakes(server_ssl_context: ssl.SSL
                 assert await answer(stream) == b""
 
 
-async def test_who_comes_while_the_server_stops_hears_503() -> None:
+async def test_a_client_that_connects_while_the_server_stops_gets_503() -> None:
     """It was accepted, but its turn comes only after the server has begun to stop."""
     limits = ConnectionLimits(ServerOptions())
     limits.refuse_all()

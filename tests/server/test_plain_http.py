@@ -1,4 +1,4 @@
-"""Plain HTTP on the port of the WebSocket: several hooks, health checks, HEAD, and the end of the connection."""
+"""Plain HTTP on the port of the WebSocket server: several hooks, health checks, HEAD, and the end of the connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import anyws.routing
 from anyws.testing import memory_stream_pair, websocket_pair
 from tests.peers import REQUEST, StreamPeer, connected, echo, on_mock_clock, uri_of
 
-from .test_serving import PLAIN, answer_to
+from .test_responses import PLAIN, answer_to
 
 
 async def ask(server: anyws.Server, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
@@ -60,7 +60,7 @@ async def test_hooks_are_called_in_their_order() -> None:
         assert server.request.state["asked"] == ["first", "later", "last"]
 
 
-async def test_the_first_answer_ends_it() -> None:
+async def test_the_first_response_wins() -> None:
     seen: list[anyws.Request] = []
     hooks = [seen.append, noting("first"), noting("second", anyws.Response(404)), noting("third")]
     with pytest.raises(anyws.HandshakeRefused) as raised:
@@ -84,12 +84,12 @@ async def test_no_hooks() -> None:
         (5, "option on_request must be a callable or a sequence of callables or None, not int"),
     ],
 )
-async def test_what_is_no_hook(on_request: Any, error: str) -> None:
+async def test_invalid_hooks(on_request: Any, error: str) -> None:
     with pytest.raises(TypeError, match=error):
         await anyws.serve(echo, "127.0.0.1", on_request=on_request)
 
 
-async def test_the_callback_server_takes_several_as_well() -> None:
+async def test_the_callback_server_accepts_several_hooks() -> None:
     hooks = [anyws.health_check(), anyws.basic_auth("r", credentials={"ann": "x"})]
     async with anyws.server(
         {"secure": False, "listener_options": {"host": "127.0.0.1", "port": 0}, "on_request": hooks}
@@ -182,7 +182,7 @@ async def test_head_without_a_hook_is_426() -> None:
         ("OPTIONS", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET, HEAD"),
     ],
 )
-async def test_other_methods_are_told_what_is_allowed(method: str, head: bytes, allowed: bytes) -> None:
+async def test_other_methods_get_405_with_allow(method: str, head: bytes, allowed: bytes) -> None:
     def never(request: anyws.Request) -> None:
         pytest.fail("not asked")
 
@@ -192,7 +192,7 @@ async def test_other_methods_are_told_what_is_allowed(method: str, head: bytes, 
     assert b"\r\nAllow: %b\r\n" % allowed in answer
 
 
-async def test_a_second_request_is_not_answered() -> None:
+async def test_a_second_request_gets_no_response() -> None:
     request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n"
     hook = noting("", anyws.Response(200, body="once"))
     async with anyws.open_server(echo, "127.0.0.1", 0, on_request=hook) as server:
@@ -209,14 +209,14 @@ async def test_a_second_request_is_not_answered() -> None:
         ({"Connection": "keep-alive"}, 500),
     ],
 )
-async def test_an_answer_cannot_promise_to_keep_the_connection(given: dict[str, str], status: int) -> None:
+async def test_a_response_cannot_keep_the_connection_alive(given: dict[str, str], status: int) -> None:
     hook = noting("", anyws.Response(200, given, "ok"))
     async with anyws.open_server(echo, "127.0.0.1", 0, on_request=hook) as server:
         assert (await ask(server, "GET", "/"))[0] == status
 
 
 @pytest.mark.parametrize("status", [204, 304])
-async def test_an_answer_without_a_body(status: int) -> None:
+async def test_a_response_without_a_body(status: int) -> None:
     hook = noting("", anyws.Response(status, body=b"not sent"))
     async with anyws.open_server(echo, "127.0.0.1", 0, on_request=hook) as server:
         answered, headers, body = await ask(server, "GET", "/")
@@ -224,7 +224,7 @@ async def test_an_answer_without_a_body(status: int) -> None:
     assert "content-length" not in headers
 
 
-async def test_answers_have_a_date() -> None:
+async def test_responses_have_a_date() -> None:
     given = "Sun, 06 Nov 1994 08:49:37 GMT"
     async with anyws.open_server(echo, "127.0.0.1", 0) as server:
         date = email.utils.parsedate_to_datetime((await ask(server, "GET", "/"))[1]["date"])
@@ -246,7 +246,7 @@ def page(request: anyws.Request) -> anyws.Response:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
-async def test_a_slow_reader_gets_the_whole_answer(
+async def test_a_slow_reader_gets_the_whole_response(
     tls: bool, server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
 ) -> None:
     context = server_ssl_context if tls else None
@@ -267,7 +267,7 @@ async def test_a_slow_reader_gets_the_whole_answer(
 
 
 @on_mock_clock
-async def test_an_answer_takes_as_long_as_its_client_takes_some_of_it() -> None:
+async def test_a_response_is_written_for_as_long_as_the_client_reads_some_of_it() -> None:
     near, far = memory_stream_pair(20_000)
 
     received = bytearray()
@@ -293,7 +293,7 @@ async def test_an_answer_takes_as_long_as_its_client_takes_some_of_it() -> None:
 
 
 @on_mock_clock
-async def test_a_client_that_takes_nothing_of_an_answer_is_cut_after_close_timeout() -> None:
+async def test_a_client_that_reads_nothing_of_a_response_is_dropped_after_close_timeout() -> None:
     near, far = memory_stream_pair(1000)
     async with near:
         await near.send(PLAIN)
@@ -329,7 +329,7 @@ async def test_a_health_check_of_an_old_balancer(
     assert (body == b"ok\n") is (b"healthz" in head)
 
 
-async def test_a_hook_and_a_router_get_on_without_a_host() -> None:
+async def test_hooks_and_routers_work_without_a_host() -> None:
     router = anyws.routing.Router()
     router.route("/chat")(echo)
     router.route("/chat", host="a.example")(echo)

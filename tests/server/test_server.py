@@ -1,4 +1,4 @@
-"""Servers: how they start, what they tell, how they stop."""
+"""Servers: how they start, what they report, how they stop."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_open_server_in_trio() -> None:
     trio.run(main)
 
 
-async def test_the_port_is_taken() -> None:
+async def test_the_port_is_already_in_use() -> None:
     async with anyws.open_server(echo, "127.0.0.1", 0) as server:
         host, port = server.addresses[0]
         with pytest.raises(OSError, match=f"{host} port {port}") as raised:
@@ -79,7 +79,7 @@ async def test_the_port_is_taken() -> None:
         assert raised.value.errno == errno.EADDRINUSE
 
 
-async def test_wrong_arguments_are_told_before_anything_listens(tmp_path: Path) -> None:
+async def test_invalid_arguments_raise_before_the_server_listens(tmp_path: Path) -> None:
     sockets_before = open_sockets()
     with pytest.raises(TypeError, match="the handler must be an async function, not str"):
         await anyws.serve("127.0.0.1", "127.0.0.1")  # type: ignore[arg-type]
@@ -131,7 +131,7 @@ class Sync:
         (None, "the handler must be an async function, not NoneType"),
     ],
 )
-async def test_a_handler_that_cannot_serve_is_refused_when_the_server_starts(handler: Any, problem: str) -> None:
+async def test_an_unusable_handler_is_rejected_when_the_server_starts(handler: Any, problem: str) -> None:
     for starting in (anyws.open_server(handler, "127.0.0.1", 0), local_server(handler), connect_to_handler(handler)):
         with pytest.raises(TypeError) as raised:
             async with starting:
@@ -139,7 +139,7 @@ async def test_a_handler_that_cannot_serve_is_refused_when_the_server_starts(han
         assert str(raised.value).startswith(problem)
 
 
-async def test_a_handler_that_was_called_is_refused_and_named() -> None:
+async def test_a_handler_that_was_already_called_is_rejected_by_name() -> None:
     with pytest.raises(
         TypeError,
         match=r"async function, not a coroutine: pass takes_none, not takes_none\(\.\.\.\)",
@@ -178,12 +178,12 @@ async def of_two(websocket: anyws.WebSocket, path: str) -> None:
         of_two,
     ],
 )
-async def test_whatever_gives_an_awaitable_is_a_handler(handler: Any) -> None:
+async def test_any_callable_that_returns_an_awaitable_is_a_handler(handler: Any) -> None:
     async with anyws.open_server(handler, "127.0.0.1", 0) as server:
         await hello(uri_of(server))
 
 
-async def test_a_tls_context_that_cannot_serve_is_refused_when_the_server_starts() -> None:
+async def test_an_unusable_tls_context_is_rejected_when_the_server_starts() -> None:
     client_s = ssl.create_default_context()
     without = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     for context, problem in (
@@ -208,14 +208,14 @@ async def test_a_context_that_chooses_by_name_needs_no_certificate_of_its_own(se
         pass
 
 
-async def test_a_client_is_not_given_the_context_of_a_server(server_ssl_context: ssl.SSLContext) -> None:
+async def test_a_server_context_is_rejected_by_a_client(server_ssl_context: ssl.SSLContext) -> None:
     with pytest.raises(ValueError, match="option ssl_context is a server context"):
         async with anyws.connect("wss://localhost", ssl_context=server_ssl_context):
             pytest.fail("connected")
 
 
 @pytest.mark.parametrize("host", ["", None])
-async def test_no_host_is_all_addresses_of_the_machine(host: str | None) -> None:
+async def test_without_a_host_it_listens_on_all_interfaces(host: str | None) -> None:
     async with anyws.open_server(echo, host, 0) as server:
         assert {address[0] for address in server.addresses} <= {"0.0.0.0", "::"}
         await hello(f"ws://127.0.0.1:{server.addresses[0][1]}")
@@ -274,7 +274,7 @@ async def test_connections() -> None:
 # -- stopping ----------------------------------------------------------------------------------------------------------
 
 
-async def test_aclose_closes_with_1001_and_lets_handlers_finish() -> None:
+async def test_aclose_closes_with_1001_and_waits_for_handlers() -> None:
     finished = anyio.Event()
     has_begun = anyio.Event()
 
@@ -339,7 +339,7 @@ async def test_a_cancelled_aclose_stops_at_once() -> None:
         # serve() returns, and the task group ends
 
 
-async def test_a_block_that_raises_stops_the_server_at_once_and_comes_out_bare() -> None:
+async def test_an_exception_in_the_block_stops_the_server_immediately_and_propagates_unchanged() -> None:
     error = KeyError("mine")
     with pytest.raises(KeyError) as raised:
         async with anyws.open_server(echo, "127.0.0.1", 0) as server:
@@ -407,7 +407,7 @@ def refuse(request: anyws.Request) -> anyws.Response:
     ("hook", "status", "cause"),
     [(refuse, 403, None), (lambda _: 5, 500, TypeError), (lambda _: 1 / 0, 500, ZeroDivisionError)],
 )
-async def test_accept_raises_what_was_answered(
+async def test_accept_raises_the_refusal(
     hook: Callable[[anyws.Request], anyws.Response], status: int, cause: type[Exception] | None
 ) -> None:
     peer = Peer("server")
@@ -422,7 +422,7 @@ async def test_accept_raises_what_was_answered(
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT"])
-async def test_accept_from_a_client_that_goes(sent: bytes) -> None:
+async def test_accept_when_the_client_disconnects(sent: bytes) -> None:
     peer = Peer("client")
     peer.send_bytes(sent) if sent else None
     peer.send_eof()

@@ -1,4 +1,4 @@
-"""Sockets that others have opened: passed in, handed over as systemd does it, and by a tool of systemd."""
+"""Sockets opened by others: passed in, inherited as from systemd, and from a tool of systemd."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def sockets() -> Iterator[list[socket.socket]]:
 # -- sockets as listeners ----------------------------------------------------------------------------------------------
 
 
-async def test_sockets_that_listen_are_listeners(sockets: list[socket.socket]) -> None:
+async def test_listening_sockets_are_accepted_as_listeners(sockets: list[socket.socket]) -> None:
     addresses = [given.getsockname() for given in sockets]
     async with anyws.open_server(echo, listeners=sockets) as server:
         assert server.addresses == addresses
@@ -65,7 +65,7 @@ async def test_sockets_that_listen_are_listeners(sockets: list[socket.socket]) -
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
-async def test_other_sockets_are_refused(kind: socket.SocketKind) -> None:
+async def test_sockets_of_another_kind_are_rejected(kind: socket.SocketKind) -> None:
     with (
         socket.socket(socket.AF_INET, kind) as given,
         pytest.raises(ValueError, match="is not a listening stream socket"),
@@ -73,12 +73,12 @@ async def test_other_sockets_are_refused(kind: socket.SocketKind) -> None:
         await anyws.serve(echo, listeners=[given])
 
 
-async def test_no_listeners_are_refused() -> None:
+async def test_an_empty_list_of_listeners_is_rejected() -> None:
     with pytest.raises(ValueError, match="option listeners is empty"):
         await anyws.serve(echo, listeners=[])
 
 
-async def test_the_file_of_a_unix_socket_that_was_given_stays(tmp_path: Path) -> None:
+async def test_the_file_of_an_inherited_unix_socket_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as given:
         given.bind(str(path))
@@ -128,7 +128,7 @@ def test_what_is_handed_over(
     "environment",
     [{}, {"LISTEN_FDS": "2"}, {"LISTEN_FDS": "2", "LISTEN_PID": "1"}, {"LISTEN_PID": "PID"}],
 )
-def test_what_is_not_for_this_process(sockets: list[socket.socket], environment: dict[str, str]) -> None:
+def test_variables_for_another_process(sockets: list[socket.socket], environment: dict[str, str]) -> None:
     assert told(sockets, environment) == "[]\n[]\n"
 
 
@@ -141,14 +141,14 @@ def test_what_is_not_for_this_process(sockets: list[socket.socket], environment:
         ({"LISTEN_FDS": "x"}, "invalid literal"),
     ],
 )
-def test_what_is_not_described_as_it_should_be(
+def test_inconsistent_environment_variables(
     sockets: list[socket.socket], environment: dict[str, str], message: str
 ) -> None:
     assert message in told(sockets, {"LISTEN_PID": "PID"} | environment)
 
 
 @posix_only
-def test_a_connection_is_no_listener(sockets: list[socket.socket]) -> None:
+def test_a_connected_socket_is_not_a_listener(sockets: list[socket.socket]) -> None:
     with socket.create_connection(sockets[0].getsockname()) as connected:
         out = told([sockets[1], connected], {"LISTEN_FDS": "2", "LISTEN_PID": "PID"})
     assert "is not a listening stream socket" in out
@@ -167,7 +167,7 @@ EXAMPLE = ROOT / "examples" / "systemd_server.py"
 
 @posix_only
 @backends
-def test_a_server_on_sockets_that_were_handed_over(sockets: list[socket.socket], backend: str) -> None:
+def test_a_server_on_inherited_sockets(sockets: list[socket.socket], backend: str) -> None:
     environment = {"LISTEN_FDS": "2", "LISTEN_PID": "PID", "LISTEN_FDNAMES": "echo.socket:echo.socket"}
     command, options = handed_over(sockets, environment, EXAMPLE, "--backend", backend)
     uris = ["ws://{}:{}/".format(*given.getsockname()) for given in sockets]

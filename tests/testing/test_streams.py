@@ -1,4 +1,4 @@
-"""Memory streams: bytes in order, back-pressure, half-close, close and cancellation."""
+"""Memory streams: order of bytes, backpressure, half-close, close and cancellation."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_close(streams: Streams) -> None:
 @pytest.mark.parametrize(
     ("who", "error"), [("receiver", anyio.ClosedResourceError), ("receiver's peer", anyio.EndOfStream)]
 )
-async def test_a_close_wakes_who_receives(streams: Streams, who: str, error: type[Exception]) -> None:
+async def test_a_close_wakes_a_receiver(streams: Streams, who: str, error: type[Exception]) -> None:
     async def receive() -> None:
         with pytest.raises(error):
             await streams[0].receive()
@@ -95,7 +95,7 @@ async def test_a_close_wakes_who_receives(streams: Streams, who: str, error: typ
 @pytest.mark.parametrize(
     ("who", "error"), [("sender", anyio.ClosedResourceError), ("sender's peer", anyio.BrokenResourceError)]
 )
-async def test_a_close_wakes_who_sends(streams: Streams, who: str, error: type[Exception]) -> None:
+async def test_a_close_wakes_a_sender(streams: Streams, who: str, error: type[Exception]) -> None:
     async def send() -> None:
         with pytest.raises(error):
             await streams[0].send(bytes(100))
@@ -124,7 +124,7 @@ async def test_a_cancelled_receive_loses_nothing(streams: Streams) -> None:
     assert await other.receive() == b"later"
 
 
-async def test_a_cancelled_send_sends_no_more_than_was_taken(streams: Streams) -> None:
+async def test_a_cancelled_send_sends_only_what_was_buffered(streams: Streams) -> None:
     one, other = streams
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as tasks:
@@ -151,6 +151,6 @@ async def test_one_task_at_a_time(streams: Streams) -> None:
 
 
 @pytest.mark.parametrize("capacity", [0, -1])
-def test_a_capacity_is_above_zero(capacity: int) -> None:
+def test_the_capacity_must_be_positive(capacity: int) -> None:
     with pytest.raises(ValueError, match="capacity"):
         memory_stream_pair(capacity)

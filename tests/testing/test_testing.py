@@ -41,7 +41,7 @@ async def test_a_pair_talks_both_ways() -> None:
         assert await server.ping() >= 0
 
 
-async def test_a_pair_has_made_the_opening_handshake() -> None:
+async def test_a_pair_has_completed_the_opening_handshake() -> None:
     async with websocket_pair(
         "ws://example.com:8080/chat?room=1",
         client_options={"subprotocols": ["chat"], "headers": {"X-Token": "1"}},
@@ -68,7 +68,7 @@ async def test_one_end_closes() -> None:
         assert (client.close_code, client.close_reason) == (4000, "enough")
 
 
-async def test_the_limits_of_a_pair_are_those_of_its_options() -> None:
+async def test_the_options_of_a_pair_set_its_limits() -> None:
     async with websocket_pair(server_options={"max_message_size": 10}) as (client, server):
         await client.send("x" * 11)
         with pytest.raises(anyws.ConnectionClosedError):
@@ -77,7 +77,7 @@ async def test_the_limits_of_a_pair_are_those_of_its_options() -> None:
         assert client.close_code == 1009
 
 
-async def test_the_capacity_of_a_pair_holds_the_sender_back() -> None:
+async def test_the_capacity_of_a_pair_blocks_the_sender() -> None:
     options = {"send_buffer": 1000, "receive_buffer": 1000}
     async with websocket_pair(client_options=options, server_options=options, capacity=1000) as (client, server):
         sent = 0
@@ -105,7 +105,7 @@ async def test_the_capacity_of_a_pair_holds_the_sender_back() -> None:
         ({"client_options": {"origin": "https://evil.example"}}, 403),
     ],
 )
-async def test_a_refusal_comes_out_as_the_client_s_exception(options: dict[str, Any], status: int) -> None:
+async def test_a_refusal_propagates_as_the_client_s_exception(options: dict[str, Any], status: int) -> None:
     with pytest.raises(anyws.HandshakeRefused) as caught:
         async with websocket_pair(**options):
             pytest.fail("refused")
@@ -120,7 +120,7 @@ FAILING = [{"on_request": failing_hook}, {"subprotocols": failing_hook}]
 
 
 @pytest.mark.parametrize("options", FAILING, ids=["on_request", "subprotocols"])
-async def test_what_a_hook_raises_comes_out(options: dict[str, Any]) -> None:
+async def test_an_exception_in_a_hook_propagates(options: dict[str, Any]) -> None:
     both: dict[str, Any] = {"client_options": {"subprotocols": ["chat"]}, "server_options": options}
     for connecting in (websocket_pair(**both), connect_to_handler(shout, **both)):
         with pytest.raises(LookupError, match="from the hook"):
@@ -128,14 +128,14 @@ async def test_what_a_hook_raises_comes_out(options: dict[str, Any]) -> None:
                 pytest.fail("refused")
 
 
-async def test_what_a_hook_raises_comes_out_of_a_scripted_peer() -> None:
+async def test_an_exception_in_a_hook_propagates_from_scripted_peer() -> None:
     with pytest.raises(LookupError, match="from the hook"):
         async with scripted_peer(server=True, options={"on_request": failing_hook}):
             pytest.fail("refused")
 
 
 @pytest.mark.parametrize("options", FAILING, ids=["on_request", "subprotocols"])
-async def test_what_a_hook_of_a_local_server_raises_comes_out(
+async def test_an_exception_in_a_hook_of_a_local_server_propagates(
     options: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(LookupError, match="from the hook") as caught:
@@ -161,7 +161,7 @@ async def test_a_pair_with_wrong_options(options: dict[str, Any], error: type[Ex
             pytest.fail("wrong options")
 
 
-async def test_an_exception_in_the_block_of_a_pair_comes_out_bare() -> None:
+async def test_an_exception_in_the_block_of_a_pair_propagates_unchanged() -> None:
     with pytest.raises(LookupError):
         async with websocket_pair() as (client, server):
             raise LookupError
@@ -217,6 +217,7 @@ async def test_a_close_without_a_code() -> None:
         assert websocket.close_code == 1005
 
 
+@pytest.mark.usefixtures("short_failure_grace")
 @pytest.mark.parametrize(
     ("server", "frame", "code"),
     [
@@ -228,7 +229,7 @@ async def test_a_close_without_a_code() -> None:
         (False, {"opcode": Opcode.TEXT, "payload": b"\xff"}, 1007),
     ],
 )
-async def test_a_scripted_peer_breaks_rules(server: bool, frame: dict[str, Any], code: int) -> None:
+async def test_a_scripted_peer_can_violate_the_protocol(server: bool, frame: dict[str, Any], code: int) -> None:
     async with scripted_peer(server=server) as (websocket, peer):
         await peer.send_frame(**frame)
         assert (await peer.receive_frame()).close.code == code
@@ -237,7 +238,7 @@ async def test_a_scripted_peer_breaks_rules(server: bool, frame: dict[str, Any],
             await websocket.receive()
 
 
-async def test_a_scripted_peer_answers_nothing_by_itself() -> None:
+async def test_a_scripted_peer_sends_nothing_on_its_own() -> None:
     async with scripted_peer(options={"close_timeout": 0.05}) as (websocket, peer):
         await websocket.send_eof()
         assert (await peer.receive_frame()).close == anyws.Close(1000)
@@ -309,7 +310,7 @@ async def test_a_scripted_peer_sends_reserved_bits() -> None:
 
 
 @pytest.mark.parametrize("server", [False, True])
-async def test_a_scripted_peer_answers_a_close(server: bool) -> None:
+async def test_a_scripted_peer_responds_to_a_close(server: bool) -> None:
     async with scripted_peer(server=server) as (websocket, peer):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(websocket.aclose, 4000, "enough")
@@ -351,7 +352,7 @@ async def close_early(websocket: anyws.WebSocket) -> None:
         (close_early, lambda peer: peer.respond_to_close(1000), "expected a Close 1000, received a Close 1001"),
     ],
 )
-async def test_what_a_scripted_peer_did_not_expect(act: Any, expect: Any, message: str) -> None:
+async def test_unexpected_frames(act: Any, expect: Any, message: str) -> None:
     async with (
         scripted_peer(options={"close_timeout": 0.01}) as (websocket, peer),
         anyio.create_task_group() as tasks,
@@ -370,11 +371,10 @@ async def test_what_a_scripted_peer_did_not_expect(act: Any, expect: Any, messag
         (lambda peer: peer.respond_to_close(), "a Close 1000"),
     ],
 )
-async def test_a_scripted_peer_that_waits_in_vain_fails(expect: Any, expected: str) -> None:
-    async with scripted_peer(server=True) as (websocket, peer):  # a server ends the stream
+async def test_a_scripted_peer_fails_if_the_expected_frame_never_arrives(expect: Any, expected: str) -> None:
+    async with scripted_peer(server=True) as (_, peer):  # a server ends the stream
         await peer.send_close()
         await peer.expect_close()
-        await websocket.wait_closed()
         with pytest.raises(AssertionError) as raised:
             await expect(peer)
         assert str(raised.value) == f"expected {expected}, but the other end has closed the stream"
@@ -436,7 +436,7 @@ reaching = pytest.mark.parametrize("reach", [connect_to_handler, over_loopback])
 
 
 @reaching
-async def test_what_a_handler_raises_fails_the_test(reach: Any) -> None:
+async def test_an_exception_in_a_handler_fails_the_test(reach: Any) -> None:
     with pytest.raises(AssertionError, match="text is expected") as raised:
         async with reach(shout) as websocket:
             await websocket.send(b"hello")
@@ -445,7 +445,7 @@ async def test_what_a_handler_raises_fails_the_test(reach: Any) -> None:
 
 
 @reaching
-async def test_what_a_handler_raises_at_the_end_fails_the_test(reach: Any) -> None:
+async def test_an_exception_at_the_end_of_a_handler_fails_the_test(reach: Any) -> None:
     async def handler(websocket: anyws.WebSocket) -> None:
         async for _ in websocket:
             pass
@@ -457,7 +457,7 @@ async def test_what_a_handler_raises_at_the_end_fails_the_test(reach: Any) -> No
 
 
 @reaching
-async def test_what_the_block_raises_comes_out_bare(reach: Any) -> None:
+async def test_an_exception_in_the_block_propagates_unchanged(reach: Any) -> None:
     with pytest.raises(LookupError, match="mine"):
         async with reach(shout) as websocket:
             await websocket.send(b"hello")
@@ -467,7 +467,7 @@ async def test_what_the_block_raises_comes_out_bare(reach: Any) -> None:
 
 
 @reaching
-async def test_a_handler_that_ends_by_the_end_of_its_connection_has_not_failed(reach: Any) -> None:
+async def test_a_handler_that_ends_with_its_connection_has_not_failed(reach: Any) -> None:
     async def handler(websocket: anyws.WebSocket) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(websocket.receive)
@@ -543,7 +543,7 @@ async def test_a_scripted_server() -> None:
     assert websocket.close_code == 1000
 
 
-async def test_another_library_s_client_meets_a_scripted_server() -> None:
+async def test_a_client_of_another_library_connects_to_a_scripted_server() -> None:
     async def script(peer: ScriptedPeer) -> None:
         await peer.expect_frame(Opcode.TEXT, "hello")
         await peer.close(1013, "try again later")
@@ -559,7 +559,7 @@ async def test_another_library_s_client_meets_a_scripted_server() -> None:
         assert await anyio.to_thread.run_sync(talk, uri) == (1013, "try again later")
 
 
-async def test_what_a_script_did_not_expect_fails_the_test() -> None:
+async def test_an_unexpected_frame_fails_the_test() -> None:
     async def script(peer: ScriptedPeer) -> None:
         await peer.expect_frame(Opcode.TEXT, "hello")
 
@@ -572,7 +572,7 @@ async def test_what_a_script_did_not_expect_fails_the_test() -> None:
             pass  # the script is still waiting when the block ends
 
 
-async def test_a_client_that_goes_is_no_failure() -> None:
+async def test_a_client_that_disconnects_is_not_a_failure() -> None:
     async def script(peer: ScriptedPeer) -> None:
         while True:
             await peer.receive_frame()
@@ -592,7 +592,7 @@ async def test_a_script_that_does_not_end_is_cancelled() -> None:
     assert websocket.close_code == 1006
 
 
-async def test_answers_of_a_scripted_server() -> None:
+async def test_on_request_of_a_scripted_server() -> None:
     answers: list[anyws.Response | bytes | None] = [
         anyws.Response(503),
         b"HTTP/1.1 200 Fine\r\n\r\n",
@@ -613,7 +613,7 @@ async def test_answers_of_a_scripted_server() -> None:
                 await websocket.receive()
 
 
-async def test_what_the_block_of_a_scripted_server_raises_comes_out_bare() -> None:
+async def test_an_exception_in_the_block_of_a_scripted_server_propagates_unchanged() -> None:
     with pytest.raises(LookupError):
         async with scripted_server():
             raise LookupError

@@ -84,8 +84,9 @@ class WaitingPump(SocketPump):
                 finally:
                     self._other_task_reads = False
                 self._discard_input() if self._has_ended else self._read()
+                self._arrived.set()  # the receiving task may rely on this one to read
         finally:
-            self._arrived.set()  # the receiving task may rely on this one to read
+            self._arrived.set()
             self._schedule_check()
 
     @property

@@ -1,4 +1,4 @@
-"""What a server answers, and what it logs: one line for what is not our fault, a traceback for what is."""
+"""A server's responses and logs: one line for a fault of the client, a traceback for one of ours."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ async def test_origins_and_hosts(options: dict[str, Any], origin: str | None, ho
         assert (await stream.receive()).startswith(b"HTTP/1.1 %d " % status)
 
 
-async def test_a_page_of_another_origin_is_a_warning_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_each_foreign_origin_is_logged_once_as_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     """Its developer sees no more than a 403, and browsers do not show the body."""
     caplog.set_level(logging.INFO, "anyws")
     text = "Origin 'http://localhost:5173' is not allowed; to allow it, add it to the option origins"
@@ -317,7 +317,7 @@ async def test_a_handler_that_returns_closes_with_1000(caplog: pytest.LogCapture
 
 
 @pytest.mark.parametrize("in_group", [False, True])
-async def test_a_handler_that_ends_by_the_end_of_its_connection_is_no_error(
+async def test_a_handler_that_ends_with_its_connection_is_not_an_error(
     in_group: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "anyws")
@@ -349,7 +349,9 @@ async def test_a_hook_that_raises_is_500(options: dict[str, Any], caplog: pytest
     assert record.exc_info[0] is ZeroDivisionError
 
 
-async def test_what_a_hook_raises_is_logged_before_the_client_hears_of_it(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_exception_in_a_hook_is_logged_before_the_client_learns_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """The client's exception leaves the server's block, and ends the server at once."""
     with pytest.raises(anyws.HandshakeRefused):
         async with (
@@ -360,7 +362,9 @@ async def test_what_a_hook_raises_is_logged_before_the_client_hears_of_it(caplog
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
 
 
-async def test_what_a_handler_raises_is_logged_before_the_client_hears_of_it(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_exception_in_a_handler_is_logged_before_the_client_learns_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def handler(websocket: anyws.WebSocket) -> None:
         raise KeyError("mine")
 
@@ -370,7 +374,7 @@ async def test_what_a_handler_raises_is_logged_before_the_client_hears_of_it(cap
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [KeyError]
 
 
-async def test_what_a_handler_raises_while_the_server_stops_is_logged_and_no_more(
+async def test_an_exception_in_a_handler_while_the_server_stops_is_only_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """On trio its group has the cancellation besides."""
@@ -394,7 +398,7 @@ async def test_what_a_handler_raises_while_the_server_stops_is_logged_and_no_mor
     assert "KeyError: 'mine'" in caplog.text
 
 
-async def test_what_a_hook_raises_while_the_server_stops_is_logged_and_no_more(
+async def test_an_exception_in_a_hook_while_the_server_stops_is_only_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     asked = anyio.Event()
@@ -420,7 +424,7 @@ async def test_what_a_hook_raises_while_the_server_stops_is_logged_and_no_more(
     assert "KeyError: 'mine'" in caplog.text
 
 
-async def test_what_a_hook_hears_from_another_server_is_not_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_exception_from_another_server_in_a_hook_is_not_the_response(caplog: pytest.LogCaptureFixture) -> None:
     def refuse(request: anyws.Request) -> anyws.Response:
         return anyws.Response(418, body="of the other server")
 
@@ -468,7 +472,7 @@ async def test_a_stray_cancellederror_of_a_handler_is_1011(caplog: pytest.LogCap
 
 
 @on_asyncio
-async def test_a_task_of_a_connection_that_is_cancelled_alone_ends_that_connection(
+async def test_cancelling_the_task_of_a_connection_ends_only_that_connection(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "anyws")
@@ -535,7 +539,7 @@ def test_a_program_that_ends_with_open_connections_logs_no_error(
 # -- other ways --------------------------------------------------------------------------------------------------------
 
 
-async def test_frames_behind_the_request_are_received() -> None:
+async def test_frames_sent_with_the_request_are_received() -> None:
     async with anyws.open_server(echo, "127.0.0.1", 0) as server, raw_client(server) as stream:
         peer = StreamPeer(stream, "server")
         await peer.open(trailing=b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58")
@@ -565,7 +569,7 @@ async def test_a_handler_that_is_not_async_is_named(caplog: pytest.LogCaptureFix
         ("80", TypeError, "the port must be an int, not str ('80')"),
     ],
 )
-async def test_a_port_that_is_none(port: Any, error: type[Exception], message: str) -> None:
+async def test_an_invalid_port(port: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error) as caught:
         await anyws.serve(echo, "127.0.0.1", port)
     assert str(caught.value) == message

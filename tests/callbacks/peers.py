@@ -1,4 +1,4 @@
-"""What the tests of the callback API share: both ends on the local host, and hooks that remember their calls."""
+"""Servers and clients on the local host for the tests of the callback API, and hooks that record their calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client that connects again: how long it waits, what it gives up at, and that nothing outlives its loop."""
+"""`reconnecting`: how long it waits, which failures are fatal, and that nothing outlives the loop."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from anyws._client.backoff import jittered_delay, retry_after
 from anyws._client.reconnecting import is_fatal
 from anyws.protocol.exchange import HeadEnded
 from tests.connection.test_cancellation import cancelled_everywhere
+from tests.harness import free_port
 from tests.peers import echo, on_mock_clock, open_sockets, scripted_server, uri_of
-from tests.proxies.programs import free_port
 from tests.proxies.scripted import scripted_proxy
 
 QUICK: dict[str, Any] = {"initial_delay": 0.001, "max_delay": 0.002}
@@ -52,7 +52,7 @@ def serving(handler: Any, **options: Any) -> Any:
 # -- the loop ----------------------------------------------------------------------------------------------------------
 
 
-async def test_it_connects_again_after_each_ending() -> None:
+async def test_it_reconnects_after_each_kind_of_end() -> None:
     count = 0
     handler = Endings(1000, 1001, 1011, 1012, 1013, 4000, "cut")
     async with serving(handler) as server:
@@ -85,7 +85,7 @@ async def test_a_break_in_the_block_closes_at_once() -> None:
     assert len(anyio.get_running_tasks()) == tasks_before
 
 
-async def test_a_break_behind_the_block_waits_for_nothing() -> None:
+async def test_a_break_after_the_block_does_not_wait() -> None:
     outages: list[anyws.Outage] = []
     async with serving(echo) as server:
         with anyio.fail_after(4):
@@ -114,7 +114,7 @@ async def test_a_return_closes_at_once() -> None:
     assert handler.closed == [1000]
 
 
-async def test_an_exception_comes_out_bare() -> None:
+async def test_an_exception_propagates_unchanged() -> None:
     handler = Endings()
     error = LookupError("mine")
     async with serving(handler) as server:
@@ -128,7 +128,7 @@ async def test_an_exception_comes_out_bare() -> None:
     assert handler.closed == [1011]
 
 
-async def test_an_os_error_of_the_block_is_not_one_of_the_connection() -> None:
+async def test_an_os_error_in_the_block_is_not_a_connection_error() -> None:
     async with serving(echo) as server:
         with pytest.raises(FileNotFoundError):
             async for connection in anyws.reconnecting(uri_of(server)):
@@ -150,7 +150,7 @@ async def test_a_cancellation_closes_at_once() -> None:
     assert handler.closed == [1001]
 
 
-async def test_cancelled_wherever_it_suspends_nothing_stays() -> None:
+async def test_cancellation_at_any_point_leaves_no_resources() -> None:
     sockets_before = open_sockets()
     async with serving(echo) as server:
 
@@ -173,7 +173,7 @@ async def test_cancelled_wherever_it_suspends_nothing_stays() -> None:
     assert open_sockets() <= sockets_before
 
 
-async def test_a_group_of_ended_connections_is_an_end_too() -> None:
+async def test_an_exception_group_of_closed_connections_is_a_closed_connection() -> None:
     count = 0
     async with serving(Endings("cut", "cut")) as server:
         async for connection in anyws.reconnecting(uri_of(server), **QUICK):
@@ -188,7 +188,7 @@ async def test_a_group_of_ended_connections_is_an_end_too() -> None:
     assert count == 3
 
 
-async def test_a_group_with_another_error_comes_out() -> None:
+async def test_an_exception_group_with_another_error_propagates() -> None:
     async def fail(websocket: anyws.WebSocket) -> None:
         try:
             await websocket.wait_closed()
@@ -205,7 +205,7 @@ async def test_a_group_with_another_error_comes_out() -> None:
     assert any(isinstance(each, LookupError) for each in raised.value.exceptions)
 
 
-async def test_the_end_of_another_connection_comes_out() -> None:
+async def test_the_end_of_another_connection_propagates() -> None:
     async with serving(Endings("stay", "cut")) as server:
         with pytest.raises(anyws.ConnectionClosedError):
             async for connection in anyws.reconnecting(uri_of(server), **QUICK):
@@ -215,7 +215,7 @@ async def test_the_end_of_another_connection_comes_out() -> None:
         assert websocket.close_code is not None
 
 
-async def test_it_waits_for_a_server_that_is_not_there_yet() -> None:
+async def test_it_retries_until_the_server_is_available() -> None:
     port = free_port()
     outages: list[anyws.Outage] = []
     begin = anyio.Event()
@@ -243,7 +243,7 @@ async def test_it_waits_for_a_server_that_is_not_there_yet() -> None:
     assert all(outage.duration is None and not outage.is_fatal for outage in outages)
 
 
-async def test_credentials_are_asked_for_each_time() -> None:
+async def test_an_auth_callable_is_called_for_each_attempt() -> None:
     tokens = iter(["old", "older", "new"])
 
     def check(request: anyws.Request) -> anyws.Response | None:
@@ -278,7 +278,7 @@ def test_jitter_is_full() -> None:
 
 @pytest.mark.usefixtures("longest_jitter")
 @on_mock_clock
-async def test_the_delays_double_and_begin_anew_when_a_connection_has_lived() -> None:
+async def test_the_delays_double_and_are_reset_by_a_long_connection() -> None:
     begun: list[float] = []
     lives = [0, 0, 0, 0, 0, 0, 59, 61, 0, 0]
     async with serving(echo) as server:
@@ -343,7 +343,7 @@ def test_retry_after_is_bounded() -> None:
         "Mon, 32 Jan 2099 25:61:61 GMT",
     ],
 )
-def test_retry_after_that_is_none(value: str) -> None:
+def test_an_invalid_retry_after(value: str) -> None:
     assert retry_after(anyws.Response(503, {"Retry-After": value})) == 0
 
 
@@ -356,7 +356,7 @@ def test_retry_after_as_a_date(minutes: int) -> None:
 
 @pytest.mark.usefixtures("longest_jitter")
 @on_mock_clock
-async def test_a_proxy_may_ask_for_time_too() -> None:
+async def test_retry_after_of_a_proxy() -> None:
     async def talk(stream: SocketStream) -> None:
         await stream.receive()
         await stream.send(b"HTTP/1.1 503 Busy\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n")
@@ -496,7 +496,7 @@ async def test_certificates(server_ssl_context: ssl.SSLContext) -> None:
 # -- the hook ----------------------------------------------------------------------------------------------------------
 
 
-async def test_the_hook_sees_how_long_a_connection_lived() -> None:
+async def test_the_hook_gets_the_duration_of_the_connection() -> None:
     outages: list[anyws.Outage] = []
 
     async def observe(outage: anyws.Outage) -> None:
@@ -529,7 +529,7 @@ async def test_the_hook_ends_the_loop() -> None:
     assert count == 3
 
 
-async def test_an_exception_of_the_hook_comes_out() -> None:
+async def test_an_exception_in_the_hook_propagates() -> None:
     def fail(outage: anyws.Outage) -> None:
         raise LookupError("mine")
 
@@ -554,12 +554,12 @@ async def test_an_exception_of_the_hook_comes_out() -> None:
         ("ws://a/", {"stream": anyws.testing.memory_stream_pair()[0]}, ValueError),
     ],
 )
-def test_what_is_wrong_is_said_at_once(uri: str, options: Any, exception: type[Exception]) -> None:
+def test_invalid_arguments_raise_immediately(uri: str, options: Any, exception: type[Exception]) -> None:
     with pytest.raises(exception):
         anyws.reconnecting(uri, **options)
 
 
-async def test_what_it_logs(caplog: pytest.LogCaptureFixture) -> None:
+async def test_logging(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "anyws.client")
     uri = f"ws://me:s3cret@127.0.0.1:{free_port()}/?t0ken"
     with pytest.raises(ConnectionRefusedError):

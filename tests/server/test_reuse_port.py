@@ -1,4 +1,4 @@
-"""Several processes on one port, by ``reuse_port``."""
+"""Several processes on one port, with ``reuse_port``."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_two_processes_on_one_port(backend: str) -> None:
 
 
 @needs_reuse_port
-async def test_without_it_the_port_is_taken() -> None:
+async def test_without_reuse_port_the_port_is_in_use() -> None:
     async with anyws.open_server(echo, "127.0.0.1", 0, reuse_port=True) as server:
         port = server.addresses[0][1]
         async with anyws.open_server(echo, "127.0.0.1", port, reuse_port=True) as other:

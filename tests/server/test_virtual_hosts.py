@@ -1,4 +1,4 @@
-"""`virtual_hosts`: the certificate of the host that a client asks for."""
+"""`virtual_hosts`: the certificate of the host that a client requests."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_each_host_has_its_certificate(
 
 
 @pytest.mark.parametrize("host", ["other.example", "b.example", "x.y.b.example", "127.0.0.1", "example"])
-async def test_others_are_refused_where_there_is_no_default(
+async def test_without_a_default_other_hosts_are_refused(
     host: str,
     certificate_authority: trustme.CA,
     client_ssl_context: ssl.SSLContext,
@@ -115,7 +115,7 @@ async def test_each_host_trusts_its_own_clients(
     ("host", "status"),
     [("a.example", 101), ("A.Example.:8765", 101), ("b.example", 421), ("127.0.0.1", 421), ("x.c.example", 421)],
 )
-async def test_a_client_certificate_of_one_host_does_not_open_another(
+async def test_a_client_certificate_for_one_host_is_not_valid_for_another(
     host: str, status: int, certificate_authority: trustme.CA
 ) -> None:
     contexts, ann = with_client_certificates(certificate_authority)
@@ -141,7 +141,7 @@ async def test_a_client_certificate_of_one_host_does_not_open_another(
     assert len(asked) == (status == 101)
 
 
-async def test_without_client_certificates_host_is_not_compared(
+async def test_without_client_certificates_the_host_is_not_checked(
     certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext
 ) -> None:
     several = anyws.virtual_hosts(contexts_of(certificate_authority, "a.example", "b.example"))
@@ -157,7 +157,7 @@ async def test_without_client_certificates_host_is_not_compared(
         await websocket.ping()
 
 
-async def test_the_server_of_the_callback_api_compares_as_well(certificate_authority: trustme.CA) -> None:
+async def test_the_callback_server_checks_the_host_as_well(certificate_authority: trustme.CA) -> None:
     """Its hook may make a new context for each connection."""
     contexts, ann = with_client_certificates(certificate_authority)
     usual = Pems.issued_by(certificate_authority, "usual.example")
@@ -176,7 +176,7 @@ async def test_the_server_of_the_callback_api_compares_as_well(certificate_autho
             assert answered == status
 
 
-async def test_a_session_of_one_host_does_not_open_another(certificate_authority: trustme.CA) -> None:
+async def test_a_tls_session_of_one_host_is_not_resumed_at_another(certificate_authority: trustme.CA) -> None:
     contexts, ann = with_client_certificates(certificate_authority)
 
     def answer_of(address: Any, host: str, session: Any) -> tuple[bytes, Any]:
@@ -245,7 +245,7 @@ def test_what_cannot_be(contexts: dict[str, ssl.SSLContext], default: ssl.SSLCon
         anyws.virtual_hosts(contexts, default=default)
 
 
-async def test_the_versions_of_the_contexts_hold(
+async def test_the_tls_versions_of_the_contexts_apply(
     certificate_authority: trustme.CA, client_ssl_context: ssl.SSLContext
 ) -> None:
     context = context_of(certificate_authority, "a.example")

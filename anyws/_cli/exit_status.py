@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["CommandError", "Status"]
+__all__ = ["CommandError", "ExitStatus"]
 
 
-class Status(IntEnum):
+class ExitStatus(IntEnum):
     """The exit status of a command."""
 
     OK = 0  # success; a normal closure (1000, 1001 or no code)
@@ -22,6 +22,6 @@ class Status(IntEnum):
 class CommandError(Exception):
     """Ends a command with an exit status and a one-line message."""
 
-    def __init__(self, status: Status, message: str) -> None:
+    def __init__(self, status: ExitStatus, message: str) -> None:
         super().__init__(message)
         self.status = status

@@ -1,4 +1,4 @@
-"""Where exceptions of hooks and of the body go, and that a close of the peer is none."""
+"""Where exceptions of hooks and of the block propagate; a close by the peer is not one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 import anyws
-from tests.callbacks.ends import Calls, plain_client, plain_server, raw_client
+from tests.callbacks.peers import Calls, plain_client, plain_server, raw_client
 from tests.peers import CLOSE, TEXT, Peer, StreamPeer
 
 
@@ -36,7 +36,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[BaseException | None]:
 
 
 @pytest.mark.parametrize("hook", [fail, fail_later])
-async def test_an_exception_of_message_handler_comes_out_bare(hook: Any) -> None:
+async def test_an_exception_in_message_handler_propagates_unchanged(hook: Any) -> None:
     peer = Peer("client")
     cancelled = False
     with pytest.raises(LookupError, match="from the hook"):
@@ -58,7 +58,7 @@ async def test_an_exception_of_message_handler_comes_out_bare(hook: Any) -> None
 
 
 @pytest.mark.parametrize("hook", [fail, fail_later])
-async def test_an_exception_of_callback_open_comes_out_bare(hook: Any) -> None:
+async def test_an_exception_in_callback_open_propagates_unchanged(hook: Any) -> None:
     peer = Peer("client")
     with pytest.raises(LookupError, match="from the hook"):
         async with anyws.client_connect(secure=False, stream=peer.stream, callback_open=hook, close_timeout=0.01):
@@ -67,7 +67,7 @@ async def test_an_exception_of_callback_open_comes_out_bare(hook: Any) -> None:
     assert peer.stream.is_closed
 
 
-async def test_an_exception_of_the_body_comes_out_bare() -> None:
+async def test_an_exception_in_the_block_propagates_unchanged() -> None:
     peer = Peer("client")
     with pytest.raises(LookupError, match="from the body"):
         async with anyws.client_connect(secure=False, stream=peer.stream, close_timeout=0.01):
@@ -75,7 +75,7 @@ async def test_an_exception_of_the_body_comes_out_bare() -> None:
     assert (await peer.frame()).close_code == 1011
 
 
-async def test_the_body_ends_a_handler_that_is_still_busy() -> None:
+async def test_the_end_of_the_block_cancels_a_busy_handler() -> None:
     async def on_message() -> None:
         began.set()
         try:
@@ -97,7 +97,7 @@ async def test_the_body_ends_a_handler_that_is_still_busy() -> None:
 
 
 @pytest.mark.parametrize("hook", [fail, fail_later])
-async def test_an_exception_of_message_handler_closes_that_one_connection(
+async def test_an_exception_in_message_handler_closes_only_that_connection(
     hook: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def on_message(message: str, socket: anyws.callbacks.Socket) -> None:
@@ -122,7 +122,7 @@ async def test_an_exception_of_message_handler_closes_that_one_connection(
 
 
 @pytest.mark.parametrize("hook", [fail, fail_later])
-async def test_an_exception_of_callback_open_closes_that_one_connection(
+async def test_an_exception_in_callback_open_closes_only_that_connection(
     hook: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with plain_server(callback_open=hook) as server, plain_client(server) as one, plain_client(server) as other:
@@ -145,7 +145,7 @@ async def test_an_exception_of_callback_open_about_a_failure(caplog: pytest.LogC
     assert [str(exc) for exc in errors(caplog)] == ["from the hook"]
 
 
-async def test_a_handler_that_finds_the_connection_closed_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_closed_connection_in_a_handler_is_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
     async def on_message(message: str, socket: anyws.callbacks.Socket) -> None:
         await socket.wait_closed()
         try:
@@ -163,7 +163,7 @@ async def test_a_handler_that_finds_the_connection_closed_is_no_error(caplog: py
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_a_handler_of_a_client_that_finds_the_connection_closed_is_no_error() -> None:
+async def test_a_closed_connection_in_a_handler_of_a_client_is_not_an_error() -> None:
     """The peer may go at any time after its message; the body finds out when it wants to know."""
 
     async def on_message(message: str, socket: anyws.callbacks.Socket) -> None:
@@ -199,7 +199,7 @@ async def test_an_open_connection_does_not_excuse_connection_closed() -> None:
                 await anyio.sleep_forever()
 
 
-async def test_an_exception_of_the_server_s_body_comes_out_bare() -> None:
+async def test_an_exception_in_the_block_of_the_server_propagates_unchanged() -> None:
     async with anyio.create_task_group() as tasks:
         closed = Calls()
 
