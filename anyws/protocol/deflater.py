@@ -18,6 +18,7 @@ __all__ = ["Deflater"]
 
 # With more, they no longer fit into the processor's cache, and new ones are as fast.
 _MAX_COMPRESSORS = 32
+_END = -len(TAIL)
 
 
 class Deflater:
@@ -54,6 +55,7 @@ class Deflater:
         self._shares_memory = shares_memory
         self._size = 1 << self._bits
         self._window = bytearray()  # only if it shares memory
+        self._max_window = self._size * 5 // 4  # so that not every message moves the whole window
 
     def encode(self, payload: bytes, *, first: bool, fin: bool, compress: bool | None) -> tuple[bytes, bool]:
         """Compress a message or its next fragment."""
@@ -67,11 +69,12 @@ class Deflater:
             compressor = self._new_compressor()
         data: bytes = compressor.compress(payload) + compressor.flush(self._library.Z_SYNC_FLUSH)
         if self._shares_memory:
-            self._window += payload[-self._size :]
-            if len(self._window) > self._size * 5 // 4:
-                del self._window[: -self._size]
+            window = self._window
+            window += payload[-self._size :]
+            if len(window) > self._max_window:
+                del window[: -self._size]
         if fin:
-            data = data[: -len(TAIL)] if data.endswith(TAIL) else data + b"\x00"
+            data = data[:_END] if data.endswith(TAIL) else data + b"\x00"
             if not self._takeover:
                 self._compressor = None
                 self._window.clear()
