@@ -8,7 +8,6 @@ import heapq
 import itertools
 import logging
 import math
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
