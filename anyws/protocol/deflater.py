@@ -3,7 +3,7 @@
 How this works: a connection keeps its compressor, whose window holds the end of its last messages. A compressor of
 zlib-ng uses at least 140 KiB whatever its settings. Unless the user has chosen zlib-ng explicitly, only the connections
 that created theirs last therefore have one. The others keep the window on its own; with it as a dictionary, a new
-compressor continues where the old one stopped. For a window of 4 KiB this takes as long as compressing half a KiB.
+compressor continues where the old one stopped. For a window of 4 KiB this takes as long as compressing 1 KiB.
 """
 
 from __future__ import annotations
