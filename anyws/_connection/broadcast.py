@@ -7,7 +7,7 @@ them reaches the connection first sends the messages of the whole line. So no br
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import anyio
@@ -67,8 +67,9 @@ async def broadcast(
     if slow not in _SLOW:
         raise ValueError(f"slow is {slow!r}: expected {', '.join(map(repr, _SLOW))}")
     prepared = message if isinstance(message, PreparedMessage) else PreparedMessage(message)
-    everybody = dict.fromkeys(websockets)
-    sending = _Broadcast(everybody, prepared, compress=compress, slow=slow)
+    sending = _Broadcast(prepared, compress=compress, slow=slow)
+    everybody = dict.fromkeys(websockets, (sending,))
+    sending.join(everybody)
     try:
         await in_slices(everybody, sending.visit)
         if sending.behind:
@@ -76,14 +77,13 @@ async def broadcast(
     except BaseException:
         sending.leave(everybody)
         raise
-    return [websocket for websocket in everybody if websocket in sending.missed]
+    return [websocket for websocket in everybody if websocket in sending.missed] if sending.missed else []
 
 
 class _Broadcast:
     """One call of `broadcast`.
 
     Args:
-        websockets: the connections.
         prepared: the message.
         compress: whether to compress it.
         slow: see `broadcast`.
@@ -95,20 +95,24 @@ class _Broadcast:
 
     __slots__ = ("_compress", "_failure", "_prepared", "_slow", "behind", "missed")
 
-    def __init__(
-        self, websockets: Collection[WebSocket], prepared: PreparedMessage, *, compress: bool, slow: str
-    ) -> None:
+    def __init__(self, prepared: PreparedMessage, *, compress: bool, slow: str) -> None:
         self._prepared = prepared
         self._compress = compress
         self._slow = slow
         self._failure: Exception | None = None
         self.behind: list[WebSocket] = []
         self.missed: set[WebSocket] = set()
-        line = (self,)
-        if _lines.keys().isdisjoint(websockets):  # for speed: the usual case, in a fraction of the time
-            _lines.update(dict.fromkeys(websockets, line))
+
+    def join(self, everybody: Mapping[WebSocket, _Line]) -> None:
+        """Take the last place in the line of each connection.
+
+        Args:
+            everybody: for each connection, a line of this broadcast alone.
+        """
+        if not _lines or _lines.keys().isdisjoint(everybody):  # for speed: the usual case, without a loop
+            _lines.update(everybody)
         else:
-            for websocket in websockets:
+            for websocket, line in everybody.items():
                 _lines[websocket] = _lines.get(websocket, ()) + line
 
     def visit(self, websocket: WebSocket) -> None:
