@@ -7,7 +7,7 @@ them reaches the connection first sends the messages of the whole line. So no br
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import anyio
@@ -67,8 +67,9 @@ async def broadcast(
     if slow not in _SLOW:
         raise ValueError(f"slow is {slow!r}: expected {', '.join(map(repr, _SLOW))}")
     prepared = message if isinstance(message, PreparedMessage) else PreparedMessage(message)
-    everybody = dict.fromkeys(websockets)
-    sending = _Broadcast(everybody, prepared, compress=compress, slow=slow)
+    sending = _Broadcast(prepared, compress=compress, slow=slow)
+    everybody = dict.fromkeys(websockets, (sending,))
+    sending.join(everybody)
     try:
         await in_slices(everybody, sending.visit)
         if sending.behind:
@@ -76,14 +77,13 @@ async def broadcast(
     except BaseException:
         sending.leave(everybody)
         raise
-    return [websocket for websocket in everybody if websocket in sending.missed]
+    return [websocket for websocket in everybody if websocket in sending.missed] if sending.missed else []
 
 
 class _Broadcast:
     """One call of `broadcast`.
 
     Args:
-        websockets: the connections.
         prepared: the message.
         compress: whether to compress it.
         slow: see `broadcast`.
@@ -95,25 +95,33 @@ class _Broadcast:
 
     __slots__ = ("_compress", "_failure", "_prepared", "_slow", "behind", "missed")
 
-    def __init__(
-        self, websockets: Collection[WebSocket], prepared: PreparedMessage, *, compress: bool, slow: str
-    ) -> None:
+    def __init__(self, prepared: PreparedMessage, *, compress: bool, slow: str) -> None:
         self._prepared = prepared
         self._compress = compress
         self._slow = slow
         self._failure: Exception | None = None
         self.behind: list[WebSocket] = []
         self.missed: set[WebSocket] = set()
-        line = (self,)
-        if _lines.keys().isdisjoint(websockets):  # for speed: the usual case, in a fraction of the time
-            _lines.update(dict.fromkeys(websockets, line))
+
+    def join(self, everybody: Mapping[WebSocket, _Line]) -> None:
+        """Take the last place in the line of each connection.
+
+        Args:
+            everybody: for each connection, a line of this broadcast alone.
+        """
+        if not _lines or _lines.keys().isdisjoint(everybody):  # for speed: the usual case, without a loop
+            _lines.update(everybody)
         else:
-            for websocket in websockets:
+            for websocket, line in everybody.items():
                 _lines[websocket] = _lines.get(websocket, ()) + line
 
     def visit(self, websocket: WebSocket) -> None:
         """Send all that a connection is owed, as far as it accepts that without waiting."""
-        if not self._send_line(websocket):
+        line = _lines.pop(websocket, ())
+        if len(line) == 1 and line[0] is self and not self._compress:  # for speed: the usual case with the fewest calls
+            if link_of(websocket).path.send_prepared(self._prepared.frame):
+                return
+        if not self._send_line(websocket, line):
             self._pass_over(websocket)
         if self._failure is not None:
             self._raise_failure()
@@ -135,9 +143,8 @@ class _Broadcast:
     def _is_owed(self, websocket: WebSocket) -> bool:
         return self in _lines.get(websocket, ())
 
-    def _send_line(self, websocket: WebSocket) -> bool:
-        """Send the messages of the line, as far as possible; return whether ours is done."""
-        line = _lines.pop(websocket, ())
+    def _send_line(self, websocket: WebSocket, line: _Line) -> bool:
+        """Send the messages of a line that was taken out, as far as possible; return whether ours is done."""
         while line and line[0]._send(websocket):
             line = line[1:]
         if not line:
@@ -148,9 +155,7 @@ class _Broadcast:
     def _send(self, websocket: WebSocket) -> bool:
         """Send this message only; return whether that is done, or impossible."""
         try:
-            # For speed: the usual case, without the checks of send_nowait().
-            if self._compress or not link_of(websocket).path.send_prepared(self._prepared.frame):
-                websocket.send_nowait(self._prepared, compress=self._compress)
+            websocket.send_nowait(self._prepared, compress=self._compress)
         except anyio.WouldBlock:
             return False
         except ConnectionClosed:
@@ -173,7 +178,7 @@ class _Broadcast:
         try:
             while self._is_owed(websocket):
                 await websocket.drain()
-                self._send_line(websocket)
+                self._send_line(websocket, _lines.pop(websocket, ()))
         except ConnectionClosed:
             self.leave([websocket])
             self.missed.add(websocket)
