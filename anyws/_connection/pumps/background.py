@@ -162,9 +162,9 @@ class _Timers:
         return timer
 
     def cancelled(self) -> None:
-        """Count a cancelled entry, and remove cancelled entries once they are the majority."""
+        """Count a cancelled entry, and remove cancelled entries once they are half of all."""
         self._cancelled += 1
-        if self._cancelled > len(self._entries) // 2:
+        if self._cancelled >= len(self._entries) // 2:
             self._entries = [entry for entry in self._entries if entry[2].callback is not None]
             heapq.heapify(self._entries)
             self._cancelled = 0
