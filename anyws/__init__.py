@@ -4,10 +4,12 @@ Start with `connect` and `serve`. `client_connect` and `server` are the callback
 their types are in `anyws.callbacks`. The protocol without I/O is in `anyws.protocol`.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from ._client.connect import connect
 from ._client.options import ClientOptions, ReconnectOptions
 from ._client.outages import Outage
-from ._client.reconnecting import reconnecting
 from ._connection.broadcast import broadcast
 from ._connection.options import ConnectionOptions
 from ._connection.receiving import MessageStream
@@ -15,16 +17,11 @@ from ._connection.sending import PreparedMessage
 from ._connection.websocket import WebSocket
 from ._names import claim_names
 from ._server.accept import accept
-from ._server.authentication import basic_auth
-from ._server.certificate_reload import reload_certificate, watch_certificate
-from ._server.health_check import health_check
 from ._server.options import AcceptOptions, ServerOptions
 from ._server.serve import open_server, serve
 from ._server.server import Server
-from ._server.systemd import listeners_from_systemd
 from ._server.virtual_hosts import virtual_hosts
 from ._version import __version__
-from .callbacks import client_connect, get_address, magic_string, server
 from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedLocally, ConnectionClosedOK
 from .protocol.closing import Close, CloseCode
 from .protocol.deflate import DeflateParameters, PerMessageDeflate
@@ -45,6 +42,14 @@ from .protocol.extensions import Codec, Extension, ExtensionOffer
 from .protocol.frames import Opcode
 from .protocol.headers import Headers
 from .protocol.http11 import Request, Response
+
+if TYPE_CHECKING:
+    from ._client.reconnecting import reconnecting
+    from ._server.authentication import basic_auth
+    from ._server.certificate_reload import reload_certificate, watch_certificate
+    from ._server.health_check import health_check
+    from ._server.systemd import listeners_from_systemd
+    from .callbacks import client_connect, get_address, magic_string, server
 
 __all__ = [
     "AcceptOptions",
@@ -102,4 +107,33 @@ __all__ = [
     "watch_certificate",
 ]
 
-claim_names(globals())
+# What only some programs use is loaded when it is used, so that the others start faster (PEP 562).
+_LATE = {
+    "basic_auth": "_server.authentication",
+    "client_connect": "callbacks",
+    "get_address": "callbacks",
+    "health_check": "_server.health_check",
+    "listeners_from_systemd": "_server.systemd",
+    "magic_string": "callbacks",
+    "reconnecting": "_client.reconnecting",
+    "reload_certificate": "_server.certificate_reload",
+    "server": "callbacks",
+    "watch_certificate": "_server.certificate_reload",
+}
+
+if not TYPE_CHECKING:  # for a type checker, a module with __getattr__ has any attribute
+
+    def __getattr__(name: str) -> object:
+        if name == "callbacks":
+            return import_module(".callbacks", __name__)
+        if name not in _LATE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = getattr(import_module(f".{_LATE[name]}", __name__), name)
+        claim_names(globals(), [name])
+        return globals()[name]
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATE})
+
+
+claim_names(globals(), [name for name in __all__ if name not in _LATE])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
-import difflib
 import functools
 import inspect
 import re
@@ -97,6 +96,7 @@ def with_signature_of(options_class: type) -> Callable[[F], F]:
     return decorate
 
 
+@functools.cache
 def _explained(options_class: Any) -> str:
     """Return a paragraph per option: its type, its default, and its description from the class docstring."""
     meanings: dict[str, str] = {}
@@ -134,6 +134,8 @@ def _annotations(options_class: Any) -> dict[str, tuple[Any, bool]]:
 
 
 def _unknown_option(name: str, known: Mapping[str, object], where: str) -> str:
+    import difflib
+
     plain = str(name).replace("-", "_")
     nearest = difflib.get_close_matches(plain, known, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(nearest)}?" if nearest else f"; known options: {', '.join(sorted(known))}"

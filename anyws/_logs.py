@@ -30,6 +30,12 @@ class ConnectionLogger(_Adapter):
         super().__init__(logger)
         self._address = address
 
+    def debug(self, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log a debugging message. Most programs log none, so this checks the level first: it is faster."""
+        if self.logger.isEnabledFor(logging.DEBUG):
+            kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+            super().debug(msg, *args, **kwargs)
+
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Add the peer's address to a message and its record."""
         remote = _shown(self._address)

@@ -71,6 +71,7 @@ def _run(process: subprocess.Popen[str], server: int, seconds: float) -> Result:
         messages=int(messages),
         seconds=float(took),
         latencies=(math.nan, math.nan, math.nan),
+        pings=(math.nan, math.nan, math.nan),
         generator=usage(server) - server_before,
     )
     process.stdout.readline()

@@ -28,7 +28,7 @@ class NoGenerator(Exception):
 
 
 def compiled(name: str, cache: Path, *, tls: bool = False) -> Path:
-    """Compile a C file of this folder, once per version of the file, and return the program.
+    """Compile a C file of this folder, once per version of it and of the headers, and return the program.
 
     Raises:
         NoGenerator: there is no compiler, or OpenSSL is missing.
@@ -37,12 +37,13 @@ def compiled(name: str, cache: Path, *, tls: bool = False) -> Path:
     if compiler is None:
         raise NoGenerator("no C compiler was found")
     source = Path(__file__).with_name(name)
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    headers = sorted(source.parent.glob("*.h"))
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in (source, *headers))).hexdigest()[:16]
     program = cache / f"{source.stem}-{digest}{'-tls' if tls else ''}"
     if not program.exists():
         cache.mkdir(parents=True, exist_ok=True)
         command = [compiler, "-O2", "-o", f"{program}.new", *(["-DWITH_TLS"] if tls else []), str(source)]
-        command += ["-lssl", "-lcrypto"] if tls else []
+        command += ["-pthread", *(["-lssl", "-lcrypto"] if tls else [])]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             missing = "openssl/ssl.h" in done.stderr or "-lssl" in done.stderr
@@ -102,12 +103,15 @@ class Outcome:
         messages: the number of responses.
         seconds: the time from the first message to the last response.
         latencies: the percentiles 50, 99 and 99.9, in microseconds.
+        pings: the percentiles 50 and 99 and the maximum of the latencies of Pings on another connection, in
+            microseconds; nan if none were sent.
         generator: the CPU use of the generator.
     """
 
     messages: int
     seconds: float
     latencies: tuple[float, float, float]
+    pings: tuple[float, float, float]
     generator: Usage
 
 
@@ -125,13 +129,14 @@ class Generator:
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
         fields = self._process.stdout.readline().split()
-        if len(fields) != 5:
+        if len(fields) != 8:
             raise RuntimeError("the load generator failed")
-        p50, p99, p999 = map(float, fields[2:])
+        p50, p99, p999, *pings = map(float, fields[2:])
         return Outcome(
             messages=int(fields[0]),
             seconds=float(fields[1]),
             latencies=(p50, p99, p999),
+            pings=(pings[0], pings[1], pings[2]),
             generator=usage(self._process.pid) - before,
         )
 

@@ -2,19 +2,23 @@
  *
  *   load echo PORT CONNECTIONS IN_FLIGHT SECONDS FRAMES REQUEST    round trips: each frame gets a message in response
  *   load raw ...                                                   the same with plain bytes: no handshake, no frames
- *   load fanout ...                                                the first connection sends, all connections receive
+ *   load fanout ...                                                the first connection sends, all connections receive;
+ *                                                                  another one sends a Ping every millisecond
  *   load handshakes ...                                            connect, opening handshake, Close, end of stream
  *
  * With "tls" after REQUEST it uses TLS (if compiled with -DWITH_TLS) and accepts any certificate.
  * FRAMES and REQUEST are files. FRAMES contains a count, then for each frame its size and the payload size of the
  * response (-1: any), all as int32 in native byte order, then the frames themselves. They are sent in turn.
  * The program prints "ready", waits for a line, runs the load, prints the results in one line, and waits for the end of
- * its input, so that the caller can read the CPU time of the server. Linux only.
+ * its input, so that the caller can read the CPU time of the server. The results are the number of messages, the time
+ * in seconds, and the latencies of messages (50 %, 99 %, 99.9 %) and of Pings (50 %, 99 %, 100 %; nan without Pings), in
+ * microseconds. Linux only.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
@@ -86,7 +90,7 @@ static int bucket_of(uint64_t nanoseconds) {
     return (power + 1) * SUB + (int)((nanoseconds >> power) - SUB);
 }
 
-static double percentile(double part) {
+static double percentile(const uint64_t *histogram, double part) {
     uint64_t total = 0, seen = 0;
     for (int i = 0; i < BUCKETS; i++)
         total += histogram[i];
@@ -389,6 +393,8 @@ static void step(void) {
     }
 }
 
+#include "pings.h"
+
 int main(int argc, char **argv) {
     const char *modes[] = {"echo", "raw", "fanout", "handshakes"};
     if (argc != 8 && argc != 9)
@@ -428,8 +434,10 @@ int main(int argc, char **argv) {
         }
     while (mode != HANDSHAKES && opened < connections)
         step();
-    if (mode == FANOUT)
+    if (mode == FANOUT) {
+        connect_for_pings();
         usleep(200000); /* until all handlers are running */
+    }
     is_ready = 1;
     printf("ready\n");
     fflush(stdout);
@@ -438,6 +446,8 @@ int main(int argc, char **argv) {
 
     uint64_t begin = now(), limit_at = begin + (uint64_t)(seconds * 1e9), time;
     memset(histogram, 0, sizeof histogram);
+    if (mode == FANOUT)
+        start_pings();
     if (mode == HANDSHAKES)
         for (long i = 0; i < connections; i++) {
             outstanding++;
@@ -459,8 +469,15 @@ int main(int argc, char **argv) {
         }
         step();
     }
-    printf("%ld %.6f %.1f %.1f %.1f\n", done, (double)(time - begin) / 1e9, percentile(0.5), percentile(0.99),
-           percentile(0.999));
+    double pings[] = {NAN, NAN, NAN};
+    if (mode == FANOUT) {
+        finish_pings();
+        pings[0] = percentile(ping_histogram, 0.5);
+        pings[1] = percentile(ping_histogram, 0.99);
+        pings[2] = (double)longest_ping / 1000;
+    }
+    printf("%ld %.6f %.1f %.1f %.1f %.1f %.1f %.1f\n", done, (double)(time - begin) / 1e9, percentile(histogram, 0.5),
+           percentile(histogram, 0.99), percentile(histogram, 0.999), pings[0], pings[1], pings[2]);
     fflush(stdout);
     while (getchar() != EOF)
         ;

@@ -21,7 +21,7 @@ class Setting:
 
     Attributes:
         tls: whether to use TLS.
-        compression: whether to enable permessage-deflate, with default settings.
+        compression: whether to enable permessage-deflate; see `contestants/compression.py` for the parameters.
         max_size: the maximum message size in bytes; None for the default.
         broadcast: whether to send every message to all connections.
     """
@@ -39,7 +39,8 @@ class Load:
     Attributes:
         name: the name on the command line.
         title: the title in the table.
-        mode: ``echo``, ``fanout`` or ``handshakes`` of `load.c`; ``client``, with the server `serve.c`; or ``memory``.
+        mode: ``echo``, ``fanout`` or ``handshakes`` of `load.c`; ``client``, with the server `serve.c`; ``memory``; or
+            ``import``.
         connections: the number of open connections.
         in_flight: the number of messages in flight on each connection.
         size: the size of a message in bytes.
@@ -115,20 +116,21 @@ _DEFLATE = [
         json=True,
         setting=_COMPRESSED,
     )
-    for size in (1024, 65536)
+    for size in (1024, 4096, 65536)
 ]
 _HANDSHAKES = [
     Load(name="handshakes", title="connect, opening handshake, close; 8 at a time", mode="handshakes", connections=8)
 ]
 _BROADCAST = [
     Load(
-        name="broadcast",
-        title="64 B broadcast to 1,000 connections, for each that gets it",
+        name=name,
+        title=f"64 B broadcast to {receivers:,} connections, for each that gets it",
         mode="fanout",
-        connections=1000,
+        connections=receivers,
         text=True,
         setting=Setting(broadcast=True),
     )
+    for name, receivers in (("broadcast", 1000), ("broadcast10k", 10_000))
 ]
 _CLIENTS = [
     replace(load, name=f"client-{load.name}", title=f"client: {load.title}", mode="client")
@@ -151,15 +153,17 @@ _SIZES = [
 ]
 
 _MEMORY = [Load(name="memory", title="memory of an idle connection, KiB", mode="memory", connections=1000)]
+_IMPORT = [Load(name="import", title="import, milliseconds of CPU time", mode="import")]
 
 GROUPS = {
     "core": _CORE,
     "tls": _OVER_TLS,
     "deflate": _DEFLATE,
     "handshakes": _HANDSHAKES,
-    "broadcast": _BROADCAST,
+    "broadcasts": _BROADCAST,
     "client": _CLIENTS,
     "memory": _MEMORY,
+    "import": _IMPORT,
     "connections": _CONNECTIONS[:-1],
     "sizes": _SIZES,
     "crowd": _CONNECTIONS[-1:],

@@ -64,11 +64,11 @@ class Contestant:
     @property
     def version(self) -> str | None:
         """The installed version; None if it is not installed."""
-        if self.name == "anyws":
+        if self.name.startswith("anyws"):
             return anyws.__version__
         if self.name != "ws":
             try:
-                return importlib.metadata.version(self.name)
+                return importlib.metadata.version(self.name.removesuffix("-websockets"))
             except importlib.metadata.PackageNotFoundError:
                 return None
         return json.loads(_WS.read_text())["version"] if _WS.exists() and shutil.which("node") else None
@@ -80,7 +80,8 @@ _SETTINGS = {
     ("anyws", "trio"): ("off", "memory", "default", "ratio"),
     ("websockets", "asyncio"): ("off", "memory", "default"),
     ("aiohttp", "asyncio"): ("off", "default"),
-    ("picows", "asyncio"): ("off", "default"),
+    ("picows", "asyncio"): ("off",),
+    ("picows-websockets", "asyncio"): ("off", "default"),
     ("trio-websocket", "trio"): ("off",),
     ("ws", "node"): ("off", "memory", "default"),
 }

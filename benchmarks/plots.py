@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from .loads import GROUPS, LOADS, Load
-from .results import Result, Results, number
+from .results import Result, Results
 from .servers import CONTESTANTS, ROOT, Contestant
+from .tables import number
 
 __all__ = ["PLOTS", "Plot", "draw"]
 
 _COLOURS = {
     "anyws": "#d62728",
+    "anyws-callbacks": "#8b0000",
     "anyws-pure": "#ff9896",
     "anyws-zlib-ng": "#e377c2",
     "anyws-speed": "#ff7f0e",
     "picows": "#1f77b4",
+    "picows-websockets": "#17becf",
     "aiohttp": "#2ca02c",
     "websockets": "#9467bd",
     "trio-websocket": "#8c564b",
@@ -68,7 +71,7 @@ PLOTS = {
     "compression": Plot("permessage-deflate: CPU of a server for each message, microseconds", _names("deflate")),
     "client": Plot("CPU of a client for each message, microseconds", _names("client")),
     "connection": Plot(
-        "CPU of a server, microseconds, and memory", [*_names("handshakes"), *_names("broadcast"), *_names("memory")]
+        "CPU of a server, microseconds, and memory", [*_names("handshakes"), *_names("broadcasts"), *_names("memory")]
     ),
     "connections": Plot(
         "CPU of a server for each message of 64 B, microseconds",

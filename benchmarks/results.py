@@ -1,13 +1,12 @@
-"""The results, as tables in Markdown and as JSON."""
+"""The results of a run, which are stored as JSON."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
 import math
-import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -19,9 +18,8 @@ from .generator import Outcome
 from .loads import Load
 from .servers import Contestant
 
-__all__ = ["Result", "Results", "number"]
+__all__ = ["Result", "Results", "versions"]
 
-_LOOPS = ("asyncio", "uvloop", "trio")
 _VERSIONS = ("anyio-websocket", "picows", "aiohttp", "websockets", "trio-websocket", "anyio", "trio", "uvloop")
 
 
@@ -36,6 +34,9 @@ class Result:
         server: share of the time in which the server could have run; 1 if its core was fully loaded.
         stolen: share of the time in which other processes used its core.
         generator: share of the time in which the load generator could have run.
+        faults: minor page faults of the server per message.
+        ping50: median latency of a Ping on another connection, in microseconds; likewise ping99 and ping_max, the
+            largest. It shows for how long the server's event loop was busy. Only measured during broadcasts.
     """
 
     cpu: float
@@ -46,11 +47,17 @@ class Result:
     server: float
     stolen: float
     generator: float
+    # Earlier results lack them.
+    faults: float = math.nan
+    ping50: float = math.nan
+    ping99: float = math.nan
+    ping_max: float = math.nan
 
     @classmethod
     def of(cls, outcome: Outcome, used: Usage) -> Result:
         """Return the result of one measurement."""
         p50, p99, p999 = outcome.latencies
+        ping50, ping99, ping_max = outcome.pings
         return cls(
             cpu=used.running / outcome.messages * 1e6,
             rate=outcome.messages / outcome.seconds,
@@ -60,6 +67,10 @@ class Result:
             server=(used.running + used.waiting) / outcome.seconds,
             stolen=used.waiting / outcome.seconds,
             generator=(outcome.generator.running + outcome.generator.waiting) / outcome.seconds,
+            faults=used.faults / outcome.messages,
+            ping50=ping50,
+            ping99=ping99,
+            ping_max=ping_max,
         )
 
     def to_json(self) -> dict[str, float | None]:
@@ -70,15 +81,10 @@ class Result:
         """Return the figures as one readable line."""
         return (
             f"{self.cpu:.2f} us CPU, {self.rate:,.0f}/s, {self.p50:.0f} {self.p99:.0f} {self.p999:.0f} us, "
-            f"server {self.server:.0%} ({self.stolen:.0%} stolen), generator {self.generator:.0%}"
+            f"server {self.server:.0%} ({self.stolen:.0%} stolen), generator {self.generator:.0%}, "
+            f"{self.faults:.2f} faults"
+            + ("" if math.isnan(self.ping50) else f", Pings {self.ping50:.0f} {self.ping99:.0f} {self.ping_max:.0f} us")
         )
-
-
-def number(value: float) -> str:
-    """Format a number with about three digits; empty if it was not measured."""
-    if math.isnan(value):
-        return ""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 class Results:
@@ -88,6 +94,8 @@ class Results:
         self._runs: dict[tuple[str, Contestant], list[Result]] = {}
         self._memory: dict[Contestant, float] = {}
         self._skipped: dict[tuple[str, str], str] = {}
+        self.imports: dict[str, float] = {}
+        """The CPU time of imports in milliseconds, by name."""
 
     def read(self, file: Path) -> None:
         """Read the results of an earlier run, if there are any."""
@@ -101,6 +109,7 @@ class Results:
             self._memory[Contestant(each["contestant"], each["loop"])] = each["KiB"]
         for each in found["skipped"]:
             self._skipped[each["load"], each["who"]] = each["why"]
+        self.imports = found.get("imports", {})
 
     def discard(self, load: Load, contestant: Contestant) -> None:
         """Remove results that are measured again."""
@@ -136,65 +145,22 @@ class Results:
         found = [self.median(load, each) for each in contestants if each.is_peer and each.loop == loop]
         return min((each.cpu for each in found if each), default=None)
 
-    def tables(self, loads: Iterable[Load], contestants: Sequence[Contestant]) -> str:
-        """Return all tables in Markdown."""
-        loads = list(loads)
-        parts = [f"{versions()}; load average {os.getloadavg()[0]:.1f} at the end."]
-        parts += [
-            self._cpu_table(loop, loads, contestants) for loop in _LOOPS if any(c.loop == loop for c in contestants)
-        ]
-        parts.append(self._details(loads, contestants))
-        if self._skipped:
-            parts.append("Not measured:")
-            parts.append("\n".join(f"* {load}, {who}: {why}" for (load, who), why in self._skipped.items()))
-        return "\n\n".join(parts) + "\n"
+    @property
+    def skipped(self) -> Iterable[str]:
+        """What was not measured, and why."""
+        return [f"{load}, {who}: {why}" for (load, who), why in self._skipped.items()]
 
-    def _cpu_table(self, loop: str, loads: Sequence[Load], contestants: Sequence[Contestant]) -> str:
-        rows = [each for each in contestants if each.loop == loop]
-        lines = [
-            f"CPU per message on {loop}, microseconds; in parentheses the ratio to the best other library:",
-            "",
-            f"| Load | {' | '.join(each.name for each in rows)} |",
-            f"|---|{'--:|' * len(rows)}",
-        ]
-        for load in loads:
-            best, cells = self.best_peer(load, loop, contestants), []
-            for each in rows:
-                result = self.median(load, each)
-                ratio = f" ({result.cpu / best:.2f})" if result and best and each.name.startswith("anyws") else ""
-                cells.append(number(result.cpu) + ratio if result else "")
-            if any(cells):
-                lines.append(f"| {load.title} | {' | '.join(cells)} |")
-        idle = [number(self._memory[each]) if each in self._memory else "" for each in rows]
-        if any(idle):
-            lines.append(f"| memory of an idle connection, KiB | {' | '.join(idle)} |")
-        return "\n".join(lines)
-
-    def _details(self, loads: Sequence[Load], contestants: Sequence[Contestant]) -> str:
-        lines = [
-            "| Load | Server | On | Messages/s | p50, us | p99, us | p99.9, us | Server | Stolen | Generator |",
-            "|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
-        ]
-        for load in loads:
-            for each in contestants:
-                if result := self.median(load, each):
-                    figures = " | ".join(map(number, (result.rate, result.p50, result.p99, result.p999)))
-                    shares = f"{result.server:.0%} | {result.stolen:.0%} | {result.generator:.0%}"
-                    lines.append(f"| {load.name} | {each.name} | {each.loop} | {figures} | {shares} |")
-        return "\n".join(lines)
-
-    def write(self, folder: Path, loads: Iterable[Load], contestants: Sequence[Contestant]) -> None:
-        """Write ``speed.json`` with every run, and ``speed.md``."""
-        folder.mkdir(parents=True, exist_ok=True)
+    def write(self, file: Path) -> None:
+        """Write every run as JSON."""
+        file.parent.mkdir(parents=True, exist_ok=True)
         runs = [
             {"load": load, "contestant": each.name, "loop": each.loop, "runs": [run.to_json() for run in found]}
             for (load, each), found in self._runs.items()
         ]
         memory = [{"contestant": each.name, "loop": each.loop, "KiB": idle} for each, idle in self._memory.items()]
         skipped = [{"load": load, "who": who, "why": why} for (load, who), why in self._skipped.items()]
-        found = {"versions": versions(), "runs": runs, "memory": memory, "skipped": skipped}
-        (folder / "speed.json").write_text(json.dumps(found).replace('{"load"', '\n{"load"') + "\n")
-        (folder / "speed.md").write_text(self.tables(loads, contestants))
+        found = {"versions": versions(), "runs": runs, "memory": memory, "imports": self.imports, "skipped": skipped}
+        file.write_text(json.dumps(found).replace('{"load"', '\n{"load"') + "\n")
 
 
 def versions() -> str:

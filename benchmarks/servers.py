@@ -16,7 +16,15 @@ from .loads import Load, Setting
 __all__ = ["CONTESTANTS", "ROOT", "Contestant", "Running", "environment_of", "module_of", "started"]
 
 ROOT = Path(__file__).parent.parent
-_COMPRESSIONS = {"anyws-zlib-ng": "zlib-ng", "anyws-speed": "speed"}  # if not the default
+# The compression settings of the contestants, if not their defaults; see `contestants/compression.py`.
+_COMPRESSIONS = {
+    "anyws": "equal",
+    "anyws-pure": "equal",
+    "anyws-zlib-ng": "equal-zlib-ng",
+    "anyws-speed": "speed",
+    "websockets": "equal",
+}
+_ONLY_COMPRESS = ("anyws-zlib-ng", "anyws-speed")
 _SOCKET_BUFFER = 65536  # bytes that a socket always accepts without waiting
 
 
@@ -25,8 +33,9 @@ class Contestant:
     """A server.
 
     Attributes:
-        name: the name of the library. ``anyws-pure`` is anyws without its compiled extension, ``anyws-zlib-ng``
-            compresses with zlib-ng, ``anyws-speed`` uses the preset "speed", and ``bare-`` has no WebSocket.
+        name: the name of the library. ``anyws-callbacks`` uses the callback API of anyws, ``anyws-pure`` is anyws
+            without its compiled extension, ``anyws-zlib-ng`` compresses with zlib-ng, ``anyws-speed`` uses the preset
+            "speed", ``picows-websockets`` is `picows.websockets`, and ``bare-`` has no WebSocket.
         loop: asyncio, uvloop or trio.
     """
 
@@ -49,9 +58,9 @@ class Contestant:
             return "no WebSocket"
         if self.name == "bare-await" and (load.setting.tls or load.size * load.in_flight > _SOCKET_BUFFER):
             return "only for small messages"
-        if load.setting.compression and self.name == "trio-websocket":
+        if load.setting.compression and self.name in ("picows", "trio-websocket"):
             return "no compression"
-        if not load.setting.compression and self.name in _COMPRESSIONS:
+        if self.name == "anyws-callbacks" if load.setting.compression else self.name in _ONLY_COMPRESS:
             return "the same as anyws"
         return ""
 
@@ -77,10 +86,12 @@ CONTESTANTS = [
         "bare-anyio": ("asyncio", "uvloop", "trio"),
         "bare-trio": ("trio",),
         "anyws": ("asyncio", "uvloop", "trio"),
+        "anyws-callbacks": ("asyncio", "uvloop", "trio"),
         "anyws-pure": ("asyncio", "uvloop", "trio"),
         "anyws-zlib-ng": ("asyncio", "uvloop", "trio"),
         "anyws-speed": ("asyncio", "uvloop", "trio"),
         "picows": ("asyncio", "uvloop"),
+        "picows-websockets": ("asyncio", "uvloop"),
         "aiohttp": ("asyncio", "uvloop"),
         "websockets": ("asyncio", "uvloop", "trio"),
         "trio-websocket": ("trio",),
@@ -91,7 +102,8 @@ CONTESTANTS = [
 
 def module_of(contestant: Contestant) -> str:
     """Return the name of its module, in `contestants` and in `clients`."""
-    return "anyws" if contestant.name.startswith("anyws-") else contestant.name.replace("-", "_")
+    same = ("anyws-pure", *_ONLY_COMPRESS)
+    return "anyws" if contestant.name in same else contestant.name.replace("-", "_")
 
 
 def environment_of(contestant: Contestant) -> dict[str, str]:

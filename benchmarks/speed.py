@@ -24,13 +24,17 @@ from . import memory
 from .client_side import measure_clients
 from .cpu import usage
 from .generator import NoGenerator, compiled, generator
+from .imports import measure_imports
 from .loads import GROUPS, LOADS, Load, Setting
+from .page import PAGE, RESULTS, write_page
 from .plots import draw
 from .results import Result, Results
 from .servers import CONTESTANTS, Contestant, Running, started
+from .tables import report, write_report
 
 _ROOT = Path(__file__).parent.parent
 _WARM_CONNECTIONS, _WARM_SECONDS = 4, 0.1
+_IMPORTS = 7  # for each round, because they vary more
 
 
 class Bench:
@@ -86,6 +90,12 @@ class Bench:
             reading = asyncio.run(memory.measure(contestant, load.connections, self._folder))
             self.results.add_memory(each, reading.idle)
             print(load.name, each.name, each.loop, f"{reading.idle:.1f} KiB", file=sys.stderr, flush=True)
+
+    def run_imports(self, rounds: int) -> None:
+        """Measure the imports."""
+        self.results.imports = measure_imports(rounds * _IMPORTS)
+        for name, time in self.results.imports.items():
+            print("import", name, f"{time:.1f} ms", file=sys.stderr, flush=True)
 
     def _add(self, load: Load, contestant: Contestant, result: Result) -> None:
         self.results.add(load, contestant, result)
@@ -143,7 +153,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="number of rounds (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=1, help="duration of one measurement (default: %(default)s)")
     parser.add_argument("--keep", action="store_true", help="keep earlier results of what is not measured now")
-    parser.add_argument("--output", type=Path, default=_ROOT / "benchmarks" / "results", help="folder for the results")
+    parser.add_argument("--output", type=Path, default=RESULTS.parent, help="folder for the results")
     parser.add_argument("--plots", type=Path, default=_ROOT / "docs" / "_static", help="folder for the plots")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "anyws-benchmarks")
     return parser.parse_args(arguments)
@@ -175,20 +185,25 @@ def main() -> None:
         for setting in dict.fromkeys(load.setting for load in chosen.values()):
             loads = [load for load in chosen.values() if load.setting == setting]
             try:
-                if servers := [load for load in loads if load.mode not in ("client", "memory")]:
+                if servers := [load for load in loads if load.mode not in ("client", "memory", "import")]:
                     bench.run(setting, servers, contestants, options.rounds)
                 for load in loads:
                     if load.mode == "client":
                         bench.run_clients(load, contestants, options.rounds)
                     elif load.mode == "memory":
                         bench.run_memory(load, contestants)
+                    elif load.mode == "import":
+                        bench.run_imports(options.rounds)
             except NoGenerator as error:
                 for load in loads:
                     bench.results.skip(load.name, "all", str(error))
             finally:  # write partial results in case the run is interrupted
-                bench.results.write(options.output, shown, everybody)
+                bench.results.write(options.output / RESULTS.name)
+                write_report(options.output / "speed.md", bench.results, shown, everybody)
                 draw(options.plots, bench.results, shown, everybody)
-    print(bench.results.tables(shown, everybody))
+    if options.output == RESULTS.parent:
+        write_page(PAGE, RESULTS)
+    print(report(bench.results, shown, everybody))
 
 
 if __name__ == "__main__":

@@ -110,9 +110,11 @@ def meeting(request: pytest.FixtureRequest) -> peers.Meeting:
     return functools.partial(peers.meeting, transport=request.param)
 
 
-@pytest.fixture(params=["zlib", "zlib_ng.zlib_ng"])
+@pytest.fixture(params=["zlib", "zlib_ng.zlib_ng", None])
 def library(request: pytest.FixtureRequest) -> Any:
-    """Each module that can be given as ``zlib=``."""
+    """Each value of ``zlib=``: both modules, and the default."""
+    if request.param is None:
+        return None
     try:
         return importlib.import_module(request.param)
     except ModuleNotFoundError:

@@ -1,33 +1,44 @@
-"""Cookies of the opening handshake (RFC 6265), on top of `http.cookiejar`."""
+"""Cookies of the opening handshake (RFC 6265): the values of the option ``cookies``."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.message import Message
-from email.utils import format_datetime
-from http.cookiejar import Cookie, CookieJar
-from http.cookies import Morsel
-from urllib.request import Request as URLRequest
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from anyws.protocol.headers import Headers, is_token
 from anyws.protocol.uri import WebSocketURI
 
-from .dates import parse_date
+if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
+    from http.cookies import Morsel
+else:  # for type checks at runtime, because the modules of these classes take long to load, and few programs use them
+    T = TypeVar("T")
 
-__all__ = ["CookiesLike", "check_cookies", "cookie_header", "store_cookies"]
+    @runtime_checkable
+    class CookieJar(Protocol):
+        """Stands for `http.cookiejar.CookieJar`."""
+
+        __module__ = "http.cookiejar"
+
+        def add_cookie_header(self, request: object) -> None: ...
+        def make_cookies(self, response: object, request: object) -> Sequence[object]: ...
+
+    @runtime_checkable
+    class Morsel(Protocol[T]):
+        """Stands for `http.cookies.Morsel`."""
+
+        __module__ = "http.cookies"
+        coded_value: str
+
+
+__all__ = ["CookieJar", "CookiesLike", "check_cookies", "cookie_header", "store_cookies"]
 
 CookiesLike = Mapping[str, str | Morsel[str]] | CookieJar
 """The option ``cookies``: a mapping of names to values, a `http.cookies.SimpleCookie`, or a cookie jar."""
 
 # RFC 6265, section 4.1.1, plus what browsers send: inner spaces, commas, quotes, backslashes.
 _VALUE = re.compile(r"(?:[\x21-\x3a\x3c-\x7e](?:[\x20-\x3a\x3c-\x7e]*[\x21-\x3a\x3c-\x7e])?)?")
-
-_SECONDS = re.compile(r"-?[0-9]{1,12}")  # at most 30,000 years
-_EPOCH = datetime.fromtimestamp(0, UTC)  # earlier dates have expired in any case
-_MAX_COOKIES = 180  # per domain in a jar, as in Chrome and Firefox
-_MAX_SIZE = 4096  # bytes of a cookie's name and value, as in browsers (RFC 6265, section 6.1)
 
 
 def check_cookies(cookies: CookiesLike) -> None:
@@ -45,67 +56,17 @@ def cookie_header(cookies: CookiesLike, uri: WebSocketURI) -> str | None:
     """Return the value of the ``Cookie`` header for a request to this URI; None to send no such header."""
     if not isinstance(cookies, CookieJar):
         return "; ".join(_pairs(cookies)) or None
-    request = _as_request(uri)
-    cookies.add_cookie_header(request)
-    return request.get_header("Cookie")
+    from .cookie_jars import header_from_jar
+
+    return header_from_jar(cookies, uri)
 
 
 def store_cookies(cookies: CookiesLike | None, uri: WebSocketURI, headers: Headers) -> None:
     """Store the cookies that a response sets, if ``cookies`` is a jar."""
-    if not isinstance(cookies, CookieJar):
-        return
-    message = Message()
-    for value in headers.get_all("set-cookie"):
-        if (normalized := _normalized(value)) is not None:
-            message["Set-Cookie"] = normalized
-    request = _as_request(uri)
-    for cookie in cookies.make_cookies(_Response(message), request):  # type: ignore[arg-type]
-        cookies.set_cookie_if_ok(cookie, request)
-        _drop_oldest(cookies, cookie)
+    if cookies is not None and isinstance(cookies, CookieJar):
+        from .cookie_jars import store_in_jar
 
-
-def _normalized(value: str) -> str | None:
-    """Normalize a ``Set-Cookie`` as in RFC 6265, section 5.2; None if it must be ignored.
-
-    `http.cookiejar` emits a warning with a traceback for some values that this section tells clients to ignore.
-    """
-    pair, *attributes = value.split(";")
-    name, equals, _ = pair.partition("=")
-    if not name.strip() or not equals or len(pair) > _MAX_SIZE:
-        return None
-    return "; ".join([pair.strip(), *filter(None, map(_normalized_attribute, attributes))])
-
-
-def _normalized_attribute(attribute: str) -> str | None:
-    name, _, value = (part.strip() for part in attribute.partition("="))
-    match name.lower():
-        case "secure" | "httponly":
-            return name
-        case "domain" | "path" if value:
-            return f"{name}={value}"
-        case "max-age" if _SECONDS.fullmatch(value):
-            return f"{name}={value}"
-        case "expires" if (date := parse_date(value)) is not None:
-            return f"{name}={format_datetime(max(date, _EPOCH), usegmt=True)}"
-        case _:
-            return None
-
-
-def _drop_oldest(cookies: CookieJar, new: Cookie) -> None:
-    """Drop the oldest cookies of a domain that has too many."""
-    of_domain = [each for each in cookies if each.domain == new.domain]
-    for cookie in of_domain[: max(0, len(of_domain) - _MAX_COOKIES)]:
-        cookies.clear(cookie.domain, cookie.path, cookie.name)
-
-
-class _Response:
-    """The part of a response that a `CookieJar` uses."""
-
-    def __init__(self, message: Message) -> None:
-        self._message = message
-
-    def info(self) -> Message:
-        return self._message
+        store_in_jar(cookies, uri, headers)
 
 
 def _pairs(cookies: Mapping[str, str | Morsel[str]]) -> list[str]:
@@ -121,7 +82,3 @@ def _pairs(cookies: Mapping[str, str | Morsel[str]]) -> list[str]:
             raise ValueError(f"the value of cookie {name} has an invalid character: percent-encode it")
         pairs.append(f"{name}={text}")
     return pairs
-
-
-def _as_request(uri: WebSocketURI) -> URLRequest:
-    return URLRequest(f"{uri.origin}{uri.resource}")

@@ -9,14 +9,13 @@ The dataclasses hold the values. The typed dictionaries give type checkers and e
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from http.cookiejar import CookieJar
 from typing import Literal
 
 from anyio.abc import ByteStream
 
 from anyws._checking import check_positive
 from anyws._client.authorization import AuthLike, authorization
-from anyws._client.cookies import CookiesLike, check_cookies
+from anyws._client.cookies import CookieJar, CookiesLike, check_cookies
 from anyws._client.outages import DisconnectHook
 from anyws._connection.options import ConnectionKeywords, ConnectionOptions, check_side
 from anyws.protocol.client_handshake import check_request_headers

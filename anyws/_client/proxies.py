@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import ssl
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Literal
-from urllib.request import getproxies, proxy_bypass
 
 import anyio
 from anyio.abc import ByteStream
@@ -23,11 +24,6 @@ from anyws.protocol.proxy import Proxy, ProxyHandshake, parse_proxy
 from anyws.protocol.uri import WebSocketURI
 
 from .handshakes import perform_handshake
-
-try:
-    from .socks import open_socks_tunnel
-except ModuleNotFoundError:  # python-socks
-    open_socks_tunnel = None  # type: ignore[assignment]
 
 __all__ = ["ConnectTCP", "choose_proxy", "connect_through"]
 
@@ -49,7 +45,7 @@ def choose_proxy(proxy: str | Literal[True] | None, uri: WebSocketURI) -> Proxy 
     if proxy is None or uri.socket_path is not None:
         return None
     chosen = _from_environment(uri) if proxy is True else parse_proxy(proxy)
-    if chosen is not None and chosen.is_socks and open_socks_tunnel is None:
+    if chosen is not None and chosen.is_socks and _socks_tunnel() is None:
         raise ImportError(
             f"the proxy {chosen} requires python-socks: pip install 'anyio-websocket[socks]'; or connect without a "
             "proxy (proxy=None, or --proxy none on the command line)"
@@ -89,6 +85,7 @@ async def connect_through(
         raise
     try:
         if proxy.is_socks:
+            open_socks_tunnel = _socks_tunnel()
             assert open_socks_tunnel is not None, "see choose_proxy"
             await open_socks_tunnel(stream, proxy, host, uri.port)
         else:
@@ -106,6 +103,15 @@ async def connect_through(
     return stream
 
 
+def _socks_tunnel() -> Callable[[ByteStream, Proxy, str, int], Awaitable[None]] | None:
+    """Return `open_socks_tunnel`; None if python-socks is not installed."""
+    try:
+        from .socks import open_socks_tunnel
+    except ModuleNotFoundError:
+        return None
+    return open_socks_tunnel
+
+
 def _from_environment(uri: WebSocketURI) -> Proxy | None:
     """Return the proxy for this server from the environment, or from the system settings on macOS and Windows.
 
@@ -113,8 +119,10 @@ def _from_environment(uri: WebSocketURI) -> Proxy | None:
     net/http, no proxy is used for loopback.
     """
     host = bare_host(uri.host)  # hosts in no_proxy have no trailing dot
-    if _is_loopback(host):
+    if _is_loopback(host) or not _may_have_proxies():
         return None
+    from urllib.request import getproxies, proxy_bypass
+
     proxies = getproxies()
     if not proxies or any(proxy_bypass(each) for each in {host, with_port(host, uri.port)}):
         return None
@@ -127,6 +135,11 @@ def _from_environment(uri: WebSocketURI) -> Proxy | None:
             except InvalidURI as exc:
                 raise InvalidURI(value, f"{name}_proxy in the environment: {exc}") from None
     return None
+
+
+def _may_have_proxies() -> bool:
+    """Return whether to look for a proxy: `urllib.request` takes long to load, and usually there is none."""
+    return sys.platform in ("darwin", "win32") or any(name.lower().endswith("_proxy") for name in os.environ)
 
 
 def _is_loopback(host: str) -> bool:

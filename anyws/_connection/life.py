@@ -33,7 +33,13 @@ FAILURE_GRACE = 0.5
 _PROGRESS_CHECKS = 8
 
 
-class Phase(enum.Enum):
+class _Named(enum.Enum):
+    """A closed set of names. The hash of `enum.Enum` is written in Python, and each event looks up two members."""
+
+    __hash__ = object.__hash__
+
+
+class Phase(_Named):
     """The phase of a connection."""
 
     OPEN = "open"
@@ -54,7 +60,7 @@ class Phase(enum.Enum):
     """The stream is closed."""
 
 
-class Event(enum.Enum):
+class Event(_Named):
     """Something that happens to a connection."""
 
     VIOLATION = enum.auto()
@@ -81,7 +87,7 @@ class Event(enum.Enum):
     """The stream has been closed."""
 
 
-class Action(enum.Enum):
+class Action(_Named):
     """What to do about an event."""
 
     FAIL = enum.auto()

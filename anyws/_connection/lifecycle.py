@@ -173,6 +173,7 @@ class Lifecycle:
             self._fail_once_answered()
         elif phase is Phase.ENDING and self._pump.has_written:
             self._handle(Event.WRITTEN if self.core.close_received is None else Event.FINISHED)
+            return  # this has set the alarm
         self._set_alarm()
 
     def _fail_once_answered(self) -> None:

@@ -6,6 +6,8 @@ keeps the two in sync.
 
 # No `from __future__ import annotations`: the annotations are the types that options are checked against.
 
+import functools
+import logging
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ __all__ = [
     "check_side",
 ]
 
+_logger = logging.getLogger("anyws")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
@@ -29,8 +33,8 @@ class ConnectionOptions:
     Attributes:
         ssl_context: the TLS context. For ``wss:``, a client without one uses a default context, which trusts the
             system's certificates and checks the host name. Each thread creates it for its first connection and keeps
-            it, so certificates added to the system later take effect after a restart. A server without one speaks plain
-            TCP.
+            it, so certificates added to the system later, or another ``SSL_CERT_FILE``, take effect after a restart. A
+            server without one speaks plain TCP.
         close_timeout: time limit for the closing handshake and shutting down TLS and TCP together; after that the
             connection is aborted. 10 s, as in websockets.
         ping_interval: send a Ping if nothing is received for this many seconds. Any incoming byte counts, even while
@@ -86,9 +90,20 @@ class ConnectionOptions:
     @property
     def deflate(self) -> Sequence[Extension]:
         """The value of ``compression``, as extensions."""
+        if not self.compression:
+            return []
         if isinstance(self.compression, PerMessageDeflate):
-            return [self.compression]
-        return [PRESETS["default" if self.compression is True else self.compression]] if self.compression else []
+            deflate = self.compression
+        else:
+            deflate = PRESETS["default" if self.compression is True else self.compression]
+        _log_library(deflate.library.__name__)
+        return [deflate]
+
+
+@functools.cache
+def _log_library(name: str) -> None:
+    """Log once that a compression module is in use."""
+    _logger.debug("compressing with %s", name)
 
 
 def check_side(option: str, context: ssl.SSLContext | None, purpose: ssl.Purpose) -> None:

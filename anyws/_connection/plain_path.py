@@ -125,6 +125,13 @@ class PurePlainPath:
             self._link.flush()
         return True
 
+    def send_prepared(self, frame: bytes, /) -> bool:
+        """Send a frame that is a whole message if messages are accepted; return whether it was sent."""
+        if not self._outbox.put_prepared(frame):
+            return False
+        self._link.flush()
+        return True
+
     async def send(self, message: object, /) -> None:
         """Send a message with the defaults; see `WebSocket.send`."""
         if not self.send_now(message):

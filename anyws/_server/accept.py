@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import inspect
-import ssl
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from email.utils import formatdate
 from typing import Unpack
 
 import anyio
 from anyio.abc import ByteStream
-from anyio.streams.tls import TLSAttribute
 
 from anyws._blocks import block
-from anyws._cancellation import refusing_stray_cancellation
 from anyws._checking import build_options, with_signature_of
 from anyws._connection.establish import establish
 from anyws._connection.link import Link
 from anyws._connection.websocket import WebSocket, running
-from anyws._deadlines import deadline, took_too_long
+from anyws._deadlines import took_too_long
 from anyws._logs import ConnectionLogger, connection_logger
 from anyws._transport.ending import LINGER, STREAM_ERRORS, end_stream
-from anyws._transport.securing import is_plain_peer
-from anyws._transport.stream import receive_eagerly, send_eagerly
+from anyws._transport.stream import send_eagerly
 from anyws._transport.tls import TLSStream
 from anyws.protocol.errors import HandshakeError, HandshakeRefused
-from anyws.protocol.http11 import Request, Response
-from anyws.protocol.server_handshake import ServerHandshake, begin_handshake, check_final_response
+from anyws.protocol.http11 import Response
+from anyws.protocol.server_handshake import ServerHandshake
 
 from .connection_limits import PendingHandshake
+from .opening import Opening, lost_response
 from .options import AcceptKeywords, AcceptOptions, RequestHook
-from .virtual_hosts import is_misdirected
 
-__all__ = ["accept", "accept_stream", "call_hooks", "hook_failure"]
+__all__ = ["accept", "accept_stream", "hook_failure"]
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _WRITE_SIZE = 16384  # bytes of a response written at a time, so that a slow client shows progress; as in a TLS record
 
 
@@ -89,95 +86,35 @@ async def accept_stream(
         on_failure: called with the exception of a request hook, before the response 500 is sent.
     """
     pending = pending or PendingHandshake()
-    hooks = options.request_hooks if request_hooks is None else request_hooks
-    handshake: ServerHandshake | None = None
-    outcome: Response | HandshakeRefused | None = None
+    opening = Opening(stream, options, options.request_hooks if request_hooks is None else request_hooks, pending)
     try:
-        with pending.interruptible(options.open_timeout) as scope:
-            if options.ssl_context is not None:
-                stream = secured = await _start_tls(stream, options.ssl_context, tls_timeout)
-                if on_secured is not None:
-                    on_secured(secured)
-            handshake = begin_handshake(options.terms)
-            outcome = await _choose_response(stream, options.ssl_context, handshake, hooks, pending)
-            if isinstance(outcome, Response):
-                await _write(stream, handshake, outcome, handshake.data_to_send(outcome))
-        if scope.cancelled_caught:
-            if not pending.is_interrupted or pending.refusal is None:
-                raise took_too_long("the opening handshake", options.open_timeout)
-            if handshake is None:
-                raise HandshakeError("refused during the TLS handshake", response=pending.refusal)
-            outcome = _refused_with(handshake, pending.refusal)
+        if not opening.respond_at_once():
+            with pending.interruptible(options.open_timeout) as scope:
+                await opening.respond(tls_timeout=tls_timeout, on_secured=on_secured)
+            if scope.cancelled_caught:
+                if not pending.is_interrupted or pending.refusal is None:
+                    raise took_too_long("the opening handshake", options.open_timeout)
+                if not opening.is_secured:
+                    raise HandshakeError("refused during the TLS handshake", response=pending.refusal)
+                opening.refuse(pending.refusal)
+        outcome = opening.outcome
         assert outcome is not None
-        assert handshake is not None
         if isinstance(outcome, HandshakeRefused):
             pending.mark_decided()
             if on_failure is not None and (failure := hook_failure(outcome)) is not None:
                 on_failure(failure)
-            await _send_refusal(stream, handshake, outcome, options.close_timeout)
+            await _send_refusal(opening.stream, opening.handshake, outcome, options.close_timeout)
             raise outcome
     except BaseException:
-        outcome = None  # may be the exception, whose traceback refers to this frame: break the cycle
+        # It may be the exception, whose traceback refers to this frame: break the cycle.
+        opening.outcome = outcome = None
         with anyio.CancelScope(shield=True):  # otherwise a cancellation would replace the exception
-            await anyio.aclose_forcefully(stream)
+            await anyio.aclose_forcefully(opening.stream)
         raise
     finally:
         pending.mark_decided()
-    return establish(handshake, outcome, stream, options, logger, accept_unmasked=options.accept_unmasked)
-
-
-async def _start_tls(stream: ByteStream, context: ssl.SSLContext, limit: float | None) -> TLSStream:
-    try:
-        if limit is None:
-            return await TLSStream.wrap(stream, context, server_side=True)
-        with deadline(limit, "the TLS handshake"):
-            return await TLSStream.wrap(stream, context, server_side=True)
-    except (anyio.BrokenResourceError, anyio.EndOfStream) as exc:
-        raise HandshakeError("the client closed the connection during the TLS handshake") from exc
-    except ssl.SSLError as exc:
-        if is_plain_peer(exc):
-            exc.strerror = f"{exc.strerror}: the client does not speak TLS; should it use wss:// or https://?"
-        if exc.reason in ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST"):
-            await _respond_to_plain_http(stream)
-        raise
-
-
-async def _respond_to_plain_http(stream: ByteStream) -> None:
-    """Tell a client without TLS what is wrong, as nginx and Go do; OpenSSL would only close the connection."""
-    body = b"this port speaks TLS: use wss:// or https://\n"
-    head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-    try:
-        await send_eagerly(stream, head % len(body) + body)
-    except STREAM_ERRORS:
-        pass
-
-
-async def _choose_response(
-    stream: ByteStream,
-    context: ssl.SSLContext | None,
-    handshake: ServerHandshake,
-    request_hooks: Sequence[RequestHook],
-    pending: PendingHandshake,
-) -> Response | HandshakeRefused:
-    """Read the request and call the hooks; return the response 101, or the reason to refuse."""
-    try:
-        request = await _read_request(stream, handshake)
-    except HandshakeRefused as exc:
-        return exc
-    try:
-        with refusing_stray_cancellation("a hook"):
-            if context is not None and is_misdirected(context, stream.extra(TLSAttribute.ssl_object), request.host):
-                return handshake.refusal(421, f"Host {request.host!r} does not match the host of the TLS connection")
-            refusal = pending.refusal
-            if refusal is None and request_hooks:
-                refusal = await call_hooks(request_hooks, request)
-            pending.mark_decided()
-            return _accept_or_refuse(handshake, pending.refusal or refusal)
-    except Exception as exc:
-        # An error on our side: in a hook, or in the choice of a subprotocol.
-        refused = handshake.refusal(500, "internal error")
-        refused.__cause__ = exc
-        return refused
+    handshake, accept_unmasked = opening.handshake, options.accept_unmasked
+    return establish(handshake, outcome, opening.stream, options, logger, accept_unmasked=accept_unmasked)
 
 
 def hook_failure(exc: Exception) -> Exception | None:
@@ -187,19 +124,6 @@ def hook_failure(exc: Exception) -> Exception | None:
     return None
 
 
-def _accept_or_refuse(handshake: ServerHandshake, refusal: Response | None) -> Response | HandshakeRefused:
-    if refusal is not None:
-        return _refused_with(handshake, refusal)
-    try:
-        return handshake.accept()
-    except HandshakeRefused as exc:  # a request for plain HTTP
-        return exc
-
-
-def _refused_with(handshake: ServerHandshake, response: Response) -> HandshakeRefused:
-    return HandshakeRefused(f"responded with {response.status}", response=response, request=handshake.request)
-
-
 async def _send_refusal(
     stream: ByteStream, handshake: ServerHandshake, refused: HandshakeRefused, limit: float | None
 ) -> None:
@@ -207,52 +131,26 @@ async def _send_refusal(
     data = memoryview(handshake.data_to_send(_with_date(refused.response)))
     for start in range(0, len(data), _WRITE_SIZE):
         with anyio.move_on_after(limit) as scope:
-            await _write(stream, handshake, refused.response, bytes(data[start : start + _WRITE_SIZE]))
+            try:
+                await send_eagerly(stream, bytes(data[start : start + _WRITE_SIZE]))
+            except STREAM_ERRORS as exc:
+                raise lost_response(handshake, refused.response) from exc
         if scope.cancelled_caught:
             raise TimeoutError(f"the client read nothing of the response for {limit:g} s")
     with anyio.move_on_after(LINGER):
         await end_stream(stream)
 
 
-async def _read_request(stream: ByteStream, handshake: ServerHandshake) -> Request:
-    has_begun = False
-    while True:
-        try:
-            data = await (stream.receive() if has_begun else receive_eagerly(stream))
-        except (anyio.EndOfStream, *STREAM_ERRORS) as exc:
-            what = "in the middle of its request" if has_begun else "without a request"
-            raise HandshakeError(f"the client closed the connection {what}") from exc
-        has_begun = True
-        request = handshake.receive_data(data)
-        if request is not None:
-            return request
-
-
 def _with_date(response: Response) -> Response:
     """Return the response with a ``Date``, which RFC 9110, section 6.6.1, requires of a server with a clock."""
     if "date" in response.headers:
         return response
-    headers = [*response.headers.multi_items(), ("Date", formatdate(usegmt=True))]
+    headers = [*response.headers.multi_items(), ("Date", _now())]
     return Response(response.status, headers, response.body, reason=response.reason)
 
 
-async def call_hooks(request_hooks: Sequence[RequestHook], request: Request) -> Response | None:
-    """Call request hooks, sync or async, until one returns a response."""
-    for hook in request_hooks:
-        response = hook(request)
-        if inspect.isawaitable(response):
-            response = await response
-        if response is not None:
-            if not isinstance(response, Response):
-                raise TypeError(f"on_request returned {type(response).__name__}, expected an anyws.Response or None")
-            check_final_response(response)
-            return response
-    return None
-
-
-async def _write(stream: ByteStream, handshake: ServerHandshake, response: Response, data: bytes) -> None:
-    try:
-        await send_eagerly(stream, data)
-    except STREAM_ERRORS as exc:
-        problem = "the client closed the connection before the response was sent"
-        raise HandshakeError(problem, request=handshake.request, response=response) from exc
+def _now() -> str:
+    """Return the current date (RFC 9110, section 5.6.7), in English in every locale."""
+    now = time.gmtime()
+    day, month = _DAYS[now.tm_wday], _MONTHS[now.tm_mon - 1]
+    return f"{day}, {now.tm_mday:02} {month} {now.tm_year} {now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02} GMT"

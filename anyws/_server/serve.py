@@ -215,6 +215,7 @@ async def run_connection(
     connection: AbstractAsyncContextManager[WebSocket],
     call: Callable[[WebSocket], Awaitable[object]],
     failed: Callable[[Exception], None],
+    who: str,
 ) -> None:
     """Run a connection for the duration of a call of user code. Raises no `Exception`.
 
@@ -223,12 +224,14 @@ async def run_connection(
         call: the user code.
         failed: called with what the user code raises, before the peer learns of it, because a client in the same
             program might then stop the server and with it this task; or with what closing raises.
+        who: the user code, for error messages; for example ``the handler``.
     """
     failure: Exception | None = None
     try:
         async with connection as websocket:
             try:
-                await call(websocket)
+                with refusing_stray_cancellation(who):
+                    await call(websocket)
             except Exception as exc:
                 failure = exc
                 failed(exc)
@@ -312,15 +315,17 @@ async def _listen(
     options = dataclasses.replace(options, on_request=[*options.request_hooks, *handler_hooks(handler)])
     listeners = await open_listeners(host, port, options)
 
-    async def serve_stream(server: Server, stream: ByteStream, pending: PendingHandshake) -> None:
+    def open_stream(server: Server, stream: ByteStream, pending: PendingHandshake) -> Awaitable[Awaitable[None] | None]:
         logger = connection_logger("anyws.server", stream)
-        await _Connection(server, handler, logger, on_failure).serve(stream, pending)
+        return _Connection(server, handler, logger, on_failure).open(stream, pending)
 
-    return Server(listeners, serve_stream, with_default_allowed_hosts(options, listeners))
+    return Server(listeners, open_stream, with_default_allowed_hosts(options, listeners))
 
 
 class _Connection:
     """One accepted stream, from its opening handshake to its end. Errors are logged."""
+
+    __slots__ = ("_handler", "_logger", "_on_failure", "_server")
 
     def __init__(
         self,
@@ -334,23 +339,23 @@ class _Connection:
         self._logger = logger
         self._on_failure = on_failure
 
-    async def serve(self, stream: ByteStream, pending: PendingHandshake) -> None:
+    async def open(self, stream: ByteStream, pending: PendingHandshake) -> Awaitable[None] | None:
+        """Perform the opening handshake; return what serves the connection, or None if it failed."""
         try:
             opened = await accept_stream(
                 stream, self._server.options, self._logger, pending=pending, on_failure=self._hook_failed
             )
         except Exception as exc:
             log_handshake_failure(self._logger, exc)
-            return
+            return None
         self._logger.debug("open")
-        await run_connection(self._server.running(*opened), self._call, self._handler_failed)
+        return run_connection(self._server.running(*opened), self._call, self._handler_failed, "the handler")
 
-    async def _call(self, websocket: WebSocket) -> None:
-        with refusing_stray_cancellation("the handler"):
-            serving = self._handler(websocket)
-            if not inspect.isawaitable(serving):
-                raise TypeError(f"the handler must be an async function: it returned {type(serving).__name__}")
-            await serving
+    def _call(self, websocket: WebSocket) -> Awaitable[object]:
+        serving = self._handler(websocket)
+        if not inspect.isawaitable(serving):
+            raise TypeError(f"the handler must be an async function: it returned {type(serving).__name__}")
+        return serving
 
     def _hook_failed(self, exc: Exception) -> None:
         log_hook_failure(self._logger, exc)

@@ -17,6 +17,7 @@ from anyws._connection.link import Link
 from anyws._connection.pumps import Background, open_background
 from anyws._connection.websocket import Running, WebSocket
 from anyws._logs import connection_logger
+from anyws._slices import in_slices
 from anyws.protocol.closing import CloseCode
 
 from .accept_failures import AcceptFailures
@@ -37,9 +38,15 @@ class StartedServer(Protocol):
 
 
 class _StreamHandler(Protocol):
-    """Serves one accepted stream, from the opening handshake on. Raises no `Exception`."""
+    """Performs the opening handshake on an accepted stream, and returns what serves the connection.
 
-    def __call__(self, server: Server, stream: ByteStream, pending: PendingHandshake, /) -> Awaitable[None]: ...
+    These are two coroutines, because the first one would take memory as long as the connection lasts. The result is
+    None if the opening handshake failed, or if the connection has already ended. Neither raises an `Exception`.
+    """
+
+    def __call__(
+        self, server: Server, stream: ByteStream, pending: PendingHandshake, /
+    ) -> Awaitable[Awaitable[None] | None]: ...
 
 
 class Server(AsyncResource, TypedAttributeProvider):
@@ -100,8 +107,7 @@ class Server(AsyncResource, TypedAttributeProvider):
         self._accepting.cancel()
         self._limits.refuse_all()
         try:
-            for link in list(self._links.values()):
-                link.begin_close(CloseCode.GOING_AWAY, "the server is shutting down", discard=False)
+            await in_slices(list(self._links.values()), _close_for_shutdown)
             with anyio.move_on_after(grace):
                 await self._stopped.wait()
         finally:
@@ -130,7 +136,7 @@ class Server(AsyncResource, TypedAttributeProvider):
         """Register a connection that has opened."""
         self._links[websocket] = link
         if self._closing:
-            link.begin_close(CloseCode.GOING_AWAY, "the server is shutting down", discard=False)
+            _close_for_shutdown(link)
 
     def remove_connection(self, websocket: WebSocket) -> None:
         """Unregister a connection that has ended."""
@@ -144,12 +150,13 @@ class Server(AsyncResource, TypedAttributeProvider):
 
     async def _accept_from(self, listener: Listener[Any], connections: TaskGroup) -> None:
         failures = AcceptFailures(connection_logger("anyws.server", listener))
+        accept = listener.accept if isinstance(listener, SocketListener) else None
         while True:
             try:
-                if not isinstance(listener, SocketListener):
+                if accept is None:
                     await listener.serve(self._serve_stream, connections)
                     return
-                stream = await listener.accept()
+                stream = await accept()
             except OSError as exc:
                 await failures.wait_after(exc)
             else:
@@ -160,7 +167,9 @@ class Server(AsyncResource, TypedAttributeProvider):
         pending = None
         try:
             pending = self._limits.add(stream)
-            await self._stream_handler(self, stream, pending)
+            serving = await self._stream_handler(self, stream, pending)
+            if serving is not None:
+                await serving
         except anyio.get_cancelled_exc_class():
             if anyio.current_effective_deadline() == -math.inf:
                 raise
@@ -188,6 +197,10 @@ class Server(AsyncResource, TypedAttributeProvider):
         with anyio.CancelScope(shield=True):
             for listener in self._listeners:
                 await listener.aclose()
+
+
+def _close_for_shutdown(link: Link) -> None:
+    link.begin_close(CloseCode.GOING_AWAY, "the server is shutting down", discard=False)
 
 
 class _ServerConnection(Running):

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from weakref import WeakKeyDictionary
 
-import idna
+from anyws.protocol.hosts import idna_encoded
 
 __all__ = ["HostSelector", "is_misdirected", "virtual_hosts"]
 
@@ -114,6 +114,6 @@ def virtual_hosts(contexts: Mapping[str, ssl.SSLContext], *, default: ssl.SSLCon
 def _to_ascii(name: str) -> str:
     wildcard, host = ("*.", name[2:]) if name.startswith("*.") else ("", name)
     try:
-        return wildcard + idna.encode(host, uts46=True).decode("ascii")
-    except idna.IDNAError as exc:
-        raise ValueError(f"{name!r} is not a valid host name: {exc}") from exc
+        return wildcard + idna_encoded(host)
+    except ValueError as exc:
+        raise ValueError(f"{name!r} {exc}") from None

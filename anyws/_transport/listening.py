@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import stat
+from ipaddress import ip_address
 from typing import Any
 
 import anyio
@@ -32,6 +33,7 @@ class SocketListener(AbstractSocketListener):
         # On most systems, accepted sockets inherit TCP_NODELAY from the listening socket.
         self._inherits_no_delay: bool | None = None if set_no_delay(listening) else True
         self._socket = listening
+        self._local_address = _common_address(listening)
         self._acceptor: Acceptor | None = None
         self._in_a_row = 0  # connections accepted since other tasks could run
         self._closed = False
@@ -69,7 +71,12 @@ class SocketListener(AbstractSocketListener):
                 if accepted is not None:
                     self._in_a_row += 1
                     connected, address = accepted
-                    return SocketStream(connected, address, has_no_delay=self._has_no_delay(connected))
+                    return SocketStream(
+                        connected,
+                        address,
+                        local_address=self._local_address,
+                        has_no_delay=self._has_no_delay(connected),
+                    )
 
     async def _wait(self) -> tuple[socket.socket, Any] | None:
         """Wait for a connection; return it, or None if the caller still has to accept it."""
@@ -81,8 +88,8 @@ class SocketListener(AbstractSocketListener):
 
     def _find_acceptor(self) -> Acceptor | None:
         """Return the fastest way to wait on this event loop; None if there is nothing better than AnyIO's."""
-        loop = current_token().native_token
-        if self._acceptor is None or self._acceptor.loop is not loop:
+        if self._acceptor is None or self._acceptor.loop.is_closed():
+            loop = current_token().native_token
             if not hasattr(loop, "add_reader"):  # trio
                 return None
             try:
@@ -115,6 +122,14 @@ class SocketListener(AbstractSocketListener):
                 except FileNotFoundError:
                     pass
         await checkpoint()
+
+
+def _common_address(listening: socket.socket) -> Any:
+    """Return the local address of every accepted socket, which saves a system call for each; None if they differ."""
+    if listening.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    address = listening.getsockname()
+    return None if ip_address(address[0].partition("%")[0]).is_unspecified else address
 
 
 async def listen_tcp(

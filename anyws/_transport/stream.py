@@ -35,17 +35,27 @@ class SocketStream(AbstractSocketStream):
     Args:
         connected: the socket.
         remote_address: the address of the peer; None to ask the socket.
+        local_address: our address; None to ask the socket.
         has_no_delay: whether ``TCP_NODELAY`` is already set, or the socket is not a TCP socket.
     """
 
-    def __init__(self, connected: socket.socket, remote_address: Any = None, *, has_no_delay: bool = False) -> None:
+    def __init__(
+        self,
+        connected: socket.socket,
+        remote_address: Any = None,
+        *,
+        local_address: Any = None,
+        has_no_delay: bool = False,
+    ) -> None:
         connected.setblocking(False)
         if not has_no_delay:
             set_no_delay(connected)
         self._socket = connected
-        self.local_address: Any = _or_none(connected.getsockname)
+        self.local_address: Any = _or_none(connected.getsockname) if local_address is None else local_address
         self.remote_address: Any = _or_none(connected.getpeername) if remote_address is None else remote_address
         self._closed = False
+        self._has_sent_eof = False
+        self._has_received_eof = False
         self._waiting = 0  # number of tasks waiting for the socket
         self._is_receiving = False
         self._is_sending = False
@@ -139,6 +149,7 @@ class SocketStream(AbstractSocketStream):
         except OSError as exc:
             raise self.translated(exc) from exc
         if not data:
+            self._has_received_eof = True
             raise anyio.EndOfStream
         return data
 
@@ -206,6 +217,7 @@ class SocketStream(AbstractSocketStream):
             self._socket.shutdown(socket.SHUT_WR)
         except OSError as exc:
             raise self.translated(exc) from exc
+        self._has_sent_eof = True
 
     def close(self) -> None:
         """Close both sides immediately, even if a forked child process has inherited the socket."""
@@ -213,10 +225,11 @@ class SocketStream(AbstractSocketStream):
             self._closed = True
             if self._waiting:
                 anyio.notify_closing(self._socket)
-            try:
-                self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:  # the connection was lost
-                pass
+            if not (self._has_sent_eof and self._has_received_eof):  # otherwise both sides have ended already
+                try:
+                    self._socket.shutdown(socket.SHUT_RDWR)
+                except OSError:  # the connection was lost
+                    pass
             self._socket.close()
 
     async def aclose(self) -> None:

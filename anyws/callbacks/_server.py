@@ -214,7 +214,8 @@ class _Connection:
             self._hook_failed(exc)
         else:
             if self._link is not None:
-                await run_connection(self._server.running(self._socket, self._link), self._run, self._hook_failed)
+                running = self._server.running(self._socket, self._link)
+                await run_connection(running, self._run, self._hook_failed, "a hook")
 
     async def _open(self) -> Link | None:
         try:

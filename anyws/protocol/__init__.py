@@ -15,6 +15,7 @@ from .connection import (
     Role as Role,
     State as State,
 )
+from .default_zlib import default_zlib as default_zlib
 from .deflate import (
     DeflateParameters as DeflateParameters,
     InvalidDeflate as InvalidDeflate,

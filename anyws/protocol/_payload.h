@@ -3,7 +3,12 @@
 #ifndef ANYWS_PAYLOAD_H
 #define ANYWS_PAYLOAD_H
 
-#include "_frames.h"
+#include "_state.h"
+
+enum {
+    MAPPED = 1 << 17,     /* from this size on, the allocator maps pages for each block, as long as no such block was freed */
+    KEPT_MEMORY = 16 << 20 /* what the allocator may then keep, in bytes */
+};
 
 typedef struct {
     PyObject_HEAD
@@ -28,6 +33,17 @@ payload_begin_change(Payload *self)
     }
     self->room = 0;
     return 0;
+}
+
+/* Let the allocator keep the memory of a few large messages, instead of returning it to the system after each: new pages
+ * cost as much as copying them. glibc does so up to twice the size of the largest block that was ever freed. */
+static void
+keep_memory(State *state, Py_ssize_t size)
+{
+    if (size >= MAPPED && !state->keeps_memory) {
+        state->keeps_memory = 1;
+        PyMem_RawFree(PyMem_RawMalloc(KEPT_MEMORY / 2)); /* never written to, so it never used any */
+    }
 }
 
 /* Return a payload that begins with the first `size` bytes of an object, whose reference is stolen. */
@@ -77,6 +93,7 @@ payload_reserve(Payload *self, Py_ssize_t length, Py_ssize_t reserve)
         return -1;
     }
     room = self->size + length + reserve;
+    keep_memory(PyType_GetModuleState(Py_TYPE(self)), room);
     if (self->data != NULL) {
         return payload_resize(self, &self->data, room);
     }

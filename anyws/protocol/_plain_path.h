@@ -26,7 +26,6 @@ enum {
     READ_SIZE = 122880,
     SMALL = 1024,           /* a payload up to this size is copied behind its header, which costs less than sendmsg() */
     RESERVE_FACTOR = 16,    /* memory is allocated in advance for this many times what has arrived, as in frames.py */
-    KEPT_MEMORY = 16 << 20, /* what the allocator may keep after large messages, in bytes */
     MAX_READ_TURN = 1 << 20 /* how many bytes of a large message are read before other connections have their turn */
 };
 
@@ -337,17 +336,6 @@ plain_path_fill(PlainPath *path, PyObject *message, Py_ssize_t *received, const 
     }
 }
 
-/* Let the allocator keep the memory of a few large messages, instead of returning it to the system after each: new pages
- * cost as much as copying them. glibc does so up to twice the size of the largest block that was ever freed. */
-static void
-keep_memory(State *state)
-{
-    if (!state->keeps_memory) {
-        state->keeps_memory = 1;
-        PyMem_RawFree(PyMem_RawMalloc(KEPT_MEMORY / 2)); /* never written to, so it never used any */
-    }
-}
-
 /* Begin a large message if one comes next, and if it is plain; return whether there was one, or -1 if it is lost because
  * memory ran out. */
 static int
@@ -369,9 +357,7 @@ plain_path_read_large(PlainPath *path, State *state, const unsigned char *data, 
     if (received < LARGE || frame.length / RESERVE_FACTOR > received) {
         return 0;
     }
-    if (frame.length > READ_SIZE) {
-        keep_memory(state);
-    }
+    keep_memory(state, frame.length);
     message = PyBytes_FromStringAndSize(NULL, frame.length);
     if (message == NULL) { /* Python may find enough memory for a part of it, or raises the error */
         PyErr_Clear();
@@ -691,6 +677,64 @@ plain_path_send_now(PlainPath *path, int opcode, PyObject *message)
 
 #endif
 
+#ifndef _WIN32
+
+/* Return whether a message of this size may be written to the socket before anything else is. */
+static int
+plain_path_is_direct(const PlainPath *path, Py_ssize_t size)
+{
+    const FrameQueue *outbox = path->outbox;
+
+    return outbox->is_direct && outbox->size == 0 && !outbox->is_flush_due && path->inbox->messages.count == 0 &&
+           path->pump != NULL && (path->records == NULL || size < LARGE);
+}
+
+/* Write a frame that is a whole message to the socket. */
+static int
+plain_path_send_frame_now(PlainPath *path, PyObject *frame)
+{
+    PyObject *payload = Py_NewRef(frame);
+    int failed;
+
+    if (path->records != NULL && (payload = plain_path_encrypt(path, payload)) == NULL) {
+        return plain_path_encryption_failed(path);
+    }
+    failed = plain_path_write(path, (const unsigned char *)"", 0, payload);
+    Py_DECREF(payload);
+    return failed;
+}
+
+#endif
+
+/* Send a prepared frame if messages are accepted; return whether it was sent. */
+static PyObject *
+plain_path_send_prepared(PyObject *self, PyObject *frame)
+{
+    PlainPath *path = (PlainPath *)self;
+    FrameQueue *outbox = path->outbox;
+    int failed;
+
+    if (check_bytes(frame) < 0) {
+        return NULL;
+    }
+    if (outbox == NULL || !frame_queue_has_room(outbox) || outbox->new_masking_key != Py_None) {
+        Py_RETURN_FALSE;
+    }
+    Py_INCREF(self);
+#ifndef _WIN32
+    if (plain_path_is_direct(path, PyBytes_GET_SIZE(frame))) {
+        failed = plain_path_send_frame_now(path, frame);
+    }
+    else
+#endif
+        failed = frame_queue_add(outbox, PyBytes_FromObject(frame)) < 0 ? -1 : call_method(path->link, "flush");
+    Py_DECREF(self);
+    if (failed) {
+        return NULL;
+    }
+    Py_RETURN_TRUE;
+}
+
 /* Send a message if that is plain: return 1 if it was sent, 0 if it is not plain, -1 on failure. */
 static int
 plain_path_send_message(PlainPath *path, PyObject *message)
@@ -702,8 +746,7 @@ plain_path_send_message(PlainPath *path, PyObject *message)
         return 0;
     }
 #ifndef _WIN32
-    if (outbox->is_direct && outbox->size == 0 && !outbox->is_flush_due && path->inbox->messages.count == 0 &&
-        path->pump != NULL && (path->records == NULL || PyObject_Length(message) < LARGE)) {
+    if (plain_path_is_direct(path, PyObject_Length(message))) {
         return plain_path_send_now(path, opcode, message) < 0 ? -1 : 1;
     }
 #endif
@@ -1379,6 +1422,9 @@ static PyMethodDef plain_path_methods[] = {
     {"deliver", plain_path_deliver, METH_O,
      "deliver(function, /)\n--\n\nPass each message to a function until it returns something; return that."},
     {"send", plain_path_send, METH_O, "send(message, /)\n--\n\nSend a message."},
+    {"send_prepared", plain_path_send_prepared, METH_O,
+     "send_prepared(frame, /)\n--\n\nSend a frame that is a whole message if messages are accepted; return whether it "
+     "was sent."},
     {"send_now", plain_path_send_now_if_plain, METH_O,
      "send_now(message, /)\n--\n\nSend a message if that is plain; return whether it was sent."},
     {NULL, NULL, 0, NULL},

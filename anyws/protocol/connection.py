@@ -231,6 +231,8 @@ class Connection:
                 if room > 0 and not messages.in_message:  # fast path: most messages are a single complete frame
                     if self._encoded:
                         room = self._receive_encoded(room, events)
+                        if not frames.has_data:  # the usual case, for speed
+                            break
                     room = frames.take_messages(self._max_whole, room, events)
                 if room <= 0 or not frames.has_data:
                     self.has_more = frames.has_data
@@ -294,8 +296,9 @@ class Connection:
 
     def _receive_encoded(self, room: int, events: list[Event]) -> int:
         """Append the next messages as long as each is a single complete frame that the codec has transformed."""
-        while room > 0:
-            frame = self._frames.take_whole(self._encoded, self._max_whole)
+        frames = self._frames
+        while room > 0 and frames.has_data:
+            frame = frames.take_whole(self._encoded, self._max_whole)
             if frame is None:
                 break
             message = self._messages.receive_whole(*frame)
@@ -522,10 +525,12 @@ class Connection:
             for codec in self._codecs:
                 payload, changed = codec.encode(payload, first=first, fin=fin, compress=compress)
                 rsv |= codec.rsv if changed and first else 0
-            size = fragment_size or len(payload) or 1
-            for start in range(0, len(payload) or 1, size):
-                last = _FIN if fin and start + size >= len(payload) else 0
-                part = payload if size >= len(payload) else payload[start : start + size]
+            if fragment_size is None:
+                self.outbox.put_frame((_FIN if fin else 0) | rsv | opcode, payload)
+                return
+            for start in range(0, len(payload) or 1, fragment_size):
+                last = _FIN if fin and start + fragment_size >= len(payload) else 0
+                part = payload if fragment_size >= len(payload) else payload[start : start + fragment_size]
                 self.outbox.put_frame(last | rsv | opcode, part)
                 cannot_be_undone = True
                 opcode, rsv = Opcode.CONTINUATION, 0

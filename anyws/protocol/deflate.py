@@ -7,30 +7,25 @@ to message, unless "no context takeover" was negotiated. Section numbers in comm
 
 from __future__ import annotations
 
-import zlib
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .errors import InvalidText
+from .default_zlib import default_zlib, is_zlib_ng, zlib_ng_level
+from .deflater import Deflater
 from .extensions import Codec, Extension, ExtensionOffer
+from .inflater import Inflater, InvalidDeflate
 
 __all__ = ["PRESETS", "DeflateCodec", "DeflateParameters", "InvalidDeflate", "PerMessageDeflate", "Preset"]
 
 NAME = "permessage-deflate"
 _RSV1 = 0x40  # section 6
-_TAIL = b"\x00\x00\xff\xff"  # section 7.2.1
 _MAX_BITS = 15
 _BITS = {str(bits): bits for bits in range(8, _MAX_BITS + 1)}  # section 7.1.2: no leading zeros
-# A final block takes the peer only two bytes but makes us create a new decompressor. Senders that use final blocks use
-# one per message.
-_MAX_FINAL_BLOCKS = 8
+_MIN_MEM_LEVEL_OF_ZLIB_NG = 4  # a lower level asks for less memory than zlib-ng uses
 _NO_TAKEOVER = ("server_no_context_takeover", "client_no_context_takeover")
 _WINDOW_BITS = ("server_max_window_bits", "client_max_window_bits")
-
-
-class InvalidDeflate(InvalidText):
-    """The peer sent a compressed message that cannot be decompressed (close code 1007)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +55,14 @@ class PerMessageDeflate(Extension):
         client_no_context_takeover: start each message from the client with an empty window.
         server_max_window_bits: limit the server's window to 8 to 15 bits; None for 15.
         client_max_window_bits: limit the client's window to 8 to 15 bits, if the client supports it; None for 15.
-        level: the compression level, from 1 (fastest) to 9 (smallest), or -1 for zlib's default.
-        mem_level: the amount of memory for the compressor's state, 1 to 9.
+        level: the compression level, from 1 (fastest) to 9 (smallest), or -1 for the default of zlib. Unless you set
+            ``zlib``, the numbers mean what they mean to `zlib`: zlib-ng then uses whichever of its levels compresses
+            about as much.
+        mem_level: the amount of memory for the compressor's state, 1 to 9. zlib-ng ignores it.
         threshold: the minimum message size to compress, in bytes. It does not apply to fragmented messages, nor to
             messages sent with an explicit ``compress``.
-        zlib: the compression module: `zlib`, or a compatible one such as ``zlib_ng.zlib_ng``.
+        zlib: the compression module: `zlib`, or a compatible one such as ``zlib_ng.zlib_ng``. None for zlib-ng if it is
+            installed and ``mem_level`` is at least 4, and otherwise `zlib`; see `anyws.protocol.default_zlib`.
     """
 
     name = NAME
@@ -76,7 +74,7 @@ class PerMessageDeflate(Extension):
     level: int = -1
     mem_level: int = 8
     threshold: int = 64
-    zlib: Any = zlib
+    zlib: Any = None
 
     def __post_init__(self) -> None:
         for option in _WINDOW_BITS:
@@ -86,8 +84,15 @@ class PerMessageDeflate(Extension):
         self._check("mem_level", 1, 9, "1 to 9")
         self._check("threshold", 0, None, "0 or more")
         for name in ("compressobj", "decompressobj", "error", "DEFLATED", "Z_SYNC_FLUSH"):
-            if not hasattr(self.zlib, name):
+            if self.zlib is not None and not hasattr(self.zlib, name):
                 raise TypeError(f"option zlib has no {name}: expected a module compatible with zlib")
+
+    @property
+    def library(self) -> Any:
+        """The compression module that is used."""
+        if self.zlib is None:
+            return default_zlib() if self.mem_level >= _MIN_MEM_LEVEL_OF_ZLIB_NG else importlib.import_module("zlib")
+        return self.zlib
 
     def _check(self, option: str, low: int, high: int | None, expected: str) -> None:
         value = getattr(self, option)
@@ -173,13 +178,19 @@ class DeflateCodec(Codec):
     def __init__(self, parameters: DeflateParameters, settings: PerMessageDeflate, *, is_server: bool) -> None:
         self.parameters: DeflateParameters = parameters
         ours, theirs = ("server", "client") if is_server else ("client", "server")
-        self._deflater = _Deflater(
-            settings,
+        library = settings.library
+        is_default_ng = settings.zlib is None and is_zlib_ng(library)
+        self._deflater = Deflater(
+            library,
+            level=zlib_ng_level(settings.level) if is_default_ng else settings.level,
             bits=getattr(parameters, f"{ours}_max_window_bits"),
+            mem_level=settings.mem_level,
+            threshold=settings.threshold,
             takeover=not getattr(parameters, f"{ours}_no_context_takeover"),
+            shares_memory=is_default_ng,
         )
-        self._inflater = _Inflater(
-            settings.zlib,
+        self._inflater = Inflater(
+            library,
             bits=getattr(parameters, f"{theirs}_max_window_bits"),
             takeover=not getattr(parameters, f"{theirs}_no_context_takeover"),
         )
@@ -191,102 +202,6 @@ class DeflateCodec(Codec):
     def decode(self, payload: bytes, *, fin: bool, limit: int | None) -> bytes:
         """Decompress the next bytes of a message (section 7.2.2)."""
         return self._inflater.decode(payload, fin=fin, limit=limit)
-
-
-class _Deflater:
-    def __init__(self, settings: PerMessageDeflate, *, bits: int, takeover: bool) -> None:
-        self._settings = settings
-        # zlib does not support raw deflate with a window of 2**8 bytes. With 2**9 it never refers back more than 250.
-        self._bits = max(bits, 9)
-        self._takeover = takeover
-        self._compressor: Any = None
-        self._compressing = False  # the message that is being sent
-
-    def encode(self, payload: bytes, *, first: bool, fin: bool, compress: bool | None) -> tuple[bytes, bool]:
-        if first:
-            small = fin and len(payload) < self._settings.threshold
-            self._compressing = not small if compress is None else compress
-        if not self._compressing:
-            return payload, False
-        settings, compressor = self._settings, self._compressor
-        if compressor is None:
-            compressor = settings.zlib.compressobj(
-                settings.level, settings.zlib.DEFLATED, -self._bits, settings.mem_level
-            )
-            self._compressor = compressor
-        data: bytes = compressor.compress(payload) + compressor.flush(settings.zlib.Z_SYNC_FLUSH)
-        if fin:
-            data = data[: -len(_TAIL)] if data.endswith(_TAIL) else data + b"\x00"
-            if not self._takeover:
-                self._compressor = None
-        return data, True
-
-
-class _Inflater:
-    """Decompresses up to a limit.
-
-    A block with BFINAL=1 is legal (section 7.2.3.4), and later blocks may refer to data before it, but zlib ends its
-    stream there. The next block therefore needs a new decompressor with the window as its dictionary, so this class
-    keeps a copy of the window.
-    """
-
-    def __init__(self, library: Any, *, bits: int, takeover: bool) -> None:
-        self._zlib = library
-        self._bits = bits
-        self._size = 1 << bits
-        self._takeover = takeover
-        self._decompressor: Any = None
-        self._window = bytearray()
-        self._mid_block = False  # whether there was data after the start of the message or its last final block
-        self._final_blocks = 0  # in this message
-
-    def decode(self, payload: bytes, *, fin: bool, limit: int | None) -> bytes:
-        try:
-            output = self._inflate(payload, limit)
-            if fin:
-                if self._mid_block:
-                    self._end_block()
-                self._final_blocks = 0
-                if not self._takeover:
-                    self._decompressor = None
-                    self._window.clear()
-        except self._zlib.error as exc:
-            raise InvalidDeflate(f"message cannot be decompressed: {exc} (RFC 7692, section 7.2.2)") from exc
-        return output
-
-    def _inflate(self, data: bytes, limit: int | None) -> bytes:
-        output = b""
-        while data:
-            decompressor = self._decompressor
-            if decompressor is None:
-                decompressor = self._zlib.decompressobj(-self._bits, zdict=bytes(self._window))
-                self._decompressor = decompressor
-            # The limit 0 means no limit.
-            piece: bytes = decompressor.decompress(data, 0 if limit is None else limit - len(output) + 1)
-            output = output + piece if output else piece
-            if limit is not None and len(output) > limit:
-                raise OverflowError
-            self._window += piece[-self._size :]
-            if len(self._window) > self._size * 5 // 4:
-                del self._window[: -self._size]
-            self._mid_block = not decompressor.eof
-            if self._mid_block:
-                break
-            data = decompressor.unused_data
-            self._decompressor = None
-            self._final_blocks += 1
-            if self._final_blocks > _MAX_FINAL_BLOCKS:
-                raise InvalidDeflate(f"message with more than {_MAX_FINAL_BLOCKS} final blocks")
-        return output
-
-    def _end_block(self) -> None:
-        """Restore the tail that the sender omitted, and check that it completes an empty block."""
-        decompressor = self._decompressor
-        if decompressor.decompress(_TAIL, 1) or decompressor.unused_data:
-            raise InvalidDeflate("compressed message is truncated (RFC 7692, section 7.2.2)")
-        if decompressor.eof:  # the block was final
-            self._decompressor = None
-        self._mid_block = False
 
 
 def _parse(offer: ExtensionOffer, *, bits_may_lack_value: bool) -> dict[str, int | None]:

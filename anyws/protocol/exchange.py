@@ -12,8 +12,9 @@ import re
 
 import h11
 
-from .headers import Headers, headers_of, shared_name
+from .headers import Headers, headers_of, shared
 from .http11 import Request, Response, checked_response
+from .usual_request import parse_usual_request
 
 __all__ = ["ClientExchange", "HeadEnded", "InvalidHead", "ServerExchange"]
 
@@ -118,9 +119,12 @@ class ServerExchange:
     """
 
     def __init__(self, *, max_bytes: int, max_headers: int) -> None:
-        self._reader = _HeadReader(max_bytes=max_bytes, max_headers=max_headers, is_response=False)
-        self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=max_bytes)
-        self._method = ""
+        self._max_bytes = max_bytes
+        self._max_headers = max_headers
+        self._reader: _HeadReader | None = None  # once it is not a usual request in one piece
+        self._usual_head = b""  # which h11 has not seen
+        self._connection: h11.Connection | None = None  # created on demand: usually, nothing needs it
+        self._method = "GET"
         self.trailing_data: bytes = b""
         """The data received after the head."""
 
@@ -130,13 +134,19 @@ class ServerExchange:
         Raises:
             InvalidHead: the bytes are not a valid request head, or exceed a limit.
         """
+        if self._reader is None:
+            usual = parse_usual_request(data, max_bytes=self._max_bytes, max_headers=self._max_headers)
+            if usual is not None:
+                request, length = usual
+                self._usual_head, self.trailing_data = data[:length], data[length:]
+                return request
+            self._reader = _HeadReader(max_bytes=self._max_bytes, max_headers=self._max_headers, is_response=False)
         parts = self._reader.feed(data)
         if parts is None:
             return None
         head, self.trailing_data = parts
         try:
-            self._connection.receive_data(head)
-            event = self._connection.next_event()
+            event = self._give_to_h11(head)
         except h11.RemoteProtocolError as exc:
             raise InvalidHead(_problem(exc), exc.error_status_hint) from None  # exc quotes the line, maybe with secrets
         assert isinstance(event, h11.Request)
@@ -158,9 +168,19 @@ class ServerExchange:
             headers.append((b"Content-Length", str(len(response.body)).encode()))
         if "connection" not in response.headers:
             headers.append((b"Connection", b"close"))
+        if self._connection is None:
+            self._give_to_h11(self._usual_head)
+        assert self._connection is not None
         event = h11.Response(status_code=response.status, headers=headers, reason=reason)
         head = self._connection.send(event) or b""
         return head if response.status in (204, 304) or self._method == "HEAD" else head + response.body
+
+    def _give_to_h11(self, head: bytes) -> object:
+        """Pass the head to h11, if there is one, and return its event."""
+        self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=self._max_bytes)
+        if head:
+            self._connection.receive_data(head)
+        return self._connection.next_event()
 
 
 class ClientExchange:
@@ -304,4 +324,4 @@ def _encode(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 def _decode(pairs: list[tuple[bytes, bytes]]) -> Headers:
-    return headers_of([(shared_name(name.decode("ascii")), value.decode("latin-1")) for name, value in pairs])
+    return headers_of([(shared(name.decode("ascii")), shared(value.decode("latin-1"))) for name, value in pairs])

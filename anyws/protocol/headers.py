@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast, overload
 
 __all__ = [
     "HIDDEN",
+    "SHARED",
     "Headers",
     "HeadersLike",
     "check_header",
@@ -16,9 +17,10 @@ __all__ = [
     "headers_of",
     "is_secret",
     "is_token",
-    "shared_name",
+    "shared",
     "shown_value",
     "split_list",
+    "values_by_name",
 ]
 
 T = TypeVar("T")
@@ -43,21 +45,22 @@ _BEFORE_VALUE = re.compile(r"[\s:=;,].*", re.DOTALL)  # the value, if it was pas
 _USER = re.compile(r"(?:(?<=//)|^)[^/\s]*@")
 
 
-# The names that most handshakes use. All connections share these strings; any other name is freed with its headers.
-# `sys.intern` is unsuitable: CPython 3.12 and free-threaded builds never free interned strings, and the peer chooses
-# the names.
+# The names and values that most opening handshakes use. All connections share these strings; any other one is freed
+# with its headers. `sys.intern` is unsuitable: CPython 3.12 and free-threaded builds never free interned strings, and
+# the peer chooses the names.
 _USUAL = """
 Accept Accept-Encoding Accept-Language Authorization Cache-Control Connection Content-Length Content-Type Cookie Date
 Forwarded Host Location Origin Pragma Retry-After Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-WebSocket-Accept
 Sec-WebSocket-Extensions Sec-WebSocket-Key Sec-WebSocket-Protocol Sec-WebSocket-Version Server Set-Cookie
 Transfer-Encoding Upgrade User-Agent Via X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Real-IP
 """.split()  # noqa: SIM905 (a list would take a line for each)
-_SHARED = {name: name for usual in _USUAL for name in (usual, usual.lower())}
+_USUAL_VALUES = ("13", "websocket", "Upgrade", "keep-alive, Upgrade", "no-cache")
+SHARED = {text: text for usual in (*_USUAL, *_USUAL_VALUES) for text in (usual, usual.lower())}
 
 
-def shared_name(name: str) -> str:
-    """Return the string that all connections share for a common name; for any other name, the name itself."""
-    return _SHARED.get(name, name)
+def shared(text: str) -> str:
+    """Return the string that all connections share for a common name or value; for any other text, the text itself."""
+    return SHARED.get(text, text)
 
 
 def is_token(text: str) -> bool:
@@ -142,11 +145,11 @@ class Headers(Mapping[str, str]):
 
     def _join(self) -> dict[str, str]:
         """Build and cache the values by name. All connections share the strings of common names."""
-        index = {shared_name(name.lower()): value for name, value in self._pairs}
+        index = {shared(name.lower()): value for name, value in self._pairs}
         if len(index) < len(self._pairs):
             index.clear()
             for name, value in self._pairs:
-                key = shared_name(name.lower())
+                key = shared(name.lower())
                 index[key] = f"{index[key]}, {value}" if key in index else value
         self._joined = index
         return index
@@ -231,9 +234,19 @@ def shown_value(value: str) -> str:
     return f"{before}?{HIDDEN}" if query else before
 
 
-def headers_of(pairs: Sequence[tuple[str, str]]) -> Headers:
-    """Return headers built from pairs that are known to be valid, without checking each of them."""
+def values_by_name(headers: Headers) -> Mapping[str, str]:
+    """Return the values by name in lower case, as `Headers.get` does. Several lookups are faster with it."""
+    return headers._joined or headers._join()  # pyright: ignore[reportPrivateUsage]
+
+
+def headers_of(pairs: Sequence[tuple[str, str]], by_name: dict[str, str] | None = None) -> Headers:
+    """Return headers built from pairs that are known to be valid, without checking each of them.
+
+    Args:
+        pairs: the names and values.
+        by_name: the values by name in lower case, if they are known already.
+    """
     headers = Headers.__new__(Headers)
     headers._pairs = tuple(pairs)  # pyright: ignore[reportPrivateUsage]
-    headers._joined = None  # pyright: ignore[reportPrivateUsage]
+    headers._joined = by_name  # pyright: ignore[reportPrivateUsage]
     return headers

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import IPv6Address
 
-import idna
-
-__all__ = ["ascii_host", "bare_host", "host_in_uri", "parse_host", "with_port"]
+__all__ = ["ascii_host", "bare_host", "host_in_uri", "idna_encoded", "parse_host", "with_port"]
 
 # The "forbidden domain code points" of https://url.spec.whatwg.org/#host-miscellaneous.
 _FORBIDDEN = re.compile(r"[\x00-\x20#%/:<>?@\[\\\]^|\x7f]")
@@ -43,10 +41,7 @@ def ascii_host(text: str) -> str:
     if len(text) > _MAX_NAME + 1:
         raise ValueError(f"has more than {_MAX_NAME} characters")
     if not text.isascii():
-        try:
-            text = idna.encode(text, uts46=True).decode("ascii")
-        except idna.IDNAError as exc:
-            raise ValueError(f"is not a domain name: {exc}") from None
+        text = idna_encoded(text)
     text = text.lower()
     if (forbidden := _FORBIDDEN.search(text)) is not None:
         raise ValueError(f"contains {forbidden[0]!r}, which is not allowed in a domain name")
@@ -59,6 +54,20 @@ def ascii_host(text: str) -> str:
         if len(label) > _MAX_LABEL:
             raise ValueError(f"has a label of more than {_MAX_LABEL} characters")
     return text
+
+
+def idna_encoded(name: str) -> str:
+    """Return a domain name in ASCII (RFC 5890).
+
+    Raises:
+        ValueError: the name is invalid. The message is a predicate, to be appended to the name.
+    """
+    import idna
+
+    try:
+        return idna.encode(name, uts46=True).decode("ascii")
+    except idna.IDNAError as exc:
+        raise ValueError(f"is not a domain name: {exc}") from None
 
 
 def with_port(host: str, port: int | None) -> str:

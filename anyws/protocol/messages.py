@@ -27,6 +27,11 @@ def _invalid_text(exc: UnicodeDecodeError) -> InvalidText:
     return InvalidText(f"text is not valid UTF-8: {exc.reason} (RFC 6455, section 8.1)")
 
 
+def _too_large(limit: int | None) -> LimitExceeded:
+    assert limit is not None  # without a limit, a codec has no reason to raise OverflowError
+    return LimitExceeded("max_message_size", limit, limit + 1)
+
+
 class _Text:
     """An incomplete text message, validated up to its last byte."""
 
@@ -141,14 +146,19 @@ class MessageDecoder:
         self._message = payload
 
     def receive_whole(self, opcode: Opcode, payload: bytes) -> str | bytes:
-        """Process a frame that is a complete message within the limits and was transformed by every codec.
+        """Process a frame that is a complete message within the limits and was transformed by the only codec.
 
         Raises:
             RemoteProtocolError: see `receive`.
         """
-        self._active = self._codecs[::-1]
-        self._decoded = 0
-        return self._new_message(opcode, self._decode(payload, True))
+        limit = self._max_message_size
+        try:
+            payload = self._codecs[0].decode(payload, fin=True, limit=limit)
+        except OverflowError as exc:
+            raise _too_large(limit) from exc
+        if limit is not None and len(payload) > limit:  # in case the codec ignores its limit
+            raise LimitExceeded("max_message_size", limit, len(payload))
+        return self._new_message(opcode, payload)
 
     def take_partial(self) -> str | bytes:
         """Return the received part of the current message. When it is complete, only the rest is returned."""
@@ -189,8 +199,7 @@ class MessageDecoder:
                 payload = codec.decode(payload, fin=final, limit=between)
             payload = self._active[-1].decode(payload, fin=final, limit=room)
         except OverflowError as exc:
-            assert limit is not None
-            raise LimitExceeded("max_message_size", limit, limit + 1) from exc
+            raise _too_large(limit) from exc
         self._decoded += len(payload)
         if limit is not None and self._decoded > limit:  # in case a codec ignores its limit
             raise LimitExceeded("max_message_size", limit, self._decoded)

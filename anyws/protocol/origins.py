@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
-import idna
+from .hosts import idna_encoded
 
 __all__ = ["ForeignOrigin", "OriginPolicy"]
 
@@ -159,9 +159,9 @@ def _written_host(host: str) -> str:
     if host.isascii():
         return host
     try:
-        return idna.encode(host, uts46=True).decode("ascii")
-    except idna.IDNAError as exc:
-        raise ValueError(f"{host!r} is not a domain name: {exc}") from exc
+        return idna_encoded(host)
+    except ValueError as exc:
+        raise ValueError(f"{host!r} {exc}") from None
 
 
 def _host_and_port(origin: str) -> tuple[str, int] | None:

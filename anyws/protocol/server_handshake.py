@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from .errors import HandshakeRefused, in_one_line
 from .exchange import InvalidHead, ServerExchange
 from .extensions import Codec, Extension, ExtensionOffer, parse_extensions, serialize_extensions
-from .headers import Headers, HeadersLike, check_header, has_token, headers_of, is_token, split_list
+from .headers import (
+    Headers,
+    HeadersLike,
+    check_header,
+    has_token,
+    headers_of,
+    is_token,
+    split_list,
+    values_by_name,
+)
 from .http11 import Request, Response, checked_response
 from .keys import VERSION, accept_value, is_valid_key
 from .negotiation import accept_offers
@@ -136,7 +145,7 @@ class ServerHandshake:
         if not self._asks_for_websocket:
             raise self.refusal(426, "expected a WebSocket opening handshake", _UPGRADE_REQUIRED)
         extra = check_response_headers(headers).multi_items() if headers else ()
-        self.subprotocol = self._select_subprotocol()
+        self.subprotocol = self._select_subprotocol() if self._offered else None
         pairs = [*_UPGRADE, ("Sec-WebSocket-Accept", accept_value(self._key))]
         if self.subprotocol is not None:
             pairs.append(("Sec-WebSocket-Protocol", self.subprotocol))
@@ -159,12 +168,12 @@ class ServerHandshake:
         return HandshakeRefused(f"refused with {status}: {problem}", response=response, request=self.request)
 
     def _check_http(self, request: Request) -> None:
-        headers = request.headers
+        values = values_by_name(request.headers)
         is_http_1_0 = request.http_version == "1.0"  # used by some health checks; an opening handshake needs 1.1
         if not request.http_version.startswith("1.") or (is_http_1_0 and self._asks_for_websocket):
             raise self.refusal(505, f"HTTP version {request.http_version}, expected 1.1")
         # h11 has rejected a repeated Host; HTTP/1.0 does not require one.
-        if not (is_http_1_0 and "host" not in headers) and not _HOST.fullmatch(headers.get("host", "")):
+        if not (is_http_1_0 and "host" not in values) and not _HOST.fullmatch(values.get("host", "")):
             raise self.refusal(400, "invalid Host: expected a host and an optional port")
         if "#" in request.target:
             raise self.refusal(400, "the request target contains a fragment (RFC 9112, section 3.2)")
@@ -173,29 +182,28 @@ class ServerHandshake:
         if request.method not in allowed:
             names = [("Allow", ", ".join(allowed))]
             raise self.refusal(405, f"method {request.method}, expected {' or '.join(allowed)}", names)
-        if "transfer-encoding" in headers or headers.get("content-length", "0").strip("0, "):
+        if "transfer-encoding" in values or values.get("content-length", "0").strip("0, "):
             raise self.refusal(400, "the request has a body, expected none")
 
     def _check_opening(self, headers: Headers) -> None:
-        """Check the headers as required by RFC 6455, section 4.2.1."""
-        if not has_token(headers.get("connection", ""), "upgrade"):
+        """Check the headers as required by RFC 6455, section 4.2.1. A repeated one has its values joined by commas."""
+        values = values_by_name(headers)
+        if not has_token(values.get("connection", ""), "upgrade"):
             raise self.refusal(400, "invalid Connection: expected Upgrade")
-        versions = headers.get_all("sec-websocket-version")
-        if versions != [VERSION]:
-            version = ", ".join(versions) or "none"
+        version = values.get("sec-websocket-version", "none")
+        if version != VERSION:
             required = [("Sec-WebSocket-Version", VERSION), *_UPGRADE_REQUIRED]
             raise self.refusal(426, f"Sec-WebSocket-Version is {version}, expected {VERSION}", required)
-        keys = headers.get_all("sec-websocket-key")
-        self._key = keys[0].strip() if len(keys) == 1 else ""
+        self._key = values.get("sec-websocket-key", "").strip()
         if not is_valid_key(self._key):
             raise self.refusal(400, "invalid Sec-WebSocket-Key: expected the base64 encoding of 16 bytes")
-        if (subprotocols := headers.get("sec-websocket-protocol")) is not None:
+        if (subprotocols := values.get("sec-websocket-protocol")) is not None:
             self._offered = split_list(subprotocols)
             if not all(map(is_token, self._offered)) or len(set(self._offered)) < len(self._offered):
                 raise self.refusal(400, "invalid Sec-WebSocket-Protocol: expected unique tokens")
             if not self._offered:
                 raise self.refusal(400, "Sec-WebSocket-Protocol is empty")
-        if (extensions := headers.get("sec-websocket-extensions")) is not None:
+        if (extensions := values.get("sec-websocket-extensions")) is not None:
             try:
                 self._offers = parse_extensions(extensions)
             except ValueError as exc:
@@ -212,8 +220,6 @@ class ServerHandshake:
             raise self.refusal(403, str(exc)) from exc
 
     def _select_subprotocol(self) -> str | None:
-        if not self._offered:
-            return None
         selected = self._terms.select(tuple(self._offered))
         if selected is not None and selected not in self._offered:
             # Do not show the offered subprotocols: some clients send access tokens as subprotocols.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import zlib
 from typing import Any
 
 import anyio
@@ -10,6 +12,17 @@ import anyws
 from anyws.protocol.deflate import PRESETS
 
 from .arguments import Arguments, announce
+from .compression import LEVEL, MEM_LEVEL, WINDOW_BITS
+
+_EQUAL = anyws.PerMessageDeflate(
+    server_max_window_bits=WINDOW_BITS, client_max_window_bits=WINDOW_BITS, level=LEVEL, mem_level=MEM_LEVEL
+)
+COMPRESSIONS: dict[str, anyws.PerMessageDeflate | None] = {
+    "off": None,
+    **{str(name): preset for name, preset in PRESETS.items()},
+    "equal": dataclasses.replace(_EQUAL, zlib=zlib),
+    "equal-zlib-ng": _EQUAL,  # zlib-ng is the default if it is installed, with a level that compresses equally
+}
 
 
 async def echo(websocket: anyws.WebSocket) -> None:
@@ -31,24 +44,14 @@ async def broadcast(websocket: anyws.WebSocket) -> None:
         _everybody.discard(websocket)
 
 
-def zlib_ng_settings() -> anyws.PerMessageDeflate:
-    """Return the windows of the preset "default", with the zlib-ng level that compresses about as well as zlib."""
-    from zlib_ng import zlib_ng
-
-    return anyws.PerMessageDeflate(
-        server_max_window_bits=12, client_max_window_bits=12, mem_level=5, level=2, zlib=zlib_ng
-    )
-
-
 async def main(arguments: Arguments) -> None:
     """Serve on a free port of 127.0.0.1."""
-    compression = zlib_ng_settings() if arguments.compression == "zlib-ng" else PRESETS.get(arguments.compression)  # type: ignore[call-overload]
     options: dict[str, Any] = {} if arguments.max_size is None else {"max_message_size": arguments.max_size}
     async with anyws.open_server(
         broadcast if arguments.broadcast else echo,
         "127.0.0.1",
         0,
-        compression=compression,
+        compression=COMPRESSIONS[arguments.compression],
         ssl_context=arguments.ssl_context,
         **options,
     ) as server:
@@ -57,7 +60,7 @@ async def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    arguments = Arguments.parse(loops=("asyncio", "uvloop", "trio"), compressions=(*PRESETS, "zlib-ng"))
+    arguments = Arguments.parse(loops=("asyncio", "uvloop", "trio"), compressions=tuple(COMPRESSIONS))
     if arguments.loop == "trio":
         anyio.run(main, arguments, backend="trio")
     else:

@@ -42,7 +42,7 @@ class Arguments:
         """
         parser = argparse.ArgumentParser()
         parser.add_argument("--loop", choices=loops, default=loops[0])
-        parser.add_argument("--compression", choices=("off", *compressions), default="off")
+        parser.add_argument("--compression", choices={"off", *compressions}, default="off")
         parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), help="PEM files")
         parser.add_argument(
             "--max-size", type=int, metavar="BYTES", help="maximum message size (default: that of the library)"

@@ -1,4 +1,4 @@
-"""picows: its core API, or with compression, which the core API lacks, its websockets-style API."""
+"""picows, with its core API: callbacks. This API does not compress."""
 
 from __future__ import annotations
 
@@ -46,25 +46,14 @@ class Broadcast(picows.WSListener):  # type: ignore[misc]
                 each.send(frame.msg_type, payload)
 
 
-async def echo(websocket: Any) -> None:
-    """Echo every message."""
-    async for message in websocket:
-        await websocket.send(message)
-
-
 async def main(arguments: Arguments) -> None:
     """Serve on a free port of 127.0.0.1."""
-    context = arguments.ssl_context
-    if arguments.compression == "off":
-        listener = Broadcast if arguments.broadcast else Echo
-        limit = {} if arguments.max_size is None else {"max_frame_size": arguments.max_size}
-        server = await picows.ws_create_server(lambda _: listener(), "127.0.0.1", 0, ssl=context, **limit)
-    else:
-        serve = importlib.import_module("picows.websockets.asyncio.server").serve
-        server = await serve(echo, "127.0.0.1", 0, compression="deflate", ssl=context)
+    listener = Broadcast if arguments.broadcast else Echo
+    limit = {} if arguments.max_size is None else {"max_frame_size": arguments.max_size}
+    server = await picows.ws_create_server(lambda _: listener(), "127.0.0.1", 0, ssl=arguments.ssl_context, **limit)
     announce(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    run_on_asyncio(main, Arguments.parse(loops=("asyncio", "uvloop"), compressions=("default",)))
+    run_on_asyncio(main, Arguments.parse(loops=("asyncio", "uvloop"), compressions=()))

@@ -15,6 +15,7 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.trio import connection as trio_connection, server as trio_server
 
 from .arguments import Arguments, announce, run_on_asyncio
+from .compression import LEVEL, MEM_LEVEL, WINDOW_BITS
 
 
 async def echo(websocket: Any) -> None:
@@ -41,12 +42,16 @@ async def broadcast(websocket: Any) -> None:
 
 
 def extensions(compression: str) -> Sequence[ServerPerMessageDeflateFactory] | None:
-    """Return the smallest windows and memory level in the documentation for "memory", otherwise None."""
-    if compression != "memory":
+    """Return the smallest windows and memory level in the documentation for "memory", None for its defaults."""
+    if compression == "memory":
+        bits, settings = 9, {"memLevel": 1}
+    elif compression == "equal":
+        bits, settings = WINDOW_BITS, {"memLevel": MEM_LEVEL, "level": LEVEL}
+    else:
         return None
     return [
         ServerPerMessageDeflateFactory(
-            server_max_window_bits=9, client_max_window_bits=9, compress_settings={"memLevel": 1}
+            server_max_window_bits=bits, client_max_window_bits=bits, compress_settings=settings
         )
     ]
 
@@ -79,7 +84,7 @@ async def on_trio(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    arguments = Arguments.parse(loops=("asyncio", "uvloop", "trio"), compressions=("default", "memory"))
+    arguments = Arguments.parse(loops=("asyncio", "uvloop", "trio"), compressions=("default", "equal", "memory"))
     if arguments.loop == "trio":
         trio.run(on_trio, arguments)
     else:

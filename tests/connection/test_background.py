@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from anyws._connection.pumps import Background, open_background
 from tests.peers import on_mock_clock
@@ -121,3 +122,26 @@ async def test_its_tasks_are_not_cancelled_with_the_block() -> None:
                 go_on.set()
     assert scope.cancelled_caught
     assert ended == ["as it should"]
+
+
+async def test_timers_that_are_due_together_are_called_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anyws._connection.pumps.background.SLICE", 0)
+    turn = 0
+    called: list[tuple[int, int]] = []
+    everybody = anyio.Event()
+
+    def call(number: int) -> None:
+        called.append((number, turn))
+        if number == 0:
+            timers[5].cancel()
+        if number == 9:
+            everybody.set()
+
+    async with open_background() as background:
+        begun = anyio.current_time()
+        timers = [background.call_at(begun - 20 + number, functools.partial(call, number)) for number in range(10)]
+        while not everybody.is_set():
+            turn += 1
+            await checkpoint()
+    assert [number for number, _ in called] == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+    assert called[-1][1] - called[0][1] >= 7  # on trio, the order of the tasks within one turn varies

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
+import zlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -11,7 +13,8 @@ import anyio
 import pytest
 
 import anyws
-from anyws.protocol import Opcode
+from anyws._connection.options import _log_library
+from anyws.protocol import Opcode, default_zlib
 from anyws.testing import scripted_peer, websocket_pair
 from tests.peers import echo, ended, uri_of
 
@@ -98,6 +101,18 @@ async def test_real_sockets(client_has: Any, server_has: Any) -> None:
         for message in MESSAGES:
             await websocket.send(message)
             assert await websocket.receive() == message
+
+
+async def test_the_log_names_each_module_once(caplog: pytest.LogCaptureFixture) -> None:
+    _log_library.cache_clear()
+    caplog.set_level(logging.DEBUG, "anyws")
+    for compression in (None, True, "default", anyws.PerMessageDeflate(), "memory", anyws.PerMessageDeflate(zlib=zlib)):
+        options = {"compression": compression}
+        async with websocket_pair(client_options=options, server_options=options):
+            pass
+    assert [each.getMessage() for each in caplog.records if each.name == "anyws"] == [
+        f"compressing with {name}" for name in dict.fromkeys([default_zlib().__name__, "zlib"])
+    ]
 
 
 # -- what is on the wire -----------------------------------------------------------------------------------------------

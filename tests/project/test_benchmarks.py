@@ -1,27 +1,38 @@
-"""The benchmarks: what they draw of what was measured, and that it is what the documentation shows."""
+"""The benchmarks: what they measure, the tables and plots of it, and that the documentation shows them."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
+import mmap
+import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from anyws.protocol.default_zlib import default_zlib, is_zlib_ng
+from benchmarks.cpu import usage
+from benchmarks.generator import NoGenerator, compiled, generator
+from benchmarks.imports import STATEMENTS, measure_imports
 from benchmarks.loads import LOADS, Load
+from benchmarks.page import PAGE as PAGE_FILE, RESULTS, with_tables
 from benchmarks.plots import PLOTS, draw
 from benchmarks.results import Result, Results
-from benchmarks.servers import CONTESTANTS, ROOT, Contestant
+from benchmarks.servers import CONTESTANTS, ROOT, Contestant, started
+from benchmarks.tables import report
 
 STATIC = ROOT / "docs" / "_static"
-PAGE = (ROOT / "docs" / "performance.md").read_text()
+PAGE = PAGE_FILE.read_text()
 # What each plot has to show, of what the figures are wanted for.
 SHOWN = {
     "cpu": {"rt64", "rt4k", "pipe64", "64k", "1m"},
     "tls": {"tls64", "tls1m"},
-    "compression": {"json1k", "json64k"},
+    "compression": {"json1k", "json4k", "json64k"},
     "client": {"client-rt64"},
-    "connection": {"handshakes", "broadcast", "memory"},
+    "connection": {"handshakes", "broadcast", "broadcast10k", "memory"},
     "connections": {"conns1", "conns10000"},
     "sizes": {"size2", f"size{16 * 1024 * 1024}"},
 }
@@ -30,7 +41,20 @@ SHOWN["rate"] = SHOWN["latency"] = SHOWN["cpu"]
 
 def result(cpu: float) -> Result:
     """Return a measurement in which every figure tells which it is."""
-    return Result(cpu=cpu, rate=cpu * 5, p50=cpu * 2, p99=cpu * 3, p999=cpu * 4, server=1.0, stolen=0.0, generator=0.5)
+    return Result(
+        cpu=cpu,
+        rate=cpu * 5,
+        p50=cpu * 2,
+        p99=cpu * 3,
+        p999=cpu * 4,
+        server=1.0,
+        stolen=0.0,
+        generator=0.5,
+        faults=cpu * 6,
+        ping50=cpu * 7000,
+        ping99=cpu * 8000,
+        ping_max=cpu * 9000,
+    )
 
 
 def measured(loads: list[Load], contestants: list[Contestant]) -> Results:
@@ -39,6 +63,8 @@ def measured(loads: list[Load], contestants: list[Contestant]) -> Results:
     for count, (load, each) in enumerate(itertools.product(loads, contestants), 1):
         if load.mode == "memory":
             results.add_memory(each, count)
+        elif load.mode == "import":
+            results.imports = {name: number for number, name in enumerate(STATEMENTS, 1)}
         else:
             results.add(load, each, result(count))
     return results
@@ -68,7 +94,7 @@ def test_all_plots_come_from_the_results_alone(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     one_of_each_loop = list({each.loop: each for each in CONTESTANTS}.values())
     results = measured(list(LOADS.values()), one_of_each_loop)
-    results.write(tmp_path, LOADS.values(), one_of_each_loop)
+    results.write(tmp_path / "speed.json")
     kept = Results()
     kept.read(tmp_path / "speed.json")
     files = draw(tmp_path, kept, LOADS.values(), one_of_each_loop)
@@ -105,6 +131,103 @@ def test_what_was_not_measured_is_left_out(tmp_path: Path) -> None:
     assert ">anyws<" in files["speed-cpu.svg"]
     assert "picows" not in files["speed-cpu.svg"]
     assert draw(tmp_path, Results(), LOADS.values(), CONTESTANTS) == []
+
+
+# -- the tables --------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_has_the_tables_of_the_committed_results() -> None:
+    """If this fails, run ``python -m benchmarks.page``."""
+    results = Results()
+    results.read(RESULTS)
+    assert with_tables(PAGE, results) == PAGE
+
+
+@pytest.mark.parametrize("written", ["report", "page"])
+def test_the_tables_show_all_that_was_measured(written: str, tmp_path: Path) -> None:
+    loads, loop = [LOADS["rt64"], LOADS["broadcast10k"], LOADS["memory"], LOADS["import"]], "uvloop"
+    contestants = [each for each in CONTESTANTS if each.loop == loop and each.name in ("anyws", "picows")]
+    measured(loads, contestants).write(tmp_path / "speed.json")
+    results = Results()
+    results.read(tmp_path / "speed.json")
+    text = report(results, loads, contestants) if written == "report" else with_tables(PAGE, results)
+    lines = text.splitlines()
+    receivers = "| 64 B broadcast to 10,000 connections, for each that gets it"
+    assert "| Load | anyws | picows |" in lines
+    assert "| 64 B round trip, 32 connections | 1.00 (0.50) | 2.00 |" in lines
+    assert f"{receivers} | 3.00 (0.75) | 4.00 |" in lines
+    assert f"{receivers} | 21.0 / 24.0 / 27.0 | 28.0 / 32.0 / 36.0 |" in lines  # Pings, in milliseconds
+    assert f"{receivers} | 18.0 | 24.0 |" in lines  # page faults
+    assert "| memory of an idle connection, KiB | 5.00 | 6.00 |" in lines
+    assert {f"| {name} | {number}.00 |" for number, name in enumerate(STATEMENTS, 1)} <= set(lines)
+
+
+def test_figures_that_were_not_measured_leave_no_table() -> None:
+    results = Results()
+    load, contestant = LOADS["rt64"], Contestant("anyws", "asyncio")
+    nothing = dict.fromkeys(("faults", "ping50", "ping99", "ping_max"), math.nan)
+    results.add(load, contestant, dataclasses.replace(result(1), **nothing))
+    text = report(results, [load], [contestant])
+    assert "CPU per message on asyncio" in text
+    assert not any(word in text for word in ("Ping", "faults per", "imports", "uvloop,"))
+
+
+# -- measuring ---------------------------------------------------------------------------------------------------------
+
+
+def test_page_faults_are_counted() -> None:
+    before = usage(os.getpid()).faults
+    with mmap.mmap(-1, 100 * mmap.PAGESIZE) as memory:
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+        for start in range(0, len(memory), mmap.PAGESIZE):
+            memory[start] = 1
+    assert usage(os.getpid()).faults - before >= 100
+
+
+def test_imports_are_measured_by_name() -> None:
+    statements = {"nothing": "pass", "decimal": "import decimal"}
+    assert measure_imports(1, statements).keys() == statements.keys()
+    with pytest.raises(RuntimeError, match="failed: import nowhere"):
+        measure_imports(1, {"nowhere": "import nowhere"})
+    assert {"anyws", "websockets", "aiohttp", "picows"} <= STATEMENTS.keys()
+
+
+def test_pings_are_measured_during_a_broadcast(tmp_path: Path) -> None:
+    """Every Ping is answered, while all connections get the messages."""
+    load = dataclasses.replace(LOADS["broadcast"], connections=3)
+    contestant = Contestant("anyws", "asyncio")
+    try:
+        program = compiled("load.c", tmp_path)
+    except NoGenerator as exc:
+        pytest.skip(str(exc))
+    frames, _, request = load.write(tmp_path)
+    with (tmp_path / "log").open("wb") as log, started(contestant, load.setting, tmp_path, None, log) as server:
+        command = [program, load.mode, server.port, load.connections, load.in_flight, 0.05, frames, request]
+        with generator(list(map(str, command)), None) as ready:
+            outcome = ready.run()
+    assert outcome.messages
+    assert outcome.messages % load.connections == 0
+    median, high, longest = outcome.pings
+    assert 0 < median <= high
+    assert high <= longest * 1.04  # percentiles are rounded up by at most 3 %
+
+
+def test_anyws_and_websockets_compress_with_equal_parameters() -> None:
+    anyws: Any = pytest.importorskip("benchmarks.contestants.anyws")
+    websockets: Any = pytest.importorskip("benchmarks.contestants.websockets")
+    [theirs] = websockets.extensions("equal")
+    for ours in (anyws.COMPRESSIONS["equal"], anyws.COMPRESSIONS["equal-zlib-ng"]):
+        assert ours.server_max_window_bits == theirs.server_max_window_bits
+        assert ours.client_max_window_bits == theirs.client_max_window_bits
+        assert theirs.compress_settings == {"level": ours.level, "memLevel": ours.mem_level}
+    assert anyws.COMPRESSIONS["equal"].library.__name__ == "zlib"
+    if is_zlib_ng(default_zlib()):
+        assert anyws.COMPRESSIONS["equal-zlib-ng"].library is default_zlib()
+    used = {each.name: each.command(LOADS["json4k"].setting, Path()) for each in CONTESTANTS}
+    assert "equal" in used["anyws"]
+    assert "equal" in used["websockets"]
+    assert "equal-zlib-ng" in used["anyws-zlib-ng"]
 
 
 def test_one_module_for_each_contestant() -> None:

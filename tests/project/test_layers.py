@@ -23,6 +23,9 @@ ORDER = [
     "anyws.protocol.speedups",
     "anyws.protocol.frames",
     "anyws.protocol.extensions",
+    "anyws.protocol.default_zlib",
+    "anyws.protocol.inflater",
+    "anyws.protocol.deflater",
     "anyws.protocol.deflate",
     "anyws.protocol.negotiation",
     "anyws.protocol.messages",
@@ -35,6 +38,7 @@ ORDER = [
     "anyws.protocol.subprotocols",
     "anyws.protocol.origins",
     "anyws.protocol.terms",
+    "anyws.protocol.usual_request",
     "anyws.protocol.exchange",
     "anyws.protocol.credentials",
     "anyws.protocol.proxy",
@@ -47,6 +51,7 @@ ORDER = [
     "anyws._background_task",
     "anyws._blocks",
     "anyws._deadlines",
+    "anyws._slices",
     "anyws._logs",
     "anyws._transport",
     "anyws._transport.stream",
@@ -68,6 +73,7 @@ ORDER = [
     "anyws._connection.plain_path",
     "anyws._connection.pumps.background",
     "anyws._connection.pumps.pump",
+    "anyws._connection.pumps.writing",
     "anyws._connection.pumps.sockets",
     "anyws._connection.pumps.streams",
     "anyws._connection.pumps.closed",
@@ -87,6 +93,7 @@ ORDER = [
     "anyws._client",
     "anyws._client.authorization",
     "anyws._client.dates",
+    "anyws._client.cookie_jars",
     "anyws._client.cookies",
     "anyws._client.outages",
     "anyws._client.options",
@@ -102,6 +109,7 @@ ORDER = [
     "anyws._server.options",
     "anyws._server.connection_limits",
     "anyws._server.virtual_hosts",
+    "anyws._server.opening",
     "anyws._server.accept",
     "anyws._server.accept_failures",
     "anyws._server.server",
@@ -159,8 +167,13 @@ ORDER = [
     "anyws.__main__",
 ]
 
-# Only here may an import stand inside a function: a module, and the optional packages it may import there.
+# Only here may an import stand inside a function: a module, and what it may import there. These are optional packages,
+# and modules that take long to load and that few programs use.
 OPTIONAL = {
+    "anyws._checking": {"difflib"},
+    "anyws._client.cookies": {"anyws"},
+    "anyws._client.proxies": {"anyws", "urllib"},
+    "anyws.protocol.hosts": {"idna"},
     "anyws._cli": {"rich", "trustme", "watchfiles"},
     "anyws._cli.connect": {"anyws"},  # its line editor, which imports optional packages
     "anyws._connection.pumps": {"anyws"},

@@ -137,6 +137,7 @@ deflates = st.builds(
     level=st.sampled_from([-1, 1, 9]),
     mem_level=st.sampled_from([1, 8, 9]),
     threshold=st.sampled_from([0, 64]),
+    zlib=st.sampled_from([None, zlib]),  # None is zlib-ng, where it is installed
 )
 # Repeats at distances on both sides of each window.
 texts = st.lists(

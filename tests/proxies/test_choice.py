@@ -54,7 +54,7 @@ ENVIRONMENT = [
 def test_the_environment(
     variables: dict[str, str], uri: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proxies, "open_socks_tunnel", object())  # as if python-socks was installed
+    monkeypatch.setattr(proxies, "_socks_tunnel", object)  # as if python-socks was installed
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     chosen = choose_proxy(True, parse_uri(uri))
@@ -93,7 +93,7 @@ async def test_a_stream_of_the_user_needs_no_proxy(monkeypatch: pytest.MonkeyPat
 
 
 async def test_without_python_socks_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxies, "open_socks_tunnel", None)
+    monkeypatch.setattr(proxies, "_socks_tunnel", lambda: None)
     with pytest.raises(
         ImportError, match=r"the proxy socks5h://p:1080 requires python-socks: pip install 'anyio-websocket\[socks\]'"
     ):

@@ -226,7 +226,7 @@ def plain(**attributes: Any) -> ssl.SSLContext:
     ("contexts", "default", "message"),
     [
         ({}, None, "at least one"),
-        ({"a..b": plain()}, None, "'a..b' is not a valid host name"),
+        ({"a..b": plain()}, None, "'a..b' is not a domain name"),
         (
             {"a": plain(), "b": plain(verify_mode=ssl.CERT_OPTIONAL)},
             None,

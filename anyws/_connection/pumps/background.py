@@ -10,11 +10,14 @@ import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from time import perf_counter
 from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.lowlevel import current_token
+from anyio.lowlevel import checkpoint, current_token
+
+from anyws._slices import SLICE
 
 try:
     from sniffio import current_async_library_cvar
@@ -44,21 +47,23 @@ class Background:
 
     def __init__(self, tasks: TaskGroup) -> None:
         self._tasks = tasks
-        self._clock: _Clock | None = None
         loop = current_token().native_token
         self._timers: _LoopTimers | _Clock
         if isinstance(loop, asyncio.AbstractEventLoop):
             self._timers = _LoopTimers(loop)
         else:
-            self._timers = self._clock = _Clock()
-            self.start_soon(self._clock.run)
+            self._timers = _Clock()
+            self.start_soon(self._timers.run)
 
     def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
         """Start a task; it must not raise."""
         self._tasks.start_soon(_shielded, task, name="anyws.background")
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """Call a function at the given time, outside any task."""
+        """Call a function at the given time, outside any task.
+
+        Calls that are due together, for example after the event loop was blocked, are made in slices.
+        """
         return self._timers.call_at(when, callback)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
@@ -72,8 +77,7 @@ class Background:
 
     def close(self) -> None:
         """Stop the timers, once all connections have ended."""
-        if self._clock is not None:
-            self._clock.stop()
+        self._timers.stop()
 
 
 class Alarm:
@@ -124,23 +128,79 @@ async def open_background() -> AsyncGenerator[Background, None]:
         raise error
 
 
+def _call(callback: Callable[[], None] | None) -> None:
+    """Call a scheduled function; an error in it must not prevent the calls of other connections."""
+    if callback is not None:
+        try:
+            callback()
+        except Exception:
+            _logger.exception("internal error")
+
+
 async def _shielded(task: Callable[[], Awaitable[None]]) -> None:
     with anyio.CancelScope(shield=True):
         await task()
 
 
-class _LoopTimers:
+class _Timers:
+    """Scheduled calls, of which the event loop only knows the earliest.
+
+    So a connection's timer costs an entry in a list. Most timers are cancelled before they are due.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[_Entry] = []  # a heap; includes cancelled entries
+        self._count = itertools.count()
+        self._cancelled = 0
+        self._wakes_at = math.inf
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        timer = _Timer(self, callback)
+        heapq.heappush(self._entries, (when, next(self._count), timer))
+        if when < self._wakes_at:
+            self._wake_at(when)
+        return timer
+
+    def cancelled(self) -> None:
+        """Count a cancelled entry, and remove cancelled entries once they are the majority."""
+        self._cancelled += 1
+        if self._cancelled > len(self._entries) // 2:
+            self._entries = [entry for entry in self._entries if entry[2].callback is not None]
+            heapq.heapify(self._entries)
+            self._cancelled = 0
+
+    def _wake_at(self, when: float) -> None:
+        """Let the event loop wake us at this time, which is earlier than `_wakes_at`."""
+        raise NotImplementedError
+
+    def _call_due(self, now: Callable[[], float]) -> bool:
+        """Call what is due, in one slice; return whether that was all."""
+        until = perf_counter() + SLICE
+        while self._next() <= now():
+            _call(heapq.heappop(self._entries)[2].take())
+            if perf_counter() >= until:
+                return False
+        return True
+
+    def _next(self) -> float:
+        """Return when the earliest call is due."""
+        while self._entries and self._entries[0][2].callback is None:
+            heapq.heappop(self._entries)
+            self._cancelled -= 1
+        return self._entries[0][0] if self._entries else math.inf
+
+
+class _LoopTimers(_Timers):
     """Timers of an asyncio event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
         self._loop = loop
+        self._handle: asyncio.Handle | None = None
         self._context = contextvars.copy_context()
         if current_async_library_cvar is not None:
             # Outside a task, AnyIO detects the event loop by this variable. Only anyio.run() sets it.
             self._context.run(current_async_library_cvar.set, "asyncio")
-
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        return self._loop.call_at(when, callback, context=self._context.copy())
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._loop.call_soon(callback, context=self._context.copy())
@@ -148,48 +208,51 @@ class _LoopTimers:
     def call_when_readable(self, descriptor: int, callback: Callable[[], None]) -> None:
         self._context.copy().run(self._loop.add_reader, descriptor, callback)
 
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
 
-class _Clock:
+    def _wake_at(self, when: float) -> None:
+        self.stop()
+        self._wakes_at = when
+        self._handle = self._loop.call_at(when, self._on_due, context=self._context.copy())
+
+    def _on_due(self) -> None:
+        due, self._wakes_at = self._wakes_at, -math.inf  # until it has called, a new timer need not wake it
+        if not self._call_due(lambda: max(due, self._loop.time())):  # an event loop may call slightly too early
+            self._wakes_at = due
+            self._handle = self._loop.call_soon(self._on_due, context=self._context.copy())
+            return
+        self._wakes_at = math.inf
+        if (following := self._next()) < math.inf:
+            self._wake_at(following)
+
+
+class _Clock(_Timers):
     """Timers for an event loop that has none (trio): one task sleeps until the earliest is due."""
 
     def __init__(self) -> None:
-        self._entries: list[_Entry] = []  # a heap; includes cancelled entries
-        self._count = itertools.count()
-        self._cancelled = 0
+        super().__init__()
         self._sleep: anyio.CancelScope | None = None
-        self._wakes_at = -math.inf
+        self._wakes_at = -math.inf  # while it does not sleep
         self._is_stopped = False
-
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        entry: _Entry = (when, next(self._count), [callback])
-        heapq.heappush(self._entries, entry)
-        if self._sleep is not None and when < self._wakes_at:
-            self._sleep.deadline = self._wakes_at = when
-        return _ClockTimer(self, entry)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.call_at(-math.inf, callback)
-
-    def cancelled(self) -> None:
-        """Count a cancelled entry, and remove cancelled entries once they are the majority."""
-        self._cancelled += 1
-        if self._cancelled > len(self._entries) // 2:
-            self._entries = [entry for entry in self._entries if entry[2]]
-            heapq.heapify(self._entries)
-            self._cancelled = 0
 
     def stop(self) -> None:
         self._is_stopped = True
         if self._sleep is not None:
             self._sleep.cancel()
 
+    def _wake_at(self, when: float) -> None:
+        if self._sleep is not None:
+            self._sleep.deadline = self._wakes_at = when
+
     async def run(self) -> None:
         while True:
-            while self._next() <= anyio.current_time():
-                try:
-                    heapq.heappop(self._entries)[2].pop()()  # keeps no reference to the callback
-                except Exception:
-                    _logger.exception("internal error")
+            while not self._call_due(anyio.current_time):
+                await checkpoint()
             if self._is_stopped:
                 return
             self._wakes_at = self._next()
@@ -197,31 +260,28 @@ class _Clock:
                 await anyio.sleep_forever()
             self._sleep = None
 
-    def _next(self) -> float:
-        """Return when the earliest call is due."""
-        while self._entries and not self._entries[0][2]:
-            heapq.heappop(self._entries)
-            self._cancelled -= 1
-        return self._entries[0][0] if self._entries else math.inf
 
+class _Timer:
+    """One scheduled call. ``callback`` is None once it was called or cancelled."""
 
-# The time, a sequence number, and the callback in a list; the list is empty once it was called or cancelled.
-_Entry = tuple[float, int, list[Callable[[], None]]]
+    __slots__ = ("_timers", "callback")
 
+    def __init__(self, timers: _Timers, callback: Callable[[], None]) -> None:
+        self._timers = timers
+        self.callback: Callable[[], None] | None = callback
 
-class _ClockTimer:
-    """One scheduled call."""
-
-    __slots__ = ("_clock", "_entry")
-
-    def __init__(self, clock: _Clock, entry: _Entry) -> None:
-        self._clock = clock
-        self._entry = entry
+    def take(self) -> Callable[[], None] | None:
+        """Return the function, once; None if the call was cancelled."""
+        callback, self.callback = self.callback, None
+        return callback
 
     def cancel(self) -> None:
-        if self._entry[2]:
-            self._entry[2].clear()
-            self._clock.cancelled()
+        if self.callback is not None:
+            self.callback = None
+            self._timers.cancelled()
+
+
+_Entry = tuple[float, int, _Timer]  # the number is unique, so timers are never compared
 
 
 def protect_from_interrupts(protect: Callable[[Callable[..., object]], object]) -> None:

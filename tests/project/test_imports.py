@@ -1,0 +1,66 @@
+"""``import anyws`` loads what most programs use; everything else is loaded when it is used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import anyws
+
+NOT_LOADED = [
+    "anyws._cli",
+    "anyws._client.cookie_jars",
+    "anyws._client.reconnecting",
+    "anyws._client.socks",
+    "anyws._server.certificate_reload",
+    "anyws.callbacks",
+    "anyws.routing",
+    "anyws.testing",
+    "difflib",
+    "email",
+    "http.client",
+    "http.cookiejar",
+    "http.cookies",
+    "idna",
+    "python_socks",
+    "trio",
+    "trustme",
+    "urllib.request",
+    "uvloop",
+]
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+
+
+def test_what_few_programs_use_is_not_loaded() -> None:
+    code = "import sys; before = {*sys.modules}; import anyws; print(*{*sys.modules} - before)"
+    loaded = run(code).split()
+    assert "anyws.protocol" in loaded
+    assert sorted({*NOT_LOADED} & {*loaded}) == []
+
+
+@pytest.mark.parametrize("name", anyws.__all__)
+def test_every_public_name_can_be_imported_first(name: str) -> None:
+    assert run(f"from anyws import {name}; print(getattr({name}, '__module__', 'anyws'))") == "anyws\n"
+
+
+def test_importing_everything_loads_the_late_names_as_well() -> None:
+    run("from anyws import *; import anyws; assert {*anyws.__all__} <= {*globals()}")
+
+
+def test_late_names_are_listed_before_they_are_loaded() -> None:
+    assert {*anyws.__all__} <= {*dir(anyws)}
+    run("import anyws; assert {*anyws.__all__} <= {*dir(anyws)}; assert 'reconnecting' not in vars(anyws)")
+
+
+def test_the_types_of_the_callback_api_need_no_import_of_their_own() -> None:
+    assert run("import anyws; print(anyws.callbacks.Socket.__name__)") == "Socket\n"
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'anyws' has no attribute 'conect'"):
+        anyws.conect  # type: ignore[attr-defined] # noqa: B018
