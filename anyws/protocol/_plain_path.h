@@ -143,14 +143,21 @@ static void
 plain_path_use(PlainPath *path, PyObject *pump, PyObject *keepalive, PyObject *now, PyObject *records, Signal *signal,
                int descriptor)
 {
-    PyObject *dropped[] = {path->pump, path->keepalive, path->now, path->records, (PyObject *)path->signal};
+    PyObject *dropped[5];
 
+    Py_BEGIN_CRITICAL_SECTION(path);
+    dropped[0] = path->pump;
+    dropped[1] = path->keepalive;
+    dropped[2] = path->now;
+    dropped[3] = path->records;
+    dropped[4] = (PyObject *)path->signal;
     path->pump = pump;
     path->keepalive = keepalive;
     path->now = now;
     path->records = records;
     path->signal = signal;
     path->descriptor = descriptor;
+    Py_END_CRITICAL_SECTION();
     for (size_t i = 0; i < sizeof(dropped) / sizeof(dropped[0]); i++) {
         Py_XDECREF(dropped[i]);
     }
@@ -512,26 +519,34 @@ plain_path_fail(PlainPath *path)
     return result == NULL ? -1 : 0;
 }
 
+/* Read once, or let the pump read; on failure, return -1 and set an error. */
+static int
+plain_path_read_once(PlainPath *path)
+{
+    if (path->pump == NULL || path->inbox == NULL) {
+        return 0;
+    }
+#ifndef _WIN32
+    if (path->descriptor >= 0 && path->inbox->is_on_fast_path && path->inbox->is_open &&
+        path->inbox->size < path->inbox->limit) {
+        return plain_path_receive_data(path, PyType_GetModuleState(Py_TYPE(path)));
+    }
+#endif
+    return call_method(path->pump, "on_readable");
+}
+
 static PyObject *
 plain_path_on_readable(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    PlainPath *path = (PlainPath *)self;
     int failed;
 
-    if (path->pump == NULL || path->inbox == NULL) {
-        Py_RETURN_NONE;
-    }
     Py_INCREF(self);
-#ifndef _WIN32
-    if (path->descriptor >= 0 && path->inbox->is_on_fast_path && path->inbox->is_open && path->inbox->size < path->inbox->limit) {
-        failed = plain_path_receive_data(path, PyType_GetModuleState(Py_TYPE(self)));
-    }
-    else
-#endif
-        failed = call_method(path->pump, "on_readable");
+    Py_BEGIN_CRITICAL_SECTION(self);
+    failed = plain_path_read_once((PlainPath *)self);
     if (failed && PyErr_ExceptionMatches(PyExc_Exception)) { /* ends this connection, and nothing else */
-        failed = plain_path_fail(path);
+        failed = plain_path_fail((PlainPath *)self);
     }
+    Py_END_CRITICAL_SECTION();
     Py_DECREF(self);
     if (failed) {
         return NULL;
@@ -783,8 +798,11 @@ plain_path_deliver(PyObject *self, PyObject *function)
 static PyObject *
 plain_path_send_now_if_plain(PyObject *self, PyObject *message)
 {
-    int sent = ((PlainPath *)self)->inbox == NULL ? 0 : plain_path_send_message((PlainPath *)self, message);
+    int sent;
 
+    Py_BEGIN_CRITICAL_SECTION(self);
+    sent = ((PlainPath *)self)->inbox == NULL ? 0 : plain_path_send_message((PlainPath *)self, message);
+    Py_END_CRITICAL_SECTION();
     return sent < 0 ? NULL : PyBool_FromLong(sent);
 }
 
@@ -893,6 +911,7 @@ plain_path_may_wait(const PlainPath *path)
 static void
 call_release(Call *call)
 {
+    Py_BEGIN_CRITICAL_SECTION(call->path);
     if (call->stage == WAITING && call->path->inbox != NULL) {
         call->path->inbox->is_receiving = call->path->inbox->receiver_waits = 0;
     }
@@ -900,6 +919,20 @@ call_release(Call *call)
         call->path->delivery = NULL;
     }
     call->stage = DONE;
+    Py_END_CRITICAL_SECTION();
+}
+
+/* Remove the oldest message, for the call that has the right to receive; return NULL without an error if there is none. */
+static PyObject *
+call_take(PlainPath *path)
+{
+    PyObject *message;
+
+    Py_BEGIN_CRITICAL_SECTION(path->inbox);
+    message = message_queue_pop(path->inbox);
+    path->inbox->budget -= message != NULL;
+    Py_END_CRITICAL_SECTION();
+    return message;
 }
 
 /* Deliver messages to the function while there are any, at most as many as the budget allows. Return 0 if all were
@@ -915,8 +948,10 @@ call_deliver_all(Call *call)
         if (path->inbox->budget <= 0) {
             return 2;
         }
-        path->inbox->budget--;
-        message = message_queue_pop(path->inbox);
+        message = call_take(path);
+        if (message == NULL) {
+            return 0;
+        }
         is_over = path->inbox->is_paused && call_method(path->link, "resume_reading") < 0 ? -1
                                                                                          : call_deliver(call, message);
         Py_DECREF(message);
@@ -932,11 +967,17 @@ static int
 call_deliver_now(Call *call)
 {
     PlainPath *path = (PlainPath *)Py_NewRef(call->path);
-    PyObject *context = Py_NewRef(path->signal->context);
+    PyObject *context;
     int done = -1;
 
+    Py_BEGIN_CRITICAL_SECTION(path->signal);
+    context = Py_XNewRef(path->signal->context);
+    Py_END_CRITICAL_SECTION();
     Py_INCREF(call);
-    if (PyContext_Enter(context) == 0) {
+    if (context == NULL) { /* another thread has woken the task */
+        done = 0;
+    }
+    else if (PyContext_Enter(context) == 0) {
         path->inbox->budget = path->outbox->budget = path->budget;
         done = call_deliver_all(call);
         if (PyContext_Exit(context) < 0) {
@@ -951,7 +992,7 @@ call_deliver_now(Call *call)
         done = done == 1 ? signal_run(path->signal) : signal_call_soon(path->signal);
     }
     Py_DECREF(call);
-    Py_DECREF(context);
+    Py_XDECREF(context);
     Py_DECREF(path);
     return done < 0 ? -1 : 0;
 }
@@ -1016,8 +1057,7 @@ call_wait(Call *call, PyObject **result)
                 return done < 0 ? PYGEN_ERROR : call_end_delivery(call, result);
             }
         }
-        else if ((message = message_queue_pop(path->inbox)) != NULL) {
-            path->inbox->budget--;
+        else if ((message = call_take(path)) != NULL) {
             return call_took(call, message, result);
         }
     } while (plain_path_may_wait(path));
@@ -1094,30 +1134,36 @@ call_enter(Call *call)
 }
 
 static PySendResult
+call_step(Call *call, PyObject *value, PyObject **result)
+{
+    switch ((Stage)call->stage) {
+    case NEW:
+        call->stage = DONE;
+        return call_begin(call, result);
+    case WAITING:
+        return call_wait(call, result);
+    case DELEGATED:
+        return call_go_on(call, value, result);
+    case DONE:
+        break;
+    }
+    PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+    return PYGEN_ERROR;
+}
+
+static PySendResult
 call_resume(PyObject *self, PyObject *value, PyObject **result)
 {
     Call *call = (Call *)self;
-    Stage stage = call->stage;
     PySendResult sent;
 
     *result = NULL;
     if (call_enter(call) < 0) {
         return PYGEN_ERROR;
     }
-    if (stage == DELEGATED) {
-        sent = call_go_on(call, value, result);
-    }
-    else if (stage == WAITING) {
-        sent = call_wait(call, result);
-    }
-    else if (stage == NEW) {
-        call->stage = DONE;
-        sent = call_begin(call, result);
-    }
-    else {
-        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
-        sent = PYGEN_ERROR;
-    }
+    Py_BEGIN_CRITICAL_SECTION(call->path);
+    sent = call_step(call, value, result);
+    Py_END_CRITICAL_SECTION();
     call->is_running = 0;
     return sent;
 }

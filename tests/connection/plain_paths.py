@@ -6,7 +6,7 @@ import contextvars
 import errno
 import os
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -104,7 +104,7 @@ class _Yield:
     def __init__(self, signal: Any) -> None:
         self._signal = signal
 
-    def __await__(self) -> Iterator[Any]:
+    def __await__(self) -> Generator[Any]:
         self._signal._asyncio_future_blocking = True
         self._signal.set()
         yield self._signal
@@ -132,7 +132,7 @@ class Rig:
     ) -> None:
         twin: Any = _queues if kind == "pure" else COMPILED
         self.is_pure = kind == "pure"
-        self.loop = HandLoop() if loop is None else loop
+        self.loop: Any = HandLoop() if loop is None else loop
         self.calls: list[Any] = []
         self.errors: list[BaseException] = []
         self.heard = 0
@@ -317,8 +317,8 @@ class Rig:
 
     def state(self) -> dict[str, Any]:
         """Return the flags of both queues."""
-        names = ("is_open", "is_receiving", "is_reserved", "receiver_waits", "is_paused", "size")
-        inbox = {name: getattr(self.inbox, name) for name in names}
+        names: tuple[str, ...] = ("is_open", "is_receiving", "is_reserved", "receiver_waits", "is_paused")
+        inbox = {"length": len(self.inbox), **{name: getattr(self.inbox, name) for name in names}}
         names = ("is_open", "is_direct", "is_flush_due", "size", "sent")
         return {"inbox": inbox, "outbox": {name: getattr(self.outbox, name) for name in names}}
 

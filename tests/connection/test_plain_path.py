@@ -36,9 +36,9 @@ def rig(kind: str) -> Iterator[Rig]:
 
 @every_method
 def test_it_is_a_coroutine_with_the_name_that_users_know(rig: Rig, name: str) -> None:
-    coroutine = METHODS[name](rig)
+    coroutine: Any = METHODS[name](rig)
     assert isinstance(coroutine, collections.abc.Coroutine)
-    assert (coroutine.__name__, coroutine.__qualname__) == (name, f"WebSocket.{name}")
+    assert [getattr(coroutine, each) for each in ("__name__", "__qualname__")] == [name, f"WebSocket.{name}"]
     coroutine.close()
 
 

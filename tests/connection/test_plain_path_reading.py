@@ -14,7 +14,7 @@ from tests.frames import CLOSE, CONTINUATION, PING, TEXT, frame_bytes
 
 from .plain_paths import BUDGET, Driver, Rig, both_paths, compiled_only, frame, open_rig
 
-MESSAGES = ["hello", b"world", "", "\u20ac" * 50, b"x" * 300]
+MESSAGES: list[str | bytes] = ["hello", b"world", "", "\u20ac" * 50, b"x" * 300]
 STREAM = b"".join(map(frame, MESSAGES))
 
 
@@ -195,7 +195,7 @@ def test_what_else_tls_has_received_is_left_to_the_pump(kind: str) -> None:
 @compiled_only
 def test_what_is_not_bytes_ends_the_connection(result: object) -> None:
     records = Records()
-    records.decrypt = lambda data: result  # type: ignore[method-assign, assignment, misc]
+    records.decrypt = lambda data: result  # type: ignore[method-assign]
     with open_rig("compiled", records=records) as rig:
         rig.arrive(b"x")
         assert [type(error) for error in rig.errors] == [TypeError]
@@ -243,14 +243,14 @@ def test_an_exception_that_ends_the_program_propagates(kind: str, place: str) ->
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    async def receive() -> None:
-        await rig.path.receive()
+    async def receive(path: Any) -> None:
+        await path.receive()
         raise KeyboardInterrupt
 
     with open_rig(kind, records=records if place == "decrypt" else None) as rig:
         rig.when_fed = interrupt
         if place == "task":
-            Driver(receive())
+            Driver(receive(rig.path))
         elif place == "hook":
             Driver(rig.path.deliver(interrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -265,7 +265,7 @@ def test_an_error_of_the_link_propagates() -> None:
 
     with open_rig("compiled") as rig:
         rig.when_fed = fail
-        rig.fail_internally = fail  # type: ignore[method-assign]
+        rig.fail_internally = fail  # type: ignore[method-assign, assignment]
         with pytest.raises(LookupError):
             rig.arrive(NOT_PLAIN["ping"])
 

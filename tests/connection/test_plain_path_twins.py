@@ -11,8 +11,10 @@ from tests.frames import CONTINUATION, PING, TEXT, frame_bytes
 
 from .plain_paths import BUDGET, COMPILED, Driver, Rig, frame, open_rig
 
-MESSAGES = st.one_of(st.text(max_size=10), st.binary(max_size=10), st.sampled_from(["a" * 130, b"b" * 2000, "\u20ac"]))
-PIECES = st.one_of(
+MESSAGES: st.SearchStrategy[str | bytes] = st.one_of(
+    st.text(max_size=10), st.binary(max_size=10), st.sampled_from(["a" * 130, b"b" * 2000, "\u20ac"])
+)
+PIECES: st.SearchStrategy[bytes] = st.one_of(
     MESSAGES.filter(lambda message: not isinstance(message, str) or message.isprintable()).map(frame),
     st.sampled_from(
         [
