@@ -118,9 +118,10 @@ class _Broadcast:
     def visit(self, websocket: WebSocket) -> None:
         """Send all that a connection is owed, as far as it accepts that without waiting."""
         line = _lines.pop(websocket, ())
-        if len(line) == 1 and line[0] is self and not self._compress:  # for speed: the usual case with the fewest calls
-            if link_of(websocket).path.send_prepared(self._prepared.frame):
-                return
+        # For speed: the usual case with the fewest calls.
+        is_alone = len(line) == 1 and line[0] is self and not self._compress
+        if is_alone and link_of(websocket).path.send_prepared(self._prepared.frame):
+            return
         if not self._send_line(websocket, line):
             self._pass_over(websocket)
         if self._failure is not None:
