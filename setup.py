@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 
@@ -10,9 +11,7 @@ from setuptools import Extension, setup
 speedups = Extension(
     "anyws.protocol._speedups",
     sources=["anyws/protocol/_speedups.c"],
-    depends=[
-        f"anyws/protocol/{name}.h" for name in ("_frames", "_payload", "_plain_path", "_queues", "_signal", "_state")
-    ],
+    depends=glob.glob("anyws/protocol/*.h"),
     extra_compile_args=[] if sys.platform == "win32" else ["-O3"],
     optional=True,  # Without a compiler anyws works in pure Python.
 )

@@ -33,7 +33,7 @@ class PurePlainPath:
     """Receives and sends plain messages: whole frames, nothing buffered, nobody waiting, no extension.
 
     It only looks at flags that others set. Whatever is not plain is done by the receiver, the sender and the pump. The
-    compiled twin (`_plain_path.h`) also reads and writes the socket by itself, and needs no coroutine and no frame of
+    compiled twin (`_plain_*.h`) also reads and writes the socket by itself, and needs no coroutine and no frame of
     Python for a plain message; its results and side effects are the same.
 
     Args:

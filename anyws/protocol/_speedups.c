@@ -9,7 +9,7 @@
 
 #include "_frames.h"
 #include "_payload.h"
-#include "_plain_path.h"
+#include "_plain_coroutine.h"
 
 /* -- functions ----------------------------------------------------------------------------------------------------- */
 
