@@ -113,6 +113,8 @@ def sanitizers(session: nox.Session) -> None:
     session.run(
         *("python", "-m", "pytest", "tests/protocol", "tests/project/test_fuzz_corpus.py"),
         *(f"tests/connection/test_{name}.py" for name in ("signals", "websocket", "backpressure")),
+        *sorted(map(str, Path("tests/connection").glob("test_plain_path*.py"))),
+        "tests/callbacks/test_message_handler.py",
         *session.posargs,
         env={
             "LD_PRELOAD": library,

@@ -69,8 +69,9 @@ class WebSocket(ObjectStream[str | bytes]):
         return {**self._link.stream.extra_attributes, **self._link.addresses}
 
     # -- sending -------------------------------------------------------------------------------------------------------
+    # To pyright, what AnyIO's `async def` returns is a `CoroutineType`; the plain path returns another `Coroutine`.
 
-    def send(
+    def send(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         item: Sendable | AsyncIterable[str] | AsyncIterable[bytes],
         *,
@@ -200,7 +201,7 @@ class WebSocket(ObjectStream[str | bytes]):
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
-    def receive(self) -> Coroutine[Any, Any, str | bytes]:
+    def receive(self) -> Coroutine[Any, Any, str | bytes]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Wait for the next message and return it: `str` for text, `bytes` for binary.
 
         ``async for message in websocket`` does this until a normal closure. If cancelled, no message is lost.
@@ -212,7 +213,7 @@ class WebSocket(ObjectStream[str | bytes]):
         """
         return self._path.receive()
 
-    def __anext__(self) -> Coroutine[Any, Any, str | bytes]:
+    def __anext__(self) -> Coroutine[Any, Any, str | bytes]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Wait for the next message and return it; stop at a normal closure."""
         return self._path.next()
 

@@ -143,8 +143,8 @@ class Rig:
         self.inbox = twin.MessageQueue(True, 100_000)
         self.inbox.limit = limit
         self.outbox = twin.FrameQueue(None if masking_key is None else lambda: masking_key)
-        signal: Any = PureSignal if kind == "pure" else twin.Signal
-        self.signal: Any = signal(self.loop)
+        new_signal: Any = PureSignal if kind == "pure" else twin.Signal
+        self.signal: Any = new_signal(self.loop)
         self.path: Any = (PurePlainPath if kind == "pure" else twin.PlainPath)(self.inbox, self.outbox, self, BUDGET)
         self.path.receiver = self.path.sender = self
         self.records = records

@@ -192,6 +192,68 @@ def test_an_exception_of_the_masking_key_is_raised_and_nothing_is_sent(kind: str
         assert (rig.written(), rig.outbox.size, rig.outbox.budget) == (b"", 0, BUDGET)
 
 
+# -- prepared frames ---------------------------------------------------------------------------------------------------
+
+
+@both_paths
+@pytest.mark.parametrize("size", [0, 10, 1000, 1100, 50_000])
+def test_a_prepared_frame_is_written_unchanged(rig: Rig, size: int) -> None:
+    for at in (rig.ours, rig.peer):
+        at.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    prepared = _pure.build_frame(0x82, b"x" * size, b"")
+    assert rig.path.send_prepared(prepared) is True
+    assert rig.written() == prepared
+    assert rig.outbox.budget == BUDGET
+
+
+@both_paths
+@pytest.mark.parametrize("flag", ["is_open", "limit", "is_reserved"])
+def test_a_prepared_frame_is_refused_when_no_message_is_accepted(rig: Rig, flag: str) -> None:
+    setattr(rig.outbox, flag, True if flag == "is_reserved" else type(getattr(rig.outbox, flag))(0))
+    assert rig.path.send_prepared(b"\x81\x00") is False
+    assert (rig.written(), rig.outbox.size, rig.calls) == (b"", 0, [])
+
+
+@both_paths
+def test_a_client_frames_a_prepared_message_again(kind: str) -> None:
+    with open_rig(kind, masking_key=KEY) as rig:
+        assert rig.path.send_prepared(b"\x81\x00") is False
+        assert rig.written() == b""
+
+
+@both_paths
+@pytest.mark.parametrize("flag", ["is_direct", "put"])
+def test_a_prepared_frame_is_queued_behind_others(rig: Rig, flag: str) -> None:
+    rig.outbox.is_direct = flag != "is_direct"
+    rig.outbox.put(b"first")
+    assert rig.path.send_prepared(b"\x81\x01x") is True
+    assert rig.calls == ["flush"]
+    assert rig.written() == b"first\x81\x01x"
+
+
+@compiled_only
+@pytest.mark.parametrize("size", [10, 5000])
+def test_the_rest_of_a_prepared_frame_is_left_to_the_pump(size: int) -> None:
+    with open_rig("compiled") as rig:
+        fill(rig)
+        prepared = _pure.build_frame(0x82, b"x" * size, b"")
+        assert rig.path.send_prepared(prepared) is True
+        assert rig.calls == [("write_rest", prepared)]
+    with open_rig("compiled") as rig:
+        rig.peer.close()
+        assert rig.path.send_prepared(prepared) is True
+        assert rig.calls == [("lost", os.strerror(errno.EPIPE))]
+
+
+@compiled_only
+def test_a_prepared_frame_is_bytes() -> None:
+    with open_rig("compiled") as rig:
+        with pytest.raises(TypeError):
+            rig.path.send_prepared("text")
+        assert rig.path.send_prepared(Data(b"\x81\x00"))
+        assert rig.written() == b"\x81\x00"
+
+
 # -- TLS ---------------------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +282,8 @@ def test_a_message_is_encrypted(key: bytes | None) -> None:
             opcode = 0x81 if isinstance(message, str) else 0x82
             assert send(rig, message) == [None]
             assert rig.written() == _pure.build_frame(opcode, data, key or b"").upper()
+        assert rig.path.send_prepared(b"\x81\x01x") is (key is None)
+        assert rig.written() == (b"\x81\x01X" if key is None else b"")
         assert rig.calls == []
 
 
