@@ -4,8 +4,8 @@ Start with `connect` and `serve`. `client_connect` and `server` are the callback
 their types are in `anyws.callbacks`. The protocol without I/O is in `anyws.protocol`.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+import typing as _typing
+from importlib import import_module as _import_module
 
 from ._client.connect import connect
 from ._client.options import ClientOptions, ReconnectOptions
@@ -15,7 +15,7 @@ from ._connection.options import ConnectionOptions
 from ._connection.receiving import MessageStream
 from ._connection.sending import PreparedMessage
 from ._connection.websocket import WebSocket
-from ._names import claim_names
+from ._names import claim_names as _claim_names
 from ._server.accept import accept
 from ._server.options import AcceptOptions, ServerOptions
 from ._server.serve import open_server, serve
@@ -43,7 +43,7 @@ from .protocol.frames import Opcode
 from .protocol.headers import Headers
 from .protocol.http11 import Request, Response
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from ._client.reconnecting import reconnecting
     from ._server.authentication import basic_auth
     from ._server.certificate_reload import reload_certificate, watch_certificate
@@ -121,19 +121,19 @@ _LATE = {
     "watch_certificate": "_server.certificate_reload",
 }
 
-if not TYPE_CHECKING:  # for a type checker, a module with __getattr__ has any attribute
+if not _typing.TYPE_CHECKING:  # for a type checker, a module with __getattr__ has any attribute
 
     def __getattr__(name: str) -> object:
         if name == "callbacks":
-            return import_module(".callbacks", __name__)
+            return _import_module(".callbacks", __name__)
         if name not in _LATE:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = getattr(import_module(f".{_LATE[name]}", __name__), name)
-        claim_names(globals(), [name])
+        globals()[name] = getattr(_import_module(f".{_LATE[name]}", __name__), name)
+        _claim_names(globals(), [name])
         return globals()[name]
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_LATE})
+        return sorted({*globals(), *_LATE, "callbacks"})
 
 
-claim_names(globals(), [name for name in __all__ if name not in _LATE])
+_claim_names(globals(), [name for name in __all__ if name not in _LATE])
