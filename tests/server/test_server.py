@@ -302,7 +302,6 @@ async def test_aclose_closes_with_1001_and_lets_handlers_finish() -> None:
         await server.aclose()  # does nothing more
 
 
-@on_mock_clock
 async def test_aclose_lets_other_tasks_run_between_any_two_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anyws._slices.SLICE", 0)
     turn = 0
@@ -332,6 +331,7 @@ async def test_aclose_lets_other_tasks_run_between_any_two_connections(monkeypat
     assert closed_at[-1] - closed_at[0] >= 4  # on trio, the order of the tasks within one turn varies
 
 
+@on_mock_clock
 async def test_aclose_cancels_handlers_that_do_not_finish() -> None:
     cancelled_at: list[float] = []
     begun = anyio.Event()
