@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import functools
 import re
@@ -16,8 +17,10 @@ import anyio
 import pytest
 import trio
 from anyio.abc import SocketAttribute, SocketListener
+from anyio.lowlevel import checkpoint
 
 import anyws
+from anyws._connection.link import Link
 from anyws.testing import connect_to_handler, local_server
 from tests.peers import Peer, echo, ended, on_mock_clock, open_sockets, uri_of
 
@@ -297,6 +300,35 @@ async def test_aclose_closes_with_1001_and_waits_for_handlers() -> None:
         assert closed.received == anyws.Close(1001, "the server is shutting down")
         assert server.addresses == []
         await server.aclose()  # does nothing more
+
+
+async def test_aclose_lets_other_tasks_run_between_any_two_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anyws._slices.SLICE", 0)
+    turn = 0
+    closed_at: list[int] = []
+    begin_close = Link.begin_close
+
+    def note_turn(self: Link, code: int, *args: Any, **options: Any) -> None:
+        if code == 1001:
+            closed_at.append(turn)
+        begin_close(self, code, *args, **options)
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await checkpoint()
+
+    async with anyws.open_server(echo, "127.0.0.1", 0) as server, anyio.create_task_group() as tasks:
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(6):
+                await stack.enter_async_context(anyws.connect(uri_of(server)))
+            monkeypatch.setattr(Link, "begin_close", note_turn)
+            tasks.start_soon(count_turns)
+            await server.aclose()
+        tasks.cancel_scope.cancel()
+    assert len(closed_at) == 6
+    assert closed_at[-1] - closed_at[0] >= 4  # on trio, the order of the tasks within one turn varies
 
 
 @on_mock_clock
