@@ -12,6 +12,7 @@ from .headers import (
     Headers,
     HeadersLike,
     check_header,
+    free_values_by_name,
     has_token,
     headers_of,
     is_token,
@@ -155,6 +156,7 @@ class ServerHandshake:
             check_header("Sec-WebSocket-Extensions", value)
             pairs.append(("Sec-WebSocket-Extensions", value))
         headers = headers_of([*pairs, *self._terms.headers, *extra])
+        free_values_by_name(self.request.headers)
         return checked_response(101, headers, b"", "Switching Protocols")
 
     def data_to_send(self, response: Response) -> bytes:

@@ -157,3 +157,29 @@ async def test_the_socket_file_of_another_listener_is_kept(tmp_path: Path) -> No
     async with await listen_unix(str(path)):
         await first.aclose()
         assert await path.exists()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+async def test_an_accepted_stream_knows_the_address_that_the_client_has_connected_to(host: str) -> None:
+    (listener,) = await listen_tcp(host, 0)
+    port = address_of(listener)[1]
+    async with listener, await connect_tcp("127.0.0.1", port) as client, await listener.accept() as accepted:
+        assert accepted.local_address == client.raw_socket.getpeername()
+        assert accepted.remote_address == client.raw_socket.getsockname()
+
+
+async def test_a_stream_whose_sides_have_both_ended_is_closed_without_another_system_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = socket.socketpair()
+    stream = SocketStream(ours)
+    with theirs:
+        theirs.shutdown(socket.SHUT_WR)
+        with pytest.raises(anyio.EndOfStream):
+            await stream.receive()
+        await stream.send_eof()
+        shut_down: list[int] = []
+        monkeypatch.setattr(socket.socket, "shutdown", lambda _, how: shut_down.append(how))
+        await stream.aclose()
+        assert not shut_down
+        assert theirs.recv(1) == b""
