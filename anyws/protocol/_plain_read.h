@@ -54,28 +54,32 @@ plain_path_put_frames(MessageQueue *inbox, const unsigned char *data, Py_ssize_t
     return position;
 }
 
-/* Return the buffer for a read, which must not call Python code; NULL if memory runs out. */
+/* Take the buffer for a read; NULL if memory runs out. A program may run during the read after all, if it has replaced
+ * the error handler "strict", and may then read from another connection. */
 static unsigned char *
-read_buffer_of(State *state)
+take_read_buffer(State *state)
 {
-#ifdef Py_GIL_DISABLED
-    return PyMem_Malloc(READ_SIZE);
-#else
-    if (state->read_buffer == NULL) {
-        state->read_buffer = PyMem_Malloc(READ_SIZE);
-    }
-    return state->read_buffer;
+    unsigned char *buffer = NULL;
+
+    (void)state;
+#ifndef Py_GIL_DISABLED
+    buffer = state->read_buffer;
+    state->read_buffer = NULL;
 #endif
+    return buffer != NULL ? buffer : PyMem_Malloc(READ_SIZE);
 }
 
 static void
-release_read_buffer(unsigned char *buffer)
+put_read_buffer_back(State *state, unsigned char *buffer)
 {
-#ifdef Py_GIL_DISABLED
-    PyMem_Free(buffer);
-#else
-    (void)buffer;
+#ifndef Py_GIL_DISABLED
+    if (state->read_buffer == NULL) {
+        state->read_buffer = buffer;
+        return;
+    }
 #endif
+    (void)state;
+    PyMem_Free(buffer);
 }
 
 /* What a read has left for Python: data that is not plain, or a large message that is incomplete; or nothing. */
@@ -167,15 +171,16 @@ plain_path_read_large(PlainPath *path, State *state, const unsigned char *data, 
 static Py_ssize_t
 plain_path_read(PlainPath *path, State *state, Rest *rest)
 {
-    unsigned char *buffer = read_buffer_of(state);
+    unsigned char *buffer = take_read_buffer(state);
     Py_ssize_t size, position = 0;
-    int large = 0;
+    int large = 0, error;
 
     if (buffer == NULL) {
         errno = ENOMEM;
         return -1;
     }
     size = recv(path->descriptor, buffer, READ_SIZE, 0);
+    error = errno;
     if (size > 0 && path->records == NULL) {
         position = plain_path_put_frames(path->inbox, buffer, size);
         large = position < size ? plain_path_read_large(path, state, buffer + position, size - position, rest) : 0;
@@ -184,12 +189,13 @@ plain_path_read(PlainPath *path, State *state, Rest *rest)
         rest->data = PyBytes_FromStringAndSize((const char *)buffer + position, size - position);
         large = rest->data == NULL ? -1 : 0;
     }
-    release_read_buffer(buffer);
+    put_read_buffer_back(state, buffer);
     if (large < 0) {
         PyErr_Clear();
-        errno = ENOMEM;
-        return -1;
+        error = ENOMEM;
+        size = -1;
     }
+    errno = error;
     return size;
 }
 
