@@ -44,9 +44,9 @@ async def broadcast(
     that close in the meantime, are skipped; those that open in the meantime do not get the message.
 
     Other tasks run every few milliseconds, however many connections there are. Each connection gets the messages of
-    several broadcasts in the order in which the broadcasts began; a message that another task sends with `send` may
-    arrive before or after. If cancelled, the connections that were sent the message get it, and the remaining ones do
-    not.
+    several broadcasts in the order in which the broadcasts began; a message that another task sends with
+    `WebSocket.send` may arrive before or after. If cancelled, the connections that were sent the message get it, and
+    the remaining ones do not.
 
     Args:
         websockets: the connections; each gets the message once.
