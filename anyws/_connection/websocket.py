@@ -17,12 +17,33 @@ from anyws.protocol.closing import CloseCode
 from anyws.protocol.frames import Opcode
 from anyws.protocol.http11 import Request, Response
 
+from .coroutines import implemented_by
 from .link import Link
 from .pumps import Background, open_background
 from .receiving import MessageStream, Receiver
 from .sending import Sendable, Sender
 
 __all__ = ["Running", "WebSocket", "link_of", "running"]
+
+
+def _send(
+    websocket: WebSocket,
+    item: Sendable | AsyncIterable[str] | AsyncIterable[bytes],
+    *,
+    fragment_size: int | None = None,
+    compress: bool | None = None,
+) -> Coroutine[Any, Any, None]:
+    if compress is None and fragment_size is None:
+        return websocket._path.send(item)  # pyright: ignore[reportPrivateUsage]
+    return websocket._sender.send(item, fragment_size, compress)  # pyright: ignore[reportPrivateUsage]
+
+
+def _receive(websocket: WebSocket) -> Coroutine[Any, Any, str | bytes]:
+    return websocket._path.receive()  # pyright: ignore[reportPrivateUsage]
+
+
+def _next(websocket: WebSocket) -> Coroutine[Any, Any, str | bytes]:
+    return websocket._path.next()  # pyright: ignore[reportPrivateUsage]
 
 
 class WebSocket(ObjectStream[str | bytes]):
@@ -69,15 +90,15 @@ class WebSocket(ObjectStream[str | bytes]):
         return {**self._link.stream.extra_attributes, **self._link.addresses}
 
     # -- sending -------------------------------------------------------------------------------------------------------
-    # To pyright, what AnyIO's `async def` returns is a `CoroutineType`; the plain path returns another `Coroutine`.
 
-    def send(  # pyright: ignore[reportIncompatibleMethodOverride]
+    @implemented_by(_send)
+    async def send(
         self,
         item: Sendable | AsyncIterable[str] | AsyncIterable[bytes],
         *,
         fragment_size: int | None = None,
         compress: bool | None = None,
-    ) -> Coroutine[Any, Any, None]:
+    ) -> None:
         """Send a message: `str` as text, bytes as binary, or an async iterable of either as one fragmented message.
 
         Returns once the message is buffered; it is written in the background, in order. If more than ``send_buffer`` is
@@ -99,9 +120,7 @@ class WebSocket(ObjectStream[str | bytes]):
             TypeError: the message has the wrong type.
             ValueError: ``fragment_size`` is less than 1, or is given for an iterable.
         """
-        if compress is None and fragment_size is None:
-            return self._path.send(item)
-        return self._sender.send(item, fragment_size, compress)
+        raise NotImplementedError
 
     def send_nowait(self, item: Sendable, *, fragment_size: int | None = None, compress: bool | None = None) -> None:
         """Send a message without waiting. Works from synchronous code, in the event loop's thread.
@@ -201,7 +220,8 @@ class WebSocket(ObjectStream[str | bytes]):
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
-    def receive(self) -> Coroutine[Any, Any, str | bytes]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    @implemented_by(_receive)
+    async def receive(self) -> str | bytes:
         """Wait for the next message and return it: `str` for text, `bytes` for binary.
 
         ``async for message in websocket`` does this until a normal closure. If cancelled, no message is lost.
@@ -211,11 +231,12 @@ class WebSocket(ObjectStream[str | bytes]):
             ConnectionClosedError: the connection ended in any other way; an `anyio.BrokenResourceError`.
             anyio.BusyResourceError: another task is receiving.
         """
-        return self._path.receive()
+        raise NotImplementedError
 
-    def __anext__(self) -> Coroutine[Any, Any, str | bytes]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    @implemented_by(_next)
+    async def __anext__(self) -> str | bytes:
         """Wait for the next message and return it; stop at a normal closure."""
-        return self._path.next()
+        raise NotImplementedError
 
     def receive_stream(self) -> MessageStream:
         """Receive the next message piece by piece as it arrives: an async iterator of `str` or of `bytes`.

@@ -61,7 +61,7 @@ async def test_asyncio_takes_the_coroutines(anyio_backend: tuple[str, Any]) -> N
         assert "WebSocket.receive" in repr(task)
         await asyncio.create_task(websocket.send("x"))
         assert await asyncio.wait_for(task, 5) == "x"
-        assert await asyncio.gather(websocket.send("y"), websocket.receive()) == [None, "y"]
+        assert [*await asyncio.gather(websocket.send("y"), websocket.receive())] == [None, "y"]
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(websocket.receive(), 0.001)
         task = asyncio.ensure_future(websocket.receive())

@@ -87,6 +87,7 @@ ORDER = [
     "anyws._connection.link",
     "anyws._connection.sending",
     "anyws._connection.receiving",
+    "anyws._connection.coroutines",
     "anyws._connection.websocket",
     "anyws._connection.establish",
     "anyws._connection.broadcast",
