@@ -31,6 +31,12 @@ def start_example(name: str, *arguments: object) -> AbstractContextManager[Proce
     return start([sys.executable, "-c", RUN, ROOT / "examples" / f"{name}.py", *arguments])
 
 
+def interrupt(process: Process) -> tuple[int, str, str]:
+    """Press Ctrl-C once the program waits: Python may raise `KeyboardInterrupt` anywhere in a program that runs."""
+    process.wait_until_it_waits()
+    return process.stop()
+
+
 @kinds
 @backends
 @pytest.mark.parametrize("client_backend", ["asyncio", "trio"])
@@ -51,7 +57,7 @@ def test_the_examples_of_the_proposal_talk_to_each_other(kind: str, backend: str
             assert server.expect_line("") == "server callback_open"
             assert server.expect_line("") == "message received at server"
             assert server.expect_line("") == "hello from client"
-            assert server.stop() == (0, "", "")
+            assert interrupt(server) == (0, "", "")
             status, out, err = client.finish()
     assert (status, err) == (0, "")
     assert out.startswith("client closed 100")
@@ -134,7 +140,7 @@ def test_the_tls_server_loads_certificates_from_files(
     with start_example("server_tls", "127.0.0.1", 0, *files, "--backend", backend) as server:
         anyio.run(talk, int(server.expect_line("server callback_listener").split()[-1]), backend=backend)
         server.expect_line("masked")
-        assert server.stop() == (0, "", "")
+        assert interrupt(server) == (0, "", "")
 
 
 @kinds
@@ -144,9 +150,8 @@ def test_ctrl_c_ends_the_client(kind: str, backend: str) -> None:
         port = server.expect_line("server callback_listener").split()[-1]
         with start_example(f"client_{kind}", "127.0.0.1", port, "--backend", backend) as client:
             server.expect_line("hello from client")
-            client.wait_until_it_waits()  # Python may raise KeyboardInterrupt anywhere in a program that runs
-            assert client.stop()[::2] == (0, "")
-        assert server.stop()[0] == 0
+            assert interrupt(client)[::2] == (0, "")
+        assert interrupt(server)[0] == 0
 
 
 @backends
@@ -156,7 +161,7 @@ def test_the_echo(backend: str, client_backend: str) -> None:
         port = server.expect_line("listening on 127.0.0.1").split()[-1]
         with start_example("echo_client", f"ws://127.0.0.1:{port}/", "--backend", client_backend) as client:
             status, out, err = client.finish()
-        assert server.stop() == (0, "", "")
+        assert interrupt(server) == (0, "", "")
     assert (status, err) == (0, "")
     text, binary, latency, closed = out.splitlines()
     assert (text, binary, closed) == ("hello", r"b'\x00\x01\x02'", "closed 1000")
