@@ -83,6 +83,7 @@ class Lifecycle:
     )
 
     _pump: Pump
+    path: PlainPath
     now: Callable[[], float]
     keepalive: Keepalive
 
@@ -100,7 +101,6 @@ class Lifecycle:
         self.inbox: MessageQueue = core.inbox
         self.outbox: Outbox = core.outbox
         self.outbox.limit = options.send_buffer
-        self.path: PlainPath = PlainPath(self.inbox, self.outbox, self, MESSAGE_BUDGET)
         self.ending: Ending = Ending(core)
         self.drained: Wakeup | None = None
         """Wakes the task that is waiting for room in the send buffer; None if there is none."""
@@ -124,10 +124,6 @@ class Lifecycle:
     def is_over(self) -> bool:
         """Whether the stream is closed."""
         return self._life.phase is Phase.OVER
-
-    def resume_reading(self) -> None:
-        """There is room again, or a task waits."""
-        raise NotImplementedError
 
     def flush(self) -> None:
         """Write what the core has queued; if more messages wait to be received, together with the replies to them."""

@@ -23,6 +23,7 @@ from .keepalive import Keepalive
 from .life import CLOSE_IN_PROGRESS, Event, Phase
 from .lifecycle import MESSAGE_BUDGET, Lifecycle
 from .options import ConnectionOptions
+from .plain_path import PlainPath
 from .pumps import CLOSED, Background, Pump, new_pump
 
 __all__ = ["MESSAGE_BUDGET", "Link"]
@@ -49,6 +50,7 @@ class Link(Lifecycle):
         self, stream: ByteStream, core: Connection, options: ConnectionOptions, logger: ConnectionLogger
     ) -> None:
         super().__init__(stream, core, options, logger)
+        self.path: PlainPath = PlainPath(self.inbox, self.outbox, self, MESSAGE_BUDGET)
         self._pump: Pump = new_pump(self, stream)
         self.now: Callable[[], float] = self._pump.now
         self.keepalive: Keepalive = Keepalive(options.ping_interval, options.ping_timeout, self.now())

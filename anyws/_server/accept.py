@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Unpack
 
@@ -29,8 +28,6 @@ from .options import AcceptKeywords, AcceptOptions, RequestHook
 
 __all__ = ["accept", "accept_stream", "hook_failure"]
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _WRITE_SIZE = 16384  # bytes of a response written at a time, so that a slow client shows progress; as in a TLS record
 
 
@@ -145,12 +142,7 @@ def _with_date(response: Response) -> Response:
     """Return the response with a ``Date``, which RFC 9110, section 6.6.1, requires of a server with a clock."""
     if "date" in response.headers:
         return response
-    headers = [*response.headers.multi_items(), ("Date", _now())]
+    from email.utils import formatdate
+
+    headers = [*response.headers.multi_items(), ("Date", formatdate(usegmt=True))]
     return Response(response.status, headers, response.body, reason=response.reason)
-
-
-def _now() -> str:
-    """Return the current date (RFC 9110, section 5.6.7), in English in every locale."""
-    now = time.gmtime()
-    day, month = _DAYS[now.tm_wday], _MONTHS[now.tm_mon - 1]
-    return f"{day}, {now.tm_mday:02} {month} {now.tm_year} {now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02} GMT"

@@ -40,20 +40,6 @@ plain_path_heard(PlainPath *path, State *state)
     return failed;
 }
 
-/* Put the messages at the beginning of the data into the inbox; return the position of the first that is not plain. */
-static Py_ssize_t
-plain_path_put_frames(MessageQueue *inbox, const unsigned char *data, Py_ssize_t size)
-{
-    Py_ssize_t position = 0, room, left;
-
-    Py_BEGIN_CRITICAL_SECTION(inbox);
-    room = left = inbox->limit - inbox->size;
-    append_messages(data, size, &position, inbox->masked, inbox->max_size, &left, append_to_queue, &inbox->messages);
-    inbox->size += room - left;
-    Py_END_CRITICAL_SECTION();
-    return position;
-}
-
 /* Take the buffer for a read; NULL if memory runs out. A program may run during the read after all, if it has replaced
  * the error handler "strict", and may then read from another connection. */
 static unsigned char *
@@ -182,7 +168,7 @@ plain_path_read(PlainPath *path, State *state, Rest *rest)
     size = recv(path->descriptor, buffer, READ_SIZE, 0);
     error = errno;
     if (size > 0 && path->records == NULL) {
-        position = plain_path_put_frames(path->inbox, buffer, size);
+        position = message_queue_add_frames(path->inbox, buffer, size);
         large = position < size ? plain_path_read_large(path, state, buffer + position, size - position, rest) : 0;
     }
     if (size > 0 && position < size && !large) {
@@ -217,7 +203,7 @@ static int
 plain_path_decrypted(PlainPath *path, PyObject *data, int is_quiet)
 {
     const unsigned char *start = (const unsigned char *)PyBytes_AS_STRING(data);
-    Py_ssize_t size = PyBytes_GET_SIZE(data), position = plain_path_put_frames(path->inbox, start, size);
+    Py_ssize_t size = PyBytes_GET_SIZE(data), position = message_queue_add_frames(path->inbox, start, size);
 
     if (position == size && is_quiet) {
         return plain_path_arrived(path);

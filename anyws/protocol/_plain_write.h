@@ -90,13 +90,27 @@ plain_path_encrypt(PlainPath *path, PyObject *frame)
     return encrypted;
 }
 
+/* Encrypt a frame if TLS is used, write it to the socket, and steal the reference to the payload. */
+static int
+plain_path_write_frame(PlainPath *path, const unsigned char *header, int header_size, PyObject *payload)
+{
+    int failed;
+
+    if (path->records != NULL && (payload = plain_path_encrypt(path, payload)) == NULL) {
+        return plain_path_encryption_failed(path);
+    }
+    failed = plain_path_write(path, header, header_size, payload);
+    Py_DECREF(payload);
+    return failed;
+}
+
 /* Frame a message and write it to the socket. */
 static int
 plain_path_send_now(PlainPath *path, int opcode, PyObject *message)
 {
     unsigned char header[MAX_HEADER];
     PyObject *payload;
-    int failed, size = 0;
+    int size = 0;
 
     if (path->outbox->new_masking_key != Py_None) {
         payload = new_masked_frame(path->outbox, FIN | opcode, message);
@@ -116,17 +130,8 @@ plain_path_send_now(PlainPath *path, int opcode, PyObject *message)
         return -1;
     }
     path->outbox->budget--;
-    if (path->records != NULL && (payload = plain_path_encrypt(path, payload)) == NULL) {
-        return plain_path_encryption_failed(path);
-    }
-    failed = plain_path_write(path, header, size, payload);
-    Py_DECREF(payload);
-    return failed;
+    return plain_path_write_frame(path, header, size, payload);
 }
-
-#endif
-
-#ifndef _WIN32
 
 /* Return whether a message of this size may be written to the socket before anything else is. */
 static int
@@ -136,21 +141,6 @@ plain_path_is_direct(const PlainPath *path, Py_ssize_t size)
 
     return outbox->is_direct && outbox->size == 0 && !outbox->is_flush_due && path->inbox->messages.count == 0 &&
            path->pump != NULL && (path->records == NULL || size < LARGE);
-}
-
-/* Write a frame that is a whole message to the socket. */
-static int
-plain_path_send_frame_now(PlainPath *path, PyObject *frame)
-{
-    PyObject *payload = Py_NewRef(frame);
-    int failed;
-
-    if (path->records != NULL && (payload = plain_path_encrypt(path, payload)) == NULL) {
-        return plain_path_encryption_failed(path);
-    }
-    failed = plain_path_write(path, (const unsigned char *)"", 0, payload);
-    Py_DECREF(payload);
-    return failed;
 }
 
 #endif
@@ -172,7 +162,7 @@ plain_path_send_prepared(PyObject *self, PyObject *frame)
     Py_INCREF(self);
 #ifndef _WIN32
     if (plain_path_is_direct(path, PyBytes_GET_SIZE(frame))) {
-        failed = plain_path_send_frame_now(path, frame);
+        failed = plain_path_write_frame(path, (const unsigned char *)"", 0, Py_NewRef(frame));
     }
     else
 #endif

@@ -141,24 +141,32 @@ message_queue_put(PyObject *self, PyObject *message)
     Py_RETURN_NONE;
 }
 
-static PyObject *
-message_queue_put_frames(PyObject *self, PyObject *data)
+/* Add the messages at the beginning of the data that are single complete frames, until the limit is reached. Return the
+ * position at which it stopped. */
+static Py_ssize_t
+message_queue_add_frames(MessageQueue *queue, const unsigned char *data, Py_ssize_t size)
 {
-    MessageQueue *queue = (MessageQueue *)self;
     Py_ssize_t position = 0, room, left;
 
-    if (check_bytes(data) < 0) {
-        return NULL;
-    }
-    Py_BEGIN_CRITICAL_SECTION(self);
+    Py_BEGIN_CRITICAL_SECTION(queue);
     room = left = queue->limit - queue->size;
     if (room > 0) {
-        append_messages((const unsigned char *)PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), &position, queue->masked,
-                        queue->max_size, &left, append_to_queue, &queue->messages);
+        append_messages(data, size, &position, queue->masked, queue->max_size, &left, append_to_queue,
+                        &queue->messages);
         queue->size += room - left;
     }
     Py_END_CRITICAL_SECTION();
-    return PyLong_FromSsize_t(position);
+    return position;
+}
+
+static PyObject *
+message_queue_put_frames(PyObject *self, PyObject *data)
+{
+    if (check_bytes(data) < 0) {
+        return NULL;
+    }
+    return PyLong_FromSsize_t(message_queue_add_frames(
+        (MessageQueue *)self, (const unsigned char *)PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)));
 }
 
 /* Remove the oldest message, or return NULL without an error. */

@@ -174,6 +174,7 @@ OPTIONAL = {
     "anyws._checking": {"difflib"},
     "anyws._client.cookies": {"anyws"},
     "anyws._client.proxies": {"anyws", "urllib"},
+    "anyws._server.accept": {"email"},
     "anyws.protocol.hosts": {"idna"},
     "anyws._cli": {"rich", "trustme", "watchfiles"},
     "anyws._cli.connect": {"anyws"},  # its line editor, which imports optional packages

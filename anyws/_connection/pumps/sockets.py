@@ -126,28 +126,21 @@ class SocketPump(SocketWriter):
     def _wake_now(self) -> None:
         """Wake the task that waits, if there is something for it."""
 
+    # An exception in these methods ends the connection as well: the plain path calls `Link.fail_internally`.
+
     def feed(self, data: bytes) -> None:
         """Process bytes that are not plain."""
-        try:
-            self._link.feed(data)
-        except Exception as exc:
-            self._link.fail_internally(exc)
+        self._link.feed(data)
         self._wake_now()
 
     def feed_large(self, header: bytes, payload: Payload) -> None:
         """Process the beginning of a large message; see `Connection.receive_large`."""
-        try:
-            self._link.intake.feed_large(header, payload)
-        except Exception as exc:
-            self._link.fail_internally(exc)
+        self._link.intake.feed_large(header, payload)
         self._wake_now()
 
     def feed_decrypted(self, data: bytes) -> None:
         """Process decrypted bytes that are not plain, and what else TLS has received."""
-        try:
-            self._feed_decrypted(data)
-        except Exception as exc:
-            self._link.fail_internally(exc)
+        self._feed_decrypted(data)
         self._wake_now()
 
     def reading_ended(self) -> None:
