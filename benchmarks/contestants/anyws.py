@@ -11,7 +11,7 @@ import anyio
 import anyws
 from anyws.protocol.deflate import PRESETS
 
-from .arguments import Arguments, announce
+from .arguments import Arguments, announce, run_on_anyio
 from .compression import LEVEL, MEM_LEVEL, WINDOW_BITS
 
 _EQUAL = anyws.PerMessageDeflate(
@@ -60,8 +60,4 @@ async def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    arguments = Arguments.parse(loops=("asyncio", "uvloop", "trio"), compressions=tuple(COMPRESSIONS))
-    if arguments.loop == "trio":
-        anyio.run(main, arguments, backend="trio")
-    else:
-        anyio.run(main, arguments, backend_options={"use_uvloop": arguments.loop == "uvloop"})
+    run_on_anyio(main, Arguments.parse(loops=("asyncio", "uvloop", "trio"), compressions=tuple(COMPRESSIONS)))

@@ -10,7 +10,7 @@ import anyws
 from anyws.callbacks import Socket
 
 from .anyws import COMPRESSIONS
-from .arguments import Arguments, announce
+from .arguments import Arguments, announce, run_on_anyio
 
 
 def echo(message: str | bytes, socket: Socket) -> None:
@@ -50,8 +50,4 @@ async def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    arguments = Arguments.parse(loops=("asyncio", "uvloop", "trio"), compressions=tuple(COMPRESSIONS))
-    if arguments.loop == "trio":
-        anyio.run(main, arguments, backend="trio")
-    else:
-        anyio.run(main, arguments, backend_options={"use_uvloop": arguments.loop == "uvloop"})
+    run_on_anyio(main, Arguments.parse(loops=("asyncio", "uvloop", "trio"), compressions=tuple(COMPRESSIONS)))

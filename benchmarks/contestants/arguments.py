@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Arguments", "announce", "run_on_asyncio"]
+import anyio
+
+__all__ = ["Arguments", "announce", "run_on_anyio", "run_on_asyncio"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,14 @@ class Arguments:
 def announce(port: int) -> None:
     """Print the port on which the server listens."""
     print("listening on port", port, flush=True)
+
+
+def run_on_anyio(main: Callable[[Arguments], Awaitable[Any]], arguments: Arguments) -> None:
+    """Run an AnyIO server on the chosen event loop."""
+    if arguments.loop == "trio":
+        anyio.run(main, arguments, backend="trio")
+    else:
+        anyio.run(main, arguments, backend_options={"use_uvloop": arguments.loop == "uvloop"})
 
 
 def run_on_asyncio(main: Callable[[Arguments], Awaitable[Any]], arguments: Arguments) -> None:

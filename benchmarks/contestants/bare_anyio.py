@@ -6,7 +6,7 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSListener
 
-from .arguments import Arguments, announce
+from .arguments import Arguments, announce, run_on_anyio
 
 
 async def echo(stream: ByteStream) -> None:
@@ -30,8 +30,4 @@ async def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    arguments = Arguments.parse(loops=("asyncio", "uvloop", "trio"), compressions=())
-    if arguments.loop == "trio":
-        anyio.run(main, arguments, backend="trio")
-    else:
-        anyio.run(main, arguments, backend_options={"use_uvloop": arguments.loop == "uvloop"})
+    run_on_anyio(main, Arguments.parse(loops=("asyncio", "uvloop", "trio"), compressions=()))
