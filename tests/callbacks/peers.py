@@ -13,7 +13,16 @@ import anyws
 from tests.peers import REQUEST, StreamPeer
 from tests.pems import Pems
 
-__all__ = ["Calls", "answer", "plain_client", "plain_server", "raw_client", "tls_client", "tls_server"]
+__all__ = [
+    "Calls",
+    "answer",
+    "client_until_closed",
+    "plain_client",
+    "plain_server",
+    "raw_client",
+    "tls_client",
+    "tls_server",
+]
 
 Options = Mapping[str, Any]
 
@@ -96,3 +105,11 @@ async def answer(server: anyws.Server, request: bytes = REQUEST) -> bytes:
 def _target(server: anyws.Server, more: Options | None) -> dict[str, Any]:
     host, port = server.addresses[0][:2]
     return {"host": host, "port": port, **(more or {})}
+
+
+async def client_until_closed(server: anyws.Server, closed: Calls, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    """Be connected until the server closes the connection, and call ``closed`` with the code."""
+    async with plain_client(server) as socket:
+        task_status.started()
+        await socket.wait_closed()
+        closed(socket.close_code)

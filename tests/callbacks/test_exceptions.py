@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 import pytest
 
 import anyws
-from tests.callbacks.peers import Calls, plain_client, plain_server, raw_client
+from tests.callbacks.peers import Calls, client_until_closed, plain_client, plain_server, raw_client
 from tests.peers import CLOSE, TEXT, Peer, StreamPeer
 
 
@@ -145,7 +146,9 @@ async def test_an_exception_of_callback_open_about_a_failure(caplog: pytest.LogC
     assert [str(exc) for exc in errors(caplog)] == ["from the hook"]
 
 
-async def test_a_closed_connection_in_a_handler_is_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
+def replying_too_late(handled: anyio.Event) -> Callable[[str, anyws.callbacks.Socket], Awaitable[None]]:
+    """Return a handler that replies once the connection is closed."""
+
     async def on_message(message: str, socket: anyws.callbacks.Socket) -> None:
         await socket.wait_closed()
         try:
@@ -154,9 +157,13 @@ async def test_a_closed_connection_in_a_handler_is_not_an_error(caplog: pytest.L
             handled.set()
             raise
 
+    return on_message
+
+
+async def test_a_closed_connection_in_a_handler_is_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
     handled = anyio.Event()
     caplog.set_level(logging.INFO)
-    async with plain_server(message_handler=on_message) as server:
+    async with plain_server(message_handler=replying_too_late(handled)) as server:
         async with plain_client(server) as socket:
             socket.message_send("hello")
         await handled.wait()
@@ -166,21 +173,13 @@ async def test_a_closed_connection_in_a_handler_is_not_an_error(caplog: pytest.L
 async def test_a_closed_connection_in_a_handler_of_a_client_is_not_an_error() -> None:
     """The peer may go at any time after its message; the body finds out when it wants to know."""
 
-    async def on_message(message: str, socket: anyws.callbacks.Socket) -> None:
-        await socket.wait_closed()
-        try:
-            socket.message_send("too late")
-        except anyws.ConnectionClosed:
-            handled.set()
-            raise
-
     async def on_open(err: Exception | None, socket: anyws.callbacks.Socket) -> None:
         await socket.send("hello")
         await socket.aclose()
 
     handled = anyio.Event()
     async with plain_server(callback_open=on_open) as server:
-        client = plain_client(server, message_handler=on_message)
+        client = plain_client(server, message_handler=replying_too_late(handled))
         async with client as socket:
             await handled.wait()
             await anyio.wait_all_tasks_blocked()
@@ -203,15 +202,9 @@ async def test_an_exception_in_the_block_of_the_server_propagates_unchanged() ->
     async with anyio.create_task_group() as tasks:
         closed = Calls()
 
-        async def client(server: anyws.Server, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-            async with plain_client(server) as socket:
-                task_status.started()
-                await socket.wait_closed()
-                closed(socket.close_code)
-
         with pytest.raises(LookupError, match="from the body"):
             async with plain_server() as server:
-                await tasks.start(client, server)
+                await tasks.start(client_until_closed, server, closed)
                 raise LookupError("from the body")
         assert await closed.first() in (1001, 1006)
 

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 import anyws
-from tests.callbacks.peers import Calls, answer, plain_client, plain_server, raw_client
+from tests.callbacks.peers import Calls, answer, client_until_closed, plain_client, plain_server, raw_client
 from tests.peers import REQUEST
 
 # -- callback_open -----------------------------------------------------------------------------------------------------
@@ -118,13 +118,7 @@ async def test_the_end_of_the_block_closes_gracefully() -> None:
     async with anyio.create_task_group() as tasks:
         closed = Calls()
 
-        async def client(server: anyws.Server, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-            async with plain_client(server) as socket:
-                task_status.started()
-                await socket.wait_closed()
-                closed(socket.close_code)
-
         async with plain_server() as server:
-            await tasks.start(client, server)
+            await tasks.start(client_until_closed, server, closed)
         assert await closed.first() == 1001
     assert server.addresses == []
