@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import heapq
 import itertools
@@ -11,13 +10,17 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint, current_token
 
+from anyws._event_loops import is_asyncio_loop
 from anyws._slices import SLICE
+
+if TYPE_CHECKING:
+    import asyncio
 
 try:
     from sniffio import current_async_library_cvar
@@ -49,7 +52,7 @@ class Background:
         self._tasks = tasks
         loop = current_token().native_token
         self._timers: _LoopTimers | _Clock
-        if isinstance(loop, asyncio.AbstractEventLoop):
+        if is_asyncio_loop(loop):
             self._timers = _LoopTimers(loop)
         else:
             self._timers = _Clock()
