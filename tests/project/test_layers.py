@@ -115,6 +115,7 @@ ORDER = [
     "anyws._server.opening",
     "anyws._server.accept",
     "anyws._server.accept_failures",
+    "anyws._server.cohorts",
     "anyws._server.server",
     "anyws._server.serve",
     "anyws._server.systemd",
