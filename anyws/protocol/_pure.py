@@ -131,12 +131,13 @@ def take_messages(
         if opcode is None or place is None:
             break
         start, stop, has_key = place
+        message: str | bytes | None = None
         try:
             payload: bytes | bytearray = data[start:stop]
             if has_key:
                 payload = _masked(payload, data[start - 4 : start])
             if not is_encoded:
-                message: str | bytes | None = payload.decode() if first == _TEXT else bytes(payload)
+                message = payload.decode() if first == _TEXT else bytes(payload)
                 messages.append(message)
         except (UnicodeDecodeError, MemoryError):
             break
