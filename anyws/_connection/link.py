@@ -51,6 +51,8 @@ class Link(Lifecycle):
     ) -> None:
         super().__init__(stream, core, options, logger)
         self.path: PlainPath = PlainPath(self.inbox, self.outbox, self, MESSAGE_BUDGET)
+        if core.transforms_messages:
+            self.path.use_extension(core.decoded_rsv, core.decode_message, core.send_message)
         self._pump: Pump = new_pump(self, stream)
         self.now: Callable[[], float] = self._pump.now
         self.keepalive: Keepalive = Keepalive(options.ping_interval, options.ping_timeout, self.now())

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .closing import Close, CloseCode, check_close_code, parse_close, serialize_close
@@ -49,8 +49,6 @@ class State(enum.Enum):
     CLOSING = "closing"
     CLOSED = "closed"
 
-
-_NONE: Mapping[int, Opcode] = {}
 
 # On Python 3.11, looking up an enum member takes longer than framing a message, and allocates memory.
 _OPEN, _CLOSING, _CLOSED = State.OPEN, State.CLOSING, State.CLOSED
@@ -93,7 +91,6 @@ class Connection:
 
     __slots__ = (
         "_codecs",
-        "_encoded",
         "_frames",
         "_hold_failure",
         "_max_whole",
@@ -102,6 +99,7 @@ class Connection:
         "close_received",
         "close_sent",
         "close_size",
+        "decoded_rsv",
         "expects_frame",
         "failure",
         "has_more",
@@ -144,9 +142,8 @@ class Connection:
             sys.maxsize if max_fragments is None or max_fragments >= 1 else -1,
         )
         self._codecs = codecs
-        # The first bytes of frames that a single codec has transformed; several codecs need the general path.
-        rsv = codecs[0].rsv if len(codecs) == 1 else 0
-        self._encoded = {_FIN | rsv | opcode: opcode for opcode in (Opcode.TEXT, Opcode.BINARY)} if rsv else _NONE
+        # The reserved bits of whole messages that `decode_message` restores. Several codecs need the general path.
+        self.decoded_rsv: int = codecs[0].rsv if len(codecs) == 1 else 0
         self._hold_failure = hold_failure
         self.has_more: bool = False
         """Whether `receive_data` stopped before processing all data. If so, call it again with ``b""``."""
@@ -172,6 +169,11 @@ class Connection:
     def is_server_done(self) -> bool:
         """Whether this side, as the server, must close the TCP connection after sending (RFC 6455, section 7.1.1)."""
         return self.state is State.CLOSED and self.role is Role.SERVER
+
+    @property
+    def transforms_messages(self) -> bool:
+        """Whether extensions were negotiated."""
+        return bool(self._codecs)
 
     @property
     def partial_size(self) -> int:
@@ -229,11 +231,9 @@ class Connection:
         try:
             while self.state is not _CLOSED:
                 if room > 0 and not messages.in_message:  # fast path: most messages are a single complete frame
-                    if self._encoded:
-                        room = self._receive_encoded(room, events)
-                        if not frames.has_data:  # the usual case, for speed
-                            break
-                    room = frames.take_messages(self._max_whole, room, events)
+                    room = frames.take_messages(self._max_whole, room, events, self.decoded_rsv, self.decode_message)
+                    if self.failure is not None:
+                        break
                 if room <= 0 or not frames.has_data:
                     self.has_more = frames.has_data
                     break
@@ -244,9 +244,35 @@ class Connection:
                 if message is not None:
                     room -= sys.getsizeof(message)
         except RemoteProtocolError as exc:
-            self.failure = exc
-            if not self._hold_failure:
-                self.fail()
+            self._note_violation(exc)
+
+    def decode_message(self, opcode: int, payload: bytes) -> str | bytes | None:
+        """Restore a whole message that the only extension has transformed. For `MessageQueue.put_frames`.
+
+        Args:
+            opcode: ``TEXT`` or ``BINARY``.
+            payload: the unmasked payload of its only frame, which is within the limits and has ``decoded_rsv`` set.
+
+        Returns:
+            The message; None after a violation, as by `receive_data`.
+
+        Raises:
+            Exception: a codec raised an exception, or memory ran out. The connection is then CLOSED.
+        """
+        try:
+            return self._messages.receive_whole(opcode, payload)
+        except RemoteProtocolError as exc:
+            self._note_violation(exc)
+            return None
+        except BaseException:
+            self._set_state(_CLOSED)
+            raise
+
+    def _note_violation(self, violation: RemoteProtocolError) -> None:
+        self.failure = violation
+        self.expects_frame = False
+        if not self._hold_failure:
+            self.fail()
 
     def get_buffer(self) -> memoryview | None:
         """Return a buffer to read into, or None unless the rest of a large binary message comes next.
@@ -293,18 +319,6 @@ class Connection:
 
     def _update_expects_frame(self) -> None:
         self.expects_frame = self._frames.is_between_frames and not self._messages.in_message and self._is_processing
-
-    def _receive_encoded(self, room: int, events: list[Event]) -> int:
-        """Append the next messages as long as each is a single complete frame that the codec has transformed."""
-        frames = self._frames
-        while room > 0 and frames.has_data:
-            frame = frames.take_whole(self._encoded, self._max_whole)
-            if frame is None:
-                break
-            message = self._messages.receive_whole(*frame)
-            events.append(message)
-            room -= sys.getsizeof(message)
-        return room
 
     @property
     def _is_processing(self) -> bool:
