@@ -167,11 +167,14 @@ class Link(Lifecycle):
 
     async def wait_closed(self) -> None:
         """Wait until the stream is closed."""
+        if self.is_over:
+            await checkpoint()
+            return
+        await self._pump.read_in_task()
         if not self.is_over:
-            await self._pump.read_in_task()
-        if not self.is_over:
-            self._closed_event = self._closed_event or anyio.Event()
-            await self._closed_event.wait()
+            ended = self._pump.new_wakeup()  # costs less than an event
+            self._waiting_for_end = (*self._waiting_for_end, ended)
+            await ended.wait()
 
     def check_sendable(self) -> None:
         """Check that messages can be sent.
@@ -244,8 +247,8 @@ class Link(Lifecycle):
         self.core.receive_eof()
         self._alarm.cancel()
         self._handle(Event.STREAM_CLOSED)
-        if self._closed_event is not None:
-            self._closed_event.set()
+        for each in self._waiting_for_end:
+            each.set()
         self._pump = CLOSED
         self.pings.abandon()
         self.logger.debug("closed (%s)", self.core.close_code)
