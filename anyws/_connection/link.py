@@ -199,11 +199,15 @@ class Link(Lifecycle):
         """Process bytes from the peer. If there is something to receive, the pump then wakes the receiving task."""
         self.keepalive.last_heard = self.now()
         if not self.intake.feed(data):
-            if self.core.has_data_to_send:
-                self._pump.flush()
-            if self.core.state is _CLOSED:
-                self._handle(Event.HANDSHAKE_DONE if self.core.is_server_done else Event.CLOSE)
-            elif self.core.failure is not None:
+            core = self.core
+            is_done = core.state is _CLOSED and core.is_server_done
+            if core.has_data_to_send:
+                self._pump.flush(is_last=is_done)
+            if is_done:
+                self._handle(Event.HANDSHAKE_DONE)
+            elif core.state is _CLOSED:
+                self._handle(Event.CLOSE)
+            elif core.failure is not None:
                 self._handle(Event.VIOLATION)
 
     def feed_buffer(self, count: int) -> None:

@@ -51,6 +51,8 @@ class State(enum.Enum):
 
 
 _NONE: Mapping[int, Opcode] = {}
+_CLOSE: Mapping[int, Opcode] = {_FIN | Opcode.CLOSE: Opcode.CLOSE}
+_MAX_CONTROL_PAYLOAD = 125  # RFC 6455, section 5.5
 
 # On Python 3.11, looking up an enum member takes longer than framing a message, and allocates memory.
 _OPEN, _CLOSING, _CLOSED = State.OPEN, State.CLOSING, State.CLOSED
@@ -227,6 +229,9 @@ class Connection:
         """Process buffered data until the messages use ``room`` bytes of memory or the peer violates the protocol."""
         frames, messages = self._frames, self._messages
         try:
+            # For speed: what is neither plain nor compressed is usually a Close, with which every connection ends.
+            if not self._encoded and (frame := frames.take_whole(_CLOSE, _MAX_CONTROL_PAYLOAD)) is not None:
+                self._receive_close(frame[1], events)
             while self.state is not _CLOSED:
                 if room > 0 and not messages.in_message:  # fast path: most messages are a single complete frame
                     if self._encoded:
@@ -352,13 +357,15 @@ class Connection:
         elif opcode is Opcode.PONG:
             events.append(Pong(part.payload))
         else:
-            close = parse_close(part.payload)
-            self.close_received = close
-            if self.state is State.OPEN:
-                self._queue_close(close)
-            self._set_state(State.CLOSED)
-            events.append(close)
+            self._receive_close(part.payload, events)
         return None
+
+    def _receive_close(self, payload: bytes, events: list[Event]) -> None:
+        self.close_received = close = parse_close(payload)
+        if self.state is _OPEN:
+            self._queue_close_frame(close, payload)
+        self._set_state(_CLOSED)
+        events.append(close)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
@@ -545,7 +552,7 @@ class Connection:
         return build_frame(first, payload, b"" if new_masking_key is None else new_masking_key())
 
     def _queue_control(self, opcode: Opcode, payload: bytes) -> None:
-        if len(payload) > 125:
+        if len(payload) > _MAX_CONTROL_PAYLOAD:
             raise ValueError(
                 f"{opcode.name} payload of {len(payload)} bytes, expected at most 125 (RFC 6455, section 5.5)"
             )
@@ -554,8 +561,10 @@ class Connection:
 
     def _queue_close(self, close: Close) -> None:
         payload = serialize_close(close)
-        sent = parse_close(payload)
+        self._queue_close_frame(parse_close(payload), payload)
+
+    def _queue_close_frame(self, close: Close, payload: bytes) -> None:
         before = self.outbox.size
         self.outbox.put_frame(_FIN | Opcode.CLOSE, payload)
-        self.close_sent = sent
+        self.close_sent = close
         self.close_size = self.outbox.size - before
