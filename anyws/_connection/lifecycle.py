@@ -23,7 +23,7 @@ from anyws.protocol.speedups import MessageQueue
 from .ending import Ending
 from .intake import Intake
 from .keepalive import CONTROL_FRAMES_SIZE, Keepalive, Verdict
-from .life import READING, Action, Event, Life, Phase
+from .life import CLOSE_IN_PROGRESS, READING, Action, Event, Life, Phase
 from .options import ConnectionOptions
 from .pings import PendingPings
 from .plain_path import PlainPath
@@ -202,15 +202,14 @@ class Lifecycle:
         self.core.receive_eof()
 
     def _notify(self) -> None:
-        self._pump.flush()
-        self._pump.resume()
+        if self._life.phase in CLOSE_IN_PROGRESS:
+            self._pump.flush()
+            self._pump.resume()
         if self.drained is not None:
             self.drained.set()
         self._pump.wake_receiver()
 
     def _observe(self) -> None:
-        if self.core.close_received is not None and self._life.phase is Phase.ENDING and self._pump.has_written:
-            return  # this phase ends immediately, which saves a system call
         self._life.observe(self.now(), self._pump.output())
 
     def _end_output(self) -> None:

@@ -20,7 +20,7 @@ from anyws._logs import ConnectionLogger
 from anyws.protocol.connection import Connection, State
 
 from .keepalive import Keepalive
-from .life import CLOSE_IN_PROGRESS, Event, Phase
+from .life import CLOSE_IN_PROGRESS, READING, Event, Phase
 from .lifecycle import MESSAGE_BUDGET, Lifecycle
 from .options import ConnectionOptions
 from .plain_path import PlainPath
@@ -128,7 +128,7 @@ class Link(Lifecycle):
             self.discard()
         if self.core.state is _CLOSED and self._life.phase is Phase.OPEN:
             self.abort()  # an exception in an extension has ended the protocol, so there is no closing handshake
-        else:
+        elif self._life.phase in READING:
             self._handle(Event.CLOSE)
 
     def discard(self) -> None:
@@ -200,11 +200,11 @@ class Link(Lifecycle):
         self.keepalive.last_heard = self.now()
         if not self.intake.feed(data):
             core = self.core
-            is_done = core.state is _CLOSED and core.is_server_done
+            is_done = core.is_server_done
             if core.has_data_to_send:
                 self._pump.flush(is_last=is_done)
             if is_done:
-                self._handle(Event.HANDSHAKE_DONE)
+                self._handle(Event.HANDSHAKE_WRITTEN if self._pump.has_written else Event.HANDSHAKE_DONE)
             elif core.state is _CLOSED:
                 self._handle(Event.CLOSE)
             elif core.failure is not None:
