@@ -17,6 +17,7 @@ connection drops this data.
 from __future__ import annotations
 
 import enum
+import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,11 +52,19 @@ class State(enum.Enum):
 
 
 _NONE: Mapping[int, Opcode] = {}
-_CLOSE: Mapping[int, Opcode] = {_FIN | Opcode.CLOSE: Opcode.CLOSE}
-_MAX_CONTROL_PAYLOAD = 125  # RFC 6455, section 5.5
 
 # On Python 3.11, looking up an enum member takes longer than framing a message, and allocates memory.
 _OPEN, _CLOSING, _CLOSED = State.OPEN, State.CLOSING, State.CLOSED
+
+
+@functools.lru_cache(maxsize=16)
+def _max_whole(max_message_size: int | None, max_frame_size: int | None, max_fragments: int | None) -> int:
+    """Return the size of the largest message that may arrive in a single frame; -1 if not even one frame may."""
+    return min(
+        sys.maxsize if max_message_size is None else max_message_size,
+        sys.maxsize if max_frame_size is None else max_frame_size,
+        sys.maxsize if max_fragments is None or max_fragments >= 1 else -1,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +136,7 @@ class Connection:
         new_masking_key: Callable[[], bytes] = new_random_key,
     ) -> None:
         self.role: Role = role
-        self.state: State = State.OPEN
+        self.state: State = _OPEN
         self.close_sent: Close | None = None
         self.close_received: Close | None = None
         self.close_size: int = 0
@@ -136,15 +145,10 @@ class Connection:
         """The violation for which this side failed the connection (RFC 6455, section 7.1.7); None if there was none."""
         their_frames_masked = None if accept_unmasked and role is Role.SERVER else role is Role.SERVER
         self._frames = FrameDecoder(
-            masked=their_frames_masked, rsv=reserved_bits(codecs), max_frame_size=max_frame_size
+            masked=their_frames_masked, rsv=reserved_bits(codecs) if codecs else 0, max_frame_size=max_frame_size
         )
         self._messages = MessageDecoder(max_message_size=max_message_size, max_fragments=max_fragments, codecs=codecs)
-        # The largest message that may arrive in a single frame; -1 if the limits do not allow even one frame.
-        self._max_whole = min(
-            sys.maxsize if max_message_size is None else max_message_size,
-            sys.maxsize if max_frame_size is None else max_frame_size,
-            sys.maxsize if max_fragments is None or max_fragments >= 1 else -1,
-        )
+        self._max_whole = _max_whole(max_message_size, max_frame_size, max_fragments)
         self._codecs = codecs
         # The first bytes of frames that a single codec has transformed; several codecs need the general path.
         rsv = codecs[0].rsv if len(codecs) == 1 else 0
@@ -230,8 +234,8 @@ class Connection:
         frames, messages = self._frames, self._messages
         try:
             # For speed: what is neither plain nor compressed is usually a Close, with which every connection ends.
-            if not self._encoded and (frame := frames.take_whole(_CLOSE, _MAX_CONTROL_PAYLOAD)) is not None:
-                self._receive_close(frame[1], events)
+            if not self._encoded and (close := frames.take_close()) is not None:
+                self._receive_close(close, events)
             while self.state is not _CLOSED:
                 if room > 0 and not messages.in_message:  # fast path: most messages are a single complete frame
                     if self._encoded:
@@ -552,7 +556,7 @@ class Connection:
         return build_frame(first, payload, b"" if new_masking_key is None else new_masking_key())
 
     def _queue_control(self, opcode: Opcode, payload: bytes) -> None:
-        if len(payload) > _MAX_CONTROL_PAYLOAD:
+        if len(payload) > 125:
             raise ValueError(
                 f"{opcode.name} payload of {len(payload)} bytes, expected at most 125 (RFC 6455, section 5.5)"
             )
