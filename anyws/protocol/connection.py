@@ -17,6 +17,7 @@ connection drops this data.
 from __future__ import annotations
 
 import enum
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,16 @@ class State(enum.Enum):
 
 # On Python 3.11, looking up an enum member takes longer than framing a message, and allocates memory.
 _OPEN, _CLOSING, _CLOSED = State.OPEN, State.CLOSING, State.CLOSED
+
+
+@functools.lru_cache(maxsize=16)
+def _max_whole(max_message_size: int | None, max_frame_size: int | None, max_fragments: int | None) -> int:
+    """Return the size of the largest message that may arrive in a single frame; -1 if not even one frame may."""
+    return min(
+        sys.maxsize if max_message_size is None else max_message_size,
+        sys.maxsize if max_frame_size is None else max_frame_size,
+        sys.maxsize if max_fragments is None or max_fragments >= 1 else -1,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +134,7 @@ class Connection:
         new_masking_key: Callable[[], bytes] = new_random_key,
     ) -> None:
         self.role: Role = role
-        self.state: State = State.OPEN
+        self.state: State = _OPEN
         self.close_sent: Close | None = None
         self.close_received: Close | None = None
         self.close_size: int = 0
@@ -132,15 +143,10 @@ class Connection:
         """The violation for which this side failed the connection (RFC 6455, section 7.1.7); None if there was none."""
         their_frames_masked = None if accept_unmasked and role is Role.SERVER else role is Role.SERVER
         self._frames = FrameDecoder(
-            masked=their_frames_masked, rsv=reserved_bits(codecs), max_frame_size=max_frame_size
+            masked=their_frames_masked, rsv=reserved_bits(codecs) if codecs else 0, max_frame_size=max_frame_size
         )
         self._messages = MessageDecoder(max_message_size=max_message_size, max_fragments=max_fragments, codecs=codecs)
-        # The largest message that may arrive in a single frame; -1 if the limits do not allow even one frame.
-        self._max_whole = min(
-            sys.maxsize if max_message_size is None else max_message_size,
-            sys.maxsize if max_frame_size is None else max_frame_size,
-            sys.maxsize if max_fragments is None or max_fragments >= 1 else -1,
-        )
+        self._max_whole = _max_whole(max_message_size, max_frame_size, max_fragments)
         self._codecs = codecs
         # The reserved bits of whole messages that `decode_message` restores. Several codecs need the general path.
         self.decoded_rsv: int = codecs[0].rsv if len(codecs) == 1 else 0
@@ -229,6 +235,9 @@ class Connection:
         """Process buffered data until the messages use ``room`` bytes of memory or the peer violates the protocol."""
         frames, messages = self._frames, self._messages
         try:
+            # For speed: what is neither plain nor compressed is usually a Close, with which every connection ends.
+            if not self._encoded and (close := frames.take_close()) is not None:
+                self._receive_close(close, events)
             while self.state is not _CLOSED:
                 if room > 0 and not messages.in_message:  # fast path: most messages are a single complete frame
                     room = frames.take_messages(self._max_whole, room, events, self.decoded_rsv, self.decode_message)
@@ -366,13 +375,15 @@ class Connection:
         elif opcode is Opcode.PONG:
             events.append(Pong(part.payload))
         else:
-            close = parse_close(part.payload)
-            self.close_received = close
-            if self.state is State.OPEN:
-                self._queue_close(close)
-            self._set_state(State.CLOSED)
-            events.append(close)
+            self._receive_close(part.payload, events)
         return None
+
+    def _receive_close(self, payload: bytes, events: list[Event]) -> None:
+        self.close_received = close = parse_close(payload)
+        if self.state is _OPEN:
+            self._queue_close_frame(close, payload)
+        self._set_state(_CLOSED)
+        events.append(close)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
@@ -568,8 +579,10 @@ class Connection:
 
     def _queue_close(self, close: Close) -> None:
         payload = serialize_close(close)
-        sent = parse_close(payload)
+        self._queue_close_frame(parse_close(payload), payload)
+
+    def _queue_close_frame(self, close: Close, payload: bytes) -> None:
         before = self.outbox.size
         self.outbox.put_frame(_FIN | Opcode.CLOSE, payload)
-        self.close_sent = sent
+        self.close_sent = close
         self.close_size = self.outbox.size - before

@@ -33,6 +33,7 @@ _CONTROL = 0x8  # RFC 6455, section 5.5: the most significant bit of a control f
 _FIN = 0x80
 _MASK = 0x80
 _RSV = 0x70
+_CLOSE = _FIN | Opcode.CLOSE
 _MAX_CONTROL_PAYLOAD = 125  # RFC 6455, section 5.5.
 # Memory is allocated in advance for the length that a header announces, but at most this many times what has arrived:
 # after a read of 64 KiB that is 1 MiB, and after a header alone it is nothing.
@@ -155,6 +156,21 @@ class FrameDecoder:
             )
             self._advance_to(position)
         return room
+
+    def take_close(self) -> bytes | None:
+        """Return the payload of the next frame if it is a complete and valid Close, and the last one received.
+
+        Otherwise, and inside a frame, return None. Like `take_messages`, this method never raises.
+        """
+        data = self._buffer
+        if len(data) < 2 or data[0] != _CLOSE or self._header is not None or self._position:
+            return None
+        masked, length = data[1] >= _MASK, data[1] & 0x7F
+        start = 6 if masked else 2
+        if length > _MAX_CONTROL_PAYLOAD or len(data) != start + length or self._masked not in (None, masked):
+            return None
+        self._buffer = b""
+        return apply_mask(data[start:], data[2:6]) if masked else data[start:]
 
     def next_part(self, into: Payload | None = None) -> FramePart | None:
         """Return the next frame or part of a frame, or None if more bytes are needed.

@@ -21,10 +21,10 @@ def new_pump(link: LinkInterface, stream: ByteStream) -> Pump:
     """Return the best pump for a stream on this event loop."""
     loop = current_token().native_token
     records: TLSRecords | None = None
-    if isinstance(stream, TLSStream):
+    below = stream
+    # isinstance() is slow for another class, because these are abstract.
+    if type(stream) is not SocketStream and isinstance(stream, TLSStream):
         records, below = stream.records, stream.transport_stream
-    else:
-        below = stream
     if not isinstance(below, SocketStream):
         return StreamPump(link, stream)
     if not is_asyncio_loop(loop):
