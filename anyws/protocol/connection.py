@@ -236,7 +236,7 @@ class Connection:
         frames, messages = self._frames, self._messages
         try:
             # For speed: what is neither plain nor compressed is usually a Close, with which every connection ends.
-            if not self._encoded and (close := frames.take_close()) is not None:
+            if not self.decoded_rsv and (close := frames.take_close()) is not None:
                 self._receive_close(close, events)
             while self.state is not _CLOSED:
                 if room > 0 and not messages.in_message:  # fast path: most messages are a single complete frame
