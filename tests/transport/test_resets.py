@@ -140,7 +140,6 @@ async def test_nothing_is_watched_once_all_connections_are_closed() -> None:
 
 async def test_connections_are_served_when_file_descriptors_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that has reached its limit (EMFILE) runs without watching for resets."""
-
     failures = 0
 
     def fail() -> None:
@@ -169,7 +168,9 @@ async def test_a_connection_that_ends_soon_is_never_registered(monkeypatch: pyte
 
     monkeypatch.setattr(resets, "_DELAY", 1000)
     monkeypatch.setattr(select, "epoll", lambda: pytest.fail("registered"))
-    async with anyws.open_server(handler, "127.0.0.1", 0) as server:
-        async with anyws.connect("ws://{}:{}/".format(*server.addresses[0])):
-            pass
+    async with (
+        anyws.open_server(handler, "127.0.0.1", 0) as server,
+        anyws.connect("ws://{}:{}/".format(*server.addresses[0])),
+    ):
+        pass
     assert not resets._watches
