@@ -31,8 +31,6 @@ __all__ = ["Alarm", "Background", "Timer", "open_background", "protect_from_inte
 
 _logger = logging.getLogger("anyws")
 
-_MAX_CANCELLED = 64  # how many cancelled timers are always allowed to remain in the list
-
 
 class Timer(Protocol):
     """A scheduled call."""
@@ -167,9 +165,9 @@ class _Timers:
         return timer
 
     def cancelled(self) -> None:
-        """Count a cancelled entry, and remove them once they are many and half of all."""
+        """Count a cancelled entry, and remove cancelled entries once they are half of all."""
         self._cancelled += 1
-        if self._cancelled >= max(_MAX_CANCELLED, len(self._entries) // 2):
+        if self._cancelled >= len(self._entries) // 2:
             self._entries = [entry for entry in self._entries if entry[2].callback is not None]
             heapq.heapify(self._entries)
             self._cancelled = 0
