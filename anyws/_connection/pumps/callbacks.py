@@ -67,6 +67,7 @@ class CallbackPump(SocketPump):
 
     def resume(self) -> None:
         """Read again, if the link now wants to."""
+        super().resume()
         if not self._is_registered and self._background is not None and not self._is_closed and self._link.may_read():
             self._link.keepalive.last_heard = self.now()
             self._register()

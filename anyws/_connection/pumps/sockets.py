@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import os
 from abc import abstractmethod
+from collections.abc import Callable
 
 import anyio
 
 from anyws._transport.ending import STREAM_ERRORS
+from anyws._transport.stream import SocketStream
 from anyws._transport.tls import TLSRecords
 from anyws.protocol.speedups import Payload
 
 from .background import Background
-from .pump import READ_SIZE
+from .pump import READ_SIZE, LinkInterface
 from .writing import SocketWriter
 
 __all__ = ["SocketPump"]
@@ -22,7 +24,13 @@ __all__ = ["SocketPump"]
 class SocketPump(SocketWriter):
     """A pump that reads a socket without waiting, whenever its subclass finds it readable, and ends it."""
 
-    __slots__ = ()
+    __slots__ = ("_is_tls_end_due",)
+
+    def __init__(
+        self, link: LinkInterface, stream: SocketStream, records: TLSRecords | None, now: Callable[[], float]
+    ) -> None:
+        super().__init__(link, stream, records, now)
+        self._is_tls_end_due = False  # the end of TLS is to be reported after the messages before it
 
     def start(self, background: Background) -> None:
         """Start reading and writing."""
@@ -88,6 +96,11 @@ class SocketPump(SocketWriter):
     def _stop(self) -> None:
         """Stop waiting for the socket."""
 
+    def resume(self) -> None:
+        """Report the end of TLS once there was room for the messages before it."""
+        if self._is_tls_end_due and self._records is not None and not self._is_closed:
+            self._check_tls_end(self._records)
+
     def poll(self) -> None:
         """Read what has arrived, if the link wants it."""
         if not self._is_closed and self._background is not None:
@@ -101,11 +114,7 @@ class SocketPump(SocketWriter):
         """Read once, without waiting. An error while processing, such as a `MemoryError`, aborts the connection."""
         link = self._link
         try:
-            if (
-                not link.inbox.is_on_fast_path
-                and self._records is None
-                and (buffer := link.core.get_buffer()) is not None
-            ):
+            if not link.inbox.is_on_fast_path and (buffer := link.core.get_buffer()) is not None:
                 self._read_into(buffer)
             else:
                 self._read_and_feed()
@@ -173,22 +182,41 @@ class SocketPump(SocketWriter):
         records = self._records
         assert records is not None
         self._link.feed(data)
+        self._check_tls(records)
+
+    def _read_into(self, buffer: memoryview) -> None:
+        """Read part of a large message directly into its final buffer."""
+        records, count, size = self._records, 0, len(buffer)
+        try:
+            with buffer:
+                if records is None:
+                    count = self._stream.receive_into_nowait(buffer)
+                else:
+                    data = self._stream.receive_nowait(READ_SIZE)
+                    self._link.keepalive.last_heard = self.now()  # even if no record is complete
+                    count = records.decrypt_into(data, buffer, 0)
+                    while len(data) == READ_SIZE and count < size and records.is_quiet:  # there is probably more
+                        data = self._stream.receive_nowait(READ_SIZE)
+                        count = records.decrypt_into(data, buffer, count)
+        finally:
+            self._link.feed_buffer(count)
+        if records is not None:
+            if count == size and (rest := records.decrypt(b"")):
+                self._link.feed(rest)
+            self._check_tls(records)
+
+    def _check_tls(self, records: TLSRecords) -> None:
+        """Process what else TLS has received, and write its responses."""
         if not records.is_quiet:
             self._check_tls_end(records)
             if records.has_data_to_send:
                 self.flush()
 
-    def _read_into(self, buffer: memoryview) -> None:
-        """Read part of a large message directly into its final buffer."""
-        count = 0
-        try:
-            with buffer:
-                count = self._stream.receive_into_nowait(buffer)
-        finally:
-            self._link.feed_buffer(count)
-
     def _check_tls_end(self, records: TLSRecords) -> None:
-        """Report the end of TLS, which may arrive together with the last data."""
+        """Report the end of TLS, which may arrive together with the last data: after all of that, see `resume`."""
+        self._is_tls_end_due = records.end is not None and self._link.core.has_more
+        if self._is_tls_end_due:
+            return
         if isinstance(records.end, anyio.EndOfStream):
             self._link.feed_eof()
         elif records.end is not None:

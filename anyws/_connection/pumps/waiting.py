@@ -63,6 +63,7 @@ class WaitingPump(SocketPump):
 
     def resume(self) -> None:
         """Check later whether another task must read."""
+        super().resume()
         self._schedule_check()
 
     def ensure_reading(self) -> None:
