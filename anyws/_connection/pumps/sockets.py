@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 from abc import abstractmethod
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from .pump import READ_SIZE, LinkInterface
 from .writing import SocketWriter
 
 __all__ = ["SocketPump"]
+
+_CLOSE = 0x88  # the first byte of a Close (RFC 6455, section 5.2)
 
 
 class SocketPump(SocketWriter):
@@ -77,7 +80,7 @@ class SocketPump(SocketWriter):
         except anyio.WouldBlock:
             pass
         except (anyio.EndOfStream, *STREAM_ERRORS):
-            self.close()
+            self._process(self.close)
 
     def close(self) -> None:
         """Close the stream immediately."""
@@ -103,7 +106,7 @@ class SocketPump(SocketWriter):
 
     def poll(self) -> None:
         """Read what has arrived, if the link wants it."""
-        if not self._is_closed and self._background is not None:
+        if not self._is_closed and not self._is_postponed and self._background is not None:
             if self._has_ended:
                 self._discard_input()
             elif self._link.may_read():
@@ -123,9 +126,35 @@ class SocketPump(SocketWriter):
         except anyio.EndOfStream:
             self.reading_ended()
         except STREAM_ERRORS as exc:
-            link.connection_lost(exc, input_too=True)
+            self._process(functools.partial(link.connection_lost, exc, input_too=True))
         except Exception as exc:
             link.fail_internally(exc)
+
+    def _process(self, end: Callable[[], None]) -> None:
+        """Process what ends the connection, now or soon; until then, read nothing.
+
+        If a proxy or a network fails, thousands of connections end at the same moment, and each runs a handler to its
+        end. In slices, that does not hold up the other connections.
+        """
+        assert self._background is not None
+        if not self._background.call_in_slices(functools.partial(self._process_now, end)):
+            self._is_postponed = True
+            self._pause_reading()
+
+    def _pause_reading(self) -> None:
+        """Let the event loop no longer report that the socket is readable, if it does so without being asked."""
+
+    def _process_now(self, end: Callable[[], None]) -> None:
+        was_postponed, self._is_postponed = self._is_postponed, False
+        if self._is_closed:
+            return
+        try:
+            end()
+        except Exception as exc:
+            self._link.fail_internally(exc)
+        if was_postponed:
+            self.wake_receiver()
+            self.resume()
 
     # -- for the plain path, which reads by itself ---------------------------------------------------------------------
 
@@ -141,8 +170,15 @@ class SocketPump(SocketWriter):
 
     def feed(self, data: bytes) -> None:
         """Process bytes that are not plain."""
-        self._link.feed(data)
+        self._feed(data)
         self._wake_now()
+
+    def _feed(self, data: bytes) -> None:
+        """Process bytes that were not encrypted; TLS may end with the bytes of a Close, so that must not wait."""
+        if data[0] == _CLOSE:
+            self._process(functools.partial(self._link.feed, data))
+        else:
+            self._link.feed(data)
 
     def feed_large(self, header: bytes, payload: Payload) -> None:
         """Process the beginning of a large message; see `Connection.receive_large`."""
@@ -156,6 +192,9 @@ class SocketPump(SocketWriter):
 
     def reading_ended(self) -> None:
         """Process the end of the peer's side."""
+        self._process(self._input_ended)
+
+    def _input_ended(self) -> None:
         self._has_peer_ended = True
         if self._records is None:
             self._link.feed_eof()
@@ -169,12 +208,13 @@ class SocketPump(SocketWriter):
         if error == errno.ENOMEM:
             self._link.fail_internally(exc)
         else:
-            self._link.connection_lost(self._stream.translated(exc), input_too=True)
+            lost = self._stream.translated(exc)
+            self._process(functools.partial(self._link.connection_lost, lost, input_too=True))
 
     def _read_and_feed(self) -> None:
         data = self._stream.receive_nowait(READ_SIZE)
         if self._records is None:
-            self._link.feed(data)
+            self._feed(data)
         else:
             self._feed_decrypted(self._records.decrypt(data))
 
