@@ -21,10 +21,12 @@ from .formatting import Formatter
 from .framing import INPUTS, OUTPUTS, splitter
 from .history import history_file
 from .notes import note
+from .opening import open_target
 from .reading import Chunks, decoded, messages
 from .screen import PlainScreen, Screen, is_terminal
 from .stopping import Stop, stop_signals
-from .target import Target, add_target, open_target, read_target
+from .target import Target, read_target
+from .target_options import add_target
 
 __all__ = ["add_arguments"]
 
@@ -132,7 +134,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
 
 async def _connect(arguments: argparse.Namespace, target: Target) -> int:
-    async with stop_signals() as stop, open_target(target) as websocket:
+    async with stop_signals() as stop, open_target(target, is_verbose=arguments.verbose) as websocket:
         return await _converse(arguments, target, websocket, stop)
     raise CommandError(ExitStatus.FAILED, "interrupted")
 

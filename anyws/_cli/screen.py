@@ -20,7 +20,7 @@ try:
 except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
 
-__all__ = ["PlainScreen", "Screen", "discard_output", "is_terminal"]
+__all__ = ["PlainScreen", "Screen", "is_terminal"]
 
 
 class Screen(Protocol):
@@ -49,13 +49,6 @@ class Screen(Protocol):
 def is_terminal() -> bool:
     """Return whether both stdin and stdout are terminals."""
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
-
-
-def discard_output() -> None:
-    """Redirect stdout to the null device, so that Python does not report a closed pipe at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
 
 
 class PlainScreen:
