@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from anyws._version import __version__
 
-from . import connect, demo, load, ping, serve
+from . import completion, connect, demo, load, ping, serve
 from .exit_status import ExitStatus
 from .notes import note
 
@@ -37,6 +37,7 @@ _COMMANDS = {
     "load": (load.add_arguments, "load-test an echo server"),
     "demo": (demo.add_arguments, "run the examples of the node:websocket proposal"),
 }
+_COMPLETION = "print a script for the completion of bash, zsh or fish"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,6 +67,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         command = commands.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
         add_arguments(command)
         _add_verbose(command, default=argparse.SUPPRESS)  # accepted before and after the command
+    command = commands.add_parser("completion", help=_COMPLETION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    summaries = {name: summary for name, (_, summary) in _COMMANDS.items()}
+    completion.add_arguments(command, parser, summaries | {"completion": _COMPLETION})
     parsed = parser.parse_args(arguments)
     if not hasattr(parsed, "run"):
         parser.print_help(sys.stderr)
@@ -78,5 +82,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def _add_verbose(parser: argparse.ArgumentParser, *, default: object) -> None:
     parser.add_argument(
-        "-v", "--verbose", action="store_true", default=default, help="show the opening handshake and connection events"
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=default,
+        help="log connection events to stderr; clients also show the opening handshake",
     )

@@ -77,7 +77,7 @@ def test_without_a_command_the_help_is_shown() -> None:
     assert err.startswith("usage: anyws")
 
 
-@pytest.mark.parametrize("command", [[], ["connect"], ["serve"], ["ping"], ["load"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["connect"], ["serve"], ["ping"], ["load"], ["demo"], ["completion"]])
 @pytest.mark.parametrize("columns", [80, 200])
 def test_help_fits_in_the_terminal(
     command: list[str], columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

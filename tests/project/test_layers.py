@@ -168,6 +168,8 @@ ORDER = [
     "anyws._cli.serve",
     "anyws._cli.examples",
     "anyws._cli.demo",
+    "anyws._cli.completion_scripts",
+    "anyws._cli.completion",
     "anyws._cli.parser",
     "anyws.__main__",
 ]
