@@ -180,6 +180,8 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         AcceptOptions(subprotocols=arguments.subprotocol or ())
     except ValueError as exc:
         parser.error(f"argument -s/--subprotocol: {exc}")
+    if arguments.reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+        parser.error("argument --reuse-port: not supported on this system")
     if arguments.reload_dir is not None and not arguments.reload:
         parser.error("argument --reload-dir: requires --reload")
     if (arguments.workers or 1) > 1 and arguments.path is not None:
