@@ -162,6 +162,12 @@ def test_it_waits_while_responses_arrive(server: str) -> None:
     assert run_anyws("connect", f"{server}/late", input="1\n2\n3\n4\n5\n")[1] == "1\n2\n3\n4\n5\n"
 
 
+def test_texts_of_the_command_line_are_sent_instead_of_stdin(server: str) -> None:
+    with start_anyws("connect", "--send", "/close 1", "--send", "zwei", server) as process:
+        assert process.wait(LIMIT) == 0  # though stdin has not ended
+        assert process.finish() == (0, "/close 1\nzwei\n", f"connected to {server}/\nclosed: 1000\n")
+
+
 def test_without_waiting_the_close_follows_the_input(server: str) -> None:
     assert run_anyws("connect", "--wait", 0, f"{server}/late", input="1\n")[:2] == (0, "")
 
@@ -370,6 +376,7 @@ def test_a_full_disk_is_one_line_and_status_1(server: str) -> None:
         (("-x", "http://x", "ws+unix:/x"), "argument -x/--proxy: not allowed with the URI of a unix socket"),
         (("-u", "a:b", "ws://c:d@x"), "argument -u/--user: the URI has a user name already"),
         (("-u", "a:b", "-H", "Authorization: c", "ws://x"), "either the option auth or the header Authorization"),
+        (("--send", "x", "--binary", "ws://x"), "argument --send: not allowed with arguments --binary and --input"),
         (("--max-redirects", "0", "ws://x"), "expected a number of at least 1"),
         (("--wait", "long", "ws://x"), "argument --wait: 'long': expected a number of seconds, or inf"),
         (("--wait=-1", "ws://x"), "'-1': expected"),
