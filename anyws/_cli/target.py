@@ -21,7 +21,7 @@ from .files import file_problem
 
 __all__ = ["Target", "read_target"]
 
-_MAX_REDIRECTS = 10  # as in browsers' early days and wscat; curl follows 50
+_MAX_REDIRECTS = 10  # more than any real chain has, so a loop ends soon
 _WITHOUT_SCHEME = re.compile(r"(\[[^\]/?#@]*\]|[^:/?#@\[\]]*)(:[0-9]+)?([/?].*)?", re.DOTALL)
 
 

@@ -47,7 +47,7 @@ def _add_handshake(parser: argparse.ArgumentParser) -> None:
         "--user",
         type=user,
         metavar="USER[:PASSWORD]",
-        help="credentials for Basic authentication; without a password, asks for it",
+        help="credentials for Basic authentication; without a password, you are asked for it",
     )
     handshake.add_argument(
         "--cookie", action="append", type=cookie, metavar="NAME=VALUE", help="cookie to send; may be repeated"
