@@ -1,7 +1,8 @@
 """anyws: a WebSocket client and server (RFC 6455) for trio and asyncio, built on AnyIO.
 
-Start with `connect` and `serve`. `client_connect` and `server` are the callback API of the node:websocket proposal;
-their types are in `anyws.callbacks`. The protocol without I/O is in `anyws.protocol`.
+Start with `connect` and `serve`. `open_topics` publishes and subscribes. `client_connect` and `server` are the callback
+API of the node:websocket proposal; their types are in `anyws.callbacks`. The protocol without I/O is in
+`anyws.protocol`.
 """
 
 import typing as _typing
@@ -22,7 +23,14 @@ from ._server.serve import open_server, serve
 from ._server.server import Server
 from ._server.virtual_hosts import virtual_hosts
 from ._version import __version__
-from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedLocally, ConnectionClosedOK
+from .exceptions import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedLocally,
+    ConnectionClosedOK,
+    EngineUnavailable,
+    MessagesMissed,
+)
 from .protocol.closing import Close, CloseCode
 from .protocol.deflate import DeflateParameters, PerMessageDeflate
 from .protocol.errors import (
@@ -50,6 +58,11 @@ if _typing.TYPE_CHECKING:
     from ._server.health_check import health_check
     from ._server.systemd import listeners_from_systemd
     from .callbacks import client_connect, get_address, magic_string, server
+    from .topics.engine import Engine
+    from .topics.history import History
+    from .topics.opening import open_topics
+    from .topics.published import Published
+    from .topics.topics import Topics
 
 __all__ = [
     "AcceptOptions",
@@ -63,22 +76,27 @@ __all__ = [
     "ConnectionClosedOK",
     "ConnectionOptions",
     "DeflateParameters",
+    "Engine",
+    "EngineUnavailable",
     "Extension",
     "ExtensionOffer",
     "HandshakeError",
     "HandshakeRefused",
     "Headers",
+    "History",
     "InvalidText",
     "InvalidURI",
     "LimitExceeded",
     "LocalProtocolError",
     "MessageStream",
+    "MessagesMissed",
     "Opcode",
     "Outage",
     "PerMessageDeflate",
     "PreparedMessage",
     "ProtocolError",
     "ProxyError",
+    "Published",
     "ReconnectOptions",
     "RedirectError",
     "RemoteProtocolError",
@@ -86,6 +104,7 @@ __all__ = [
     "Response",
     "Server",
     "ServerOptions",
+    "Topics",
     "WebSocket",
     "WebSocketError",
     "__version__",
@@ -99,6 +118,7 @@ __all__ = [
     "listeners_from_systemd",
     "magic_string",
     "open_server",
+    "open_topics",
     "reconnecting",
     "reload_certificate",
     "serve",
@@ -109,12 +129,17 @@ __all__ = [
 
 # What only some programs use is loaded when it is used, so that the others start faster (PEP 562).
 _LATE = {
+    "Engine": "topics.engine",
+    "History": "topics.history",
+    "Published": "topics.published",
+    "Topics": "topics.topics",
     "basic_auth": "_server.authentication",
     "client_connect": "callbacks",
     "get_address": "callbacks",
     "health_check": "_server.health_check",
     "listeners_from_systemd": "_server.systemd",
     "magic_string": "callbacks",
+    "open_topics": "topics.opening",
     "reconnecting": "_client.reconnecting",
     "reload_certificate": "_server.certificate_reload",
     "server": "callbacks",

@@ -29,7 +29,7 @@ from .options import ConnectionOptions
 from .pings import PendingPings
 from .plain_path import PlainPath
 from .pumps import Alarm, Background, Pump
-from .wakeup import Wakeup
+from .wakeup import Progress
 
 __all__ = ["MESSAGE_BUDGET", "Lifecycle"]
 
@@ -102,8 +102,8 @@ class Lifecycle:
         self.outbox: Outbox = core.outbox
         self.outbox.limit = options.send_buffer
         self.ending: Ending = Ending(core)
-        self.drained: Wakeup | None = None
-        """Wakes the task that is waiting for room in the send buffer; None if there is none."""
+        self.drained: Progress | None = None
+        """Tells those who wait for room in the send buffer; None if nobody does."""
         self._life = Life(options.close_timeout)
         self._closed_event: anyio.Event | None = None
         self._background: Background | None = None  # until the connection starts
