@@ -1,7 +1,7 @@
 """Passes a message on to all that follow its topic: `deliver`.
 
-The followers of a message are those of the moment at which it is passed on. Whoever joins meanwhile begins after it, and
-whoever leaves is sent nothing more.
+The followers of a message are those of the moment at which it is passed on. Whoever joins meanwhile begins after it,
+and whoever leaves is sent nothing more.
 """
 
 from __future__ import annotations

@@ -98,15 +98,15 @@ class Forwarding(FrameFollower):
         Returns:
             The position up to which everything was sent.
         """
-        if since is not None:
-            await self._catch_up(since)
+        is_whole = since is not None and await self._catch_up(since)
         assert feed.last is not None
-        at = since.at if since is not None and self._is_continuous else feed.last
+        at = since.at if since is not None and is_whole else feed.last
         if self.is_active:
             feed.join(self, at)
         return at
 
-    async def _catch_up(self, since: CatchUp) -> None:
+    async def _catch_up(self, since: CatchUp) -> bool:
+        """Send the history; return whether nothing is missing."""
         while messages := await since.read():
             for message in messages:
                 try:
@@ -114,12 +114,13 @@ class Forwarding(FrameFollower):
                 except ConnectionClosed:
                     self.stop()
                 if not self.is_active:
-                    return
+                    return True
                 since.at = message.position
         if messages is None and since.has_begun:
             self._tell()
         elif messages is None:
             self._is_continuous = False  # nothing was sent: the block decides
+        return messages is not None
 
     def refuse(self) -> None:
         """Note that ``since`` is malformed."""

@@ -140,11 +140,8 @@ class Subscription(ObjectReceiveStream[Published], Reader):
         self._stop(anyio.ClosedResourceError(f"the subscription cannot be used: {why}"))
 
     def _fail(self, topic: str, last: Position | None, new: Position | None, why: str) -> None:
-        self._stop(
-            MessagesMissed(
-                topic, last=None if last is None else str(last), new=None if new is None else str(new), why=why
-            )
-        )
+        shown = [None if position is None else str(position) for position in (last, new)]
+        self._stop(MessagesMissed(topic, last=shown[0], new=shown[1], why=why))
 
     def _stop(self, failure: Exception) -> None:
         if self._is_active:

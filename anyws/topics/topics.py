@@ -151,9 +151,7 @@ class Topics:
                 for feed, position in zip(feeds, _positions(feeds, since), strict=True):
                     if position is _MALFORMED:
                         forwarding.refuse()
-                        position = None
-                    catch_up = None if position is None else CatchUp(feed, position, self._service.reads)
-                    positions[feed.topic] = str(await forwarding.join(feed, catch_up))
+                    positions[feed.topic] = str(await forwarding.join(feed, self._catch_up(feed, position)))
                 forwarding.positions = positions
                 yield forwarding
             finally:
@@ -192,10 +190,10 @@ class Topics:
                 for feed, position in zip(feeds, _positions(feeds, since), strict=True):
                     if position is _MALFORMED:
                         subscription.refuse(feed.topic)
-                    elif position is None:
+                    elif (catch_up := self._catch_up(feed, position)) is None:
                         feed.join(subscription)
                     else:
-                        subscription.join(CatchUp(feed, position, self._service.reads))
+                        subscription.join(catch_up)
                 yield subscription
             finally:
                 subscription.end("its block has ended")
@@ -223,6 +221,9 @@ class Topics:
                 await feed.opened.wait()
             if feed.failure is not None:
                 raise EngineUnavailable(str(feed.failure)) from feed.failure
+
+    def _catch_up(self, feed: Feed, since: Position | None) -> CatchUp | None:
+        return None if since is None or since is _MALFORMED else CatchUp(feed, since, self._service.reads)
 
     def _leaving(self, feeds: Sequence[Feed]) -> Callable[[FrameFollower | Reader], None]:
         """Return a function with which a follower leaves topics."""
