@@ -154,6 +154,7 @@ ORDER = [
     "anyws.testing._streams",
     "anyws.testing._scripted",
     "anyws.testing._connections",
+    "anyws.testing._engines",
     "anyws.testing",
     "anyws._cli",
     "anyws._cli.notes",
