@@ -32,7 +32,7 @@ class FaultyEngine:
     """
 
     def __init__(self, history: History | None = None, *, beside: FaultyEngine | None = None) -> None:
-        self._store = Store(history, anyio.current_time) if beside is None else beside._store
+        self._store: Store = Store(history, anyio.current_time) if beside is None else beside._store
         self._listener: EngineListener | None = None
         self._followed: dict[str, None] = {}
         self._is_dead = False
@@ -80,8 +80,6 @@ class FaultyEngine:
         """
         self._is_dead = True
         self._delayed = None
-        for topic in self._followed:
-            self._store.unfollow(topic, self)
         self._followed.clear()
         if self._listener is not None:
             self._listener.interrupted(ConnectionError("the engine has died on command"))
@@ -108,8 +106,7 @@ class FaultyEngine:
         try:
             await anyio.sleep_forever()
         finally:
-            for topic in self._followed:
-                self._store.unfollow(topic, self)
+            self._store.leave(self)
             self._followed.clear()
             self._listener = None
 
@@ -155,6 +152,8 @@ class FaultyEngine:
 
     def arrived(self, topic: str, position: Position, payload: bytes, /) -> None:
         """Accept a message from the store, and treat it as the test wants."""
+        if topic not in self._followed:  # since it died
+            return
         if self._dropping:
             self._dropping -= 1
             return

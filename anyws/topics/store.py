@@ -84,6 +84,11 @@ class Store:
             found.subscribers.pop(subscriber, None)
             self._forget_unused(topic, found)
 
+    def leave(self, subscriber: Subscriber) -> None:
+        """End that for all topics."""
+        for topic in tuple(self._topics):
+            self.unfollow(topic, subscriber)
+
     def read(self, topic: str, after: Position, limit: int) -> Sequence[tuple[Position, bytes]] | None:
         """Return what was published after a position; see `Engine.read`."""
         found = self._topics.get(topic)

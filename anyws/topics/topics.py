@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Literal
 
 import anyio
 
-from anyws._blocks import block
 from anyws._connection.websocket import WebSocket
 from anyws.exceptions import EngineUnavailable
 
@@ -85,7 +84,7 @@ class Topics:
             "it may have been published"
         )
 
-    @block("forward()")
+    @asynccontextmanager  # not @block: it owns no task, so it may be left in any order
     async def forward(
         self,
         websocket: WebSocket,
@@ -102,7 +101,7 @@ class Topics:
         that closes is sent nothing more; leaving the block ends it at once. If a connection is forwarded to by several
         blocks, each of them sends; within a block, a topic that is named twice counts once.
 
-        If cancelled on entry, nothing more is sent.
+        Several blocks of a task may be left in any order. If cancelled on entry, nothing more is sent.
 
         Args:
             websocket: the connection.
@@ -157,7 +156,7 @@ class Topics:
             finally:
                 forwarding.stop()
 
-    @block("subscribe()")
+    @asynccontextmanager
     async def subscribe(
         self, *topics: str, since: _Since = None, buffer: int = 65536, slow: Slow = "disconnect"
     ) -> AsyncGenerator[Subscription, None]:
