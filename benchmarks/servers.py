@@ -34,8 +34,9 @@ class Contestant:
 
     Attributes:
         name: the name of the library. ``anyws-callbacks`` uses the callback API of anyws, ``anyws-pure`` is anyws
-            without its compiled extension, ``anyws-topics`` broadcasts by a topic, ``anyws-zlib-ng`` compresses with zlib-ng, ``anyws-speed`` uses the preset
-            "speed", ``picows-websockets`` is `picows.websockets`, and ``bare-`` has no WebSocket.
+            without its compiled extension, ``anyws-topics`` broadcasts by a topic, ``anyws-zlib-ng`` compresses with
+            zlib-ng, ``anyws-speed`` uses the preset "speed", ``picows-websockets`` is `picows.websockets`, and
+            ``bare-`` has no WebSocket.
         loop: asyncio, uvloop or trio.
     """
 

@@ -28,7 +28,7 @@ class _Topic:
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(8)
         self.offset = 0
-        self.used = 0.0  # when a message was published
+        self.used = 0.0  # when somebody was last told a position
         self.kept: deque[tuple[float, bytes]] = deque()
         self.subscribers: dict[Subscriber, None] = {}
 
@@ -62,8 +62,7 @@ class Store:
         found = self._find(topic)
         found.offset += 1
         if self._history is not None:
-            found.used = self._now()
-            found.kept.append((found.used, payload))
+            found.kept.append((self._now(), payload))
             self._trim(found)
         position = found.position
         for subscriber in tuple(found.subscribers):
@@ -75,6 +74,7 @@ class Store:
         """Let a subscriber follow a topic, and return where that stands."""
         found = self._find(topic)
         found.subscribers[subscriber] = None
+        found.used = self._now()
         return found.position
 
     def unfollow(self, topic: str, subscriber: Subscriber) -> None:
@@ -82,6 +82,7 @@ class Store:
         found = self._topics.get(topic)
         if found is not None:
             found.subscribers.pop(subscriber, None)
+            found.used = self._now()
             self._forget_unused(topic, found)
 
     def leave(self, subscriber: Subscriber) -> None:
@@ -129,7 +130,7 @@ class Store:
                 kept.popleft()
 
     def _forget_unused(self, topic: str, found: _Topic) -> None:
-        # A topic without messages is kept as well until those who know its position have had time to come back.
+        # A topic without messages is kept as long, so that those who were told its position can come back with it.
         is_recent = self._history is not None and found.used > self._now() - self._history.seconds
         if not found.subscribers and not found.kept and not is_recent:
             self._topics.pop(topic, None)
