@@ -99,7 +99,7 @@ async def test_wrong_use() -> None:
         assert "secret" not in str(raised.value)
     for wrong in ({"messages": 0}, {"seconds": -1}):
         with pytest.raises(ValueError, match="expected a number above 0"):
-            anyws.History(**wrong)  # type: ignore[arg-type]
+            anyws.History(**wrong)
 
 
 async def test_redis_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
