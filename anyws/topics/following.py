@@ -85,7 +85,7 @@ class Following:
                 await self._wakeup.wait()
             await self._unfollow()
             new, self._new = self._new, {}
-            await self._follow([feed for feed in new.values() if feed.users])
+            await self._follow([*new.values()])  # also those that nobody uses any more, until they are unfollowed
             if self._is_check_due or anyio.current_time() >= check_at:
                 self._is_check_due = False
                 await self._check()
@@ -101,7 +101,8 @@ class Following:
             some = feeds[begin : begin + _AT_ONCE]
             if (failure := await self._ask(some)) is not None:
                 for feed in some:
-                    self._forget(feed)
+                    if self._feeds.get(feed.topic) is feed:
+                        del self._feeds[feed.topic]
                     feed.open(failure)
 
     async def _check(self) -> None:
@@ -138,20 +139,16 @@ class Following:
 
     async def _unfollow(self) -> None:
         unused, self._unused = self._unused, set()
-        gone = [feed for feed in map(self._feeds.get, unused) if feed is not None and not feed.users]
-        for feed in gone:
-            self._forget(feed)
-        # A topic that was never followed is unfollowed all the same: a call that failed may have had an effect.
+        # Topics that could not be followed are unfollowed as well: the call may have had an effect.
+        gone = [topic for topic in unused if (feed := self._feeds.get(topic)) is None or not feed.users]
+        for topic in gone:
+            self._feeds.pop(topic, None)
+            self._new.pop(topic, None)
         for begin in range(0, len(gone), _AT_ONCE):
             try:
                 with anyio.move_on_after(self._timeout):
-                    await self._engine.unfollow([feed.topic for feed in gone[begin : begin + _AT_ONCE]])
+                    await self._engine.unfollow(gone[begin : begin + _AT_ONCE])
             except EngineUnavailable:
                 pass  # it has no subscription now, and must not begin one again
             except Exception:
                 _logger.exception("the engine failed to unfollow topics")
-
-    def _forget(self, feed: Feed) -> None:
-        if self._feeds.get(feed.topic) is feed:
-            del self._feeds[feed.topic]
-        self._new.pop(feed.topic, None)

@@ -1,84 +1,31 @@
-"""A connection that is sent what is published: `Forwarding`."""
+"""What a block that forwards gives to its user: `Forwarding`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Mapping
 
-import anyio
+from .forwarder import Forwarder
 
-from anyws._connection.sending import PreparedMessage
-from anyws._connection.websocket import WebSocket, link_of
-from anyws.exceptions import ConnectionClosed
-from anyws.protocol.closing import CloseCode
-
-from .catch_up import CatchUp
-from .closes import SpreadCloses
-from .engine import Position
-from .feed import Feed
-from .followers import FrameFollower
-from .published import Encode
-
-__all__ = ["Forwarding", "Gap", "Slow"]
-
-Slow = Literal["disconnect", "drop", "latest"]
-Gap = Literal["close", "continue"]
+__all__ = ["Forwarding"]
 
 
-class Forwarding(FrameFollower):
+class Forwarding:
     """Sends what is published on a connection. You get one from `Topics.forward`.
 
     Attributes:
-        dropped: how many messages were not sent because the connection was slow: with ``slow="drop"`` all that found
-            ``send_buffer`` full, with ``slow="latest"`` those that a newer one has replaced.
         positions: where each topic stood when the block was entered, by name: after the messages that ``since`` asked
             for, and before all others. Send it to the client, which can begin there when it comes back.
     """
 
-    __slots__ = (
-        "_call_soon",
-        "_closes",
-        "_gap",
-        "_is_continuous",
-        "_link",
-        "_slow",
-        "_stopped",
-        "_waiting",
-        "_websocket",
-        "dropped",
-        "encode",
-        "positions",
-        "send",
-    )
+    __slots__ = ("_forwarder", "positions")
 
-    def __init__(
-        self,
-        websocket: WebSocket,
-        encode: Encode | None,
-        slow: Slow,
-        gap: Gap,
-        *,
-        call_soon: Callable[[Callable[[], None]], None],
-        stopped: Callable[[FrameFollower], None],
-        closes: SpreadCloses,
-    ) -> None:
-        self.encode = encode
-        self.dropped: int = 0
-        self.positions: Mapping[str, str] = {}
-        self._websocket = websocket
-        self._link = link_of(websocket)
-        self._slow = slow
-        self._gap = gap
-        self._call_soon = call_soon  # lets the task that delivers call a function
-        self._stopped = stopped
-        self._closes = closes
-        self._is_continuous = True
-        self._waiting: dict[str, PreparedMessage] = {}  # with "latest": the newest message of each topic
-        # For speed: a bound method, which is called for each message without further questions.
-        self.send: Callable[[bytes], bool] = self._link.path.send_prepared
+    def __init__(self, forwarder: Forwarder, positions: Mapping[str, str]) -> None:
+        self._forwarder = forwarder
+        self.positions: Mapping[str, str] = positions
 
     def __repr__(self) -> str:
-        return f"<anyws.topics.Forwarding of {', '.join(self.positions)} on {self._websocket!r}>"
+        state = "active" if self._forwarder.is_active else "ended"
+        return f"<anyws.topics.Forwarding {state}, {', '.join(self.positions)}>"
 
     @property
     def is_continuous(self) -> bool:
@@ -88,132 +35,13 @@ class Forwarding(FrameFollower):
         nothing of the history was sent: send the current state. With ``gap="continue"`` it also becomes False when
         messages are missed later. Messages that ``slow`` has dropped do not count.
         """
-        return self._is_continuous
-
-    # -- catching up ---------------------------------------------------------------------------------------------------
-
-    async def join(self, feed: Feed, since: CatchUp | None) -> Position:
-        """Send what a topic has published since a position, and then have what it publishes from now on.
-
-        Returns:
-            The position up to which everything was sent.
-        """
-        is_whole = since is not None and await self._catch_up(since)
-        assert feed.last is not None
-        at = since.at if since is not None and is_whole else feed.last
-        if self.is_active:
-            feed.join(self, at)
-        return at
-
-    async def _catch_up(self, since: CatchUp) -> bool:
-        """Send the history; return whether nothing is missing."""
-        while messages := await since.read():
-            for message in messages:
-                try:
-                    await self._websocket.send(message.prepared(self.encode), compress=False)
-                except ConnectionClosed:
-                    self.stop()
-                if not self.is_active:
-                    return True
-                since.at = message.position
-        if messages is None and since.has_begun:
-            self._tell()
-        elif messages is None:
-            self._is_continuous = False  # nothing was sent: the block decides
-        return messages is not None
-
-    def refuse(self) -> None:
-        """Note that ``since`` is malformed."""
-        self._is_continuous = False
-
-    # -- delivery ------------------------------------------------------------------------------------------------------
+        return self._forwarder.is_continuous
 
     @property
-    def is_active(self) -> bool:
-        """Whether messages are sent."""
-        return self.send is not _is_sent
+    def dropped(self) -> int:
+        """How many messages were not sent because the connection was slow.
 
-    def send_later(self, topic: str, prepared: PreparedMessage) -> None:
-        """Send a message that needs more than to be written, or treat the connection as slow."""
-        if topic in self._waiting or not self._try_send(prepared):
-            self._pass_over(topic, prepared)
-
-    def _try_send(self, prepared: PreparedMessage) -> bool:
-        """Send a message now if possible; return whether that is done, or impossible for good."""
-        try:
-            self._websocket.send_nowait(prepared, compress=False)
-        except anyio.WouldBlock:
-            return False
-        except ConnectionClosed:
-            self.stop()
-        except Exception:
-            self._link.logger.exception("a published message cannot be sent")
-            self.fail("a message could not be sent")
-        return True
-
-    def _pass_over(self, topic: str, prepared: PreparedMessage) -> None:
-        if self._slow == "disconnect":
-            self.stop()
-            self._link.begin_close(CloseCode.TRY_AGAIN_LATER, "too slow", discard=True)
-        elif self._slow == "drop":
-            self.dropped += 1
-        else:
-            if not self._waiting:
-                self.send = _is_not_sent  # until there is room, each message may have to replace one that waits
-                self._watch()
-            self.dropped += topic in self._waiting
-            self._waiting[topic] = prepared
-
-    def _watch(self) -> None:
-        self._link.call_on_progress(lambda: self._call_soon(self._send_waiting))
-
-    def _send_waiting(self) -> None:
-        """Send the messages that wait, as far as there is room."""
-        while self._waiting and self.is_active:
-            topic, prepared = next(iter(self._waiting.items()))
-            if not self._try_send(prepared):
-                self._watch()
-                return
-            self._waiting.pop(topic, None)
-        if self.is_active:
-            self.send = self._link.path.send_prepared
-
-    # -- ending --------------------------------------------------------------------------------------------------------
-
-    def stop(self) -> None:
-        """Send nothing more."""
-        if self.is_active:
-            self.send = _is_sent
-            self._waiting.clear()
-            self._stopped(self)
-
-    def missed(self, topic: str, last: Position, new: Position) -> None:
-        """Note that messages are missing: close the connection, or go on."""
-        self._tell()
-
-    def _tell(self) -> None:
-        self._is_continuous = False
-        if self._gap == "close":
-            self.stop()
-            self._closes.add(self._close_for_gap)
-
-    def _close_for_gap(self) -> None:
-        self._link.begin_close(CloseCode.SERVICE_RESTART, "messages were missed", discard=True)
-
-    def end(self, why: str) -> None:
-        """Close the connection with 1012, because it will be sent nothing more."""
-        self.stop()
-        self._link.begin_close(CloseCode.SERVICE_RESTART, why, discard=True)
-
-    def fail(self, why: str) -> None:
-        """Close the connection with 1011, because it cannot be sent a message."""
-        self.stop()
-        self._link.begin_close(CloseCode.INTERNAL_ERROR, why, discard=True)
-
-
-def _is_sent(_frame: bytes) -> bool:
-    return True
-
-
-def _is_not_sent(_frame: bytes) -> bool:
-    return False
+        With ``slow="drop"``, these are all that found ``send_buffer`` full; with ``slow="latest"``, those that a newer
+        one has replaced.
+        """
+        return self._forwarder.dropped

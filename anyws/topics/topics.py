@@ -15,7 +15,9 @@ from .catch_up import CatchUp
 from .engine import Engine, Position
 from .feed import Feed
 from .followers import FrameFollower, Reader
-from .forwarding import Forwarding, Gap, Slow
+from .forwarder import Forwarder, Gap, Slow
+from .forwarding import Forwarding
+from .inbox import Inbox
 from .payloads import serialize_payload
 from .published import Encode
 from .service import Service
@@ -135,7 +137,7 @@ class Topics:
             raise TypeError(f"encode must be a callable, not {type(encode).__name__}")
         with self._following(topics) as feeds:
             await self._opened(feeds)
-            forwarding = Forwarding(
+            forwarder = Forwarder(
                 websocket,
                 encode,
                 slow,
@@ -145,16 +147,15 @@ class Topics:
                 closes=self._service.closes,
             )
             try:
-                self._service.followers.add(forwarding)
+                self._service.followers.add(forwarder)
                 positions: dict[str, str] = {}
                 for feed, position in zip(feeds, _positions(feeds, since), strict=True):
                     if position is _MALFORMED:
-                        forwarding.refuse()
-                    positions[feed.topic] = str(await forwarding.join(feed, self._catch_up(feed, position)))
-                forwarding.positions = positions
-                yield forwarding
+                        forwarder.refuse()
+                    positions[feed.topic] = str(await forwarder.join(feed, self._catch_up(feed, position)))
+                yield Forwarding(forwarder, positions)
             finally:
-                forwarding.stop()
+                forwarder.stop()
 
     @asynccontextmanager
     async def subscribe(
@@ -183,19 +184,19 @@ class Topics:
             raise ValueError(f"buffer is {buffer}: expected a number of bytes above 0")
         with self._following(topics) as feeds:
             await self._opened(feeds)
-            subscription = Subscription(buffer, slow, self._leaving(feeds))
+            inbox = Inbox(buffer, slow, self._leaving(feeds))
             try:
-                self._service.followers.add(subscription)
+                self._service.followers.add(inbox)
                 for feed, position in zip(feeds, _positions(feeds, since), strict=True):
                     if position is _MALFORMED:
-                        subscription.refuse(feed.topic)
+                        inbox.refuse(feed.topic)
                     elif (catch_up := self._catch_up(feed, position)) is None:
-                        feed.join(subscription)
+                        feed.join(inbox)
                     else:
-                        subscription.join(catch_up)
-                yield subscription
+                        inbox.join(catch_up)
+                yield Subscription(inbox)
             finally:
-                subscription.end("its block has ended")
+                inbox.end("its block has ended")
 
     @contextmanager
     def _following(self, topics: Sequence[str]) -> Generator[list[Feed], None, None]:

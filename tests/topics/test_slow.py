@@ -40,13 +40,13 @@ async def test_a_slow_one(slow: Any) -> None:
             pass
         if slow == "disconnect":
             assert frame.close_code == 1013
-            assert not forwarding.is_active
+            assert not forwarding._forwarder.is_active
         else:
             assert [frame, await peer.frame()] == [Frame(TEXT, b"a4"), Frame(TEXT, b"b4")]
             assert forwarding.dropped == 8
             await topics.publish("a", "a5")
             assert await peer.frame() == Frame(TEXT, b"a5")
-            assert forwarding.send == forwarding._link.path.send_prepared  # as fast as before
+            assert forwarding._forwarder.send == websocket._link.path.send_prepared  # as fast as before
 
 
 async def test_drop_counts_and_goes_on() -> None:
@@ -72,7 +72,7 @@ async def test_the_latest_is_not_sent_after_the_block() -> None:
         async with topics.forward(websocket, "a", slow="latest") as forwarding:
             await fill(websocket, peer)
             await topics.publish("a", "waits")
-            await until(lambda: forwarding._waiting)
+            await until(lambda: forwarding._forwarder._waiting)
         peer.go_on_reading()
         await websocket.send("end")
         while (frame := await peer.frame()) == Frame(TEXT, b"x" * 20):

@@ -37,7 +37,7 @@ async def receive_all(messages: Subscription) -> list[str | bytes]:
 async def test_closing_it_drops_what_is_left() -> None:
     async with anyws.open_topics() as topics, topics.subscribe("a") as messages:
         await topics.publish("a", "unread")
-        await until(lambda: messages._queue)
+        await until(lambda: messages._inbox._queue)
         await messages.aclose()
         with pytest.raises(anyio.ClosedResourceError, match="it was closed"):
             await messages.receive()
