@@ -70,15 +70,15 @@ class EngineListener(Protocol):
 class Engine(Protocol):
     """Carries the messages of topics from those who publish to those who follow. Its payloads are opaque bytes.
 
-    An engine numbers the messages of each topic, see `Position`. Everything else is built on that: a missing number is
-    a message that was lost.
+    An engine numbers the messages of each topic, see `anyws.topics.Position`. Everything else is built on that: a
+    missing number is a message that was lost.
     """
 
     async def run(self, listener: EngineListener, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled. The other methods are called between ``started()`` and then.
 
-        An engine whose connection is lost reports `EngineListener.interrupted`, reconnects for as long as it takes,
-        with a backoff of at most 2 s, and reports `EngineListener.restored`.
+        An engine whose connection is lost reports `anyws.topics.EngineListener.interrupted`, reconnects for as long as
+        it takes, with a backoff of at most 2 s, and reports `anyws.topics.EngineListener.restored`.
 
         Args:
             listener: what to report to.
@@ -101,9 +101,9 @@ class Engine(Protocol):
     async def follow(self, topics: Sequence[str]) -> Sequence[Position]:
         """Subscribe to topics, unless subscribed already, and return where each of them stands.
 
-        When it returns, each message up to the returned position was either passed to `EngineListener.arrived` or never
-        will be. So a returned position after the last message that arrived means that messages are lost: this is also
-        called as a periodic check.
+        When it returns, each message up to the returned position was either passed to
+        `anyws.topics.EngineListener.arrived` or never will be. So a returned position after the last message that
+        arrived means that messages are lost: this is also called as a periodic check.
 
         Raises:
             EngineUnavailable: the engine is not connected.
@@ -126,8 +126,8 @@ class Engine(Protocol):
             limit: the maximum number of messages.
 
         Returns:
-            The messages; empty if there are none after the position. None if some of them are missing: because they are
-            no longer kept, or the position is of another epoch or after the last message.
+            The messages, which are none if the position is that of the last message. Or None if some are missing,
+            because they are no longer kept, or because the position is of another epoch or after the last message.
 
         Raises:
             EngineUnavailable: the engine is not connected.

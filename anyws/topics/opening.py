@@ -43,7 +43,7 @@ async def open_topics(
             seconds.
         reconnect_spread: connections that have missed messages, and are closed for it, are closed at random times
             within this many seconds, so that not all clients come back at once. 0 closes them at once.
-        engine: an engine of your own instead of a URL; see `anyws.topics.Engine`. It decides on its history itself.
+        engine: an engine of your own instead of a URL; see `anyws.Engine`. It decides on its history itself.
 
     Raises:
         EngineUnavailable: the engine cannot be reached.

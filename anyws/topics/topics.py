@@ -111,7 +111,7 @@ class Topics:
             since: the position from which to go on: of the only topic, or a mapping from topics to positions; topics
                 that are not in it begin now. What was published after it is sent first, in order, and entering the
                 block waits for that. Pass what the client has sent: anything that is not a position is treated as one
-                that the history does not reach back to, see `Forwarding.is_continuous`.
+                that the history does not reach back to, see `anyws.topics.Forwarding.is_continuous`.
             encode: a function that receives a `Published` and returns what to send: `str` or bytes. It is called once
                 for each message and process, so pass the same function for all connections. If it raises, that is
                 logged and the connections are closed with 1011.
@@ -120,7 +120,7 @@ class Topics:
                 keep only the ``"latest"`` message of each topic until there is room.
             gap: what to do if messages were lost and the history does not have them: ``"close"`` the connection with
                 1012 (service restart), at a random time within ``reconnect_spread``, even if the block is left
-                meanwhile; or ``"continue"``, see `Forwarding.is_continuous`.
+                meanwhile; or ``"continue"``, see `anyws.topics.Forwarding.is_continuous`.
 
         Raises:
             EngineUnavailable: the engine is not connected, so the topics cannot be followed or the history cannot be
@@ -168,9 +168,9 @@ class Topics:
             since: the position from which to go on: of the only topic, or a mapping from topics to positions; topics
                 that are not in it begin now. What was published after it is received first.
             buffer: how many bytes of messages may wait to be received; each message counts its length and 129 bytes.
-            slow: what to do about a message when the buffer is full: ``"disconnect"``: let `Subscription.receive` raise
-                `MessagesMissed` after the messages in the buffer; ``"drop"`` the message; or keep only the ``"latest"``
-                message of each topic until there is room.
+            slow: what to do about a message when the buffer is full: ``"disconnect"``: let
+                `anyws.topics.Subscription.receive` raise `MessagesMissed` after the messages in the buffer; ``"drop"``
+                the message; or keep only the ``"latest"`` message of each topic until there is room.
 
         Raises:
             EngineUnavailable: the engine is not connected, so the topics cannot be followed. It is not raised for
