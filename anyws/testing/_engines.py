@@ -150,7 +150,7 @@ class FaultyEngine:
 
     # -- what arrives --------------------------------------------------------------------------------------------------
 
-    def arrived(self, topic: str, position: Position, payload: bytes, /) -> None:
+    def arrived(self, topic: str, position: Position, payload: bytes) -> None:
         """Accept a message from the store, and treat it as the test wants."""
         if topic not in self._followed:  # since it died
             return

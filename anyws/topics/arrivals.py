@@ -39,7 +39,7 @@ class Arrivals:
 
     # -- for the engine ------------------------------------------------------------------------------------------------
 
-    def arrived(self, topic: str, position: Position, payload: bytes, /) -> None:
+    def arrived(self, topic: str, position: Position, payload: bytes) -> None:
         """Queue a message, unless nobody follows the topic any more."""
         feed = self._feeds.get(topic)
         if feed is not None:
@@ -54,7 +54,7 @@ class Arrivals:
             self._drained = self._drained or anyio.Event()
             await self._drained.wait()
 
-    def interrupted(self, reason: BaseException, /) -> None:
+    def interrupted(self, reason: BaseException) -> None:
         """Note that messages may be lost from now on."""
         self._on_status(reason)
 

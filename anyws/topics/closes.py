@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import random
 from collections.abc import Callable
+from random import uniform
 
 import anyio
 
@@ -29,7 +29,7 @@ class SpreadCloses:
 
     def add(self, close: Callable[[], None]) -> None:
         """Call a function at a random time within the spread."""
-        when = anyio.current_time() + random.uniform(0, self._spread)
+        when = anyio.current_time() + uniform(0, self._spread)
         heapq.heappush(self._due, (when, next(self._numbers), close))
         self._wakeup.set()
 

@@ -47,7 +47,7 @@ class Position(NamedTuple):
 class EngineListener(Protocol):
     """What an `Engine` reports to. The methods never raise."""
 
-    def arrived(self, topic: str, position: Position, payload: bytes, /) -> None:
+    def arrived(self, topic: str, position: Position, payload: bytes) -> None:
         """Accept a message of a topic. Messages that arrive twice are ignored; missing ones are noticed."""
 
     async def drain(self) -> None:
@@ -57,7 +57,7 @@ class EngineListener(Protocol):
         back.
         """
 
-    def interrupted(self, reason: BaseException, /) -> None:
+    def interrupted(self, reason: BaseException) -> None:
         """Note that messages may be lost from now on, for example because the connection is lost."""
 
     def restored(self) -> None:

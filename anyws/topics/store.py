@@ -16,7 +16,7 @@ __all__ = ["Store", "Subscriber"]
 class Subscriber(Protocol):
     """Gets what is published to topics."""
 
-    def arrived(self, topic: str, position: Position, payload: bytes, /) -> None:
+    def arrived(self, topic: str, position: Position, payload: bytes) -> None:
         """Accept a message."""
 
 

@@ -19,7 +19,7 @@ class Clock:
 
 
 class Nobody:
-    def arrived(self, topic: str, position: Position, payload: bytes, /) -> None:
+    def arrived(self, topic: str, position: Position, payload: bytes) -> None:
         """Do nothing."""
 
 
