@@ -1,7 +1,8 @@
 """anyws: a WebSocket client and server (RFC 6455) for trio and asyncio, built on AnyIO.
 
-Start with `connect` and `serve`. `client_connect` and `server` are the callback API of the node:websocket proposal;
-their types are in `anyws.callbacks`. The protocol without I/O is in `anyws.protocol`.
+Start with `connect` and `serve`. `open_topics` publishes and subscribes. `client_connect` and `server` are the callback
+API of the node:websocket proposal; their types are in `anyws.callbacks`. The protocol without I/O is in
+`anyws.protocol`.
 """
 
 import sys as _sys
@@ -15,7 +16,14 @@ from ._connection.sending import PreparedMessage
 from ._connection.websocket import WebSocket
 from ._names import claim_names as _claim_names
 from ._version import __version__
-from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedLocally, ConnectionClosedOK
+from .exceptions import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedLocally,
+    ConnectionClosedOK,
+    EngineUnavailable,
+    MessagesMissed,
+)
 from .protocol.closing import Close, CloseCode
 from .protocol.deflate import DeflateParameters, PerMessageDeflate
 from .protocol.errors import (
@@ -52,6 +60,11 @@ if _typing.TYPE_CHECKING:
     from ._server.systemd import listeners_from_systemd
     from ._server.virtual_hosts import virtual_hosts
     from .callbacks import client_connect, get_address, magic_string, server
+    from .topics.engine import Engine
+    from .topics.history import History
+    from .topics.opening import open_topics
+    from .topics.published import Published
+    from .topics.topics import Topics
 
 __all__ = [
     "AcceptOptions",
@@ -65,22 +78,27 @@ __all__ = [
     "ConnectionClosedOK",
     "ConnectionOptions",
     "DeflateParameters",
+    "Engine",
+    "EngineUnavailable",
     "Extension",
     "ExtensionOffer",
     "HandshakeError",
     "HandshakeRefused",
     "Headers",
+    "History",
     "InvalidText",
     "InvalidURI",
     "LimitExceeded",
     "LocalProtocolError",
     "MessageStream",
+    "MessagesMissed",
     "Opcode",
     "Outage",
     "PerMessageDeflate",
     "PreparedMessage",
     "ProtocolError",
     "ProxyError",
+    "Published",
     "ReconnectOptions",
     "RedirectError",
     "RemoteProtocolError",
@@ -88,6 +106,7 @@ __all__ = [
     "Response",
     "Server",
     "ServerOptions",
+    "Topics",
     "WebSocket",
     "WebSocketError",
     "__version__",
@@ -101,6 +120,7 @@ __all__ = [
     "listeners_from_systemd",
     "magic_string",
     "open_server",
+    "open_topics",
     "reconnecting",
     "reload_certificate",
     "serve",
@@ -114,10 +134,14 @@ __all__ = [
 _LATE = {
     "AcceptOptions": "_server.options",
     "ClientOptions": "_client.options",
+    "Engine": "topics.engine",
+    "History": "topics.history",
     "Outage": "_client.outages",
+    "Published": "topics.published",
     "ReconnectOptions": "_client.reconnect_options",
     "Server": "_server.server",
     "ServerOptions": "_server.options",
+    "Topics": "topics.topics",
     "accept": "_server.accept",
     "basic_auth": "_server.authentication",
     "client_connect": "callbacks",
@@ -127,6 +151,7 @@ _LATE = {
     "listeners_from_systemd": "_server.systemd",
     "magic_string": "callbacks",
     "open_server": "_server.serve",
+    "open_topics": "topics.opening",
     "reconnecting": "_client.reconnecting",
     "reload_certificate": "_server.certificate_reload",
     "serve": "_server.serve",
