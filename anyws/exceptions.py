@@ -11,7 +11,13 @@ import anyio
 from .protocol.closing import Close, CloseCode
 from .protocol.errors import WebSocketError
 
-__all__ = ["ConnectionClosed", "ConnectionClosedError", "ConnectionClosedLocally", "ConnectionClosedOK"]
+__all__ = [
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedLocally",
+    "ConnectionClosedOK",
+    "EngineUnavailable",
+]
 
 _CLEAN = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
 _NAMES = {int(code): code.name.replace("_", " ").lower() for code in CloseCode}
@@ -73,6 +79,10 @@ class ConnectionClosedLocally(ConnectionClosed, anyio.ClosedResourceError):
     @staticmethod
     def _describe_end(received: Close | None, sent: Close | None) -> str:
         return f"cannot send: this side has closed the connection{'' if sent is None else f' ({sent.code})'}"
+
+
+class EngineUnavailable(OSError):
+    """The engine of the topics could not be reached, or did not answer in time. The message says whether to retry."""
 
 
 def is_clean(received: Close | None) -> bool:

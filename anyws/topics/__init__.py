@@ -1,0 +1,1 @@
+"""Publish and subscribe, in this process or over an engine that connects several."""
