@@ -81,7 +81,12 @@ PUBLISH = Script("""
 local epoch = stand(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 local offset = redis.call('HINCRBY', KEYS[1], 'offset', 1)
 if ARGV[6] ~= '0' then
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], string.format('%.0f-0', offset), 'd', ARGV[4])
+    local entry = {KEYS[2], 'MAXLEN', '~', ARGV[6], string.format('%.0f-0', offset), 'd', ARGV[4]}
+    local added = redis.pcall('XADD', unpack(entry))
+    if type(added) == 'table' and added.err then  -- the stream does not belong to the meta hash
+        redis.call('DEL', KEYS[2])
+        redis.call('XADD', unpack(entry))
+    end
     redis.call('PEXPIRE', KEYS[2], ARGV[7])
 end
 local position = epoch .. string.format(' %.0f', offset)
