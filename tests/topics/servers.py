@@ -18,6 +18,7 @@ from tests.harness import free_port
 __all__ = ["PROGRAMS", "RedisServer", "cluster", "command", "find_program"]
 
 PROGRAMS = ("redis-server", "valkey-server")
+_END = "the end of the reply"
 LIMIT = 20  # seconds, for what should take a tenth of one
 
 
@@ -33,20 +34,28 @@ def find_program(name: str) -> str | None:
     return None
 
 
-def command(port: int, *arguments: str, password: str = "") -> str:
-    """Send a command to a server and return its reply as it comes over the wire, without waiting for more than one."""
+def command(port: int, *arguments: str, password: str = "", whole: bool = False) -> str:
+    """Send a command to a server and return its reply as it comes over the wire.
+
+    Args:
+        port: of the server.
+        arguments: of the command.
+        password: for AUTH; its reply comes first.
+        whole: whether to wait for all of a reply of several lines.
+    """
     with socket.create_connection(("127.0.0.1", port), LIMIT) as client:
         commands = [["AUTH", password]] if password else []
-        for words in [*commands, list(arguments)]:
+        commands += [list(arguments), *([["PING", _END]] if whole else [])]
+        for words in commands:
             packed = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
             client.sendall(f"*{len(words)}\r\n{packed}".encode())
-        replies = b""
-        while replies.count(b"\r\n") < len(commands) + 1:
+        replies = ""
+        while not (replies.endswith(f"{_END}\r\n") if whole else replies.count("\r\n") >= len(commands)):
             data = client.recv(65536)
             if not data:
                 break
-            replies += data
-    return replies.decode(errors="replace")
+            replies += data.decode(errors="replace")
+    return replies
 
 
 class RedisServer:
@@ -121,9 +130,20 @@ class RedisServer:
         """Let the process go on."""
         self._signal(signal.SIGCONT)
 
-    def command(self, *arguments: str, password: str = "") -> str:
+    def command(self, *arguments: str, password: str = "", whole: bool = False) -> str:
         """Send a command to it."""
-        return command(self.port, *arguments, password=password)
+        return command(self.port, *arguments, password=password, whole=whole)
+
+    def wait_for(self, *arguments: str, until: str) -> None:
+        """Repeat a command until its reply contains a text."""
+        end = time.monotonic() + LIMIT
+        while until not in (reply := self.command(*arguments, whole=True)):
+            assert time.monotonic() < end, reply
+            time.sleep(0.01)
+
+    def set_option(self, name: str, value: object) -> None:
+        """Change an option before the start."""
+        self._options[name] = value
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -149,20 +169,10 @@ def cluster(program: str, folder: Path, size: int = 3) -> Iterator[list[RedisSer
             server.command("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
         for server in servers[1:]:
             servers[0].command("CLUSTER", "MEET", "127.0.0.1", str(server.port))
-        end = time.monotonic() + LIMIT
-        while not all(_is_complete(server, size) for server in servers):
-            assert time.monotonic() < end, servers[0].command("CLUSTER", "INFO")
-            time.sleep(0.02)
+        for server in servers:
+            server.wait_for("CLUSTER", "INFO", until="cluster_state:ok")
+            server.wait_for("CLUSTER", "INFO", until=f"cluster_known_nodes:{size}\r\n")
         yield servers
     finally:
         for server in servers:
             server.kill()
-
-
-def _is_complete(server: RedisServer, size: int) -> bool:
-    with socket.create_connection(("127.0.0.1", server.port), LIMIT) as client:
-        client.sendall(b"CLUSTER INFO\r\n")
-        text = b""
-        while b"cluster_known_nodes" not in text:
-            text += client.recv(65536)
-    return b"cluster_state:ok" in text and f"cluster_known_nodes:{size}\r\n".encode() in text

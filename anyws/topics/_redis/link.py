@@ -160,7 +160,8 @@ async def _connect(
         raise
     except TimeoutError as exc:
         where = "the servers" if address is None else shown(address)
-        raise EngineUnavailable(f"{where} did not accept a connection within {CONNECT_LIMIT:g} seconds") from exc
+        hint = "; does it use TLS?" if settings.ssl_context is not None else ""
+        raise EngineUnavailable(f"{where} did not accept a connection within {CONNECT_LIMIT:g} seconds{hint}") from exc
     except LOST as exc:
         raise EngineUnavailable(f"cannot connect to {shown(address or '')}: {exc}") from exc
     return Connection(stream, address, on_message=on_message, drain=drain)
@@ -217,7 +218,7 @@ def _check(connection: Connection, settings: Settings, fields: dict[str, str]) -
         raise EngineUnavailable(
             f"{connection} is a replica, expected a primary; name the primary, or use redis+sentinel://"
         )
-    is_sentinel = fields.get("redis_mode") == "sentinel"
+    is_sentinel = "sentinel" in (fields.get("redis_mode"), fields.get("server_mode"))  # of Redis, of Valkey
     if is_sentinel and (settings.kind != "sentinel" or settings.service):
         raise EngineUnavailable(f"{connection} is a sentinel; did you mean redis+sentinel://HOST:PORT,.../SERVICE?")
     is_cluster = fields.get("cluster_enabled", "0") == "1"

@@ -44,3 +44,11 @@ def own_server(program: str, tmp_path: Path) -> Iterator[RedisServer]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the seconds for which a server may be silent."""
+    monkeypatch.setattr("anyws.topics._redis.connection.LIMIT", 0.3)
+    monkeypatch.setattr("anyws.topics._redis.connection.PING_INTERVAL", 0.2)
+    monkeypatch.setattr("anyws.topics._redis.link.CONNECT_LIMIT", 0.25)

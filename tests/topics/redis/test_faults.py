@@ -24,16 +24,8 @@ from .engines import following, running
 KEEPS = History(messages=1000, seconds=300)
 
 
-@pytest.fixture
-def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the seconds for which a server may be silent."""
-    monkeypatch.setattr("anyws.topics._redis.connection.LIMIT", 0.3)
-    monkeypatch.setattr("anyws.topics._redis.connection.PING_INTERVAL", 0.2)
-    monkeypatch.setattr("anyws.topics._redis.link.CONNECT_LIMIT", 0.25)
-
-
 async def all_received(follower: Follower, publisher: Publisher) -> None:
-    """Publish until a number is received, and check all of them. Without history, a number may be lost, and that told."""
+    """Publish until a number is received, and check all of them. Without history, some may be lost."""
     last = b""
     while last not in follower.received[-1:]:
         losses = follower.losses
