@@ -68,16 +68,16 @@ class Follower(Recorder):
         self.following = anyio.Event()
         self._engine = engine
         self._topic = topic
-        self._position: Position | None = None
+        self.position: Position | None = None
         self._work = anyio.Event()
 
     def arrived(self, topic: str, position: Position, payload: bytes) -> None:
         """Take the next message, or see that there is a gap."""
-        if self._position is None or not self.following.is_set():
+        if self.position is None or not self.following.is_set():
             return  # `follow` has not returned; it says where to begin
-        if position == (self._position.epoch, self._position.offset + 1):
+        if position == (self.position.epoch, self.position.offset + 1):
             self._take(position, payload)
-        elif position.epoch != self._position.epoch or position.offset > self._position.offset:
+        elif position.epoch != self.position.epoch or position.offset > self.position.offset:
             self._work.set()
 
     def restored(self) -> None:
@@ -91,8 +91,8 @@ class Follower(Recorder):
             self._work = anyio.Event()
             try:
                 (current,) = await self._engine.follow([self._topic])
-                if self._position is None:
-                    self._position = current
+                if self.position is None:
+                    self.position = current
                 self.following.set()
                 await self._repair(current)
             except EngineUnavailable:
@@ -105,23 +105,23 @@ class Follower(Recorder):
 
     async def _repair(self, current: Position) -> None:
         while True:
-            assert self._position is not None
-            before = self._position
+            assert self.position is not None
+            before = self.position
             found = await self._engine.read(self._topic, before, 100)
-            if self._position != before:  # messages have arrived meanwhile
+            if self.position != before:  # messages have arrived meanwhile
                 continue
             if found is None:
                 self.losses += 1
-                (self._position,) = await self._engine.follow([self._topic])
+                (self.position,) = await self._engine.follow([self._topic])
                 return
             if not found:
                 if before.epoch != current.epoch and before.offset == current.offset:
-                    self._position = current
+                    self.position = current
                 return
             for position, payload in found:
                 self._take(position, payload)
 
     def _take(self, position: Position, payload: bytes) -> None:
-        self._position = position
+        self.position = position
         self.received.append(payload)
         self._change()

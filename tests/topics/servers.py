@@ -34,17 +34,19 @@ def find_program(name: str) -> str | None:
     return None
 
 
-def command(port: int, *arguments: str, password: str = "", whole: bool = False) -> str:
+def command(port: int, *arguments: str, password: str = "", db: int = 0, whole: bool = False) -> str:
     """Send a command to a server and return its reply as it comes over the wire.
 
     Args:
         port: of the server.
         arguments: of the command.
         password: for AUTH; its reply comes first.
+        db: for SELECT, likewise.
         whole: whether to wait for all of a reply of several lines.
     """
     with socket.create_connection(("127.0.0.1", port), LIMIT) as client:
         commands = [["AUTH", password]] if password else []
+        commands += [["SELECT", str(db)]] if db else []
         commands += [list(arguments), *([["PING", _END]] if whole else [])]
         for words in commands:
             packed = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
@@ -130,14 +132,14 @@ class RedisServer:
         """Let the process go on."""
         self._signal(signal.SIGCONT)
 
-    def command(self, *arguments: str, password: str = "", whole: bool = False) -> str:
+    def command(self, *arguments: str, password: str = "", db: int = 0, whole: bool = False) -> str:
         """Send a command to it."""
-        return command(self.port, *arguments, password=password, whole=whole)
+        return command(self.port, *arguments, password=password, db=db, whole=whole)
 
-    def wait_for(self, *arguments: str, until: str) -> None:
+    def wait_for(self, *arguments: str, until: str, db: int = 0) -> None:
         """Repeat a command until its reply contains a text."""
         end = time.monotonic() + LIMIT
-        while until not in (reply := self.command(*arguments, whole=True)):
+        while until not in (reply := self.command(*arguments, db=db, whole=True)):
             assert time.monotonic() < end, reply
             time.sleep(0.01)
 
@@ -157,9 +159,14 @@ class RedisServer:
 @contextmanager
 def cluster(program: str, folder: Path, size: int = 3) -> Iterator[list[RedisServer]]:
     """A cluster of primaries, each with its share of the slots."""
+    bus_ports = [free_port() for _ in range(size)]
     servers = [
-        RedisServer(program, folder / str(number), {"cluster-enabled": "yes", "cluster-node-timeout": 2000})
-        for number in range(size)
+        RedisServer(
+            program,
+            folder / str(number),
+            {"cluster-enabled": "yes", "cluster-node-timeout": 2000, "cluster-port": bus_port},
+        )
+        for number, bus_port in enumerate(bus_ports)
     ]
     try:
         for number, server in enumerate(servers):
@@ -167,8 +174,8 @@ def cluster(program: str, folder: Path, size: int = 3) -> Iterator[list[RedisSer
             first, last = 16384 * number // size, 16384 * (number + 1) // size - 1
             assert server.command("CLUSTER", "ADDSLOTSRANGE", str(first), str(last)).startswith("+OK")
             server.command("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
-        for server in servers[1:]:
-            servers[0].command("CLUSTER", "MEET", "127.0.0.1", str(server.port))
+        for server, bus_port in zip(servers, bus_ports, strict=True):
+            servers[0].command("CLUSTER", "MEET", "127.0.0.1", str(server.port), str(bus_port))
         for server in servers:
             server.wait_for("CLUSTER", "INFO", until="cluster_state:ok")
             server.wait_for("CLUSTER", "INFO", until=f"cluster_known_nodes:{size}\r\n")

@@ -148,6 +148,11 @@ class Replicated:
         self.sentinel.wait_for("SENTINEL", "REPLICAS", "main", until=f"127.0.0.1:{self.replica.port}")
         self.sentinel.wait_for("SENTINEL", "REPLICAS", "main", until="master-link-status\r\n$2\r\nok")
 
+    def wait_until_equal(self) -> None:
+        """Wait until the replica has all that the primary has now."""
+        reply = self.primary.command("XLEN", "anyws:{news}:stream", db=3).removeprefix("+OK\r\n")
+        self.replica.wait_for("XLEN", "anyws:{news}:stream", until=reply, db=3)
+
     def kill(self) -> None:
         """Kill all three."""
         for server in (self.sentinel, self.replica, self.primary):
@@ -184,7 +189,7 @@ async def test_after_a_failover_all_goes_on_at_the_replica(replicated: Replicate
     async with following(replicated.url, history=KEEPS) as (engine, follower):
         publisher = Publisher(engine)
         await publisher.publish(20)
-        await to_thread.run_sync(lambda: replicated.primary.command("WAIT", "1", "1000"))
+        await to_thread.run_sync(replicated.wait_until_equal)
         replicated.primary.kill()
         await follower.wait_until(lambda: "interrupted" in follower.events)
         await follower.wait_until(lambda: "restored" in follower.events)
