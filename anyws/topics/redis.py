@@ -22,6 +22,9 @@ __all__ = ["RedisEngine"]
 _MOVES = 5
 """How often a command follows a topic that a cluster moves from server to server."""
 
+_SLICE = 1000
+"""How many topics are followed at once, so that other tasks run in between: the event loop is held up for some 6 ms."""
+
 
 class RedisEngine:
     """An engine over Redis 7 or later, or Valkey: a server, a server watched by sentinels, or a cluster.
@@ -129,22 +132,22 @@ class RedisEngine:
             ValueError: a topic is longer than 8 KiB.
         """
         pairs = [(topic, keys_of(topic, self._settings.db)) for topic in topics]
-        for _ in range(_MOVES):
-            try:
-                return await self._follow(pairs)
-            except Moved:
-                await self._running().refresh()
-        raise EngineUnavailable("the cluster kept moving the topics")
+        positions: list[Position] = []
+        for start in range(0, len(pairs), _SLICE):
+            positions += await self._follow_slice(pairs[start : start + _SLICE])
+        return positions
 
     async def unfollow(self, topics: Sequence[str]) -> None:
         """Unsubscribe from the topics. Without a connection there is nothing to do."""
+        groups: dict[Shard, list[TopicKeys]] = {}
         for topic in topics:
             keys = keys_of(topic, self._settings.db)
             try:
-                shard = self._running().shard_of(keys)
+                groups.setdefault(self._running().shard_of(keys), []).append(keys)
             except EngineUnavailable:
                 continue
-            await shard.unfollow([keys])
+        for shard, group in groups.items():
+            await shard.unfollow(group)
 
     async def read(self, topic: str, after: Position, limit: int) -> Sequence[tuple[Position, bytes]] | None:
         """Return the messages after a position, in order and without gaps.
@@ -173,6 +176,14 @@ class RedisEngine:
         if self._places is None:
             raise EngineUnavailable("the engine is not running; run() connects it")
         return self._places
+
+    async def _follow_slice(self, pairs: Sequence[tuple[str, TopicKeys]]) -> list[Position]:
+        for _ in range(_MOVES):
+            try:
+                return await self._follow(pairs)
+            except Moved:
+                await self._running().refresh()
+        raise EngineUnavailable("the cluster kept moving the topics")
 
     async def _follow(self, pairs: Sequence[tuple[str, TopicKeys]]) -> list[Position]:
         places = self._running()

@@ -154,6 +154,7 @@ async def observe(
             started.append(await anyio.open_process(command, stdin=subprocess.PIPE, stderr=None))
         processes = Processes(started)
         await processes.hear()
+        await processes.tell("publish")
         faults = {
             name: act for name, act in Faults(server, network).all.items() if not only or any(o in name for o in only)
         }

@@ -42,7 +42,8 @@ class FaultyNetwork:
     def cut(self) -> None:
         """Reset all connections."""
         for stream in list(self._streams):
-            reset_stream(stream)
+            if stream.fileno() >= 0:  # its end may just have been noticed
+                reset_stream(stream)
         self._streams.clear()
 
     def cut_within(self, text: bytes, at: int) -> None:

@@ -80,6 +80,10 @@ class Follower(Recorder):
         elif position.epoch != self.position.epoch or position.offset > self.position.offset:
             self._work.set()
 
+    def has_last(self, payload: bytes) -> bool:
+        """Return whether this is the last payload."""
+        return self.received[-1:] == [payload]
+
     def restored(self) -> None:
         """Look for what was missed."""
         super().restored()

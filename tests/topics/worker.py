@@ -1,7 +1,7 @@
 """A process of the long run: publishes numbers, receives those of all, and reports both as JSON.
 
-It reads from stdin: at the first line it stops publishing and prints ``stopped``, at the second it catches up, reports
-and ends.
+It prints ``ready`` once it receives. Then it reads from stdin: at the first line it begins to publish, at the second it
+stops and prints ``stopped``, at the third it catches up, reports and ends.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Worker:
             tasks.start_soon(self._follower.run)
             await self._follower.following.wait()
             print("ready", flush=True)
+            await to_thread.run_sync(sys.stdin.readline)
             async with anyio.create_task_group() as publishing:
                 publishing.start_soon(self._publish, pause)
                 await to_thread.run_sync(sys.stdin.readline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -264,7 +265,7 @@ async def test_a_topic_that_the_cluster_moves_to_another_server(servers: list[Re
             await to_thread.run_sync(move_slot, servers, slot, start, end)
             await publisher.publish(10)
             last = b"%d" % publisher.accepted[-1]
-            await follower.wait_until(lambda last=last: last in follower.received[-1:])
+            await follower.wait_until(functools.partial(follower.has_last, last))
             check(follower.received, publisher.accepted, follower.losses)
     assert follower.losses == 0
     assert publisher.failures == []
