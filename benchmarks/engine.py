@@ -18,6 +18,7 @@ from typing import Any
 
 import anyio
 from anyio import to_thread
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from anyws.exceptions import EngineUnavailable
 from anyws.topics.engine import Position
@@ -113,7 +114,8 @@ async def measure_receiving(url: str, backend: str, per_second: float, seconds: 
     async with await anyio.open_process(command, stderr=None) as process, anyio.create_task_group() as group:
         assert process.stdout is not None
         await group.start(engine.run, Receiver())
-        await process.stdout.receive()
+        lines = BufferedByteReceiveStream(process.stdout)
+        await lines.receive_until(b"\n", 1000)
         start = time.monotonic()
         sent = 0
 
@@ -134,7 +136,8 @@ async def measure_receiving(url: str, backend: str, per_second: float, seconds: 
             sent = due
             await anyio.sleep(0.0005)
         took = time.monotonic() - start
-        print(f"received at {count / took:.0f}/s: {(await process.stdout.receive()).decode().strip()}", flush=True)
+        report = (await lines.receive_until(b"\n", 1000)).decode()
+        print(f"received at {count / took:.0f}/s: {report}", flush=True)
         group.cancel_scope.cancel()
 
 
