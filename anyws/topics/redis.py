@@ -158,8 +158,8 @@ class RedisEngine:
             limit: how many messages to return at most.
 
         Returns:
-            The messages; none if the position is the latest. None if messages are missing: they are older than the
-            history, or the server has lost them.
+            The messages, which are empty if the position is the latest. None if messages are missing, because they are
+            older than the history, or because the server has lost them.
 
         Raises:
             EngineUnavailable: the server cannot be reached.
