@@ -169,6 +169,17 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def topics(session: nox.Session) -> None:
+    """Run three processes over an engine that fails all the time: ``nox -s topics -- [--minutes N]``."""
+    session.install("-e", ".[tests]")
+    for server in ("redis-server", "valkey-server"):
+        session.run(
+            *("python", "-m", "tests.topics", "--server", server, *(session.posargs or ("--minutes", "10"))),
+            success_codes=[0, 77],  # 77: the server is not installed
+        )
+
+
+@nox.session
 def memory(session: nox.Session) -> None:
     """Compare memory with other libraries: ``nox -s memory -- [--connections N] [--rounds N] [NAME ...]``."""
     session.install("-e", ".", "-r", "benchmarks/requirements.txt")

@@ -28,7 +28,7 @@ from .options import ConnectionOptions
 from .pings import PendingPings
 from .plain_path import PlainPath
 from .pumps import Alarm, Background, Pump
-from .wakeup import Progress
+from .wakeup import Progress, Wakeup
 
 __all__ = ["MESSAGE_BUDGET", "Lifecycle"]
 
