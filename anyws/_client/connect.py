@@ -37,7 +37,11 @@ __all__ = ["connect", "connect_over_stream", "connect_stream", "open_connection"
 
 
 @with_signature_of(ClientOptions)
-@block("connect()")
+@block(
+    "connect()",
+    "async with anyws.connect(...) as websocket",
+    repeat="; to reconnect, use `async for connection in anyws.reconnecting(...)`",
+)
 async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerator[WebSocket, None]:
     """Connect to a WebSocket server: ``async with anyws.connect("wss://example.com/chat") as websocket``.
 

@@ -32,7 +32,7 @@ _WRITE_SIZE = 16384  # bytes of a response written at a time, so that a slow cli
 
 
 @with_signature_of(AcceptOptions)
-@block("accept()")
+@block("accept()", "async with anyws.accept(stream) as websocket")
 async def accept(stream: ByteStream, **options: Unpack[AcceptKeywords]) -> AsyncGenerator[WebSocket, None]:
     """Serve a connection on your own byte stream: ``async with anyws.accept(stream) as websocket``.
 

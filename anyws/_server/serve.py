@@ -95,7 +95,7 @@ async def serve(
 
 
 @with_signature_of(ServerOptions)
-@block("open_server()")
+@block("open_server()", "async with anyws.open_server(...) as server")
 async def open_server(
     handler: Handler, host: str | None = None, port: int = 0, **options: Unpack[ServeKeywords]
 ) -> AsyncGenerator[Server, None]:

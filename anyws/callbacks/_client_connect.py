@@ -39,7 +39,7 @@ __all__ = ["client_connect"]
 
 
 @with_signature_of(ClientConnectOptions)
-@block("client_connect()")
+@block("client_connect()", "async with anyws.client_connect(...) as socket")
 async def client_connect(
     options: Mapping[str, Any] | None = None, /, **keywords: Unpack[ClientConnectKeywords]
 ) -> AsyncGenerator[Socket, None]:

@@ -98,7 +98,7 @@ class _Hooks:
 
 
 @with_signature_of(SocketServerOptions)
-@block("server()")
+@block("server()", "async with anyws.server(...) as server")
 async def server(
     options: Mapping[str, Any] | None = None, /, **keywords: Unpack[ServerKeywords]
 ) -> AsyncGenerator[Server, None]:
