@@ -319,7 +319,7 @@ async def _listen(
         logger = connection_logger("anyws.server", stream)
         return _Connection(server, handler, logger, on_failure).open(stream, pending)
 
-    return Server(listeners, open_stream, with_default_allowed_hosts(options, listeners))
+    return Server(listeners, open_stream, with_default_allowed_hosts(options, listeners), host)
 
 
 class _Connection:

@@ -150,7 +150,9 @@ async def server(
                 return
         await _Connection(server, stream, pending, hooks, server_options.handshake_timeout).serve()
 
-    listening_server = Server(listeners, serve_stream, with_default_allowed_hosts(native, listeners))
+    listening_server = Server(
+        listeners, serve_stream, with_default_allowed_hosts(native, listeners), listener_options.host
+    )
     async with background_task(listening_server.run):
         if on_listener is not None:
             await on_listener(listening_server)

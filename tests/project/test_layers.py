@@ -113,6 +113,7 @@ ORDER = [
     "anyws._server.opening",
     "anyws._server.accept",
     "anyws._server.accept_failures",
+    "anyws._server.addresses",
     "anyws._server.server",
     "anyws._server.serve",
     "anyws._server.systemd",
