@@ -7,6 +7,8 @@ their types are in `anyws.callbacks`. The protocol without I/O is in `anyws.prot
 import typing as _typing
 from importlib import import_module as _import_module
 
+from anyio import BusyResourceError, WouldBlock
+
 from ._client.connect import connect
 from ._client.options import ClientOptions, ReconnectOptions
 from ._client.outages import Outage
@@ -24,6 +26,7 @@ from ._server.virtual_hosts import virtual_hosts
 from ._version import __version__
 from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedLocally, ConnectionClosedOK
 from .protocol.closing import Close, CloseCode
+from .protocol.connection import State
 from .protocol.deflate import DeflateParameters, PerMessageDeflate
 from .protocol.errors import (
     HandshakeError,
@@ -36,6 +39,7 @@ from .protocol.errors import (
     ProxyError,
     RedirectError,
     RemoteProtocolError,
+    UnsupportedData,
     WebSocketError,
 )
 from .protocol.extensions import Codec, Extension, ExtensionOffer
@@ -53,6 +57,7 @@ if _typing.TYPE_CHECKING:
 
 __all__ = [
     "AcceptOptions",
+    "BusyResourceError",
     "ClientOptions",
     "Close",
     "CloseCode",
@@ -86,8 +91,11 @@ __all__ = [
     "Response",
     "Server",
     "ServerOptions",
+    "State",
+    "UnsupportedData",
     "WebSocket",
     "WebSocketError",
+    "WouldBlock",
     "__version__",
     "accept",
     "basic_auth",
@@ -106,6 +114,9 @@ __all__ = [
     "virtual_hosts",
     "watch_certificate",
 ]
+
+# AnyIO's own exceptions, so that a program for trio or asyncio need not import anyio to catch them.
+_OF_ANYIO = ("BusyResourceError", "WouldBlock")
 
 # What only some programs use is loaded when it is used, so that the others start faster (PEP 562).
 _LATE = {
@@ -136,4 +147,4 @@ if not _typing.TYPE_CHECKING:  # for a type checker, a module with __getattr__ h
         return sorted({*globals(), *_LATE, "callbacks"})
 
 
-_claim_names(globals(), [name for name in __all__ if name not in _LATE])
+_claim_names(globals(), [name for name in __all__ if name not in (*_LATE, *_OF_ANYIO)])

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Awaitable
 
 import anyio
 
+from anyws.exceptions import ConnectionClosedError
 from anyws.protocol.connection import State
+from anyws.protocol.errors import UnsupportedData
 
 from .link import Link
 
-__all__ = ["MessageStream", "Receiver"]
+__all__ = ["MessageStream", "Receiver", "reject_message"]
 
 
 class Receiver:
@@ -108,6 +110,16 @@ class Receiver:
         if self._link.inbox.is_paused:
             self._link.resume_reading()
         return message
+
+
+def reject_message(link: Link, message: str | bytes) -> ConnectionClosedError:
+    """Close the connection with 1003, because the message is of the other kind; return the exception to raise."""
+    received, expected = ("text", "binary") if isinstance(message, str) else ("binary", "text")
+    problem = UnsupportedData(f"received a {received} message, expected a {expected} one")
+    link.begin_close(problem.close_code, problem.reason, discard=True)
+    closed = link.ending.for_interrupted()
+    closed.__cause__ = problem
+    return closed
 
 
 class MessageStream(AsyncIterator[str | bytes]):

@@ -8,19 +8,20 @@ from types import TracebackType
 from typing import Any
 
 import anyio
-from anyio.abc import ObjectStream
+from anyio.abc import ObjectStream, SocketAttribute
 from anyio.lowlevel import checkpoint
 
 from anyws._cancellation import is_cancelled_from_outside, is_stray
 from anyws.exceptions import ConnectionClosed
 from anyws.protocol.closing import CloseCode
+from anyws.protocol.connection import State
 from anyws.protocol.frames import Opcode
 from anyws.protocol.http11 import Request, Response
 
 from .coroutines import implemented_by
 from .link import Link
 from .pumps import Background, open_background
-from .receiving import MessageStream, Receiver
+from .receiving import MessageStream, Receiver, reject_message
 from .sending import Sendable, Sender
 
 __all__ = ["Running", "WebSocket", "link_of", "running"]
@@ -238,6 +239,30 @@ class WebSocket(ObjectStream[str | bytes]):
         """Wait for the next message and return it; stop at a normal closure."""
         raise NotImplementedError
 
+    async def receive_text(self) -> str:
+        """Wait for the next message, which must be text, and return it.
+
+        A binary message closes the connection with 1003 (unsupported data), and the messages after it are discarded.
+        Otherwise the same as `receive`.
+
+        Raises:
+            ConnectionClosedError: the message is binary; its ``__cause__`` is an `UnsupportedData`.
+        """
+        message = await self.receive()
+        if not isinstance(message, str):
+            raise reject_message(self._link, message)
+        return message
+
+    async def receive_bytes(self) -> bytes:
+        """Wait for the next message, which must be binary, and return it. A text message is rejected with 1003.
+
+        Otherwise the same as `receive_text`.
+        """
+        message = await self.receive()
+        if isinstance(message, str):
+            raise reject_message(self._link, message)
+        return message
+
     def receive_stream(self) -> MessageStream:
         """Receive the next message piece by piece as it arrives: an async iterator of `str` or of `bytes`.
 
@@ -253,6 +278,29 @@ class WebSocket(ObjectStream[str | bytes]):
         return MessageStream(self._receiver)
 
     # -- state ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """``OPEN``, ``CLOSING`` once nothing more can be sent, or ``CLOSED`` once TCP is closed."""
+        if self._link.is_over:
+            return State.CLOSED
+        is_open = self._link.core.state is State.OPEN and self._link.ending.error is None
+        return State.OPEN if is_open else State.CLOSING
+
+    @property
+    def remote_address(self) -> tuple[str, int] | str | None:
+        """The address of the peer, or of the proxy in between: ``(host, port)``, or the path of a unix socket.
+
+        The host of an IPv6 address includes its zone, if there is one. The path is empty if the peer's socket has none,
+        which is usual for clients. None if the stream has no address. It remains available after the connection is
+        closed.
+        """
+        return self.extra(SocketAttribute.remote_address, None)
+
+    @property
+    def local_address(self) -> tuple[str, int] | str | None:
+        """The address of this side; see `remote_address`."""
+        return self.extra(SocketAttribute.local_address, None)
 
     @property
     def close_code(self) -> int | None:

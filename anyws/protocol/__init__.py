@@ -31,6 +31,7 @@ from .errors import (
     ProtocolError as ProtocolError,
     ProxyError as ProxyError,
     RemoteProtocolError as RemoteProtocolError,
+    UnsupportedData as UnsupportedData,
     WebSocketError as WebSocketError,
 )
 from .extensions import (

@@ -13,7 +13,6 @@ from anyio.streams.tls import TLSListener
 
 import anyws
 from anyws._server.addresses import uri_of
-
 from tests.peers import echo
 
 
