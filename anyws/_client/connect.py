@@ -113,7 +113,7 @@ async def connect_stream(
         return await connect_unix(uri.socket_path)
     proxy = choose_proxy(options.proxy, uri)
     if proxy is not None:
-        return await connect_through(proxy, uri, connect, turn, options.proxy_ssl_context)
+        return await connect_through(proxy, uri, connect, turn, options.proxy_ssl_context, options.user_agent)
     return await connect(uri.host, uri.port, turn=turn)
 
 
@@ -126,6 +126,7 @@ async def connect_over_stream(stream: ByteStream, uri: WebSocketURI, options: Cl
             subprotocols=options.subprotocols,
             extensions=[*as_extensions(options.extensions), *options.deflate],
             origin=options.origin,
+            user_agent=options.user_agent,
         )
         response = await _perform(stream, handshake)
         store_cookies(options.cookies, uri, response.headers)

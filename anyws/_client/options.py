@@ -18,6 +18,7 @@ from anyws._client.authorization import AuthLike, authorization
 from anyws._client.cookies import CookieJar, CookiesLike, check_cookies
 from anyws._client.outages import DisconnectHook
 from anyws._connection.options import ConnectionKeywords, ConnectionOptions, check_side
+from anyws._version import __version__
 from anyws.protocol.client_handshake import check_request_headers
 from anyws.protocol.errors import InvalidURI
 from anyws.protocol.extensions import Extension
@@ -46,6 +47,8 @@ class ClientOptions(ConnectionOptions):
         extensions: additional extensions to offer: `Extension` objects, in order of preference; or the value of the
             header as a `str`, for which there is no codec, so the server must decline them.
         origin: the value of the ``Origin`` header. None: no such header, as is usual outside browsers.
+        user_agent: the value of the ``User-Agent`` header, also for an HTTP proxy, unless ``headers`` has one. None: no
+            such header; some servers and CDNs then refuse the request.
         open_timeout: time limit for name resolution, TCP, TLS and the opening handshake together, after which
             `TimeoutError` is raised. 10 s.
         masking: whether to mask frames, as RFC 6455, section 5.3, requires. False violates the RFC, and conformant
@@ -86,6 +89,7 @@ class ClientOptions(ConnectionOptions):
     headers: HeadersLike = field(default=(), repr=False)
     extensions: str | Sequence[Extension] = ()
     origin: str | None = None
+    user_agent: str | None = f"anyws/{__version__}"
     open_timeout: float | None = 10
     masking: bool = True
     server_hostname: str | None = None
@@ -109,6 +113,8 @@ class ClientOptions(ConnectionOptions):
         object.__setattr__(self, "headers", check_request_headers(self.headers))
         if self.origin is not None:
             check_header("Origin", self.origin)
+        if self.user_agent is not None:
+            check_header("User-Agent", self.user_agent)
         if self.server_hostname is not None:
             object.__setattr__(self, "server_hostname", server_name("server_hostname", self.server_hostname))
         check_subprotocols(self.subprotocols)
@@ -187,6 +193,7 @@ class ConnectKeywords(ConnectionKeywords, total=False):
     headers: HeadersLike
     extensions: str | Sequence[Extension]
     origin: str | None
+    user_agent: str | None
     open_timeout: float | None
     masking: bool
     server_hostname: str | None
