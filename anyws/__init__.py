@@ -46,6 +46,7 @@ from .protocol.extensions import Codec, Extension, ExtensionOffer
 from .protocol.frames import Opcode
 from .protocol.headers import Headers
 from .protocol.http11 import Request, Response
+from .protocol.query import Query
 
 if _typing.TYPE_CHECKING:
     from ._client.reconnecting import reconnecting
@@ -84,6 +85,7 @@ __all__ = [
     "PreparedMessage",
     "ProtocolError",
     "ProxyError",
+    "Query",
     "ReconnectOptions",
     "RedirectError",
     "RemoteProtocolError",

@@ -14,6 +14,7 @@ ORDER = [
     "anyws._version",
     "anyws._names",
     "anyws.protocol.headers",
+    "anyws.protocol.query",
     "anyws.protocol.http11",
     "anyws.protocol.errors",
     "anyws.protocol.closing",

@@ -27,7 +27,7 @@ from anyws.protocol import Headers, Request, Response
 )
 def test_path_and_query_of_a_target(target: str, raw_path: str, query: str) -> None:
     request = Request(target=target, headers=Headers())
-    assert (request.raw_path, request.query) == (raw_path, query)
+    assert (request.raw_path, request.raw_query) == (raw_path, query)
     assert request.path == raw_path.replace("%2F", "/")
 
 
