@@ -1,7 +1,8 @@
 """anyws: a WebSocket client and server (RFC 6455) for trio and asyncio, built on AnyIO.
 
-Start with `connect` and `serve`. `client_connect` and `server` are the callback API of the node:websocket proposal;
-their types are in `anyws.callbacks`. The protocol without I/O is in `anyws.protocol`.
+Start with `connect` and `run`, or `serve` in a program that already runs an event loop. `client_connect` and `server`
+are the callback API of the node:websocket proposal; their types are in `anyws.callbacks`. The protocol without I/O is
+in `anyws.protocol`.
 """
 
 import typing as _typing
@@ -19,7 +20,8 @@ from ._connection.sending import PreparedMessage
 from ._connection.websocket import WebSocket
 from ._names import claim_names as _claim_names
 from ._server.accept import accept
-from ._server.options import AcceptOptions, ServerOptions
+from ._server.options import AcceptOptions, RunOptions, ServerOptions
+from ._server.run import run
 from ._server.serve import open_server, serve
 from ._server.server import Server
 from ._server.virtual_hosts import virtual_hosts
@@ -91,6 +93,7 @@ __all__ = [
     "RemoteProtocolError",
     "Request",
     "Response",
+    "RunOptions",
     "Server",
     "ServerOptions",
     "State",
@@ -111,6 +114,7 @@ __all__ = [
     "open_server",
     "reconnecting",
     "reload_certificate",
+    "run",
     "serve",
     "server",
     "virtual_hosts",

@@ -16,7 +16,7 @@ import pytest
 import anyws
 from anyws._checking import build_options, merged
 from anyws._client.options import ConnectKeywords, ReconnectKeywords
-from anyws._server.options import AcceptKeywords, ServeKeywords
+from anyws._server.options import AcceptKeywords, RunKeywords, ServeKeywords
 from anyws.callbacks._options import ClientConnectKeywords, ServerKeywords
 from anyws.testing import local_server
 
@@ -28,6 +28,7 @@ from anyws.testing import local_server
         (anyws.ReconnectOptions, ReconnectKeywords),
         (anyws.AcceptOptions, AcceptKeywords),
         (anyws.ServerOptions, ServeKeywords),
+        (anyws.RunOptions, RunKeywords),
         (anyws.callbacks.ClientConnectOptions, ClientConnectKeywords),
         (anyws.callbacks.SocketServerOptions, ServerKeywords),
     ],
@@ -43,6 +44,7 @@ def test_the_keywords_are_the_fields(options: Any, keywords: type) -> None:
         (anyws.reconnecting, anyws.ReconnectOptions),
         (anyws.accept, anyws.AcceptOptions),
         (anyws.serve, anyws.ServerOptions),
+        (anyws.run, anyws.RunOptions),
         (anyws.open_server, anyws.ServerOptions),
         (anyws.client_connect, anyws.callbacks.ClientConnectOptions),
         (anyws.server, anyws.callbacks.SocketServerOptions),
@@ -65,6 +67,7 @@ def test_help_shows_every_option_with_its_default(function: Callable[..., object
         (anyws.connect, anyws.ClientOptions),
         (anyws.accept, anyws.AcceptOptions),
         (anyws.serve, anyws.ServerOptions),
+        (anyws.run, anyws.RunOptions),
         (anyws.open_server, anyws.ServerOptions),
         (anyws.client_connect, anyws.callbacks.ClientConnectOptions),
         (anyws.server, anyws.callbacks.SocketServerOptions),
@@ -97,7 +100,7 @@ def test_help_takes_the_meaning_from_the_last_class_that_has_one() -> None:
     assert document.count("    backlog (") == 1
 
 
-@pytest.mark.parametrize("options", [anyws.ReconnectOptions, anyws.ServerOptions])
+@pytest.mark.parametrize("options", [anyws.ReconnectOptions, anyws.RunOptions])
 def test_every_option_is_documented(options: type) -> None:
     documented = "".join(inspect.cleandoc(base.__doc__ or "") for base in options.__mro__)
     for field in dataclasses.fields(options):

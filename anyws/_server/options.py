@@ -6,10 +6,12 @@ The dataclasses hold the values. The typed dictionaries give type checkers and e
 
 # No `from __future__ import annotations`: the annotations are the types that options are checked against.
 
+import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from anyio.abc import ByteStream, Listener
 
@@ -27,6 +29,8 @@ __all__ = [
     "AcceptKeywords",
     "AcceptOptions",
     "RequestHook",
+    "RunKeywords",
+    "RunOptions",
     "ServeKeywords",
     "ServerOptions",
 ]
@@ -142,6 +146,9 @@ class ServerOptions(AcceptOptions):
             worker. A connection refused because of one of these three limits counts towards none of them. The server
             waits for the requests of 64 refused connections; it responds to further ones immediately, or aborts them
             if TLS is used.
+        stop_signals: signals that shut the server down, such as ``[signal.SIGINT, signal.SIGTERM]``: the first one
+            gracefully, as with `Server.aclose`; the second one cancels the handlers. The program's own handling of
+            these signals is back from then on, and when the server has shut down. Only in the main thread. Empty: none.
     """
 
     path: str | None = None
@@ -151,10 +158,36 @@ class ServerOptions(AcceptOptions):
     max_connections: int | None = None
     max_connections_per_address: int | None = None
     max_handshakes: int | None = 1024
+    stop_signals: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         AcceptOptions.__post_init__(self)
         check_positive(self, "backlog", "max_connections", "max_connections_per_address", "max_handshakes")
+        _check_signals(self.stop_signals)
+
+
+def _check_signals(numbers: Sequence[int]) -> None:
+    for number in numbers:
+        if not isinstance(number, int) or number not in signal.valid_signals():
+            raise ValueError(f"option stop_signals contains {number!r}: expected signals, such as signal.SIGTERM")
+        if (name := signal.Signals(number).name) in ("SIGKILL", "SIGSTOP"):
+            raise ValueError(f"option stop_signals contains {name}, which no program can handle")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(ServerOptions):
+    """Options of `run`, in addition to those of `serve`.
+
+    Attributes:
+        backend: the event loop: ``"asyncio"`` or ``"trio"``.
+        backend_options: options of the event loop, as for `anyio.run`; for example ``{"use_uvloop": True}``.
+        stop_signals: signals that shut the server down: the first one gracefully, as with `Server.aclose`; the second
+            one cancels the handlers. SIGINT (Ctrl-C) and SIGTERM. Empty: none; then SIGINT raises `KeyboardInterrupt`.
+    """
+
+    backend: Literal["asyncio", "trio"] = "asyncio"
+    backend_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    stop_signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM)
 
 
 class AcceptKeywords(ConnectionKeywords, total=False):
@@ -182,3 +215,11 @@ class ServeKeywords(AcceptKeywords, total=False):
     max_connections: int | None
     max_connections_per_address: int | None
     max_handshakes: int | None
+    stop_signals: Sequence[int]
+
+
+class RunKeywords(ServeKeywords, total=False):
+    """The keywords of `run`: see `RunOptions`."""
+
+    backend: Literal["asyncio", "trio"]
+    backend_options: Mapping[str, Any]

@@ -28,6 +28,7 @@ from anyws._server.serve import (
     with_default_allowed_hosts,
 )
 from anyws._server.server import Server
+from anyws._server.stopping import check_main_thread, stopping_on_signals
 from anyws._transport.certificate import check_certificate
 from anyws._transport.stream import SocketStream
 from anyws.protocol.closing import CloseCode
@@ -129,6 +130,7 @@ async def server(
         on_open=wrap_hook(settings.callback_open, "callback_open", "err", "socket"),
         on_message=None if settings.message_handler is None else MessageHandler(settings.message_handler),
     )
+    check_main_thread(settings.stop_signals)
     native = _to_native_options(settings, listener_options, server_options)
     if native.ssl_context is not None:
         check_certificate(native.ssl_context)
@@ -153,7 +155,7 @@ async def server(
     listening_server = Server(
         listeners, serve_stream, with_default_allowed_hosts(native, listeners), listener_options.host
     )
-    async with background_task(listening_server.run):
+    async with stopping_on_signals(listening_server, native.stop_signals), background_task(listening_server.run):
         if on_listener is not None:
             await on_listener(listening_server)
         yield listening_server
