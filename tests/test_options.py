@@ -136,7 +136,7 @@ def test_an_unknown_option_names_the_nearest(given: dict[str, object], message: 
         ({"subprotocols": "chat"}, "option subprotocols must be Sequence[str], not str"),
         ({"subprotocols": b"chat"}, "option subprotocols must be Sequence[str], not bytes"),
         ({"origin": 5}, "option origin must be str or None, not int"),
-        ({"stream": "tcp"}, "option stream must be ByteStream or None, not str"),
+        ({"stream": "tcp"}, "option stream must be ByteStream or TrioStream or socket or None, not str"),
         ({"headers": 5}, "option headers must be"),
         ({"origin": ["x" * 100]}, "not list (['" + "x" * 35 + "...)"),
     ],

@@ -18,6 +18,7 @@ from anyws._connection.websocket import WebSocket, running
 from anyws._logs import connection_logger
 from anyws._transport.connecting import connect_tcp, connect_unix
 from anyws._transport.ending import STREAM_ERRORS
+from anyws._transport.given_streams import as_byte_stream
 from anyws._transport.securing import default_context, start_tls
 from anyws._transport.stream import SocketStream
 from anyws._transport.turns import Turn
@@ -87,8 +88,9 @@ async def open_connection(uri: WebSocketURI, options: ClientOptions) -> tuple[We
 
 
 async def _connect_once(uri: WebSocketURI, options: ClientOptions, turn: Turn) -> tuple[WebSocket, Link]:
-    stream = options.stream
-    if stream is None:
+    if options.stream is not None:
+        stream = as_byte_stream(options.stream, "option stream")
+    else:
         local = None if options.local_host is None else (options.local_host, options.local_port)
         connect = functools.partial(connect_tcp, local=local, happy_eyeballs_delay=options.happy_eyeballs_delay)
         stream = await connect_stream(uri, options, turn, connect)

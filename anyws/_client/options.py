@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from anyio.abc import ByteStream
-
 from anyws._checking import check_positive
 from anyws._client.authorization import AuthLike, authorization
 from anyws._client.cookies import CookieJar, CookiesLike, check_cookies
 from anyws._client.outages import DisconnectHook
 from anyws._connection.options import ConnectionKeywords, ConnectionOptions, check_side
+from anyws._transport.given_streams import AnyStream
 from anyws._version import __version__
 from anyws.protocol.client_handshake import check_request_headers
 from anyws.protocol.errors import InvalidURI
@@ -55,7 +54,8 @@ class ClientOptions(ConnectionOptions):
             servers respond by closing with 1002; use it only with a server that accepts it (``accept_unmasked=True``).
         server_hostname: the host name to expect in the server's certificate and to send as SNI; by default the URI's
             host. A trailing dot is removed.
-        stream: a byte stream to use instead of a new connection. For ``wss:``, TLS is started on it.
+        stream: an AnyIO byte stream, a trio stream (such as ``trio.SocketStream``) or a connected socket to use instead
+            of a new connection. It is closed with the connection. For ``wss:``, TLS is started on it.
         local_host: the local address to connect from.
         local_port: the local port to connect from; requires ``local_host``.
         happy_eyeballs_delay: how long to wait for one address of a host before also trying the next one. 0.25 s, as in
@@ -93,7 +93,7 @@ class ClientOptions(ConnectionOptions):
     open_timeout: float | None = 10
     masking: bool = True
     server_hostname: str | None = None
-    stream: ByteStream | None = None
+    stream: AnyStream | None = None
     local_host: str | None = None
     local_port: int = 0
     happy_eyeballs_delay: float = 0.25
@@ -197,7 +197,7 @@ class ConnectKeywords(ConnectionKeywords, total=False):
     open_timeout: float | None
     masking: bool
     server_hostname: str | None
-    stream: ByteStream | None
+    stream: AnyStream | None
     local_host: str | None
     local_port: int
     happy_eyeballs_delay: float

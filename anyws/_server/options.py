@@ -17,6 +17,7 @@ from anyio.abc import ByteStream, Listener
 
 from anyws._checking import check_positive
 from anyws._connection.options import ConnectionKeywords, ConnectionOptions, check_side
+from anyws._transport.given_streams import TrioListener
 from anyws.protocol.extensions import Extension
 from anyws.protocol.headers import HeadersLike
 from anyws.protocol.http11 import Request, Response
@@ -132,8 +133,8 @@ class ServerOptions(AcceptOptions):
 
     Attributes:
         path: listen on a unix socket at this path instead of TCP.
-        listeners: AnyIO listeners, or listening sockets, to use instead of new ones. They are closed with the server.
-            See `anyws.listeners_from_systemd`.
+        listeners: AnyIO listeners, ``trio.SocketListener`` objects or listening sockets to use instead of new ones.
+            They are closed with the server. See `anyws.listeners_from_systemd`.
         backlog: how many connections may wait to be accepted. 128.
         reuse_port: let several processes listen on the same port (``SO_REUSEPORT``).
         max_connections: maximum number of concurrent connections, including those in the opening handshake; the server
@@ -152,7 +153,7 @@ class ServerOptions(AcceptOptions):
     """
 
     path: str | None = None
-    listeners: Sequence[Listener[ByteStream] | socket.socket] | None = None
+    listeners: Sequence[Listener[ByteStream] | TrioListener | socket.socket] | None = None
     backlog: int = 128
     reuse_port: bool = False
     max_connections: int | None = None
@@ -209,7 +210,7 @@ class ServeKeywords(AcceptKeywords, total=False):
     """The keywords of `serve`: see `ServerOptions`."""
 
     path: str | None
-    listeners: Sequence[Listener[ByteStream] | socket.socket] | None
+    listeners: Sequence[Listener[ByteStream] | TrioListener | socket.socket] | None
     backlog: int
     reuse_port: bool
     max_connections: int | None

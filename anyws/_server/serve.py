@@ -21,6 +21,7 @@ from anyws._checking import build_options, with_signature_of
 from anyws._connection.websocket import WebSocket
 from anyws._logs import ConnectionLogger, connection_logger
 from anyws._transport.certificate import check_certificate
+from anyws._transport.given_streams import TrioListener, as_socket
 from anyws._transport.listening import listen_on, listen_tcp, listen_unix
 from anyws.exceptions import ConnectionClosed
 from anyws.protocol.errors import HandshakeError
@@ -141,12 +142,19 @@ async def open_listeners(
     )
 
 
-def _flatten(given: Iterable[Listener[Any] | socket.socket]) -> Generator[Listener[Any], None, None]:
+def _flatten(given: Iterable[Listener[Any] | TrioListener | socket.socket]) -> Generator[Listener[Any], None, None]:
     for each in given:
         if isinstance(each, MultiListener):
             yield from _flatten(each.listeners)  # so that each continues when another fails to accept
+        elif isinstance(each, Listener):
+            yield each
+        elif (listening := each if isinstance(each, socket.socket) else as_socket(each)) is not None:
+            yield listen_on(listening)
         else:
-            yield listen_on(each) if isinstance(each, socket.socket) else each
+            raise TypeError(
+                f"option listeners contains {type(each).__name__}: expected listening sockets, or listeners of AnyIO "
+                "or trio"
+            )
 
 
 def with_default_allowed_hosts(options: ServerOptions, listeners: list[Listener[Any]]) -> ServerOptions:

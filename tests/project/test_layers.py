@@ -57,6 +57,8 @@ ORDER = [
     "anyws._logs",
     "anyws._transport",
     "anyws._transport.stream",
+    "anyws._transport.trio_streams",
+    "anyws._transport.given_streams",
     "anyws._transport.turns",
     "anyws._transport.connecting",
     "anyws._transport.acceptor",
@@ -181,6 +183,7 @@ OPTIONAL = {
     "anyws._client.cookies": {"anyws"},
     "anyws._client.proxies": {"anyws", "urllib"},
     "anyws._server.accept": {"email"},
+    "anyws._transport.given_streams": {"anyws"},  # what imports trio
     "anyws.protocol.hosts": {"idna"},
     "anyws._cli": {"rich", "trustme", "watchfiles"},
     "anyws._cli.connect": {"anyws"},  # its line editor, which imports optional packages
@@ -305,6 +308,6 @@ def test_only_the_pumps_and_cancelling_know_an_event_loop() -> None:
             for found in IMPORTS
             if found.target.partition(".")[0] in {"asyncio", "trio"}
             and not is_within(found.module, "anyws._connection.pumps")
-            and found.module not in ("anyws._cancellation", "anyws._transport.resets")
+            and found.module not in ("anyws._cancellation", "anyws._transport.resets", "anyws._transport.trio_streams")
         ]
     )
