@@ -13,6 +13,8 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from ._synonyms import advice_for, option_for
+
 __all__ = ["build_options", "check_positive", "merged", "with_signature_of"]
 
 T = TypeVar("T")
@@ -39,7 +41,9 @@ def build_options(options_class: Callable[..., T], given: Mapping[str, object], 
         annotation, is_shown = known[name]
         if not _fits(value, annotation):
             shown = f" ({_abbreviated(value)})" if is_shown else ""
-            raise TypeError(f"{where}: option {name} must be {_shown(annotation)}, not {type(value).__name__}{shown}")
+            hint = "; pass None to disable it" if value is False and _fits(None, annotation) else ""
+            expected = _short(_shown(annotation))
+            raise TypeError(f"{where}: option {name} must be {expected}, not {type(value).__name__}{shown}{hint}")
     return options_class(**given)
 
 
@@ -136,8 +140,12 @@ def _annotations(options_class: Any) -> dict[str, tuple[Any, bool]]:
 def _unknown_option(name: str, known: Mapping[str, object], where: str) -> str:
     import difflib
 
-    plain = str(name).replace("-", "_")
-    nearest = difflib.get_close_matches(plain, known, n=3, cutoff=0.5)
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name)).replace("-", "_").lower()
+    if plain in known or (plain := option_for(plain, known) or plain) in known:
+        return f"{where} has no option {name}; did you mean {plain}?"
+    if (advice := advice_for(plain)) is not None:
+        return f"{where} has no option {name}: {advice}"
+    nearest = difflib.get_close_matches(plain, known, n=3, cutoff=0.6)
     hint = f"; did you mean {' or '.join(nearest)}?" if nearest else f"; known options: {', '.join(sorted(known))}"
     return f"{where} has no option {name}{hint}"
 

@@ -46,6 +46,7 @@ ORDER = [
     "anyws.protocol.client_handshake",
     "anyws.protocol.server_handshake",
     "anyws.protocol",
+    "anyws._synonyms",
     "anyws._checking",
     "anyws.exceptions",
     "anyws._cancellation",
