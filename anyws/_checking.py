@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ._synonyms import advice_for, option_for
 
-__all__ = ["build_options", "check_positive", "merged", "with_signature_of"]
+__all__ = ["build_options", "check_accepts_one", "check_positive", "merged", "with_signature_of"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -42,9 +42,31 @@ def build_options(options_class: Callable[..., T], given: Mapping[str, object], 
         if not _fits(value, annotation):
             shown = f" ({_abbreviated(value)})" if is_shown else ""
             hint = "; pass None to disable it" if value is False and _fits(None, annotation) else ""
-            expected = _short(_shown(annotation))
-            raise TypeError(f"{where}: option {name} must be {expected}, not {type(value).__name__}{shown}{hint}")
+            problem = f"must be {_shown(annotation)}, not {type(value).__name__}{shown}{hint}"
+            raise TypeError(f"{where}: option {name} {problem}")
     return options_class(**given)
+
+
+def check_accepts_one(function: Callable[..., object], who: str, argument: str) -> None:
+    """Check that a function can be called with a single argument, as far as its signature tells.
+
+    Args:
+        function: the function.
+        who: the function, for error messages; for example ``the handler``.
+        argument: the argument, for error messages; for example ``the connection``.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)  # a decorator may change the parameters
+    except ValueError:  # some built-in functions have no signature
+        return
+    try:
+        signature.bind(None)
+    except TypeError as exc:
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        raise TypeError(f"{who} {name} must accept one argument, {argument}: {exc}") from exc
 
 
 def merged(options: Mapping[str, object] | None, keywords: Mapping[str, object], where: str) -> dict[str, object]:
@@ -79,7 +101,7 @@ def with_signature_of(options_class: type) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
-        positional = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        positional = [p for p in signature.parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
         taken = {parameter.name for parameter in positional}
         keywords = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)

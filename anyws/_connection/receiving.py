@@ -37,7 +37,7 @@ class Receiver:
         """Wait for the next message; see `WebSocket.receive`."""
         link, inbox = self._link, self._link.inbox
         if inbox.is_receiving:
-            raise anyio.BusyResourceError("receiving from")
+            raise _busy()
         inbox.is_receiving = True
         try:
             if inbox.budget <= 0:
@@ -62,7 +62,7 @@ class Receiver:
         """Wait for the next piece of this stream's message; return it, and whether it is the last one."""
         link, inbox = self._link, self._link.inbox
         if inbox.is_receiving:
-            raise anyio.BusyResourceError("receiving from")
+            raise _busy()
         inbox.is_receiving = True
         try:
             if inbox.budget <= 0:
@@ -110,6 +110,12 @@ class Receiver:
         if self._link.inbox.is_paused:
             self._link.resume_reading()
         return message
+
+
+def _busy() -> anyio.BusyResourceError:
+    busy = anyio.BusyResourceError("receiving from")
+    busy.add_note("let one task receive, and pass the messages on, for example through a memory object stream")
+    return busy
 
 
 def reject_message(link: Link, message: str | bytes) -> ConnectionClosedError:

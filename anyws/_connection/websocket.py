@@ -20,9 +20,10 @@ from anyws.protocol.http11 import Request, Response
 
 from .coroutines import implemented_by
 from .link import Link
+from .peers_names import PeersNames
 from .pumps import Background, open_background
 from .receiving import MessageStream, Receiver, reject_message
-from .sending import Sendable, Sender
+from .sending import Sendable, Sender, check_payload
 
 __all__ = ["Running", "WebSocket", "link_of", "running"]
 
@@ -47,7 +48,11 @@ def _next(websocket: WebSocket) -> Coroutine[Any, Any, str | bytes]:
     return websocket._path.next()  # pyright: ignore[reportPrivateUsage]
 
 
-class WebSocket(ObjectStream[str | bytes]):
+# Only a program that creates a WebSocket itself, which is an error, passes no request.
+_OF_LINK: Any = None
+
+
+class WebSocket(PeersNames, ObjectStream[str | bytes]):
     """An open WebSocket connection: an `anyio.abc.ObjectStream` of `str` (text) and `bytes` (binary) messages.
 
     You get one from `connect`, `serve` or `accept`; it is open for the duration of the block or handler. Any number of
@@ -70,7 +75,11 @@ class WebSocket(ObjectStream[str | bytes]):
     response: Response
     subprotocol: str | None
 
-    def __init__(self, link: Link, request: Request, response: Response, subprotocol: str | None) -> None:
+    def __init__(
+        self, link: Link, request: Request = _OF_LINK, response: Response = _OF_LINK, subprotocol: str | None = None
+    ) -> None:
+        if not isinstance(link, Link):
+            raise TypeError("a WebSocket comes from `async with anyws.connect(...) as websocket`, or from a server")
         self._link = link
         self.request = request
         self.response = response
@@ -201,8 +210,10 @@ class WebSocket(ObjectStream[str | bytes]):
 
         Raises:
             ConnectionClosed: the connection is closed, or was closed while waiting.
+            TypeError: the payload is not bytes.
             ValueError: the payload has more than 125 bytes.
         """
+        check_payload("Ping", payload)
         await checkpoint()
         return await self._link.ping(payload)
 
@@ -215,8 +226,10 @@ class WebSocket(ObjectStream[str | bytes]):
         Raises:
             anyio.WouldBlock: ``send_buffer`` is full; nothing was sent.
             ConnectionClosed: the connection is closed or closing.
+            TypeError: the payload is not bytes.
             ValueError: the payload has more than 125 bytes.
         """
+        check_payload("Pong", payload)
         self._sender.send_nowait(payload, Opcode.PONG, None, None)
 
     # -- receiving -----------------------------------------------------------------------------------------------------

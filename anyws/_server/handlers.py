@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable
 
+from anyws._checking import check_accepts_one
 from anyws._connection.websocket import WebSocket
 
 from .options import RequestHook
@@ -28,21 +29,15 @@ def check_handler(handler: Handler) -> None:
         raise TypeError(f"the handler must be an async function, not a coroutine: pass {name}, not {name}(...)")
     if not callable(handler):
         raise TypeError(f"the handler must be an async function, not {type(handler).__name__}")
+    check_accepts_one(handler, "the handler", "the connection")
     name = getattr(handler, "__qualname__", type(handler).__qualname__)
-    try:
-        signature = inspect.signature(handler, follow_wrapped=False)  # a decorator may change the parameters
-    except ValueError:  # some built-in functions have no signature
-        return
-    try:
-        signature.bind(None)
-    except TypeError as exc:
-        raise TypeError(f"the handler {name} must accept one argument, the connection: {exc}") from exc
     function = _called_function(handler)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"the handler {name} must be an async function, but is a generator: it contains yield")
     # A decorated function has the annotations of the original; a class has those of its __init__.
     is_annotated = inspect.isroutine(function) and not hasattr(function, "__wrapped__")
-    if is_annotated and signature.return_annotation in (None, "None") and not inspect.iscoroutinefunction(function):
+    returned = inspect.signature(handler, follow_wrapped=False).return_annotation if is_annotated else ...
+    if returned in (None, "None") and not inspect.iscoroutinefunction(function):
         raise TypeError(f"the handler {name} must be an async function")
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from anyio.abc import ByteStream, Listener
 
-from anyws._checking import check_positive
+from anyws._checking import check_accepts_one, check_positive
 from anyws._connection.options import ConnectionKeywords, ConnectionOptions, check_side
 from anyws._transport.given_streams import TrioListener
 from anyws.protocol.extensions import Extension
@@ -97,6 +97,7 @@ class AcceptOptions(_CachesTerms):
         for hook in self.request_hooks:
             if not callable(hook):
                 raise TypeError(f"option on_request contains {type(hook).__name__}, expected callables")
+            check_accepts_one(hook, "option on_request:", "the request")
         if not callable(self.subprotocols):
             check_subprotocols(self.subprotocols)
         OriginPolicy(self.origins, self.allowed_hosts)

@@ -64,6 +64,8 @@ class Server(AsyncResource, TypedAttributeProvider):
         options: ServerOptions,
         host: str | None = None,
     ) -> None:
+        if not isinstance(options, ServerOptions):
+            raise TypeError("a Server comes from `async with anyws.open_server(...) as server`, or from serve()")
         self._listeners = listeners
         self._host = host
         self._addresses = addresses_of(self._listeners)

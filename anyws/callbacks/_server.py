@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Unpack
+from typing import Any, Never, Unpack
 
 import anyio
 from anyio.abc import ByteStream
@@ -101,7 +101,7 @@ class _Hooks:
 @with_signature_of(SocketServerOptions)
 @block("server()", "async with anyws.server(...) as server")
 async def server(
-    options: Mapping[str, Any] | None = None, /, **keywords: Unpack[ServerKeywords]
+    options: Mapping[str, Any] | None = None, /, *misplaced: Never, **keywords: Unpack[ServerKeywords]
 ) -> AsyncGenerator[Server, None]:
     """Listen with callbacks: ``async with anyws.server(message_handler=..., listener_options=...) as server``.
 
@@ -113,6 +113,7 @@ async def server(
 
     Args:
         options: the options as a mapping.
+        misplaced: nothing; for the error message if a handler is passed.
         keywords: the options as keyword arguments, documented in `SocketServerOptions`. You can use both.
 
     Raises:
@@ -121,6 +122,8 @@ async def server(
         ValueError: an option has an invalid value.
     """
     where = "server()"
+    if misplaced or callable(options):
+        raise TypeError("server() is the callback API: to serve a handler, use open_server(handler, host, port)")
     settings = build_options(SocketServerOptions, merged(options, keywords, where), where=where)
     listener_options = build_options(ListenerOptions, settings.listener_options, where=f"listener_options of {where}")
     server_options = build_options(ServerSocketOptions, settings.server_options, where=f"server_options of {where}")

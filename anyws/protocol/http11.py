@@ -119,6 +119,8 @@ class Response:
             raise ValueError(f"invalid status {status}: expected 100 to 999")
         if not isinstance(body, str | bytes):
             raise TypeError(f"the body must be str or bytes, not {type(body).__name__}")
+        if reason is not None and not isinstance(reason, str):
+            raise TypeError(f"the reason must be a str, not {type(reason).__name__}")
         if reason is not None and not _REASON.fullmatch(reason):
             raise ValueError(f"reason {reason!r} contains a forbidden character (RFC 9112, section 4)")
         if isinstance(headers, str | bytes):

@@ -93,6 +93,7 @@ ORDER = [
     "anyws._connection.sending",
     "anyws._connection.receiving",
     "anyws._connection.coroutines",
+    "anyws._connection.peers_names",
     "anyws._connection.websocket",
     "anyws._connection.establish",
     "anyws._connection.broadcast",
