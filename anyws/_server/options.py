@@ -151,6 +151,7 @@ class ServerOptions(AcceptOptions):
         stop_signals: signals that shut the server down, such as ``[signal.SIGINT, signal.SIGTERM]``: the first one
             gracefully, as with `Server.aclose`; the second one cancels the handlers. The program's own handling of
             these signals is back from then on, and when the server has shut down. Only in the main thread. Empty: none.
+        stop_grace: how long handlers have to finish after the first of these signals; then they are cancelled. 3 s.
     """
 
     path: str | None = None
@@ -161,11 +162,14 @@ class ServerOptions(AcceptOptions):
     max_connections_per_address: int | None = None
     max_handshakes: int | None = 1024
     stop_signals: Sequence[int] = ()
+    stop_grace: float = 3
 
     def __post_init__(self) -> None:
         AcceptOptions.__post_init__(self)
         check_positive(self, "backlog", "max_connections", "max_connections_per_address", "max_handshakes")
         _check_signals(self.stop_signals)
+        if not self.stop_grace >= 0:
+            raise ValueError(f"option stop_grace is {self.stop_grace}: expected 0 or more")
 
 
 def _check_signals(numbers: Sequence[int]) -> None:
@@ -218,6 +222,7 @@ class ServeKeywords(AcceptKeywords, total=False):
     max_connections_per_address: int | None
     max_handshakes: int | None
     stop_signals: Sequence[int]
+    stop_grace: float
 
 
 class RunKeywords(ServeKeywords, total=False):

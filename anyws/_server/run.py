@@ -34,9 +34,9 @@ def run(handler: Handler, host: str | None = None, port: int = 0, **options: Unp
         if __name__ == "__main__":
             anyws.run(echo, "127.0.0.1", 8765)
 
-    The first signal shuts the server down gracefully: connections are closed with 1001, and their handlers have 3
-    seconds to finish. A second signal cancels the handlers. Then this function returns, so the exit status is 0. The
-    URI is logged at level INFO once the server is listening.
+    The first signal shuts the server down gracefully: connections are closed with 1001, and their handlers have
+    ``stop_grace`` to finish. A second signal cancels the handlers. Then this function returns, so the exit status is
+    0. The URI is logged at level INFO once the server is listening.
 
     In a program that already runs an event loop, use `serve` or `open_server`, which have the same options.
 

@@ -97,7 +97,7 @@ async def serve_with(
 ) -> None:
     """Do what `serve` does, with options that have been checked."""
     server = await _listen(handler, host, port, options)
-    async with stopping_on_signals(server, options.stop_signals):
+    async with stopping_on_signals(server):
         await server.run(task_status=task_status)
 
 
@@ -268,7 +268,7 @@ async def serving(
             learns of them.
     """
     server = await _listen(handler, host, port, options, on_failure)
-    async with stopping_on_signals(server, options.stop_signals), background_task(server.run):
+    async with stopping_on_signals(server), background_task(server.run):
         yield server
         await server.aclose()
 

@@ -35,11 +35,12 @@ def check_main_thread(signals: Sequence[int]) -> None:
 
 
 @asynccontextmanager
-async def stopping_on_signals(server: Server, signals: Sequence[int]) -> AsyncGenerator[None, None]:
-    """Shut down a server on a signal that arrives in the block, in which the server runs.
+async def stopping_on_signals(server: Server) -> AsyncGenerator[None, None]:
+    """Shut down a server on one of its ``stop_signals`` that arrives in the block, in which the server runs.
 
     From the second signal on, the previous signal handlers are back, so a program that hangs can be interrupted.
     """
+    signals = server.options.stop_signals
     if not signals:
         yield
         return
@@ -80,4 +81,4 @@ class _Stop:
         """Wait for the first request, and close the server."""
         await self._requested.wait()
         with self._closing:
-            await self._server.aclose()
+            await self._server.aclose(self._server.options.stop_grace)

@@ -158,7 +158,7 @@ async def server(
     listening_server = Server(
         listeners, serve_stream, with_default_allowed_hosts(native, listeners), listener_options.host
     )
-    async with stopping_on_signals(listening_server, native.stop_signals), background_task(listening_server.run):
+    async with stopping_on_signals(listening_server), background_task(listening_server.run):
         if on_listener is not None:
             await on_listener(listening_server)
         yield listening_server

@@ -80,6 +80,26 @@ async def test_a_block_waits_for_the_server_to_close() -> None:
             assert server.addresses == []
 
 
+async def test_handlers_that_do_not_finish_are_cancelled_after_the_grace() -> None:
+    async def handler(websocket: anyws.WebSocket) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled.set()
+
+    cancelled = anyio.Event()
+    options: dict[str, Any] = {"stop_signals": SIGNALS, "stop_grace": 0}
+    async with anyws.open_server(handler, "127.0.0.1", 0, **options) as server, anyws.connect(server.uri):
+        signal.raise_signal(signal.SIGTERM)
+        await server.wait_closed()
+        assert cancelled.is_set()
+
+
+async def test_a_grace_below_zero() -> None:
+    with pytest.raises(ValueError, match="option stop_grace is -1: expected 0 or more"):
+        await anyws.serve(echo, "127.0.0.1", 0, stop_grace=-1)
+
+
 async def test_a_block_that_ends_first() -> None:
     with handlers_restored():
         async with anyws.open_server(echo, "127.0.0.1", 0, stop_signals=SIGNALS):
