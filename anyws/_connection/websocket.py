@@ -193,7 +193,6 @@ class WebSocket(PeersNames, ObjectStream[str | bytes]):
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed, including TCP, no matter which side closes it."""
-        await checkpoint()
         await self._link.wait_closed()
 
     async def ping(self, payload: bytes | None = None) -> float:

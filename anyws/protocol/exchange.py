@@ -24,6 +24,7 @@ _FOLDED_LINE = re.compile(rb"\r\n[ \t]")
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROLS = bytes(code for code in range(256) if _CONTROL.match(bytes([code])))
 _TLS_RECORDS = b"\x15\x16"  # the content types alert and handshake (RFC 8446, section 5.1)
+_NO_ACCEPT = ("Sec-WebSocket-Accept", "")
 _NOT_A_TOKEN = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 
@@ -292,12 +293,14 @@ class ClientExchange:
 def _serialize_101(response: Response) -> bytes:
     """Return the bytes of a 101 response. Most differ in only one value, so the bytes around it are cached."""
     pairs = response.headers.multi_items()
-    for number, (name, value) in enumerate(pairs):
-        if name == "Sec-WebSocket-Accept":
-            pairs[number] = (name, "")
-            before, after = _serialize_101_parts(tuple(pairs), response.reason)
-            return before + value.encode("ascii") + after
-    return b"".join(_serialize_101_parts(tuple(pairs), response.reason))
+    names = [name for name, _ in pairs]
+    if "Sec-WebSocket-Accept" not in names:
+        return b"".join(_serialize_101_parts(tuple(pairs), response.reason))
+    number = names.index("Sec-WebSocket-Accept")
+    value = pairs[number][1]
+    pairs[number] = _NO_ACCEPT
+    before, after = _serialize_101_parts(tuple(pairs), response.reason)
+    return b"%b%b%b" % (before, value.encode("ascii"), after)
 
 
 @functools.lru_cache(maxsize=64)

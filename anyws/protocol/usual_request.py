@@ -20,7 +20,9 @@ _END = b"\r\n\r\n"
 _USUAL_HEAD = re.compile(
     r"GET ([!-~]++) HTTP/1\.1\r\n((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++: [!-~][ -~]*+(?<! )\r\n)++)\r\n"
 )
+_FIELD = re.compile(r"([^:]++): ([^\r]++)\r\n")  # in what has matched the above
 _shared = SHARED.get
+_lower = {name: SHARED[name.lower()] for name in SHARED}.get
 
 
 def parse_usual_request(data: bytes, *, max_bytes: int, max_headers: int) -> tuple[Request, int] | None:
@@ -40,11 +42,8 @@ def parse_usual_request(data: bytes, *, max_bytes: int, max_headers: int) -> tup
     if head is None:
         return None
     target, fields = head.groups()
-    pairs = [
-        (_shared(name, name), _shared(value, value))
-        for name, _, value in [line.partition(": ") for line in fields.splitlines()]
-    ]
-    by_name = {_shared(lower := name.lower(), lower): value for name, value in pairs}
+    pairs = [(_shared(name, name), _shared(value, value)) for name, value in _FIELD.findall(fields)]
+    by_name = {_lower(name) or name.lower(): value for name, value in pairs}
     is_usual = (
         len(by_name) == len(pairs) <= max_headers
         and "host" in by_name

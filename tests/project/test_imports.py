@@ -11,13 +11,12 @@ import anyws
 
 NOT_LOADED = [
     "anyws._cli",
-    "anyws._client.cookie_jars",
-    "anyws._client.reconnecting",
-    "anyws._client.socks",
-    "anyws._server.certificate_reload",
+    "anyws._client",
+    "anyws._server",
     "anyws.callbacks",
     "anyws.routing",
     "anyws.testing",
+    "asyncio",
     "difflib",
     "email",
     "http.client",
@@ -41,6 +40,45 @@ def test_what_few_programs_use_is_not_loaded() -> None:
     loaded = run(code).split()
     assert "anyws.protocol" in loaded
     assert sorted({*NOT_LOADED} & {*loaded}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        (
+            "connect",
+            ["anyws._client.cookie_jars", "anyws._client.reconnecting", "anyws._client.socks", "anyws._server"],
+        ),
+        ("serve", ["anyws._client", "anyws._server.certificate_reload"]),
+    ],
+)
+def test_a_client_does_not_load_the_server_nor_a_server_the_client(name: str, others: list[str]) -> None:
+    code = f"import sys; before = {{*sys.modules}}; from anyws import {name}; print(*{{*sys.modules}} - before)"
+    assert sorted({*others, "asyncio", "trio"} & {*run(code).split()}) == []
+
+
+def test_a_program_on_trio_never_loads_asyncio() -> None:
+    code = """
+import sys, anyws, trio
+known = "asyncio" in sys.modules  # an old version of trio or AnyIO may need it
+async def echo(websocket):
+    async for message in websocket:
+        await websocket.send(message)
+async def main():
+    async with anyws.open_server(echo, "127.0.0.1", 0) as server:
+        async with anyws.connect(f"ws://127.0.0.1:{server.addresses[0][1]}/") as websocket:
+            await websocket.send("hi")
+            assert await websocket.receive() == "hi"
+trio.run(main)
+assert known or "asyncio" not in sys.modules
+"""
+    run(code)
+
+
+def test_whatever_is_loaded_says_where_users_import_it_from() -> None:
+    assert run("import anyws; anyws.serve; from anyws._server.server import Server; print(Server)") == (
+        "<class 'anyws.Server'>\n"
+    )
 
 
 @pytest.mark.parametrize("name", anyws.__all__)

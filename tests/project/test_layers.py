@@ -49,6 +49,7 @@ ORDER = [
     "anyws._synonyms",
     "anyws._checking",
     "anyws.exceptions",
+    "anyws._event_loops",
     "anyws._cancellation",
     "anyws._background_task",
     "anyws._blocks",
@@ -104,6 +105,7 @@ ORDER = [
     "anyws._client.cookies",
     "anyws._client.outages",
     "anyws._client.options",
+    "anyws._client.reconnect_options",
     "anyws._client.handshakes",
     "anyws._client.socks",
     "anyws._client.proxies",
@@ -120,6 +122,7 @@ ORDER = [
     "anyws._server.accept",
     "anyws._server.accept_failures",
     "anyws._server.addresses",
+    "anyws._server.cohorts",
     "anyws._server.server",
     "anyws._server.stopping",
     "anyws._server.handlers",
@@ -303,13 +306,13 @@ def test_protocol_is_free_of_io() -> None:
     )
 
 
-def test_only_the_pumps_and_cancelling_know_an_event_loop() -> None:
+def test_only_the_pumps_and_two_others_know_an_event_loop() -> None:
     check_none(
         [
             found
             for found in IMPORTS
             if found.target.partition(".")[0] in {"asyncio", "trio"}
             and not is_within(found.module, "anyws._connection.pumps")
-            and found.module not in ("anyws._cancellation", "anyws._transport.resets", "anyws._transport.trio_streams")
+            and found.module not in ("anyws._event_loops", "anyws._transport.resets", "anyws._transport.trio_streams")
         ]
     )

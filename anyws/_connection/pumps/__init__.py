@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from anyio.abc import ByteStream
 from anyio.lowlevel import current_token
 
+from anyws._event_loops import is_asyncio_loop
 from anyws._transport.stream import SocketStream
 from anyws._transport.tls import TLSRecords, TLSStream
 
 from .background import Alarm, Background, Timer, open_background
-from .callbacks import CallbackPump
 from .closed import CLOSED
 from .pump import LinkInterface, Pump
 from .streams import StreamPump
@@ -23,16 +21,18 @@ def new_pump(link: LinkInterface, stream: ByteStream) -> Pump:
     """Return the best pump for a stream on this event loop."""
     loop = current_token().native_token
     records: TLSRecords | None = None
-    if isinstance(stream, TLSStream):
+    below = stream
+    # isinstance() is slow for another class, because these are abstract.
+    if type(stream) is not SocketStream and isinstance(stream, TLSStream):
         records, below = stream.records, stream.transport_stream
-    else:
-        below = stream
     if not isinstance(below, SocketStream):
         return StreamPump(link, stream)
-    if not isinstance(loop, asyncio.AbstractEventLoop):
+    if not is_asyncio_loop(loop):
         from .waiting import WaitingPump  # imported only where trio is running
 
         return WaitingPump(link, below, records)
+    from .callbacks import CallbackPump  # imported only where asyncio is running
+
     if CallbackPump.is_possible(loop):
         return CallbackPump(link, below, records, loop)
     return StreamPump(link, stream)

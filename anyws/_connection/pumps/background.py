@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import heapq
 import itertools
@@ -11,13 +10,17 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint, current_token
 
+from anyws._event_loops import is_asyncio_loop
 from anyws._slices import SLICE
+
+if TYPE_CHECKING:
+    import asyncio
 
 try:
     from sniffio import current_async_library_cvar
@@ -27,6 +30,8 @@ except ModuleNotFoundError:  # AnyIO versions without sniffio do not need it
 __all__ = ["Alarm", "Background", "Timer", "open_background", "protect_from_interrupts"]
 
 _logger = logging.getLogger("anyws")
+
+_MAX_CANCELLED = 64  # how many cancelled timers are always allowed to remain in the list
 
 
 class Timer(Protocol):
@@ -49,7 +54,7 @@ class Background:
         self._tasks = tasks
         loop = current_token().native_token
         self._timers: _LoopTimers | _Clock
-        if isinstance(loop, asyncio.AbstractEventLoop):
+        if is_asyncio_loop(loop):
             self._timers = _LoopTimers(loop)
         else:
             self._timers = _Clock()
@@ -162,9 +167,9 @@ class _Timers:
         return timer
 
     def cancelled(self) -> None:
-        """Count a cancelled entry, and remove cancelled entries once they are half of all."""
+        """Count a cancelled entry, and remove them once they are many and half of all."""
         self._cancelled += 1
-        if self._cancelled >= len(self._entries) // 2:
+        if self._cancelled >= max(_MAX_CANCELLED, len(self._entries) // 2):
             self._entries = [entry for entry in self._entries if entry[2].callback is not None]
             heapq.heapify(self._entries)
             self._cancelled = 0

@@ -79,11 +79,11 @@ class CallbackPump(SocketPump):
 
     def on_readable(self) -> None:
         """Read once, without waiting, and run the task that waits for a message."""
-        if self._link.inbox.is_on_fast_path or self._link.may_read():
+        if self._has_ended:
+            self._discard_input()
+        elif self._link.inbox.is_on_fast_path or self._link.may_read():
             self._read()
             self._wake_now()
-        elif self._has_ended:
-            self._discard_input()
         else:
             self._stop()
 

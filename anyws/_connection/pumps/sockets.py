@@ -29,7 +29,8 @@ class SocketPump(SocketWriter):
         super().start(background)
         link = self._link
         link.path.attach(self, link.keepalive, self.now, self._arrived, self._records, self._stream.fileno())
-        self.flush()
+        if link.outbox:
+            self.flush()
         self._allow_direct()
         if self._records is not None:
             self._check_tls_end(self._records)
@@ -53,7 +54,7 @@ class SocketPump(SocketWriter):
             self._has_peer_ended = True
         self._has_ended = True
         if self._has_peer_ended:
-            self._link.abort()
+            self._link.abort()  # in the middle of a transition
         else:
             self._start_discarding()
 
@@ -68,7 +69,7 @@ class SocketPump(SocketWriter):
         except anyio.WouldBlock:
             pass
         except (anyio.EndOfStream, *STREAM_ERRORS):
-            self._link.abort()
+            self.close()
 
     def close(self) -> None:
         """Close the stream immediately."""
@@ -79,7 +80,8 @@ class SocketPump(SocketWriter):
             self._link.path.detach()
             self._stop()
             self._stream.close()
-            self._notify_written()
+            if self._written is not None:
+                self._written.set()
             self._link.closed()
 
     @abstractmethod

@@ -59,8 +59,8 @@ class SocketWriter(Pump):
         """Note whether the next message may be written to the socket before anything else is."""
         self._link.outbox.is_direct = not (self._is_writing or self._is_lost or self._is_tls_ended)
 
-    def flush(self) -> None:
-        """Write what the core has queued, as much as the socket accepts."""
+    def flush(self, *, is_last: bool = False) -> None:
+        """Write what the core has queued, as much as the socket accepts; see `Pump.flush`."""
         if self._is_writing or self._is_lost or self._background is None:
             return
         outbox, records = self._link.outbox, self._records
@@ -75,7 +75,7 @@ class SocketWriter(Pump):
                 if not buffers:
                     break
                 self.unsent = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
-                written = self._stream.send_nowait(buffers)
+                written = self._stream.send_nowait(buffers, more_follows=is_last and records is None)
                 outbox.sent += written
                 self.unsent -= written
                 if self.unsent:
