@@ -137,7 +137,8 @@ class Link(Lifecycle):
         """Drop all messages that nobody has received yet, and all that arrive from now on."""
         self.ending.is_local = True
         self.intake.discard()
-        self.resume_reading()
+        if self._life.phase in READING:
+            self.resume_reading()
 
     async def ping(self, payload: bytes | None) -> float:
         """Send a Ping, wait for its Pong, and return the latency in seconds."""

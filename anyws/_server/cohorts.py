@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 
 __all__ = ["Cohort", "Cohorts"]
 
-_SIZE = 64  # cancelling so many handlers takes some 2 ms; the task of a cohort takes 3 KiB, 50 bytes for each member
+_SIZE = 200  # cancelling so many takes some 10 ms; the task of a cohort takes 5 KiB, 25 bytes for each member
 
 
 class Cohort:

@@ -39,7 +39,7 @@ ORDER = [
     "anyws.protocol.subprotocols",
     "anyws.protocol.origins",
     "anyws.protocol.terms",
-    "anyws.protocol.usual_request",
+    "anyws.protocol.usual_heads",
     "anyws.protocol.exchange",
     "anyws.protocol.credentials",
     "anyws.protocol.proxy",

@@ -7,6 +7,7 @@ import heapq
 import itertools
 import logging
 import math
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
@@ -31,7 +32,7 @@ __all__ = ["Alarm", "Background", "Timer", "open_background", "protect_from_inte
 
 _logger = logging.getLogger("anyws")
 
-_MAX_CANCELLED = 64  # how many cancelled timers are always allowed to remain in the list
+_PERIOD = 10 * SLICE  # in each such time, `call_in_slices` calls functions immediately for one slice
 
 
 class Timer(Protocol):
@@ -70,6 +71,13 @@ class Background:
         Calls that are due together, for example after the event loop was blocked, are made in slices.
         """
         return self._timers.call_at(when, callback)
+
+    def call_in_slices(self, callback: Callable[[], None]) -> bool:
+        """Call a function now, or soon if such calls have just filled a slice; return whether it was called.
+
+        For what may happen to very many connections at the same time. The order of the calls is kept.
+        """
+        return self._timers.call_in_slices(callback)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call a function after the tasks that are ready now have run."""
@@ -158,6 +166,34 @@ class _Timers:
         self._count = itertools.count()
         self._cancelled = 0
         self._wakes_at = math.inf
+        self._spent = 0.0  # the time spent in `call_in_slices` since `_spent_since`, in seconds
+        self._spent_since = -math.inf
+        self._postponed: deque[Callable[[], None]] = deque()
+
+    def call_in_slices(self, callback: Callable[[], None]) -> bool:
+        began = perf_counter()
+        if began - self._spent_since > _PERIOD:
+            self._spent, self._spent_since = 0.0, began
+        if self._postponed or self._spent >= SLICE:
+            if not self._postponed:
+                self.call_soon(self._call_postponed)
+            self._postponed.append(callback)
+            return False
+        callback()
+        self._spent += perf_counter() - began
+        return True
+
+    def _call_postponed(self) -> None:
+        """Call what was postponed, for one slice."""
+        until = perf_counter() + SLICE
+        while self._postponed:
+            _call(self._postponed.popleft())
+            if self._postponed and perf_counter() >= until:
+                self.call_soon(self._call_postponed)
+                return
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        raise NotImplementedError
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         timer = _Timer(self, callback)
@@ -167,9 +203,9 @@ class _Timers:
         return timer
 
     def cancelled(self) -> None:
-        """Count a cancelled entry, and remove them once they are many and half of all."""
+        """Count a cancelled entry, and remove cancelled entries once they are half of all."""
         self._cancelled += 1
-        if self._cancelled >= max(_MAX_CANCELLED, len(self._entries) // 2):
+        if self._cancelled >= len(self._entries) // 2:
             self._entries = [entry for entry in self._entries if entry[2].callback is not None]
             heapq.heapify(self._entries)
             self._cancelled = 0

@@ -67,7 +67,10 @@ class CallbackPump(SocketPump):
 
     def resume(self) -> None:
         """Read again, if the link now wants to."""
-        if not self._is_registered and self._background is not None and not self._is_closed and self._link.may_read():
+        super().resume()
+        if self._is_registered or self._background is None or self._is_closed or self._is_postponed:
+            return
+        if self._link.may_read():
             self._link.keepalive.last_heard = self.now()
             self._register()
 
@@ -114,6 +117,9 @@ class CallbackPump(SocketPump):
     def _start_discarding(self) -> None:
         if not self._is_registered:
             self._register()
+
+    def _pause_reading(self) -> None:
+        self._stop()
 
     def _stop(self) -> None:
         if self._is_registered:

@@ -34,6 +34,7 @@ class SocketWriter(Pump):
         "_has_peer_ended",
         "_is_closed",
         "_is_lost",
+        "_is_postponed",
         "_is_tls_ended",
         "_records",
         "_stream",
@@ -50,6 +51,7 @@ class SocketWriter(Pump):
         self._is_tls_ended = False  # on our side
         self._has_ended = False  # our side has ended; whatever still arrives is dropped
         self._has_peer_ended = False
+        self._is_postponed = False  # what ends the connection has been read, and is processed soon
 
     @abstractmethod
     def _call_soon(self, callback: Callable[[], None]) -> None:
