@@ -17,7 +17,7 @@ from anyws._client.cookies import CookieJar, CookiesLike, check_cookies
 from anyws._connection.options import ConnectionKeywords, ConnectionOptions, check_side
 from anyws._transport.given_streams import AnyStream
 from anyws._version import __version__
-from anyws.protocol.client_handshake import check_request_headers
+from anyws.protocol.client_handshake import check_request_headers, check_user_agent
 from anyws.protocol.errors import InvalidURI
 from anyws.protocol.extensions import Extension
 from anyws.protocol.headers import Headers, HeadersLike, check_header
@@ -111,7 +111,7 @@ class ClientOptions(ConnectionOptions):
         if self.origin is not None:
             check_header("Origin", self.origin)
         if self.user_agent is not None:
-            check_header("User-Agent", self.user_agent)
+            check_user_agent(self.user_agent)
         if self.server_hostname is not None:
             object.__setattr__(self, "server_hostname", server_name("server_hostname", self.server_hostname))
         check_subprotocols(self.subprotocols)

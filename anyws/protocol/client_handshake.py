@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import os
 from collections.abc import Sequence
 
@@ -17,7 +18,7 @@ from .negotiation import as_extensions, create_codecs
 from .subprotocols import check_subprotocols
 from .uri import WebSocketURI
 
-__all__ = ["ClientHandshake", "check_request_headers"]
+__all__ = ["ClientHandshake", "check_request_headers", "check_user_agent"]
 
 # Request headers that only the opening handshake may set.
 _RESERVED = frozenset(
@@ -46,6 +47,16 @@ def check_request_headers(headers: HeadersLike) -> Headers:
     if len(checked.get_all("host")) > 1:
         raise ValueError("header Host was given twice")
     return checked
+
+
+@functools.lru_cache(maxsize=16)  # for speed: a program has one value, or a few
+def check_user_agent(user_agent: str) -> None:
+    """Check that a value may be sent as ``User-Agent``.
+
+    Raises:
+        ValueError: it contains a character that is not allowed in a header.
+    """
+    check_header("User-Agent", user_agent)
 
 
 class ClientHandshake:
@@ -159,7 +170,7 @@ class ClientHandshake:
             check_header("Origin", origin)
             pairs.append(("Origin", origin))
         if user_agent is not None and "user-agent" not in extra:
-            check_header("User-Agent", user_agent)
+            check_user_agent(user_agent)
             pairs.append(("User-Agent", user_agent))
         if uri.username is not None and "authorization" not in extra:
             pairs.append(("Authorization", basic_credentials(uri.username, uri.password or "")))
