@@ -20,9 +20,10 @@ class Cohort:
 
     Attributes:
         tasks: the group in which its tasks run.
+        has_ended: whether its group accepts no more tasks: it was cancelled, or it is not needed any more.
     """
 
-    __slots__ = ("_cohorts", "_done", "_size", "tasks")
+    __slots__ = ("_cohorts", "_done", "_size", "has_ended", "tasks")
 
     tasks: TaskGroup
 
@@ -30,11 +31,12 @@ class Cohort:
         self._cohorts = cohorts
         self._done = anyio.Event()
         self._size = 0
+        self.has_ended = False
 
     @property
     def has_room(self) -> bool:
         """Whether another task may join."""
-        return self._size < _SIZE
+        return self._size < _SIZE and not self.has_ended
 
     def join(self) -> None:
         """Count a task that is about to start."""
@@ -54,7 +56,10 @@ class Cohort:
         """Own the tasks until the last one has left."""
         async with anyio.create_task_group() as self.tasks:
             task_status.started()
-            await self._done.wait()
+            try:
+                await self._done.wait()
+            finally:
+                self.has_ended = True
 
 
 class Cohorts:
@@ -83,9 +88,14 @@ class Cohorts:
         if before is not None:
             before.end_if_unused()
 
-    def join(self) -> Cohort:
-        """Return the cohort in which to start a task, and count that task. Call `make_room` first."""
+    def join(self) -> Cohort | None:
+        """Return the cohort in which to start a task, and count that task. Call `make_room` first.
+
+        Return None if the server has been cancelled since: then the task belongs into the server's own group.
+        """
         assert self._filling is not None
+        if self._filling.has_ended:
+            return None
         self._filling.join()
         return self._filling
 

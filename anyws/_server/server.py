@@ -215,7 +215,8 @@ class Server(AsyncResource, TypedAttributeProvider):
             else:
                 failures.reset()
                 cohort = cohorts.join()
-                cohort.tasks.start_soon(self._serve_stream, stream, cohort, name="anyws.connection")
+                group = tasks if cohort is None else cohort.tasks
+                group.start_soon(self._serve_stream, stream, cohort, name="anyws.connection")
 
     async def _serve_stream(self, stream: ByteStream, cohort: Cohort | None = None) -> None:
         pending = None

@@ -14,7 +14,7 @@ from anyio.abc import SocketListener as AbstractSocketListener
 from anyio.lowlevel import checkpoint, current_token
 
 from .acceptor import Acceptor
-from .connecting import resolve
+from .connecting import resolve, unix_family
 from .stream import SocketStream, set_no_delay
 
 __all__ = ["SocketListener", "listen_on", "listen_tcp", "listen_unix"]
@@ -147,7 +147,7 @@ async def listen_tcp(
     Raises:
         OSError: the host name cannot be resolved, or an address is unavailable or already in use.
         TypeError: the host is not a `str`, or the port is not an `int`.
-        ValueError: the port is out of range.
+        ValueError: the port is out of range, or the system does not support ``reuse_port``.
     """
     if host is not None and not isinstance(host, str):
         hint = "; the port is the next argument" if isinstance(host, int) else ""
@@ -156,6 +156,8 @@ async def listen_tcp(
         raise TypeError(f"the port must be an int, not {type(port).__name__} ({port!r})")
     if not 0 <= port <= 65535:
         raise ValueError(f"invalid port {port}: expected 1 to 65535, or 0 for any free port")
+    if reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+        raise ValueError("option reuse_port: this system does not let processes share a port (SO_REUSEPORT)")
     addresses = list(dict.fromkeys(await resolve(host or None, port, flags=socket.AI_PASSIVE)))
     for attempt in range(_PORT_ATTEMPTS):
         listening: list[socket.socket] = []
@@ -197,7 +199,7 @@ async def listen_unix(path: str, *, backlog: int = 128) -> SocketListener:
     Raises:
         OSError: another process is listening on the path, it is not a socket, or it cannot be created.
     """
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening = socket.socket(unix_family(), socket.SOCK_STREAM)
     try:
         if _is_abandoned(path):
             os.unlink(path)
@@ -208,7 +210,9 @@ async def listen_unix(path: str, *, backlog: int = 128) -> SocketListener:
         listening.close()
         if exc.errno == errno.EADDRINUSE and not _is_socket(path):
             raise OSError(exc.errno, f"the path exists and is not a socket: {path}") from exc
-        raise OSError(exc.errno, f"{exc.strerror or exc}: {path}") from exc
+        if exc.errno is None:  # the path is too long
+            raise OSError(f"{exc}: {path}") from exc
+        raise OSError(exc.errno, f"{exc.strerror}: {path}") from exc
     except BaseException:
         listening.close()
         raise
@@ -227,6 +231,8 @@ def _listening_socket(
     try:
         if os.name == "posix":
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+        elif hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where another process could take the port over
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, True)
         if reuse_port:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, True)
         if family == socket.AF_INET6:
@@ -249,6 +255,6 @@ def _is_socket(path: str) -> bool:
 def _is_abandoned(path: str) -> bool:
     if not _is_socket(path):
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with socket.socket(unix_family(), socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         return probe.connect_ex(path) == errno.ECONNREFUSED

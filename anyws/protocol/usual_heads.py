@@ -81,7 +81,8 @@ def _parse(
     if head is None:
         return None
     first, fields = head.groups()
-    pairs = [(_shared(name, name), _shared(value, value)) for name, value in _FIELD.findall(fields)]
+    found: list[tuple[str, str]] = _FIELD.findall(fields)
+    pairs = [(_shared(name, name), _shared(value, value)) for name, value in found]
     by_name = {_lower(name) or name.lower(): value for name, value in pairs}
     if len(by_name) < len(pairs) or len(pairs) > max_headers or not by_name.keys().isdisjoint(_OF_BODIES):
         return None

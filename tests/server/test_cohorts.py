@@ -28,7 +28,9 @@ async def test_tasks_fill_the_cohorts_that_have_room_and_unused_ones_end() -> No
 
         async def join() -> Cohort:
             await cohorts.make_room()
-            return cohorts.join()
+            cohort = cohorts.join()
+            assert cohort is not None
+            return cohort
 
         first, *others = [await join() for _ in range(5)]
         assert others[0] is first
@@ -49,6 +51,17 @@ async def test_tasks_fill_the_cohorts_that_have_room_and_unused_ones_end() -> No
         cohorts.close()
     with pytest.raises(RuntimeError):  # it has ended
         others[1].tasks.start_soon(checkpoint)
+
+
+async def test_a_cohort_that_was_cancelled_gets_no_more_tasks() -> None:
+    """A server may accept a connection while it is being cancelled; its own group still accepts the task then."""
+    async with anyio.create_task_group() as tasks:
+        cohorts = Cohorts(tasks)
+        await cohorts.make_room()
+        tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await anyio.wait_all_tasks_blocked()
+            assert cohorts.join() is None
 
 
 async def test_cancelling_one_cohort_after_the_other() -> None:
@@ -73,6 +86,7 @@ async def test_cancelling_one_cohort_after_the_other() -> None:
         for _ in range(CROWD):
             await cohorts.make_room()
             cohort = cohorts.join()
+            assert cohort is not None
             cohort.tasks.start_soon(task, cohort)
         await anyio.wait_all_tasks_blocked()
         cohorts.close()
