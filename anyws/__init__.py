@@ -1,13 +1,15 @@
 """anyws: a WebSocket client and server (RFC 6455) for trio and asyncio, built on AnyIO.
 
-Start with `connect` and `serve`. `open_topics` publishes and subscribes. `client_connect` and `server` are the callback
-API of the node:websocket proposal; their types are in `anyws.callbacks`. The protocol without I/O is in
-`anyws.protocol`.
+Start with `connect` and `run`, or `serve` in a program that already runs an event loop. `open_topics` publishes and
+subscribes. `client_connect` and `server` are the callback API of the node:websocket proposal; their types are in
+`anyws.callbacks`. The protocol without I/O is in `anyws.protocol`.
 """
 
 import sys as _sys
 import typing as _typing
 from importlib import import_module as _import_module
+
+from anyio import BusyResourceError, WouldBlock
 
 from ._connection.broadcast import broadcast
 from ._connection.options import ConnectionOptions
@@ -25,6 +27,7 @@ from .exceptions import (
     MessagesMissed,
 )
 from .protocol.closing import Close, CloseCode
+from .protocol.connection import State
 from .protocol.deflate import DeflateParameters, PerMessageDeflate
 from .protocol.errors import (
     HandshakeError,
@@ -37,12 +40,14 @@ from .protocol.errors import (
     ProxyError,
     RedirectError,
     RemoteProtocolError,
+    UnsupportedData,
     WebSocketError,
 )
 from .protocol.extensions import Codec, Extension, ExtensionOffer
 from .protocol.frames import Opcode
 from .protocol.headers import Headers
 from .protocol.http11 import Request, Response
+from .protocol.query import Query
 
 if _typing.TYPE_CHECKING:
     from ._client.connect import connect
@@ -54,7 +59,8 @@ if _typing.TYPE_CHECKING:
     from ._server.authentication import basic_auth
     from ._server.certificate_reload import reload_certificate, watch_certificate
     from ._server.health_check import health_check
-    from ._server.options import AcceptOptions, ServerOptions
+    from ._server.options import AcceptOptions, RunOptions, ServerOptions
+    from ._server.run import run
     from ._server.serve import open_server, serve
     from ._server.server import Server
     from ._server.systemd import listeners_from_systemd
@@ -68,6 +74,7 @@ if _typing.TYPE_CHECKING:
 
 __all__ = [
     "AcceptOptions",
+    "BusyResourceError",
     "ClientOptions",
     "Close",
     "CloseCode",
@@ -99,16 +106,21 @@ __all__ = [
     "ProtocolError",
     "ProxyError",
     "Published",
+    "Query",
     "ReconnectOptions",
     "RedirectError",
     "RemoteProtocolError",
     "Request",
     "Response",
+    "RunOptions",
     "Server",
     "ServerOptions",
+    "State",
     "Topics",
+    "UnsupportedData",
     "WebSocket",
     "WebSocketError",
+    "WouldBlock",
     "__version__",
     "accept",
     "basic_auth",
@@ -123,11 +135,15 @@ __all__ = [
     "open_topics",
     "reconnecting",
     "reload_certificate",
+    "run",
     "serve",
     "server",
     "virtual_hosts",
     "watch_certificate",
 ]
+
+# AnyIO's own exceptions, so that a program for trio or asyncio need not import anyio to catch them.
+_OF_ANYIO = ("BusyResourceError", "WouldBlock")
 
 # What only some programs use is loaded when it is used, so that the others start faster (PEP 562): most programs need
 # either the client or the server.
@@ -139,6 +155,7 @@ _LATE = {
     "Outage": "_client.outages",
     "Published": "topics.published",
     "ReconnectOptions": "_client.reconnect_options",
+    "RunOptions": "_server.options",
     "Server": "_server.server",
     "ServerOptions": "_server.options",
     "Topics": "topics.topics",
@@ -154,6 +171,7 @@ _LATE = {
     "open_topics": "topics.opening",
     "reconnecting": "_client.reconnecting",
     "reload_certificate": "_server.certificate_reload",
+    "run": "_server.run",
     "serve": "_server.serve",
     "server": "callbacks",
     "virtual_hosts": "_server.virtual_hosts",
@@ -179,4 +197,4 @@ if not _typing.TYPE_CHECKING:  # for a type checker, a module with __getattr__ h
         return sorted({*globals(), *_LATE, "callbacks"})
 
 
-_claim_names(globals(), [name for name in __all__ if name not in _LATE])
+_claim_names(globals(), [name for name in __all__ if name not in (*_LATE, *_OF_ANYIO)])

@@ -12,7 +12,9 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["build_options", "check_positive", "merged", "with_signature_of"]
+from ._synonyms import advice_for, option_for
+
+__all__ = ["build_options", "check_accepts_one", "check_positive", "merged", "with_signature_of"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -38,8 +40,32 @@ def build_options(options_class: Callable[..., T], given: Mapping[str, object], 
         annotation, is_shown = known[name]
         if not _fits(value, annotation):
             shown = f" ({_abbreviated(value)})" if is_shown else ""
-            raise TypeError(f"{where}: option {name} must be {_shown(annotation)}, not {type(value).__name__}{shown}")
+            hint = "; pass None to disable it" if value is False and _fits(None, annotation) else ""
+            problem = f"must be {_shown(annotation)}, not {type(value).__name__}{shown}{hint}"
+            raise TypeError(f"{where}: option {name} {problem}")
     return options_class(**given)
+
+
+def check_accepts_one(function: Callable[..., object], who: str, argument: str) -> None:
+    """Check that a function can be called with a single argument, as far as its signature tells.
+
+    Args:
+        function: the function.
+        who: the function, for error messages; for example ``the handler``.
+        argument: the argument, for error messages; for example ``the connection``.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)  # a decorator may change the parameters
+    except ValueError:  # some built-in functions have no signature
+        return
+    try:
+        signature.bind(None)
+    except TypeError as exc:
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        raise TypeError(f"{who} {name} must accept one argument, {argument}: {exc}") from exc
 
 
 def merged(options: Mapping[str, object] | None, keywords: Mapping[str, object], where: str) -> dict[str, object]:
@@ -74,7 +100,7 @@ def with_signature_of(options_class: type) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
-        positional = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        positional = [p for p in signature.parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
         taken = {parameter.name for parameter in positional}
         keywords = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -139,8 +165,12 @@ def _annotations(options_class: Any) -> dict[str, tuple[Any, bool]]:
 def _unknown_option(name: str, known: Mapping[str, object], where: str) -> str:
     import difflib
 
-    plain = str(name).replace("-", "_")
-    nearest = difflib.get_close_matches(plain, known, n=3, cutoff=0.5)
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name)).replace("-", "_").lower()
+    if plain in known or (plain := option_for(plain, known) or plain) in known:
+        return f"{where} has no option {name}; did you mean {plain}?"
+    if (advice := advice_for(plain)) is not None:
+        return f"{where} has no option {name}: {advice}"
+    nearest = difflib.get_close_matches(plain, known, n=3, cutoff=0.6)
     hint = f"; did you mean {' or '.join(nearest)}?" if nearest else f"; known options: {', '.join(sorted(known))}"
     return f"{where} has no option {name}{hint}"
 

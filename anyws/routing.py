@@ -140,7 +140,7 @@ class Router:
             return Response(404, body="not found\n")
         rule, parameters = found
         if isinstance(rule.endpoint, _Redirected):
-            return self._redirect(rule.endpoint, parameters, request.query)
+            return self._redirect(rule.endpoint, parameters, request.raw_query)
         request.state["route"] = Route(rule.rule, rule.endpoint.handler, parameters)
         return None
 

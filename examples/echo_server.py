@@ -1,8 +1,8 @@
 """An echo server: ``python examples/echo_server.py [HOST] [PORT] [--backend trio]``."""
 
 import argparse
-
-import anyio
+import logging
+import sys
 
 import anyws
 
@@ -12,20 +12,11 @@ async def echo(websocket: anyws.WebSocket) -> None:
         await websocket.send(message)
 
 
-async def main(host: str, port: int) -> None:
-    async with anyws.open_server(echo, host, port) as server:
-        for address in server.addresses:
-            print("listening on", *address[:2], flush=True)
-        await anyio.sleep_forever()
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="An echo server. Press Ctrl-C to stop.")
     parser.add_argument("host", nargs="?", default="127.0.0.1")
     parser.add_argument("port", nargs="?", type=int, default=8765)
     parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")
     arguments = parser.parse_args()
-    try:
-        anyio.run(main, arguments.host, arguments.port, backend=arguments.backend)
-    except* KeyboardInterrupt:
-        pass
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")  # says where it listens
+    anyws.run(echo, arguments.host, arguments.port, backend=arguments.backend)

@@ -26,13 +26,12 @@ async def echo(websocket: anyws.WebSocket) -> None:
 
 
 async def main() -> None:
-    listeners = anyws.listeners_from_systemd()
-    opened = anyws.open_server(echo, listeners=listeners) if listeners else anyws.open_server(echo, "127.0.0.1", 8765)
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with opened as server:
-            print("listening on", *server.addresses, flush=True)
-            async for _ in signals:
-                break
+    listeners = anyws.listeners_from_systemd() or None
+    host, port = (None, 0) if listeners else ("127.0.0.1", 8765)
+    stop_signals = [signal.SIGTERM, signal.SIGINT]
+    async with anyws.open_server(echo, host, port, listeners=listeners, stop_signals=stop_signals) as server:
+        print("listening on", *server.addresses, flush=True)
+        await server.wait_closed()
 
 
 if __name__ == "__main__":

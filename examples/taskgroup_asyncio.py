@@ -6,13 +6,12 @@ import anyws
 
 
 async def shout(websocket: anyws.WebSocket) -> None:
-    async for message in websocket:
-        assert isinstance(message, str)
-        await websocket.send(message.upper())
+    while True:
+        await websocket.send((await websocket.receive_text()).upper())
 
 
-async def talk(port: int, *words: str) -> None:
-    async with asyncio.timeout(10), anyws.connect(f"ws://127.0.0.1:{port}/") as websocket:
+async def talk(uri: str, *words: str) -> None:
+    async with asyncio.timeout(10), anyws.connect(uri) as websocket:
         for word in words:
             await websocket.send(word)
             print(await websocket.receive())
@@ -20,11 +19,9 @@ async def talk(port: int, *words: str) -> None:
 
 
 async def main() -> None:
-    async with anyws.open_server(shout, "127.0.0.1", 0) as server:
-        port = server.addresses[0][1]
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(talk(port, "hello", "from", "asyncio"))
-            tasks.create_task(talk(port, "and", "hello", "again"))
+    async with anyws.open_server(shout, "127.0.0.1", 0) as server, asyncio.TaskGroup() as tasks:
+        tasks.create_task(talk(server.uri, "hello", "from", "asyncio"))
+        tasks.create_task(talk(server.uri, "and", "hello", "again"))
 
 
 if __name__ == "__main__":

@@ -24,11 +24,10 @@ async def echo(websocket: anyws.WebSocket) -> None:
 
 
 async def serve(host: str, port: int) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with anyws.open_server(echo, host, port, reuse_port=True) as server:
-            report("listening on", *server.addresses[0][:2])
-            async for _ in signals:
-                break
+    stop_signals = [signal.SIGINT, signal.SIGTERM]
+    async with anyws.open_server(echo, host, port, reuse_port=True, stop_signals=stop_signals) as server:
+        report("listening on", host, server.port)
+        await server.wait_closed()
     report("stopped")
 
 

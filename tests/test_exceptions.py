@@ -27,6 +27,7 @@ EXAMPLES: list[anyws.WebSocketError] = [
     anyws.ProtocolError("rule"),
     anyws.InvalidText("not UTF-8"),
     anyws.protocol.InvalidDeflate("not DEFLATE"),
+    anyws.UnsupportedData("binary"),
     anyws.LimitExceeded("max_message_size", 1, 2),
     anyws.InvalidURI("x:", "no scheme"),
     anyws.HandshakeError("broken", request=REQUEST, response=RESPONSE),

@@ -17,7 +17,7 @@ import anyws
 from anyws._checking import build_options, merged
 from anyws._client.options import ConnectKeywords
 from anyws._client.reconnect_options import ReconnectKeywords
-from anyws._server.options import AcceptKeywords, ServeKeywords
+from anyws._server.options import AcceptKeywords, RunKeywords, ServeKeywords
 from anyws.callbacks._options import ClientConnectKeywords, ServerKeywords
 from anyws.testing import local_server
 
@@ -29,6 +29,7 @@ from anyws.testing import local_server
         (anyws.ReconnectOptions, ReconnectKeywords),
         (anyws.AcceptOptions, AcceptKeywords),
         (anyws.ServerOptions, ServeKeywords),
+        (anyws.RunOptions, RunKeywords),
         (anyws.callbacks.ClientConnectOptions, ClientConnectKeywords),
         (anyws.callbacks.SocketServerOptions, ServerKeywords),
     ],
@@ -44,6 +45,7 @@ def test_the_keywords_are_the_fields(options: Any, keywords: type) -> None:
         (anyws.reconnecting, anyws.ReconnectOptions),
         (anyws.accept, anyws.AcceptOptions),
         (anyws.serve, anyws.ServerOptions),
+        (anyws.run, anyws.RunOptions),
         (anyws.open_server, anyws.ServerOptions),
         (anyws.client_connect, anyws.callbacks.ClientConnectOptions),
         (anyws.server, anyws.callbacks.SocketServerOptions),
@@ -66,6 +68,7 @@ def test_help_shows_every_option_with_its_default(function: Callable[..., object
         (anyws.connect, anyws.ClientOptions),
         (anyws.accept, anyws.AcceptOptions),
         (anyws.serve, anyws.ServerOptions),
+        (anyws.run, anyws.RunOptions),
         (anyws.open_server, anyws.ServerOptions),
         (anyws.client_connect, anyws.callbacks.ClientConnectOptions),
         (anyws.server, anyws.callbacks.SocketServerOptions),
@@ -98,7 +101,7 @@ def test_help_takes_the_meaning_from_the_last_class_that_has_one() -> None:
     assert document.count("    backlog (") == 1
 
 
-@pytest.mark.parametrize("options", [anyws.ReconnectOptions, anyws.ServerOptions])
+@pytest.mark.parametrize("options", [anyws.ReconnectOptions, anyws.RunOptions])
 def test_every_option_is_documented(options: type) -> None:
     documented = "".join(inspect.cleandoc(base.__doc__ or "") for base in options.__mro__)
     for field in dataclasses.fields(options):
@@ -134,7 +137,7 @@ def test_an_unknown_option_names_the_nearest(given: dict[str, object], message: 
         ({"subprotocols": "chat"}, "option subprotocols must be Sequence[str], not str"),
         ({"subprotocols": b"chat"}, "option subprotocols must be Sequence[str], not bytes"),
         ({"origin": 5}, "option origin must be str or None, not int"),
-        ({"stream": "tcp"}, "option stream must be ByteStream or None, not str"),
+        ({"stream": "tcp"}, "option stream must be ByteStream or TrioStream or socket or None, not str"),
         ({"headers": 5}, "option headers must be"),
         ({"origin": ["x" * 100]}, "not list (['" + "x" * 35 + "...)"),
     ],

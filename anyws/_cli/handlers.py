@@ -10,7 +10,7 @@ from typing import Any, cast
 import anyio
 
 import anyws
-from anyws._server.serve import Handler, check_handler
+from anyws._server.handlers import Handler, check_handler
 
 __all__ = ["Broadcast", "echo", "load_handler"]
 

@@ -18,8 +18,8 @@ from urllib.parse import quote
 import anyio
 
 import anyws
+from anyws._server.handlers import Handler
 from anyws._server.options import AcceptOptions
-from anyws._server.serve import Handler
 
 from .arguments import count, port, size
 from .backends import add_backend, is_missing, run

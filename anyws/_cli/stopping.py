@@ -1,8 +1,8 @@
 """Signals that stop a command: SIGINT (Ctrl-C), SIGTERM, SIGHUP. The first requests a stop, the second forces it.
 
-How this works: the signal handlers are installed with `signal.signal` rather than through the event loop, so that they
-run even while the loop is blocked. A process that does not stop is terminated by a thread, which depends on neither.
-That thread is started without `threading`, because the interrupted code may hold a lock of that module.
+How this works: the signal handlers run even while the event loop is blocked, see `anyws._signals`. A process that does
+not stop is terminated by a thread, which depends on neither. That thread is started without `threading`, because the
+interrupted code may hold a lock of that module.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import faulthandler
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from types import FrameType
-from typing import Any
 
 import anyio
-from anyio.lowlevel import current_token
+
+from anyws._signals import handled_signals, thread_safe_call
 
 from .exit_status import ExitStatus
 from .interrupts import was_interrupted
@@ -61,7 +61,7 @@ async def stop_signals(*, exit_after: float | None = None) -> AsyncGenerator[Sto
         exit_after: how long the process may run after the second signal, in seconds; then it exits with status 1 and
             prints to stderr where it hangs. None: no limit.
     """
-    call_soon = _thread_safe_call()
+    call_soon = thread_safe_call()
     count = 0
     with anyio.CancelScope() as scope:
         stop = Stop(scope)
@@ -73,7 +73,7 @@ async def stop_signals(*, exit_after: float | None = None) -> AsyncGenerator[Sto
                 exit_within(exit_after)
             call_soon(stop.request)
 
-        with _handled_by(handle):
+        with handled_signals(_signals(), handle):
             if was_interrupted():
                 stop.request()
             yield stop
@@ -91,22 +91,11 @@ def exit_within(seconds: float) -> None:
     _thread.start_new_thread(end, ())
 
 
-@contextmanager
-def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Generator[None, None, None]:
-    previous: dict[int, Any] = {}
-    try:
-        for name in _SIGNALS:
-            number = getattr(signal, name, None)  # Windows has no SIGHUP
-            if number is not None and not (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):  # nohup
-                previous[number] = signal.signal(number, handler)
-        yield
-    finally:
-        for number, before in previous.items():
-            signal.signal(number, signal.SIG_DFL if before is None else before)
+def _signals() -> list[int]:
+    present = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]  # Windows has no SIGHUP
+    # A program that was started with nohup ignores SIGHUP.
+    return [number for number in present if signal.Signals(number).name != "SIGHUP" or not _is_ignored(number)]
 
 
-def _thread_safe_call() -> Callable[[Callable[[], None]], object]:
-    """Return a function that schedules a call in the event loop and wakes it; safe to use in a signal handler."""
-    loop = current_token().native_token
-    call: Callable[[Callable[[], None]], object] = getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe  # type: ignore[attr-defined]
-    return call
+def _is_ignored(number: int) -> bool:
+    return signal.getsignal(number) is signal.SIG_IGN

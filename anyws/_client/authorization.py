@@ -27,7 +27,10 @@ def authorization(credentials: object) -> str:
         return bearer_credentials(credentials)
     if isinstance(credentials, tuple) and [type(each) for each in credentials] == [str, str]:
         return basic_credentials(*credentials)
-    raise TypeError(f"auth must be (user, password) or a bearer token, not {type(credentials).__name__}")
+    given = type(credentials).__name__
+    if isinstance(credentials, tuple):
+        given += f" of ({', '.join(type(each).__name__ for each in credentials)})"
+    raise TypeError(f"auth must be (user, password) or a bearer token, not {given}")
 
 
 async def current_credentials(auth: Callable[[], Credentials | Awaitable[Credentials]]) -> Credentials:

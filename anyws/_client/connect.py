@@ -18,6 +18,7 @@ from anyws._connection.websocket import WebSocket, running
 from anyws._logs import connection_logger
 from anyws._transport.connecting import connect_tcp, connect_unix
 from anyws._transport.ending import STREAM_ERRORS
+from anyws._transport.given_streams import as_byte_stream
 from anyws._transport.securing import default_context, start_tls
 from anyws._transport.stream import SocketStream
 from anyws._transport.turns import Turn
@@ -37,7 +38,11 @@ __all__ = ["connect", "connect_over_stream", "connect_stream", "open_connection"
 
 
 @with_signature_of(ClientOptions)
-@block("connect()")
+@block(
+    "connect()",
+    "async with anyws.connect(...) as websocket",
+    repeat="; to reconnect, use `async for connection in anyws.reconnecting(...)`",
+)
 async def connect(uri: str, **options: Unpack[ConnectKeywords]) -> AsyncGenerator[WebSocket, None]:
     """Connect to a WebSocket server: ``async with anyws.connect("wss://example.com/chat") as websocket``.
 
@@ -83,8 +88,9 @@ async def open_connection(uri: WebSocketURI, options: ClientOptions) -> tuple[We
 
 
 async def _connect_once(uri: WebSocketURI, options: ClientOptions, turn: Turn) -> tuple[WebSocket, Link]:
-    stream = options.stream
-    if stream is None:
+    if options.stream is not None:
+        stream = as_byte_stream(options.stream, "option stream")
+    else:
         local = None if options.local_host is None else (options.local_host, options.local_port)
         connect = functools.partial(connect_tcp, local=local, happy_eyeballs_delay=options.happy_eyeballs_delay)
         stream = await connect_stream(uri, options, turn, connect)
@@ -109,7 +115,7 @@ async def connect_stream(
         return await connect_unix(uri.socket_path)
     proxy = choose_proxy(options.proxy, uri)
     if proxy is not None:
-        return await connect_through(proxy, uri, connect, turn, options.proxy_ssl_context)
+        return await connect_through(proxy, uri, connect, turn, options.proxy_ssl_context, options.user_agent)
     return await connect(uri.host, uri.port, turn=turn)
 
 
@@ -122,6 +128,7 @@ async def connect_over_stream(stream: ByteStream, uri: WebSocketURI, options: Cl
             subprotocols=options.subprotocols,
             extensions=[*as_extensions(options.extensions), *options.deflate],
             origin=options.origin,
+            user_agent=options.user_agent,
         )
         response = await _perform(stream, handshake)
         store_cookies(options.cookies, uri, response.headers)

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from anyio.abc import ByteStream
-
 from anyws._checking import check_positive
 from anyws._client.authorization import AuthLike, authorization
 from anyws._client.cookies import CookieJar, CookiesLike, check_cookies
 from anyws._connection.options import ConnectionKeywords, ConnectionOptions, check_side
-from anyws.protocol.client_handshake import check_request_headers
+from anyws._transport.given_streams import AnyStream
+from anyws._version import __version__
+from anyws.protocol.client_handshake import check_request_headers, check_user_agent
 from anyws.protocol.errors import InvalidURI
 from anyws.protocol.extensions import Extension
 from anyws.protocol.headers import Headers, HeadersLike, check_header
@@ -43,13 +43,16 @@ class ClientOptions(ConnectionOptions):
         extensions: additional extensions to offer: `Extension` objects, in order of preference; or the value of the
             header as a `str`, for which there is no codec, so the server must decline them.
         origin: the value of the ``Origin`` header. None: no such header, as is usual outside browsers.
+        user_agent: the value of the ``User-Agent`` header, also for an HTTP proxy, unless ``headers`` has one. None: no
+            such header; some servers and CDNs then refuse the request.
         open_timeout: time limit for name resolution, TCP, TLS and the opening handshake together, after which
             `TimeoutError` is raised. 10 s.
         masking: whether to mask frames, as RFC 6455, section 5.3, requires. False violates the RFC, and conformant
             servers respond by closing with 1002; use it only with a server that accepts it (``accept_unmasked=True``).
         server_hostname: the host name to expect in the server's certificate and to send as SNI; by default the URI's
             host. A trailing dot is removed.
-        stream: a byte stream to use instead of a new connection. For ``wss:``, TLS is started on it.
+        stream: an AnyIO byte stream, a trio stream (such as ``trio.SocketStream``) or a connected socket to use instead
+            of a new connection. It is closed with the connection. For ``wss:``, TLS is started on it.
         local_host: the local address to connect from.
         local_port: the local port to connect from; requires ``local_host``.
         happy_eyeballs_delay: how long to wait for one address of a host before also trying the next one. 0.25 s, as in
@@ -83,10 +86,11 @@ class ClientOptions(ConnectionOptions):
     headers: HeadersLike = field(default=(), repr=False)
     extensions: str | Sequence[Extension] = ()
     origin: str | None = None
+    user_agent: str | None = f"anyws/{__version__}"
     open_timeout: float | None = 10
     masking: bool = True
     server_hostname: str | None = None
-    stream: ByteStream | None = None
+    stream: AnyStream | None = None
     local_host: str | None = None
     local_port: int = 0
     happy_eyeballs_delay: float = 0.25
@@ -106,6 +110,8 @@ class ClientOptions(ConnectionOptions):
         object.__setattr__(self, "headers", check_request_headers(self.headers))
         if self.origin is not None:
             check_header("Origin", self.origin)
+        if self.user_agent is not None:
+            check_user_agent(self.user_agent)
         if self.server_hostname is not None:
             object.__setattr__(self, "server_hostname", server_name("server_hostname", self.server_hostname))
         check_subprotocols(self.subprotocols)
@@ -158,10 +164,11 @@ class ConnectKeywords(ConnectionKeywords, total=False):
     headers: HeadersLike
     extensions: str | Sequence[Extension]
     origin: str | None
+    user_agent: str | None
     open_timeout: float | None
     masking: bool
     server_hostname: str | None
-    stream: ByteStream | None
+    stream: AnyStream | None
     local_host: str | None
     local_port: int
     happy_eyeballs_delay: float

@@ -53,7 +53,12 @@ def choose_proxy(proxy: str | Literal[True] | None, uri: WebSocketURI) -> Proxy 
 
 
 async def connect_through(
-    proxy: Proxy, uri: WebSocketURI, connect_tcp: ConnectTCP, turn: Turn, context: ssl.SSLContext | None
+    proxy: Proxy,
+    uri: WebSocketURI,
+    connect_tcp: ConnectTCP,
+    turn: Turn,
+    context: ssl.SSLContext | None,
+    user_agent: str | None,
 ) -> ByteStream:
     """Connect to a server through a proxy.
 
@@ -66,6 +71,7 @@ async def connect_through(
         connect_tcp: connects to the proxy.
         turn: the turn to wait for before connecting.
         context: the TLS context for an ``https:`` proxy; None for a default one.
+        user_agent: the ``User-Agent`` for an ``http:`` or ``https:`` proxy; None for none.
 
     Raises:
         OSError: the proxy cannot be reached, or the server's name cannot be resolved (if the proxy does not do that).
@@ -88,7 +94,7 @@ async def connect_through(
             assert open_socks_tunnel is not None, "see choose_proxy"
             await open_socks_tunnel(stream, proxy, host, uri.port)
         else:
-            await perform_handshake(ProxyHandshake(proxy, uri), stream)
+            await perform_handshake(ProxyHandshake(proxy, uri, user_agent=user_agent), stream)
     except ssl.SSLError as exc:
         await anyio.aclose_forcefully(stream)
         exc.add_note(note)

@@ -12,12 +12,12 @@ import logging
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Unpack
+from typing import NoReturn, Unpack
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from anyws._blocks import block
+from anyws._blocks import Misusable, block
 from anyws._checking import build_options, with_signature_of
 from anyws._connection.link import Link
 from anyws._connection.websocket import WebSocket, running
@@ -91,10 +91,11 @@ def reconnecting(
     return _Reconnecting(parse_uri(uri), settings)
 
 
-class _Reconnecting:
+class _Reconnecting(Misusable):
     """The loop. It owns no resources, so it can be left at any time."""
 
     def __init__(self, uri: WebSocketURI, options: ReconnectOptions) -> None:
+        super().__init__("reconnecting()", "async for connection in anyws.reconnecting(...)")
         self._uri = uri
         self._options = options
         self._logger = ConnectionLogger(logging.getLogger("anyws.client"), uri.host_header)
@@ -105,6 +106,12 @@ class _Reconnecting:
     def __aiter__(self) -> _Reconnecting:
         return self
 
+    async def __aenter__(self) -> NoReturn:
+        raise self._misused("cannot be used in `async with`")
+
+    async def __aexit__(self, *_: object) -> None:  # without it, Python would not call __aenter__
+        raise NotImplementedError
+
     async def __anext__(self) -> AbstractAsyncContextManager[WebSocket]:
         await checkpoint()
         duration, self._last_duration = self._last_duration, None
@@ -113,7 +120,7 @@ class _Reconnecting:
             raise StopAsyncIteration
         return self._connection()
 
-    @block("reconnecting()")
+    @block("reconnecting()", "async with connection as websocket")
     async def _connection(self) -> AsyncGenerator[WebSocket, None]:
         websocket, link = await self._open()
         opened_at = anyio.current_time()

@@ -61,11 +61,15 @@ async def broadcast(
         The connections that did not get the message, because they are closed, were disconnected, or were passed over.
 
     Raises:
-        TypeError: the message has the wrong type.
+        TypeError: the message or a connection has the wrong type.
         ValueError: ``slow`` is none of these.
     """
     if slow not in _SLOW:
         raise ValueError(f"slow is {slow!r}: expected {', '.join(map(repr, _SLOW))}")
+    if isinstance(websockets, WebSocket):
+        raise TypeError("broadcast() expects an iterable of connections; for one, use `await websocket.send()`")
+    if isinstance(websockets, str | bytes):
+        raise TypeError("broadcast() expects the connections first, and then the message")
     prepared = message if isinstance(message, PreparedMessage) else PreparedMessage(message)
     sending = _Broadcast(prepared, compress=compress, slow=slow)
     everybody = dict.fromkeys(websockets, (sending,))
@@ -76,6 +80,8 @@ async def broadcast(
             await sending.wait()
     except BaseException:
         sending.leave(everybody)
+        if (wrong := next((each for each in everybody if not isinstance(each, WebSocket)), None)) is not None:
+            raise TypeError(f"broadcast() expects WebSocket objects, not {type(wrong).__name__}") from None
         raise
     return [websocket for websocket in everybody if websocket in sending.missed] if sending.missed else []
 

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Awaitable
 
 import anyio
 
-from anyws.exceptions import is_clean
+from anyws.exceptions import ConnectionClosedError, is_clean
 from anyws.protocol.connection import State
+from anyws.protocol.errors import UnsupportedData
 
 from .link import Link
 
-__all__ = ["MessageStream", "Receiver"]
+__all__ = ["MessageStream", "Receiver", "reject_message"]
 
 _CLOSED = State.CLOSED  # on Python 3.11, looking up an enum member is slow
 
@@ -43,7 +44,7 @@ class Receiver:
         """
         link, inbox = self._link, self._link.inbox
         if inbox.is_receiving:
-            raise anyio.BusyResourceError("receiving from")
+            raise _busy()
         inbox.is_receiving = True
         try:
             if inbox.budget <= 0:
@@ -70,7 +71,7 @@ class Receiver:
         """Wait for the next piece of this stream's message; return it, and whether it is the last one."""
         link, inbox = self._link, self._link.inbox
         if inbox.is_receiving:
-            raise anyio.BusyResourceError("receiving from")
+            raise _busy()
         inbox.is_receiving = True
         try:
             if inbox.budget <= 0:
@@ -118,6 +119,22 @@ class Receiver:
         if self._link.inbox.is_paused:
             self._link.resume_reading()
         return message
+
+
+def _busy() -> anyio.BusyResourceError:
+    busy = anyio.BusyResourceError("receiving from")
+    busy.add_note("let one task receive, and pass the messages on, for example through a memory object stream")
+    return busy
+
+
+def reject_message(link: Link, message: str | bytes) -> ConnectionClosedError:
+    """Close the connection with 1003, because the message is of the other kind; return the exception to raise."""
+    received, expected = ("text", "binary") if isinstance(message, str) else ("binary", "text")
+    problem = UnsupportedData(f"received a {received} message, expected a {expected} one")
+    link.begin_close(problem.close_code, problem.reason, discard=True)
+    closed = link.ending.for_interrupted()
+    closed.__cause__ = problem
+    return closed
 
 
 class MessageStream(AsyncIterator[str | bytes]):

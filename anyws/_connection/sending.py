@@ -14,7 +14,7 @@ from anyws.protocol.frames import Opcode, serialize_frame
 
 from .link import Link
 
-__all__ = ["PreparedMessage", "Sendable", "Sender"]
+__all__ = ["PreparedMessage", "Sendable", "Sender", "check_payload"]
 
 
 class PreparedMessage:
@@ -187,8 +187,20 @@ class Sender:
         self._link.flush()
 
 
+def check_payload(kind: str, payload: bytes | None) -> None:
+    """Check the type of the payload of a Ping or Pong.
+
+    Raises:
+        TypeError: it is not bytes.
+    """
+    if payload is not None and not isinstance(payload, bytes | bytearray | memoryview):
+        raise TypeError(f"the payload of a {kind} must be bytes, not {type(payload).__name__}")
+
+
 def _checked_item(item: object, fragment_size: int | None) -> str | bytes | PreparedMessage:
     """Check a message. A prepared one is a single frame, so its contents are returned if it is to be fragmented."""
+    if fragment_size is not None and not isinstance(fragment_size, int):
+        raise TypeError(f"fragment_size must be an int or None, not {type(fragment_size).__name__}")
     if fragment_size is not None and fragment_size < 1:
         raise ValueError(f"fragment_size is {fragment_size}: expected at least 1, or None")
     if isinstance(item, PreparedMessage):
@@ -201,7 +213,12 @@ def _checked_message(message: object) -> str | bytes:
         return message
     if isinstance(message, bytearray | memoryview):
         return bytes(message)
-    raise TypeError(f"cannot send {type(message).__name__}: expected str, bytes or an async iterable of either")
+    hint = ""
+    if isinstance(message, dict | list):
+        hint = "; for JSON, send json.dumps(...)"
+    elif isinstance(message, AsyncIterable):
+        hint = "; only send() accepts an async iterable"
+    raise TypeError(f"cannot send {type(message).__name__}: expected str, bytes or an async iterable of either{hint}")
 
 
 def _checked_opcode(opcode: int | None) -> Opcode | None:

@@ -8,20 +8,22 @@ from types import TracebackType
 from typing import Any
 
 import anyio
-from anyio.abc import ObjectStream
+from anyio.abc import ObjectStream, SocketAttribute
 from anyio.lowlevel import checkpoint
 
 from anyws._cancellation import is_cancelled_from_outside, is_stray
 from anyws.exceptions import ConnectionClosed
 from anyws.protocol.closing import CloseCode
+from anyws.protocol.connection import State
 from anyws.protocol.frames import Opcode
 from anyws.protocol.http11 import Request, Response
 
 from .coroutines import implemented_by
 from .link import Link
+from .peers_names import PeersNames
 from .pumps import Background, open_background
-from .receiving import MessageStream, Receiver
-from .sending import Sendable, Sender
+from .receiving import MessageStream, Receiver, reject_message
+from .sending import Sendable, Sender, check_payload
 
 __all__ = ["Running", "WebSocket", "link_of", "running"]
 
@@ -46,7 +48,11 @@ def _next(websocket: WebSocket) -> Coroutine[Any, Any, str | bytes]:
     return websocket._path.next()  # pyright: ignore[reportPrivateUsage]
 
 
-class WebSocket(ObjectStream[str | bytes]):
+# Only a program that creates a WebSocket itself, which is an error, passes no request.
+_OF_LINK: Any = None
+
+
+class WebSocket(PeersNames, ObjectStream[str | bytes]):
     """An open WebSocket connection: an `anyio.abc.ObjectStream` of `str` (text) and `bytes` (binary) messages.
 
     You get one from `connect`, `serve` or `accept`; it is open for the duration of the block or handler. Any number of
@@ -69,7 +75,11 @@ class WebSocket(ObjectStream[str | bytes]):
     response: Response
     subprotocol: str | None
 
-    def __init__(self, link: Link, request: Request, response: Response, subprotocol: str | None) -> None:
+    def __init__(
+        self, link: Link, request: Request = _OF_LINK, response: Response = _OF_LINK, subprotocol: str | None = None
+    ) -> None:
+        if not isinstance(link, Link):
+            raise TypeError("a WebSocket comes from `async with anyws.connect(...) as websocket`, or from a server")
         self._link = link
         self.request = request
         self.response = response
@@ -201,8 +211,10 @@ class WebSocket(ObjectStream[str | bytes]):
 
         Raises:
             ConnectionClosed: the connection is closed, or was closed while waiting.
+            TypeError: the payload is not bytes.
             ValueError: the payload has more than 125 bytes.
         """
+        check_payload("Ping", payload)
         await checkpoint()
         return await self._link.ping(payload)
 
@@ -215,8 +227,10 @@ class WebSocket(ObjectStream[str | bytes]):
         Raises:
             anyio.WouldBlock: ``send_buffer`` is full; nothing was sent.
             ConnectionClosed: the connection is closed or closing.
+            TypeError: the payload is not bytes.
             ValueError: the payload has more than 125 bytes.
         """
+        check_payload("Pong", payload)
         self._sender.send_nowait(payload, Opcode.PONG, None, None)
 
     # -- receiving -----------------------------------------------------------------------------------------------------
@@ -239,6 +253,30 @@ class WebSocket(ObjectStream[str | bytes]):
         """Wait for the next message and return it; stop at a normal closure."""
         raise NotImplementedError
 
+    async def receive_text(self) -> str:
+        """Wait for the next message, which must be text, and return it.
+
+        A binary message closes the connection with 1003 (unsupported data), and the messages after it are discarded.
+        Otherwise the same as `receive`.
+
+        Raises:
+            ConnectionClosedError: the message is binary; its ``__cause__`` is an `UnsupportedData`.
+        """
+        message = await self.receive()
+        if not isinstance(message, str):
+            raise reject_message(self._link, message)
+        return message
+
+    async def receive_bytes(self) -> bytes:
+        """Wait for the next message, which must be binary, and return it. A text message is rejected with 1003.
+
+        Otherwise the same as `receive_text`.
+        """
+        message = await self.receive()
+        if isinstance(message, str):
+            raise reject_message(self._link, message)
+        return message
+
     def receive_stream(self) -> MessageStream:
         """Receive the next message piece by piece as it arrives: an async iterator of `str` or of `bytes`.
 
@@ -254,6 +292,29 @@ class WebSocket(ObjectStream[str | bytes]):
         return MessageStream(self._receiver)
 
     # -- state ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """``OPEN``, ``CLOSING`` once nothing more can be sent, or ``CLOSED`` once TCP is closed."""
+        if self._link.is_over:
+            return State.CLOSED
+        is_open = self._link.core.state is State.OPEN and self._link.ending.error is None
+        return State.OPEN if is_open else State.CLOSING
+
+    @property
+    def remote_address(self) -> tuple[str, int] | str | None:
+        """The address of the peer, or of the proxy in between: ``(host, port)``, or the path of a unix socket.
+
+        The host of an IPv6 address includes its zone, if there is one. The path is empty if the peer's socket has none,
+        which is usual for clients. None if the stream has no address. It remains available after the connection is
+        closed.
+        """
+        return self.extra(SocketAttribute.remote_address, None)
+
+    @property
+    def local_address(self) -> tuple[str, int] | str | None:
+        """The address of this side; see `remote_address`."""
+        return self.extra(SocketAttribute.local_address, None)
 
     @property
     def close_code(self) -> int | None:

@@ -16,6 +16,7 @@ from anyws._connection.websocket import WebSocket, running
 from anyws._deadlines import took_too_long
 from anyws._logs import ConnectionLogger, connection_logger
 from anyws._transport.ending import LINGER, STREAM_ERRORS, end_stream
+from anyws._transport.given_streams import AnyStream, as_byte_stream
 from anyws._transport.stream import send_eagerly
 from anyws._transport.tls import TLSStream
 from anyws.protocol.errors import HandshakeError, HandshakeRefused
@@ -32,14 +33,15 @@ _WRITE_SIZE = 16384  # bytes of a response written at a time, so that a slow cli
 
 
 @with_signature_of(AcceptOptions)
-@block("accept()")
-async def accept(stream: ByteStream, **options: Unpack[AcceptKeywords]) -> AsyncGenerator[WebSocket, None]:
+@block("accept()", "async with anyws.accept(stream) as websocket")
+async def accept(stream: AnyStream, **options: Unpack[AcceptKeywords]) -> AsyncGenerator[WebSocket, None]:
     """Serve a connection on your own byte stream: ``async with anyws.accept(stream) as websocket``.
 
     The connection is closed on exit from the block, as in `connect`. The stream is closed in any case.
 
     Args:
-        stream: any AnyIO byte stream; with an ``ssl_context``, TLS is started on it.
+        stream: an AnyIO byte stream, a trio stream (such as ``trio.SocketStream``) or a connected socket; with an
+            ``ssl_context``, TLS is started on it.
         options: keyword arguments, documented in `AcceptOptions`.
 
     Raises:
@@ -48,11 +50,12 @@ async def accept(stream: ByteStream, **options: Unpack[AcceptKeywords]) -> Async
         HandshakeError: the client closed or lost the connection first.
         ssl.SSLError: TLS failed.
         TimeoutError: the opening handshake took longer than ``open_timeout``.
-        TypeError: an option is unknown or has the wrong type.
+        TypeError: the stream has the wrong type, or an option is unknown or has the wrong type.
         ValueError: an option has an invalid value.
     """
     settings = build_options(AcceptOptions, options, where="accept()")
-    websocket, link = await accept_stream(stream, settings, connection_logger("anyws.server", stream))
+    byte_stream = as_byte_stream(stream, "accept()")
+    websocket, link = await accept_stream(byte_stream, settings, connection_logger("anyws.server", byte_stream))
     async with running(websocket, link):
         yield websocket
 

@@ -42,6 +42,9 @@ def basic_auth(
         TypeError: neither or both of ``credentials`` and ``check`` are given, or one has the wrong type.
         ValueError: the realm has a character that a header cannot carry.
     """
+    if not isinstance(realm, str):
+        hint = ": call it, on_request=anyws.basic_auth(...)" if isinstance(realm, Request) else ""
+        raise TypeError(f"basic_auth() expects the name of a realm, not {type(realm).__name__}{hint}")
     if (credentials is None) == (check is None):
         raise TypeError("basic_auth() requires either credentials or check")
     if not isinstance(credentials or {}, Mapping):

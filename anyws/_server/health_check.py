@@ -26,8 +26,12 @@ def health_check(path: str = "/healthz", check: Callable[[], bool | Awaitable[bo
             and the exception is logged. None: the server is healthy as long as it responds.
 
     Raises:
+        TypeError: the path is not a `str`.
         ValueError: the path does not begin with a slash.
     """
+    if not isinstance(path, str):
+        hint = ": call it, on_request=anyws.health_check()" if isinstance(path, Request) else ""
+        raise TypeError(f"health_check() expects a path, not {type(path).__name__}{hint}")
     if not path.startswith("/"):
         raise ValueError(f"path {path!r} does not begin with a slash")
 

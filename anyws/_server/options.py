@@ -6,15 +6,18 @@ The dataclasses hold the values. The typed dictionaries give type checkers and e
 
 # No `from __future__ import annotations`: the annotations are the types that options are checked against.
 
+import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from anyio.abc import ByteStream, Listener
 
-from anyws._checking import check_positive
+from anyws._checking import check_accepts_one, check_positive
 from anyws._connection.options import ConnectionKeywords, ConnectionOptions, check_side
+from anyws._transport.given_streams import TrioListener
 from anyws.protocol.extensions import Extension
 from anyws.protocol.headers import HeadersLike
 from anyws.protocol.http11 import Request, Response
@@ -27,6 +30,8 @@ __all__ = [
     "AcceptKeywords",
     "AcceptOptions",
     "RequestHook",
+    "RunKeywords",
+    "RunOptions",
     "ServeKeywords",
     "ServerOptions",
 ]
@@ -92,6 +97,7 @@ class AcceptOptions(_CachesTerms):
         for hook in self.request_hooks:
             if not callable(hook):
                 raise TypeError(f"option on_request contains {type(hook).__name__}, expected callables")
+            check_accepts_one(hook, "option on_request:", "the request")
         if not callable(self.subprotocols):
             check_subprotocols(self.subprotocols)
         OriginPolicy(self.origins, self.allowed_hosts)
@@ -128,8 +134,8 @@ class ServerOptions(AcceptOptions):
 
     Attributes:
         path: listen on a unix socket at this path instead of TCP.
-        listeners: AnyIO listeners, or listening sockets, to use instead of new ones. They are closed with the server.
-            See `anyws.listeners_from_systemd`.
+        listeners: AnyIO listeners, ``trio.SocketListener`` objects or listening sockets to use instead of new ones.
+            They are closed with the server. See `anyws.listeners_from_systemd`.
         backlog: how many connections may wait to be accepted. 128.
         reuse_port: let several processes listen on the same port (``SO_REUSEPORT``).
         max_connections: maximum number of concurrent connections, including those in the opening handshake; the server
@@ -142,19 +148,52 @@ class ServerOptions(AcceptOptions):
             worker. A connection refused because of one of these three limits counts towards none of them. The server
             waits for the requests of 64 refused connections; it responds to further ones immediately, or aborts them
             if TLS is used.
+        stop_signals: signals that shut the server down, such as ``[signal.SIGINT, signal.SIGTERM]``: the first one
+            gracefully, as with `Server.aclose`; the second one cancels the handlers. The program's own handling of
+            these signals is back from then on, and when the server has shut down. Only in the main thread. Empty: none.
+        stop_grace: how long handlers have to finish after the first of these signals; then they are cancelled. 3 s.
     """
 
     path: str | None = None
-    listeners: Sequence[Listener[ByteStream] | socket.socket] | None = None
+    listeners: Sequence[Listener[ByteStream] | TrioListener | socket.socket] | None = None
     backlog: int = 128
     reuse_port: bool = False
     max_connections: int | None = None
     max_connections_per_address: int | None = None
     max_handshakes: int | None = 1024
+    stop_signals: Sequence[int] = ()
+    stop_grace: float = 3
 
     def __post_init__(self) -> None:
         AcceptOptions.__post_init__(self)
         check_positive(self, "backlog", "max_connections", "max_connections_per_address", "max_handshakes")
+        _check_signals(self.stop_signals)
+        if not self.stop_grace >= 0:
+            raise ValueError(f"option stop_grace is {self.stop_grace}: expected 0 or more")
+
+
+def _check_signals(numbers: Sequence[int]) -> None:
+    for number in numbers:
+        if not isinstance(number, int) or number not in signal.valid_signals():
+            raise ValueError(f"option stop_signals contains {number!r}: expected signals, such as signal.SIGTERM")
+        if (name := signal.Signals(number).name) in ("SIGKILL", "SIGSTOP"):
+            raise ValueError(f"option stop_signals contains {name}, which no program can handle")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(ServerOptions):
+    """Options of `run`, in addition to those of `serve`.
+
+    Attributes:
+        backend: the event loop: ``"asyncio"`` or ``"trio"``.
+        backend_options: options of the event loop, as for `anyio.run`; for example ``{"use_uvloop": True}``.
+        stop_signals: signals that shut the server down: the first one gracefully, as with `Server.aclose`; the second
+            one cancels the handlers. SIGINT (Ctrl-C) and SIGTERM. Empty: none; then SIGINT raises `KeyboardInterrupt`.
+    """
+
+    backend: Literal["asyncio", "trio"] = "asyncio"
+    backend_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    stop_signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM)
 
 
 class AcceptKeywords(ConnectionKeywords, total=False):
@@ -176,9 +215,18 @@ class ServeKeywords(AcceptKeywords, total=False):
     """The keywords of `serve`: see `ServerOptions`."""
 
     path: str | None
-    listeners: Sequence[Listener[ByteStream] | socket.socket] | None
+    listeners: Sequence[Listener[ByteStream] | TrioListener | socket.socket] | None
     backlog: int
     reuse_port: bool
     max_connections: int | None
     max_connections_per_address: int | None
     max_handshakes: int | None
+    stop_signals: Sequence[int]
+    stop_grace: float
+
+
+class RunKeywords(ServeKeywords, total=False):
+    """The keywords of `run`: see `RunOptions`."""
+
+    backend: Literal["asyncio", "trio"]
+    backend_options: Mapping[str, Any]

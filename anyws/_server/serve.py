@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
@@ -22,6 +21,7 @@ from anyws._checking import build_options, with_signature_of
 from anyws._connection.websocket import WebSocket
 from anyws._logs import ConnectionLogger, connection_logger
 from anyws._transport.certificate import check_certificate
+from anyws._transport.given_streams import TrioListener, as_socket
 from anyws._transport.listening import listen_on, listen_tcp, listen_unix
 from anyws.exceptions import ConnectionClosed
 from anyws.protocol.errors import HandshakeError
@@ -29,13 +29,12 @@ from anyws.protocol.origins import ForeignOrigin
 
 from .accept import accept_stream
 from .connection_limits import PendingHandshake
-from .options import RequestHook, ServeKeywords, ServerOptions
+from .handlers import Handler, check_handler, handler_hooks
+from .options import ServeKeywords, ServerOptions
 from .server import Server, StartedServer
+from .stopping import check_main_thread, stopping_on_signals
 
 __all__ = [
-    "Handler",
-    "check_handler",
-    "handler_hooks",
     "is_connection_closed",
     "log_failure",
     "log_handshake_failure",
@@ -44,12 +43,10 @@ __all__ = [
     "open_server",
     "run_connection",
     "serve",
+    "serve_with",
     "serving",
     "with_default_allowed_hosts",
 ]
-
-Handler = Callable[[WebSocket], Awaitable[object]]
-"""Serves one connection, which is closed when it returns."""
 
 
 @with_signature_of(ServerOptions)
@@ -90,12 +87,22 @@ async def serve(
         ValueError: an option has an invalid value, or the TLS context cannot be used by a server: it is a client
             context, or has no certificate.
     """
-    server = await _listen(handler, host, port, build_options(ServerOptions, options, where="serve()"))
-    await server.run(task_status=task_status)
+    await serve_with(
+        handler, host, port, build_options(ServerOptions, options, where="serve()"), task_status=task_status
+    )
+
+
+async def serve_with(
+    handler: Handler, host: str | None, port: int, options: ServerOptions, *, task_status: StartedServer
+) -> None:
+    """Do what `serve` does, with options that have been checked."""
+    server = await _listen(handler, host, port, options)
+    async with stopping_on_signals(server):
+        await server.run(task_status=task_status)
 
 
 @with_signature_of(ServerOptions)
-@block("open_server()")
+@block("open_server()", "async with anyws.open_server(...) as server")
 async def open_server(
     handler: Handler, host: str | None = None, port: int = 0, **options: Unpack[ServeKeywords]
 ) -> AsyncGenerator[Server, None]:
@@ -135,55 +142,19 @@ async def open_listeners(
     )
 
 
-def _flatten(given: Iterable[Listener[Any] | socket.socket]) -> Generator[Listener[Any], None, None]:
+def _flatten(given: Iterable[Listener[Any] | TrioListener | socket.socket]) -> Generator[Listener[Any], None, None]:
     for each in given:
         if isinstance(each, MultiListener):
             yield from _flatten(each.listeners)  # so that each continues when another fails to accept
+        elif isinstance(each, Listener):
+            yield each
+        elif (listening := each if isinstance(each, socket.socket) else as_socket(each)) is not None:
+            yield listen_on(listening)
         else:
-            yield listen_on(each) if isinstance(each, socket.socket) else each
-
-
-def check_handler(handler: Handler) -> None:
-    """Check that a handler can serve a connection, as far as possible without calling it.
-
-    Raises:
-        TypeError: it does not accept a single argument, or is not async.
-    """
-    if inspect.iscoroutine(handler):
-        handler.close()
-        name = handler.__name__
-        raise TypeError(f"the handler must be an async function, not a coroutine: pass {name}, not {name}(...)")
-    if not callable(handler):
-        raise TypeError(f"the handler must be an async function, not {type(handler).__name__}")
-    name = getattr(handler, "__qualname__", type(handler).__qualname__)
-    try:
-        signature = inspect.signature(handler, follow_wrapped=False)  # a decorator may change the parameters
-    except ValueError:  # some built-in functions have no signature
-        return
-    try:
-        signature.bind(None)
-    except TypeError as exc:
-        raise TypeError(f"the handler {name} must accept one argument, the connection: {exc}") from exc
-    function = _called_function(handler)
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"the handler {name} must be an async function, but is a generator: it contains yield")
-    # A decorated function has the annotations of the original; a class has those of its __init__.
-    is_annotated = inspect.isroutine(function) and not hasattr(function, "__wrapped__")
-    if is_annotated and signature.return_annotation in (None, "None") and not inspect.iscoroutinefunction(function):
-        raise TypeError(f"the handler {name} must be an async function")
-
-
-def _called_function(handler: object) -> object:
-    """Return the function behind a handler that is a `functools.partial` or an object with ``__call__``."""
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    return handler if inspect.isroutine(handler) or inspect.isclass(handler) else type(handler).__call__
-
-
-def handler_hooks(handler: Handler) -> list[RequestHook]:
-    """Return the handler's own method ``on_request`` as a list, empty if it has none."""
-    hook: RequestHook | None = getattr(handler, "on_request", None)
-    return [] if hook is None else [hook]
+            raise TypeError(
+                f"option listeners contains {type(each).__name__}: expected listening sockets, or listeners of AnyIO "
+                "or trio"
+            )
 
 
 def with_default_allowed_hosts(options: ServerOptions, listeners: list[Listener[Any]]) -> ServerOptions:
@@ -297,7 +268,7 @@ async def serving(
             learns of them.
     """
     server = await _listen(handler, host, port, options, on_failure)
-    async with background_task(server.run):
+    async with stopping_on_signals(server), background_task(server.run):
         yield server
         await server.aclose()
 
@@ -310,6 +281,7 @@ async def _listen(
     on_failure: Callable[[Exception], None] | None = None,
 ) -> Server:
     check_handler(handler)
+    check_main_thread(options.stop_signals)
     if options.ssl_context is not None:
         check_certificate(options.ssl_context)
     options = dataclasses.replace(options, on_request=[*options.request_hooks, *handler_hooks(handler)])
@@ -319,7 +291,7 @@ async def _listen(
         logger = connection_logger("anyws.server", stream)
         return _Connection(server, handler, logger, on_failure).open(stream, pending)
 
-    return Server(listeners, open_stream, with_default_allowed_hosts(options, listeners))
+    return Server(listeners, open_stream, with_default_allowed_hosts(options, listeners), host)
 
 
 class _Connection:

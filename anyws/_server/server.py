@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import anyio
 from anyio import TypedAttributeProvider
-from anyio.abc import AsyncResource, ByteStream, Listener, SocketAttribute, SocketListener, TaskGroup
+from anyio.abc import AsyncResource, ByteStream, Listener, SocketListener, TaskGroup
+from anyio.lowlevel import checkpoint
 
 from anyws._cancellation import is_cancelled_from_outside
 from anyws._connection.link import Link
@@ -21,6 +22,7 @@ from anyws._slices import in_slices
 from anyws.protocol.closing import CloseCode
 
 from .accept_failures import AcceptFailures
+from .addresses import addresses_of, is_secure, port_of, uri_of
 from .cohorts import Cohort, Cohorts
 from .connection_limits import ConnectionLimits, PendingHandshake
 from .options import ServerOptions
@@ -57,9 +59,17 @@ class Server(AsyncResource, TypedAttributeProvider):
     """
 
     def __init__(
-        self, listeners: Sequence[Listener[Any]], stream_handler: _StreamHandler, options: ServerOptions
+        self,
+        listeners: Sequence[Listener[Any]],
+        stream_handler: _StreamHandler,
+        options: ServerOptions,
+        host: str | None = None,
     ) -> None:
+        if not isinstance(options, ServerOptions):
+            raise TypeError("a Server comes from `async with anyws.open_server(...) as server`, or from serve()")
         self._listeners = listeners
+        self._host = host
+        self._addresses = addresses_of(self._listeners)
         self._stream_handler = stream_handler
         self._options = options
         self._links: dict[WebSocket, Link] = {}
@@ -71,14 +81,45 @@ class Server(AsyncResource, TypedAttributeProvider):
         self._closing = False
         self._stopped = anyio.Event()
 
+    def __repr__(self) -> str:
+        try:
+            where = self.uri
+        except RuntimeError:
+            where = "without an address"
+        state = "closed" if self._stopped.is_set() else "closing" if self._closing else "open"
+        return f"<anyws.Server {where} {state}, {len(self._links)} connections>"
+
+    @property
+    def uri(self) -> str:
+        """The URI that a client on this machine connects to, with the path ``/``: ``ws://127.0.0.1:8765/``.
+
+        ``wss:`` with TLS, and ``ws+unix:`` for a unix socket. It has the host name that you passed, if it was a name; a
+        server on all interfaces has a loopback address. If there are several listeners, it is that of the first one. It
+        remains available after the server is closed.
+
+        Raises:
+            RuntimeError: the listeners that you passed have no address, or no URI can express it.
+        """
+        secure = self._options.ssl_context is not None or any(map(is_secure, self._listeners[:1]))
+        return uri_of(self._addresses, self._host, secure=secure)
+
+    @property
+    def port(self) -> int:
+        """The TCP port that the server listens on. It remains available after the server is closed.
+
+        Raises:
+            RuntimeError: the server does not listen on TCP.
+        """
+        return port_of(self._addresses)
+
     @property
     def addresses(self) -> list[Any]:
         """The addresses that the server listens on, one for each listener, as from `socket.socket.getsockname`.
 
-        ``(host, port)`` for IPv4, ``(host, port, flow information, scope)`` for IPv6, the path for a unix socket.
+        ``(host, port)`` for IPv4, ``(host, port, flow information, scope)`` for IPv6, the path for a unix socket. Empty
+        once the server is closed. To connect to the server, use `uri`.
         """
-        sockets = (listener.extra(SocketAttribute.raw_socket, None) for listener in self._listeners)
-        return [raw.getsockname() for raw in sockets if raw is not None and raw.fileno() >= 0]
+        return addresses_of(self._listeners)
 
     @property
     def connections(self) -> frozenset[WebSocket]:
@@ -116,6 +157,11 @@ class Server(AsyncResource, TypedAttributeProvider):
                 await self._cohorts.cancel()
         finally:
             self._serving.cancel()
+        await self._stopped.wait()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server has shut down and all handlers have finished, no matter what shuts it down."""
+        await checkpoint()
         await self._stopped.wait()
 
     async def run(self, *, task_status: StartedServer = anyio.TASK_STATUS_IGNORED) -> None:

@@ -146,9 +146,12 @@ async def listen_tcp(
 
     Raises:
         OSError: the host name cannot be resolved, or an address is unavailable or already in use.
-        TypeError: the port is not an `int`.
+        TypeError: the host is not a `str`, or the port is not an `int`.
         ValueError: the port is out of range, or the system does not support ``reuse_port``.
     """
+    if host is not None and not isinstance(host, str):
+        hint = "; the port is the next argument" if isinstance(host, int) else ""
+        raise TypeError(f"the host must be a str or None, not {type(host).__name__} ({host!r}){hint}")
     if not isinstance(port, int):
         raise TypeError(f"the port must be an int, not {type(port).__name__} ({port!r})")
     if not 0 <= port <= 65535:
@@ -203,6 +206,13 @@ async def listen_unix(path: str, *, backlog: int = 128) -> SocketListener:
         listening.bind(path)
         listening.listen(backlog)
         return SocketListener(listening, path=path)
+    except OSError as exc:
+        listening.close()
+        if exc.errno == errno.EADDRINUSE and not _is_socket(path):
+            raise OSError(exc.errno, f"the path exists and is not a socket: {path}") from exc
+        if exc.errno is None:  # the path is too long
+            raise OSError(f"{exc}: {path}") from exc
+        raise OSError(exc.errno, f"{exc.strerror}: {path}") from exc
     except BaseException:
         listening.close()
         raise
@@ -235,11 +245,15 @@ def _listening_socket(
     return listening
 
 
-def _is_abandoned(path: str) -> bool:
+def _is_socket(path: str) -> bool:
     try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return False
+        return stat.S_ISSOCK(os.stat(path).st_mode)
     except FileNotFoundError:
+        return False
+
+
+def _is_abandoned(path: str) -> bool:
+    if not _is_socket(path):
         return False
     with socket.socket(unix_family(), socket.SOCK_STREAM) as probe:
         probe.setblocking(False)

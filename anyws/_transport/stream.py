@@ -20,7 +20,7 @@ if sys.platform != "win32":
     import fcntl
     import termios
 
-__all__ = ["SocketStream", "receive_eagerly", "send_eagerly", "set_no_delay", "unacknowledged_bytes"]
+__all__ = ["SocketStream", "anyio_address", "receive_eagerly", "send_eagerly", "set_no_delay", "unacknowledged_bytes"]
 
 _GATHERS = hasattr(socket.socket, "sendmsg")  # not on Windows
 _MORE: int = getattr(socket, "MSG_MORE", 0)
@@ -92,7 +92,7 @@ class SocketStream(AbstractSocketStream):
             (self.remote_address, SocketAttribute.remote_address, SocketAttribute.remote_port),
         ):
             if address is not None:
-                attributes[whole] = functools.partial(_anyio_address, address)
+                attributes[whole] = functools.partial(anyio_address, address)
                 if isinstance(address, tuple):
                     attributes[port] = functools.partial(int, address[1])
         return attributes
@@ -276,7 +276,7 @@ def _or_none(get: Callable[[], Any]) -> Any:
         return None
 
 
-def _anyio_address(address: Any) -> Any:
+def anyio_address(address: Any) -> Any:
     """Return an address in AnyIO's form: for IPv6, host and port with the scope in the host."""
     if not isinstance(address, tuple) or len(address) != 4:
         return address

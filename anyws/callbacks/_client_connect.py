@@ -21,6 +21,7 @@ from anyws._client.opening import connect_within
 from anyws._connection.link import Link
 from anyws._connection.websocket import WebSocket, running
 from anyws._transport.connecting import connect_tcp
+from anyws._transport.given_streams import as_byte_stream
 from anyws._transport.securing import start_tls
 from anyws._transport.stream import SocketStream
 from anyws._transport.tls import TLSStream
@@ -39,7 +40,7 @@ __all__ = ["client_connect"]
 
 
 @with_signature_of(ClientConnectOptions)
-@block("client_connect()")
+@block("client_connect()", "async with anyws.client_connect(...) as socket")
 async def client_connect(
     options: Mapping[str, Any] | None = None, /, **keywords: Unpack[ClientConnectKeywords]
 ) -> AsyncGenerator[Socket, None]:
@@ -88,8 +89,9 @@ async def _open(settings: ClientConnectOptions, socket_options: ClientSocketOpti
     async def attempt(
         uri: WebSocketURI, options: ClientConnectOptions, turn: Turn
     ) -> tuple[Socket, tuple[WebSocket, Link]]:
-        stream = options.stream
-        if stream is None:
+        if options.stream is not None:
+            stream = as_byte_stream(options.stream, "option stream")
+        else:
             stream = await connect_stream(uri, options, turn, functools.partial(_connect_tcp, options, socket_options))
         if context is not None:
             hostname = socket_options.servername or settings.server_hostname or uri.host

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Unpack
+from typing import Any, Never, Unpack
 
 import anyio
 from anyio.abc import ByteStream
@@ -28,6 +28,7 @@ from anyws._server.serve import (
     with_default_allowed_hosts,
 )
 from anyws._server.server import Server
+from anyws._server.stopping import check_main_thread, stopping_on_signals
 from anyws._transport.certificate import check_certificate
 from anyws._transport.stream import SocketStream
 from anyws.protocol.closing import CloseCode
@@ -98,9 +99,9 @@ class _Hooks:
 
 
 @with_signature_of(SocketServerOptions)
-@block("server()")
+@block("server()", "async with anyws.server(...) as server")
 async def server(
-    options: Mapping[str, Any] | None = None, /, **keywords: Unpack[ServerKeywords]
+    options: Mapping[str, Any] | None = None, /, *misplaced: Never, **keywords: Unpack[ServerKeywords]
 ) -> AsyncGenerator[Server, None]:
     """Listen with callbacks: ``async with anyws.server(message_handler=..., listener_options=...) as server``.
 
@@ -112,6 +113,7 @@ async def server(
 
     Args:
         options: the options as a mapping.
+        misplaced: nothing; for the error message if a handler is passed.
         keywords: the options as keyword arguments, documented in `SocketServerOptions`. You can use both.
 
     Raises:
@@ -120,6 +122,8 @@ async def server(
         ValueError: an option has an invalid value.
     """
     where = "server()"
+    if misplaced or callable(options):
+        raise TypeError("server() is the callback API: to serve a handler, use open_server(handler, host, port)")
     settings = build_options(SocketServerOptions, merged(options, keywords, where), where=where)
     listener_options = build_options(ListenerOptions, settings.listener_options, where=f"listener_options of {where}")
     server_options = build_options(ServerSocketOptions, settings.server_options, where=f"server_options of {where}")
@@ -129,6 +133,7 @@ async def server(
         on_open=wrap_hook(settings.callback_open, "callback_open", "err", "socket"),
         on_message=None if settings.message_handler is None else MessageHandler(settings.message_handler),
     )
+    check_main_thread(settings.stop_signals)
     native = _to_native_options(settings, listener_options, server_options)
     if native.ssl_context is not None:
         check_certificate(native.ssl_context)
@@ -150,8 +155,10 @@ async def server(
                 return
         await _Connection(server, stream, pending, hooks, server_options.handshake_timeout).serve()
 
-    listening_server = Server(listeners, serve_stream, with_default_allowed_hosts(native, listeners))
-    async with background_task(listening_server.run):
+    listening_server = Server(
+        listeners, serve_stream, with_default_allowed_hosts(native, listeners), listener_options.host
+    )
+    async with stopping_on_signals(listening_server), background_task(listening_server.run):
         if on_listener is not None:
             await on_listener(listening_server)
         yield listening_server

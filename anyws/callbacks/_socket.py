@@ -31,7 +31,7 @@ class Socket(WebSocket):
     def __getattr__(self, name: str) -> Any:
         if name in ("_link", "_path", "_receiver", "_sender", "request", "response", "subprotocol"):
             raise LocalProtocolError("the opening handshake is not complete; wait for callback_open")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return super().__getattr__(name)  # type: ignore[misc]  # hidden from type checkers
 
     def __repr__(self) -> str:
         return super().__repr__() if self._is_open else "<anyws.callbacks.Socket connecting>"

@@ -31,6 +31,7 @@ from .errors import (
     ProtocolError as ProtocolError,
     ProxyError as ProxyError,
     RemoteProtocolError as RemoteProtocolError,
+    UnsupportedData as UnsupportedData,
     WebSocketError as WebSocketError,
 )
 from .extensions import (
@@ -52,6 +53,7 @@ from .http11 import Request as Request, Response as Response
 from .keys import MAGIC_STRING as MAGIC_STRING, accept_value as accept_value
 from .messages import MessageDecoder as MessageDecoder
 from .proxy import Proxy as Proxy, ProxyHandshake as ProxyHandshake, parse_proxy as parse_proxy
+from .query import Query as Query
 from .server_handshake import ServerHandshake as ServerHandshake
 from .speedups import apply_mask as apply_mask, speedups_in_use as speedups_in_use
 from .subprotocols import SubprotocolSelector as SubprotocolSelector

@@ -61,7 +61,8 @@ def check_close_code(code: int) -> None:
         ValueError: a Close frame must not contain this code.
     """
     if not isinstance(code, int):
-        raise TypeError(f"a close code must be an int, not {type(code).__name__}")
+        hint = "; a reason is the second argument" if isinstance(code, str) else ""
+        raise TypeError(f"a close code must be an int, not {type(code).__name__}{hint}")
     if not _may_be_on_the_wire(code):
         raise ValueError(f"close code {int(code)} cannot be sent: {_EXPECTED}")
 

@@ -24,6 +24,7 @@ __all__ = [
     "ProxyError",
     "RedirectError",
     "RemoteProtocolError",
+    "UnsupportedData",
     "WebSocketError",
     "in_one_line",
 ]
@@ -75,6 +76,12 @@ class InvalidText(RemoteProtocolError):
     """The peer sent a text message or a close reason that is not valid UTF-8 (code 1007; RFC 6455, section 8.1)."""
 
     close_code = 1007
+
+
+class UnsupportedData(RemoteProtocolError):
+    """The peer sent a text message where a binary one was expected, or the other way round (close code 1003)."""
+
+    close_code = 1003
 
 
 class LimitExceeded(RemoteProtocolError):

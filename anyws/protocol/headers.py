@@ -87,7 +87,8 @@ def check_header(name: str, value: str) -> None:
 
 def _check_pair(name: object, value: object) -> None:
     if not isinstance(name, str) or not isinstance(value, str):
-        raise TypeError(f"a header must be a pair of str, not ({type(name).__name__}, {type(value).__name__})")
+        shown = f"header {_BEFORE_VALUE.sub('...', name)}: the value" if isinstance(name, str) else "a header name"
+        raise TypeError(f"{shown} must be a str, not {type(value if isinstance(name, str) else name).__name__}")
 
 
 def split_list(value: str) -> list[str]:
@@ -139,7 +140,7 @@ class Headers(Mapping[str, str]):
             return
         if isinstance(headers, Mapping):
             headers = cast(Mapping[str, str], headers).items()
-        self._pairs = _unpacked(tuple(headers))
+        self._pairs = _unpacked(headers)
         self._joined = None
         for name, value in self._pairs:
             _check_pair(name, value)
@@ -211,13 +212,21 @@ class Headers(Mapping[str, str]):
         return list(self._pairs)
 
 
-def _unpacked(headers: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
-    try:
-        return tuple((name, value) for name, value in headers)
-    except ValueError:
-        wrong = next((header for header in headers if isinstance(header, str) or len(header) != 2), None)
-        shown = f", got {_BEFORE_VALUE.sub('...', wrong)!r}" if isinstance(wrong, str) else ""
-        raise ValueError(f"headers must be a mapping or (name, value) pairs{shown}") from None
+def _unpacked(headers: Iterable[Any]) -> tuple[tuple[str, str], ...]:
+    expected = "headers must be a mapping or (name, value) pairs"
+    if not isinstance(headers, Iterable):
+        raise TypeError(f"{expected}, not {type(headers).__name__}")
+    pairs = []
+    for header in headers:
+        if isinstance(header, str):
+            raise ValueError(f"{expected}, got {_BEFORE_VALUE.sub('...', header)!r}")
+        if not isinstance(header, Iterable):
+            raise TypeError(f"{expected}, got {type(header).__name__}")
+        pair = tuple(header)
+        if len(pair) != 2:
+            raise ValueError(f"{expected}, got {type(header).__name__} of {len(pair)}")
+        pairs.append(pair)
+    return tuple(pairs)
 
 
 def _shown(name: str, value: str) -> str:

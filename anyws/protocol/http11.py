@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from .headers import Headers, HeadersLike, check_header, has_token, shown_value
+from .query import Query
 
 __all__ = ["Request", "Response", "checked_response"]
 
@@ -70,7 +71,15 @@ class Request:
         return host if host.endswith("]") else host.rpartition(":")[0] or host
 
     @property
-    def query(self) -> str:
+    def query(self) -> Query:
+        """The parameters of the query, decoded: ``request.query.get("token")``. Empty if there is no query.
+
+        It is parsed each time, so look up several parameters in the same object.
+        """
+        return Query(self.raw_query)
+
+    @property
+    def raw_query(self) -> str:
         """The query as sent, without the question mark; empty if there is none."""
         return self.target.partition("?")[2]
 
@@ -110,6 +119,8 @@ class Response:
             raise ValueError(f"invalid status {status}: expected 100 to 999")
         if not isinstance(body, str | bytes):
             raise TypeError(f"the body must be str or bytes, not {type(body).__name__}")
+        if reason is not None and not isinstance(reason, str):
+            raise TypeError(f"the reason must be a str, not {type(reason).__name__}")
         if reason is not None and not _REASON.fullmatch(reason):
             raise ValueError(f"reason {reason!r} contains a forbidden character (RFC 9112, section 4)")
         if isinstance(headers, str | bytes):

@@ -97,6 +97,8 @@ def _checked(option: str, values: Sequence[str] | None, check: Callable[[str], N
     if isinstance(values, str):
         raise TypeError(f"{option} must be a sequence, such as [{values!r}], not a str")
     for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"option {option} contains {type(value).__name__}, expected str")
         try:
             check(value.lower())
         except ValueError as exc:

@@ -115,6 +115,7 @@ class ProxyHandshake:
     Args:
         proxy: the proxy; its user name and password are sent with HTTP Basic authentication.
         uri: the server to which the tunnel should lead.
+        user_agent: the value of ``User-Agent``; None to omit the header.
         max_head_bytes: the maximum size of the response head, in bytes.
         max_headers: the maximum number of response headers.
         max_body_bytes: how much of the body of an error response to keep, in bytes.
@@ -125,6 +126,7 @@ class ProxyHandshake:
         proxy: Proxy,
         uri: WebSocketURI,
         *,
+        user_agent: str | None = None,
         max_head_bytes: int = 16384,
         max_headers: int = 128,
         max_body_bytes: int = 65536,
@@ -132,6 +134,8 @@ class ProxyHandshake:
         self._proxy = proxy
         target = with_port(uri.host, uri.port)
         headers = [("Host", target)]
+        if user_agent is not None:
+            headers.append(("User-Agent", user_agent))
         if proxy.username is not None:
             headers.append(("Proxy-Authorization", basic_credentials(proxy.username, proxy.password)))
         self._request = Request(method="CONNECT", target=target, headers=Headers(headers))

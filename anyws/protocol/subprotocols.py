@@ -16,14 +16,16 @@ def check_subprotocols(subprotocols: Sequence[str]) -> tuple[str, ...]:
     """Check the names that a caller offers or supports: they must be unique tokens (RFC 6455, section 4.1).
 
     Raises:
-        TypeError: the argument is a single `str` instead of a sequence of them.
+        TypeError: the argument is a single `str` instead of a sequence of them, or a name is not a `str`.
         ValueError: a name is not a token, or is repeated.
     """
     if isinstance(subprotocols, str):
         raise TypeError("subprotocols must be a sequence of names, such as ['chat'], not a str")
     # Error messages do not show the names, because some clients send access tokens as subprotocols.
     for number, name in enumerate(subprotocols):
-        if not isinstance(name, str) or not is_token(name):
+        if not isinstance(name, str):
+            raise TypeError(f"subprotocols[{number}] must be a str, not {type(name).__name__}")
+        if not is_token(name):
             raise ValueError(
                 f"subprotocols[{number}] is not a token: it must not contain spaces, commas, = or / "
                 "(RFC 6455, section 4.1)"

@@ -20,8 +20,9 @@ from anyws._connection.link import Link
 from anyws._connection.websocket import WebSocket, running
 from anyws._logs import connection_logger
 from anyws._server.accept import accept_stream, hook_failure
+from anyws._server.handlers import Handler, check_handler, handler_hooks
 from anyws._server.options import AcceptOptions, ServeKeywords, ServerOptions
-from anyws._server.serve import Handler, check_handler, handler_hooks, is_connection_closed, serving
+from anyws._server.serve import is_connection_closed, serving
 from anyws._transport.listening import listen_tcp
 from anyws.exceptions import ConnectionClosed
 from anyws.protocol.connection import Role

@@ -23,7 +23,7 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
     # A server on loopback accepts only pages from localhost, unless allowed_hosts lists the name that nginx forwards.
     hosts = os.environ.get("HOSTS", "localhost").split(",")
     async with anyws.open_server(chat, "127.0.0.1", port, allowed_hosts=hosts) as server:
-        print("WebSocket on port", server.addresses[0][1], flush=True)
+        print("WebSocket on port", server.port, flush=True)
         app.state.websockets = server
         yield
 

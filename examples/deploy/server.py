@@ -4,7 +4,6 @@ Usage: python server.py [HOST] [PORT] [--health-port PORT] [--grace SECONDS] [--
 """
 
 import argparse
-import functools
 import logging
 import signal
 
@@ -24,18 +23,16 @@ def not_found(request: anyws.Request) -> anyws.Response:
 
 async def main(host: str, port: int, health_port: int, grace: float) -> None:
     health_check = anyws.health_check("/healthz")
-    serve = functools.partial(anyws.serve, on_request=health_check)
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with (
-            # The separate port responds even if the server is full or shutting down.
-            anyws.open_server(echo, host, health_port, on_request=[health_check, not_found]) as health,
-            anyio.create_task_group() as tasks,
-        ):
-            server: anyws.Server = await tasks.start(serve, echo, host, port)
-            print("listening on", server.addresses[0][1], "health", health.addresses[0][1], flush=True)
-            async for _ in signals:
-                break
-            await server.aclose(grace)
+    stop_signals = [signal.SIGTERM, signal.SIGINT]
+    async with (
+        # The separate port responds even if the server is full or shutting down.
+        anyws.open_server(echo, host, health_port, on_request=[health_check, not_found]) as health,
+        anyws.open_server(
+            echo, host, port, on_request=health_check, stop_signals=stop_signals, stop_grace=grace
+        ) as server,
+    ):
+        print("listening on", server.port, "health", health.port, flush=True)
+        await server.wait_closed()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ async def serve_until_stopped(opened: AbstractAsyncContextManager[anyws.Server])
     """Serve until a signal arrives, then shut down gracefully."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with opened as server:
-            host, port = server.addresses[0][:2]
-            print(f"open http://{host}:{port}/", flush=True)
+            print("open", server.uri.replace("ws", "http", 1), flush=True)
             async for _ in signals:
                 break

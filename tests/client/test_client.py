@@ -73,6 +73,20 @@ async def test_the_options_of_the_request() -> None:
     assert headers["sec-websocket-extensions"] == ["x-mine; a=1"]
 
 
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        ({}, [f"anyws/{anyws.__version__}"]),
+        ({"user_agent": "thermometer/1.0"}, ["thermometer/1.0"]),
+        ({"user_agent": None}, []),
+        ({"user_agent": None, "headers": {"User-Agent": "mine"}}, ["mine"]),
+        ({"headers": {"user-agent": "mine"}}, ["mine"]),
+    ],
+)
+async def test_the_user_agent(options: dict[str, Any], sent: list[str]) -> None:
+    assert (await request_of("ws://localhost/", **options)).get("user-agent", []) == sent
+
+
 async def test_the_host_header_can_be_set() -> None:
     assert (await request_of("ws://localhost/", headers={"Host": "example.com"}))["host"] == ["example.com"]
 

@@ -92,7 +92,7 @@ async def test_path_and_host_are_those_that_were_asked_for() -> None:
         ):
             _err, socket = await opened.first()
             assert socket.request.path == "/chat"
-            assert socket.request.query == "room=1"
+            assert socket.request.query["room"] == "1"
             assert socket.request.headers["host"] == f"localhost:{port}"
         async with anyws.connect(f"ws://localhost:{port}/other"):
             _err, socket = (await opened.wait(2))[1]

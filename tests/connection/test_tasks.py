@@ -16,7 +16,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import anyws
-from anyws._server.serve import Handler
+from anyws._server.handlers import Handler
 from anyws._transport.connecting import connect_tcp
 from anyws._transport.listening import listen_tcp
 from anyws._transport.stream import SocketStream

@@ -158,10 +158,10 @@ def test_ctrl_c_ends_the_client(kind: str, backend: str) -> None:
 @pytest.mark.parametrize("client_backend", ["asyncio", "trio"])
 def test_the_echo(backend: str, client_backend: str) -> None:
     with start_example("echo_server", "127.0.0.1", 0, "--backend", backend) as server:
-        port = server.expect_line("listening on 127.0.0.1").split()[-1]
-        with start_example("echo_client", f"ws://127.0.0.1:{port}/", "--backend", client_backend) as client:
+        uri = server.expect_line("listening on ws://127.0.0.1").split()[-1]
+        with start_example("echo_client", uri, "--backend", client_backend) as client:
             status, out, err = client.finish()
-        assert interrupt(server) == (0, "", "")
+        assert interrupt(server) == (0, "received SIGINT: shutting down\n", "")
     assert (status, err) == (0, "")
     text, binary, latency, closed = out.splitlines()
     assert (text, binary, closed) == ("hello", r"b'\x00\x01\x02'", "closed 1000")

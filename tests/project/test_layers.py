@@ -14,6 +14,7 @@ ORDER = [
     "anyws._version",
     "anyws._names",
     "anyws.protocol.headers",
+    "anyws.protocol.query",
     "anyws.protocol.http11",
     "anyws.protocol.errors",
     "anyws.protocol.closing",
@@ -45,6 +46,7 @@ ORDER = [
     "anyws.protocol.client_handshake",
     "anyws.protocol.server_handshake",
     "anyws.protocol",
+    "anyws._synonyms",
     "anyws._checking",
     "anyws.exceptions",
     "anyws._event_loops",
@@ -53,9 +55,12 @@ ORDER = [
     "anyws._blocks",
     "anyws._deadlines",
     "anyws._slices",
+    "anyws._signals",
     "anyws._logs",
     "anyws._transport",
     "anyws._transport.stream",
+    "anyws._transport.trio_streams",
+    "anyws._transport.given_streams",
     "anyws._transport.turns",
     "anyws._transport.connecting",
     "anyws._transport.acceptor",
@@ -89,6 +94,7 @@ ORDER = [
     "anyws._connection.sending",
     "anyws._connection.receiving",
     "anyws._connection.coroutines",
+    "anyws._connection.peers_names",
     "anyws._connection.websocket",
     "anyws._connection.establish",
     "anyws._connection.broadcast",
@@ -115,9 +121,13 @@ ORDER = [
     "anyws._server.opening",
     "anyws._server.accept",
     "anyws._server.accept_failures",
+    "anyws._server.addresses",
     "anyws._server.cohorts",
     "anyws._server.server",
+    "anyws._server.stopping",
+    "anyws._server.handlers",
     "anyws._server.serve",
+    "anyws._server.run",
     "anyws._server.systemd",
     "anyws._server.certificate_reload",
     "anyws._server.authentication",
@@ -217,6 +227,7 @@ OPTIONAL = {
     "anyws._client.cookies": {"anyws"},
     "anyws._client.proxies": {"anyws", "urllib"},
     "anyws._server.accept": {"email"},
+    "anyws._transport.given_streams": {"anyws"},  # what imports trio
     "anyws.protocol.hosts": {"idna"},
     "anyws._cli": {"rich", "trustme", "watchfiles"},
     "anyws._cli.connect": {"anyws"},  # its line editor, which imports optional packages
@@ -341,6 +352,6 @@ def test_only_the_pumps_and_two_others_know_an_event_loop() -> None:
             for found in IMPORTS
             if found.target.partition(".")[0] in {"asyncio", "trio"}
             and not is_within(found.module, "anyws._connection.pumps")
-            and found.module not in ("anyws._event_loops", "anyws._transport.resets")
+            and found.module not in ("anyws._event_loops", "anyws._transport.resets", "anyws._transport.trio_streams")
         ]
     )

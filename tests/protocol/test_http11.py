@@ -27,7 +27,7 @@ from anyws.protocol import Headers, Request, Response
 )
 def test_path_and_query_of_a_target(target: str, raw_path: str, query: str) -> None:
     request = Request(target=target, headers=Headers())
-    assert (request.raw_path, request.query) == (raw_path, query)
+    assert (request.raw_path, request.raw_query) == (raw_path, query)
     assert request.path == raw_path.replace("%2F", "/")
 
 
@@ -79,7 +79,7 @@ def test_the_host_of_a_request(target: str, header: str | None, host: str) -> No
         pytest.param({"body": None}, TypeError, "the body must be str or bytes, not NoneType", id="body"),
         pytest.param({"headers": {"a b": "c"}}, ValueError, "not a token", id="header-name"),
         pytest.param({"headers": {"a": "b\r\nc: d"}}, ValueError, "contains a forbidden character", id="header-value"),
-        pytest.param({"headers": {1: "b"}}, TypeError, "must be a pair of str", id="header-type"),
+        pytest.param({"headers": {1: "b"}}, TypeError, "a header name must be a str, not int", id="header-type"),
         pytest.param({"reason": "a\r\nb: c"}, ValueError, "reason", id="reason-splits-the-response"),
         pytest.param({"reason": "\u20ac"}, ValueError, "reason", id="reason-beyond-latin-1"),
     ],

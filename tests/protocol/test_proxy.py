@@ -100,6 +100,11 @@ def test_the_request(uri: str, target: str) -> None:
     assert request == f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode()
 
 
+def test_the_user_agent() -> None:
+    request = ProxyHandshake(parse_proxy("http://p"), parse_uri("ws://a/"), user_agent="mine").data_to_send()
+    assert request == b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nUser-Agent: mine\r\n\r\n"
+
+
 def test_credentials_are_basic() -> None:
     request = ProxyHandshake(parse_proxy("https://j%C3%BC:p%3A@p"), parse_uri("ws://a/")).data_to_send().decode()
     name, value = request.split("\r\n")[2].split(": ")

@@ -135,7 +135,7 @@ def test_host_and_path_come_from_the_uri() -> None:
     assert data.startswith(b"GET /chat?room=1 HTTP/1.1\r\nHost: server.example.com:8080\r\n")
     request = ServerHandshake().receive_data(f"{REQUEST}\r\n".encode())
     assert request is not None
-    assert (request.path, request.query) == ("/chat", "room=1")
+    assert (request.path, request.raw_query) == ("/chat", "room=1")
 
 
 @pytest.mark.parametrize("role", Role)

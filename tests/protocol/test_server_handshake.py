@@ -55,7 +55,7 @@ def test_additional_response_headers() -> None:
         pytest.param({"sec-websocket-PROTOCOL": "x"}, ValueError, "cannot be set: the opening", id="protocol"),
         pytest.param({"Sec-WebSocket-Extensions": "x"}, ValueError, "cannot be set: the opening", id="extensions"),
         pytest.param({"X": "a\r\nY: b"}, ValueError, "contains a forbidden character", id="line-break"),
-        pytest.param({"X": 1}, TypeError, "must be a pair of str", id="value-type"),
+        pytest.param({"X": 1}, TypeError, "header X: the value must be a str, not int", id="value-type"),
     ],
 )
 def test_headers_that_cannot_be_added(headers: Any, error: type[Exception], message: str) -> None:

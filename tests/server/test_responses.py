@@ -89,7 +89,7 @@ async def test_on_request_refuses() -> None:
         assert raised.value.response.headers["www-authenticate"] == "Basic"
         assert raised.value.response.body == b"who are you?\n"
         await check_serves(server)
-    assert [(request.path, request.query) for request in seen] == [("/in", "a=b"), ("/chat", "")]
+    assert [(request.path, request.raw_query) for request in seen] == [("/in", "a=b"), ("/chat", "")]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 import anyws
-from anyws._server.serve import Handler
+from anyws._server.handlers import Handler
 from anyws._transport import resets
 from tests.frames import frame_bytes, opening_response
 from tests.peers import BINARY, REQUEST, TEXT, ended
