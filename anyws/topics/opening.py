@@ -19,7 +19,7 @@ from .topics import Topics
 __all__ = ["open_topics"]
 
 
-@block("open_topics()")
+@block("open_topics()", "async with anyws.open_topics(...) as topics")
 async def open_topics(
     url: str | None = None,
     *,
