@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
-from anyio.lowlevel import checkpoint
 
 from anyws._logs import ConnectionLogger
 from anyws._transport.stream import SocketStream
@@ -38,7 +37,7 @@ MESSAGE_BUDGET = 64
 
 # How many times other tasks run after a poll before the deadline is checked again. Data that has arrived may need
 # several of them to get through the stream of the user.
-_POLL_CHECKPOINTS = 8
+_POLL_TURNS = 8
 
 _NONE: Mapping[Any, Callable[[], Any]] = {}
 _ADDRESSES = (
@@ -258,11 +257,9 @@ class Lifecycle:
         assert self._background is not None
         self._is_polling = True
         self._pump.poll()
-        self._background.start_soon(self._check_after_poll)
+        self._background.call_after_others(_POLL_TURNS, self._check_after_poll)
 
-    async def _check_after_poll(self) -> None:
-        for _ in range(_POLL_CHECKPOINTS):
-            await checkpoint()
+    def _check_after_poll(self) -> None:
         self._is_polling = False
         self._on_alarm()
 
