@@ -27,7 +27,7 @@ from .life import READING, Action, Event, Life, Phase
 from .options import ConnectionOptions
 from .pings import PendingPings
 from .plain_path import PlainPath
-from .pumps import Alarm, Background, Pump
+from .pumps import Alarm, Background, Pump, TransportStream
 from .wakeup import Wakeup
 
 __all__ = ["MESSAGE_BUDGET", "Lifecycle"]
@@ -87,9 +87,13 @@ class Lifecycle:
     keepalive: Keepalive
 
     def __init__(
-        self, stream: ByteStream, core: Connection, options: ConnectionOptions, logger: ConnectionLogger
+        self,
+        stream: ByteStream | TransportStream,
+        core: Connection,
+        options: ConnectionOptions,
+        logger: ConnectionLogger,
     ) -> None:
-        self.stream: ByteStream = stream
+        self.stream: ByteStream | TransportStream = stream
         self.core: Connection = core
         self.options: ConnectionOptions = options
         self.logger: ConnectionLogger = logger
@@ -289,7 +293,7 @@ class Lifecycle:
     }
 
 
-def _addresses(stream: ByteStream) -> Mapping[Any, Callable[[], Any]]:
+def _addresses(stream: ByteStream | TransportStream) -> Mapping[Any, Callable[[], Any]]:
     """Return the addresses of a stream, which may forget them later; our own streams remember theirs."""
     below = stream.transport_stream if isinstance(stream, TLSStream) else stream
     if isinstance(below, SocketStream):

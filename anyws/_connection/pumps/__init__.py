@@ -15,13 +15,28 @@ from .callbacks import CallbackPump
 from .closed import CLOSED
 from .pump import LinkInterface, Pump
 from .streams import StreamPump
+from .transports import TransportPump, TransportStream
 
-__all__ = ["CLOSED", "Alarm", "Background", "LinkInterface", "Pump", "Timer", "new_pump", "open_background"]
+__all__ = [
+    "CLOSED",
+    "Alarm",
+    "Background",
+    "LinkInterface",
+    "Pump",
+    "Timer",
+    "TransportPump",
+    "TransportStream",
+    "new_pump",
+    "open_background",
+]
 
 
-def new_pump(link: LinkInterface, stream: ByteStream) -> Pump:
+def new_pump(link: LinkInterface, stream: ByteStream | TransportStream) -> Pump:
     """Return the best pump for a stream on this event loop."""
     loop = current_token().native_token
+    if isinstance(stream, TransportStream):
+        assert isinstance(loop, asyncio.AbstractEventLoop)
+        return TransportPump(link, stream, loop)
     records: TLSRecords | None = None
     if isinstance(stream, TLSStream):
         records, below = stream.records, stream.transport_stream

@@ -1,0 +1,225 @@
+"""The pump for an asyncio transport that another server has created, such as an ASGI server.
+
+How this works: the transport delivers data unasked, so the pump pauses it while the inbox is full. The transport also
+buffers what the socket does not accept; once it buffers too much, it pauses the pump, and then no message is accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from anyio import TypedAttributeProvider
+from anyio.abc import SocketAttribute
+
+from anyws._connection.keepalive import Output
+from anyws._transport.stream import address_attributes, unacknowledged_bytes
+from anyws._transport.tls import tls_attributes
+
+from .background import Background
+from .pump import GatheringPump, LinkInterface
+from .signals import Signal, clock_of
+
+__all__ = ["TransportPump", "TransportStream"]
+
+
+class TransportStream(TypedAttributeProvider):
+    """An asyncio transport as the stream of a link, which leaves reading and writing to its `TransportPump`.
+
+    Args:
+        transport: the transport; the link owns it.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport: asyncio.Transport = transport
+        self.ssl_object: Any = transport.get_extra_info("ssl_object")
+        self.raw_socket: Any = transport.get_extra_info("socket")
+        self.remote_address: Any = transport.get_extra_info("peername")
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """The attributes of `anyio.abc.SocketAttribute`, and with TLS of `anyio.streams.tls.TLSAttribute`."""
+        attributes = address_attributes(self.transport.get_extra_info("sockname"), self.remote_address)
+        raw_socket = self.raw_socket
+        if raw_socket is not None:
+            attributes[SocketAttribute.family] = lambda: raw_socket.family
+            attributes[SocketAttribute.raw_socket] = lambda: raw_socket
+        return attributes if self.ssl_object is None else {**attributes, **tls_attributes(self.ssl_object)}
+
+
+class TransportPump(GatheringPump):
+    """Processes the calls that a transport makes to its protocol; whoever is the protocol forwards them.
+
+    It starts no task.
+    """
+
+    __slots__ = ("_arrived", "_buffered", "_has_ended", "_is_lost", "_is_reading_paused", "_loop", "_stream")
+
+    _arrived: Signal
+
+    def __init__(self, link: LinkInterface, stream: TransportStream, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        super().__init__(link, clock_of(loop))
+        self._stream = stream
+        self._is_lost = False  # nothing more can be written
+        self._has_ended = False  # our side has ended; whatever still arrives is dropped
+        self._is_reading_paused = False
+        # A transport in memory need not have a buffer.
+        self._buffered: Callable[[], int] = getattr(stream.transport, "get_write_buffer_size", int)
+
+    def new_wakeup(self) -> Signal:
+        """Return the cheapest kind of `Wakeup` on this event loop."""
+        return Signal(self._loop)
+
+    def _call_soon(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon(callback)
+
+    def start(self, background: Background) -> None:
+        """Start reading and writing."""
+        super().start(background)
+        # Without a descriptor, the plain path leaves reading and writing to this pump.
+        self._link.path.attach(self, self._link.keepalive, self.now, self._arrived, None, -1)
+        self.flush()
+        self._pause_if_full()
+
+    def on_readable(self) -> None:
+        """Do nothing: the transport reads on its own."""
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Process data, and run the task that waits for a message; then write what that has sent."""
+        if self._has_ended:
+            return
+        link = self._link
+        inbox, outbox = link.inbox, link.outbox
+        try:
+            if inbox.is_on_fast_path and inbox.is_open and inbox.size < inbox.limit:  # for speed: plain messages
+                link.keepalive.last_heard = self.now()
+                position = inbox.put_frames(data)
+                if position < len(data):
+                    link.feed(data[position:])
+            else:
+                link.feed(data)
+            if inbox.size or link.intake.has_piece:
+                if asyncio.current_task(self._loop) is not None:  # a transport in memory
+                    self._arrived.set()
+                else:
+                    outbox.is_flush_due = True  # below, so that no message needs to schedule it
+                    self._arrived.set_now()
+                    if outbox.is_flush_due:
+                        self.flush()
+        except Exception as exc:
+            link.fail_internally(exc)
+        self._pause_if_full()
+
+    def eof_received(self) -> None:
+        """Process the end of the peer's side; the transport then closes itself."""
+        if not self._has_ended:
+            self._link.feed_eof()
+
+    def resume(self) -> None:
+        """Read again, if the link now wants to."""
+        if self._is_reading_paused and not self._is_lost and self._link.may_read():
+            self._link.keepalive.last_heard = self.now()
+            self._resume_reading()
+
+    def _pause_if_full(self) -> None:
+        inbox = self._link.inbox
+        if (inbox.is_on_fast_path and inbox.size < inbox.limit) or self._is_reading_paused or self._is_lost:
+            return
+        if not (self._link.may_read() or self._link.input_ended):  # at the end, the transport watches for its peer's
+            self._is_reading_paused = True
+            self._stream.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._is_reading_paused:
+            self._is_reading_paused = False
+            self._stream.transport.resume_reading()
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Pass what the core has queued to the transport, unless the transport has paused writing."""
+        if self._is_writing or self._is_lost or self._background is None:
+            return
+        link, transport = self._link, self._stream.transport
+        outbox = link.outbox
+        while buffers := outbox.take():
+            if len(buffers) == 1:
+                outbox.sent += len(buffers[0])
+                transport.write(buffers[0])
+            else:
+                outbox.sent += sum(map(len, buffers))
+                transport.writelines(buffers)
+            if self._is_writing or not (outbox.size or outbox.pongs):  # type: ignore[redundant-expr]  # set by write()
+                break
+        if link.drained is not None:
+            link.drained.set()
+
+    def pause_writing(self) -> None:
+        """Accept no more messages: the transport has buffered enough."""
+        self._is_writing = True
+        self._link.outbox.limit = 0
+
+    def resume_writing(self) -> None:
+        """Write again: the socket has accepted most of the buffer."""
+        self._is_writing = False
+        self._link.outbox.limit = self._link.options.send_buffer
+        self.flush()
+        if not self._is_writing:  # type: ignore[redundant-expr]  # set by write()
+            self._notify_written()
+
+    @property
+    def has_written(self) -> bool:
+        """Whether the socket has accepted everything, or nothing more can be written.
+
+        If not, the transport is asked to tell `resume_writing` when it has.
+        """
+        if not self._is_lost and not self._is_writing and self._buffered():
+            self._stream.transport.set_write_buffer_limits(0)  # calls pause_writing()
+        return self._is_lost or not self._is_writing
+
+    def output(self) -> Output:
+        """Return how many of our bytes were delivered, and how many are waiting."""
+        outbox = self._link.outbox
+        queued = self._buffered()
+        if self._stream.raw_socket is not None:
+            queued += unacknowledged_bytes(self._stream.raw_socket)
+        return Output(outbox.sent - queued, outbox.size + queued)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """End our side. If the peer may still be sending, wait until it has ended its side.
+
+        Closing a socket that has unread data resets the connection, and a reset may destroy the last bytes that we sent
+        (RFC 6455, section 7.1.1). With TLS, the transport waits for the peer's close_notify.
+        """
+        self._has_ended = True
+        self._resume_reading()
+        transport = self._stream.transport
+        if self._link.core.close_received is not None or self._stream.ssl_object is not None:
+            transport.close()
+        elif not transport.is_closing():
+            transport.write_eof()
+
+    def close(self) -> None:
+        """Close the transport immediately; it then calls `connection_lost`."""
+        self._is_lost = self._has_ended = True
+        transport = self._stream.transport
+        if self._stream.ssl_object is not None or self._buffered():
+            transport.abort()
+        else:
+            transport.close()  # there is nothing for which it could wait
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Process the end of the transport."""
+        self._is_lost = self._has_ended = True
+        self._is_writing = False
+        self._link.path.detach()
+        if exc is not None:
+            self._link.connection_lost(exc, input_too=True)
+        self._notify_written()
+        self._link.closed()
