@@ -29,7 +29,6 @@ if tuple(map(int, uvicorn.__version__.split(".")[:2])) < _OLDEST:
         "pip install --upgrade uvicorn"
     )
 
-from uvicorn._types import WebSocketScope  # noqa: E402
 from uvicorn.config import Config  # noqa: E402
 from uvicorn.logging import TRACE_LOG_LEVEL  # noqa: E402
 from uvicorn.protocols.utils import (  # noqa: E402
@@ -102,7 +101,7 @@ class Protocol(asyncio.Protocol):
         self._handshake: ServerHandshake = begin_handshake(
             _COMPRESSION if config.ws_per_message_deflate else _NO_COMPRESSION
         )
-        self._scope: WebSocketScope
+        self._scope: Any = None  # of the application, once the request has arrived
         self._conversation: Conversation | None = None  # once the request has arrived
         self._pump: TransportPump | None = None  # once the application has accepted
 
@@ -154,6 +153,12 @@ class Protocol(asyncio.Protocol):
         else:
             self.transport.close()
 
+    @property
+    def close_timer(self) -> object | None:
+        """Something other than None while ``close_timeout`` is running, as in uvicorn's own protocols."""
+        link = None if self._conversation is None else self._conversation.link
+        return link if link is not None and link.awaits_close else None
+
     # -- the opening handshake -----------------------------------------------------------------------------------------
 
     def _receive_request(self, data: bytes) -> None:
@@ -177,7 +182,7 @@ class Protocol(asyncio.Protocol):
         conversation = Conversation(self, stream, self._handshake, self._options(), background)
         self._conversation = conversation
         self._scope = self._new_scope(request)
-        cast(Any, self._scope["extensions"])[EXTENSION] = {"get": lambda: conversation.websocket}
+        self._scope["extensions"][EXTENSION] = {"get": lambda: conversation.websocket}
         task = self._loop.create_task(self._run(conversation))
         self._server_state.tasks.add(task)
         task.add_done_callback(self._server_state.tasks.discard)
@@ -191,7 +196,7 @@ class Protocol(asyncio.Protocol):
             close_timeout=self.close_timeout,
         )
 
-    def _new_scope(self, request: Request) -> WebSocketScope:
+    def _new_scope(self, request: Request) -> dict[str, Any]:
         root_path = self._config.root_path
         raw_path, _, query = request.target.partition("?")
         return {
@@ -216,7 +221,8 @@ class Protocol(asyncio.Protocol):
     async def _run(self, conversation: Conversation) -> None:
         """Run the application. As uvicorn does, log what it raises, even if that is its cancellation."""
         try:
-            result: object = await self._config.loaded_app(self._scope, conversation.receive, conversation.send)
+            application: Any = self._config.loaded_app
+            result = await application(self._scope, conversation.receive, conversation.send)
         except ClientDisconnected:
             pass
         except BaseException:
@@ -251,4 +257,5 @@ class Protocol(asyncio.Protocol):
     def _trace(self, event: str) -> None:
         if self._logger.level <= TRACE_LOG_LEVEL:
             client = get_remote_addr(self.transport)
-            self._logger.log(TRACE_LOG_LEVEL, f"%s{event}", "%s:%d - " % client if client else "")
+            prefix = f"{client[0]}:{client[1]} - " if client else ""
+            self._logger.log(TRACE_LOG_LEVEL, "%s%s", prefix, event)

@@ -20,7 +20,14 @@ if sys.platform != "win32":
     import fcntl
     import termios
 
-__all__ = ["SocketStream", "address_attributes", "receive_eagerly", "send_eagerly", "set_no_delay", "unacknowledged_bytes"]
+__all__ = [
+    "SocketStream",
+    "address_attributes",
+    "receive_eagerly",
+    "send_eagerly",
+    "set_no_delay",
+    "unacknowledged_bytes",
+]
 
 _GATHERS = hasattr(socket.socket, "sendmsg")  # not on Windows
 _MAX_BUFFERS = 1024  # per sendmsg() on Linux

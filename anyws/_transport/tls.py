@@ -257,15 +257,16 @@ class TLSStream(ByteStream):
 
 def tls_attributes(tls: ssl.SSLObject | ssl.SSLSocket) -> dict[Any, Callable[[], Any]]:
     """Return the attributes of `anyio.streams.tls.TLSAttribute` for an established connection."""
-    return {
-        TLSAttribute.alpn_protocol: tls.selected_alpn_protocol,
-        TLSAttribute.channel_binding_tls_unique: tls.get_channel_binding,
-        TLSAttribute.cipher: tls.cipher,
-        TLSAttribute.peer_certificate: tls.getpeercert,
-        TLSAttribute.peer_certificate_binary: lambda: tls.getpeercert(binary_form=True),
-        TLSAttribute.server_side: lambda: tls.server_side,
-        TLSAttribute.shared_ciphers: lambda: tls.shared_ciphers() if tls.server_side else None,
-        TLSAttribute.standard_compatible: lambda: True,
-        TLSAttribute.ssl_object: lambda: tls,
-        TLSAttribute.tls_version: tls.version,
-    }
+    attributes: list[tuple[Any, Callable[[], Any]]] = [
+        (TLSAttribute.alpn_protocol, tls.selected_alpn_protocol),
+        (TLSAttribute.channel_binding_tls_unique, tls.get_channel_binding),
+        (TLSAttribute.cipher, tls.cipher),
+        (TLSAttribute.peer_certificate, tls.getpeercert),
+        (TLSAttribute.peer_certificate_binary, lambda: tls.getpeercert(binary_form=True)),
+        (TLSAttribute.server_side, lambda: tls.server_side),
+        (TLSAttribute.shared_ciphers, lambda: tls.shared_ciphers() if tls.server_side else None),
+        (TLSAttribute.standard_compatible, lambda: True),
+        (TLSAttribute.ssl_object, lambda: tls),
+        (TLSAttribute.tls_version, tls.version),
+    ]
+    return dict(attributes)

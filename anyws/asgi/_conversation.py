@@ -52,8 +52,10 @@ class Phase(enum.Enum):
 class Server(Protocol):
     """The ASGI server."""
 
-    disconnected: type[OSError]
-    """What an application is raised that sends to a client that is gone."""
+    @property
+    def disconnected(self) -> type[OSError]:
+        """The exception for an application that sends to a client that is gone."""
+        ...
 
     @property
     def default_headers(self) -> Pairs:

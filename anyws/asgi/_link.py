@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anyws._connection.life import Event
+from anyws._connection.life import Event, Phase
 from anyws._connection.link import Link
 from anyws._connection.pumps import TransportPump
 from anyws.protocol.closing import CloseCode
@@ -41,6 +41,11 @@ class ServedLink(Link):
             return
         self._pump.flush()
         self._handle(Event.INPUT_ENDED)
+
+    @property
+    def awaits_close(self) -> bool:
+        """Whether the closing handshake has begun, and the peer has not sent its Close yet."""
+        return self._life.phase is Phase.CLOSING
 
     @property
     def pump(self) -> TransportPump:

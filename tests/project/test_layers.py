@@ -79,6 +79,7 @@ ORDER = [
     "anyws._connection.pumps.closed",
     "anyws._connection.pumps.signals",
     "anyws._connection.pumps.callbacks",
+    "anyws._connection.pumps.transports",
     "anyws._connection.pumps.waiting",
     "anyws._connection.pumps",
     "anyws._connection.life",
@@ -129,6 +130,11 @@ ORDER = [
     "anyws.callbacks._client_connect",
     "anyws.callbacks._server",
     "anyws.callbacks",
+    "anyws.asgi._link",
+    "anyws.asgi._conversation",
+    "anyws.asgi._scope",
+    "anyws.asgi",
+    "anyws.uvicorn",
     "anyws",
     "anyws.testing._streams",
     "anyws.testing._scripted",
@@ -299,6 +305,6 @@ def test_only_the_pumps_and_cancelling_know_an_event_loop() -> None:
             for found in IMPORTS
             if found.target.partition(".")[0] in {"asyncio", "trio"}
             and not is_within(found.module, "anyws._connection.pumps")
-            and found.module not in ("anyws._cancellation", "anyws._transport.resets")
+            and found.module not in ("anyws._cancellation", "anyws._transport.resets", "anyws.uvicorn")
         ]
     )

@@ -36,7 +36,7 @@ def new_pump(link: LinkInterface, stream: ByteStream | TransportStream) -> Pump:
     loop = current_token().native_token
     if isinstance(stream, TransportStream):
         assert isinstance(loop, asyncio.AbstractEventLoop)
-        return TransportPump(link, stream, loop)
+        return TransportPump(link, stream, loop, has_sockets=CallbackPump.is_possible(loop))
     records: TLSRecords | None = None
     if isinstance(stream, TLSStream):
         records, below = stream.records, stream.transport_stream
