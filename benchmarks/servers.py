@@ -35,9 +35,9 @@ class Contestant:
     Attributes:
         name: the name of the library. ``anyws-callbacks`` uses the callback API of anyws, ``anyws-pure`` is anyws
             without its compiled extension, ``anyws-zlib-ng`` compresses with zlib-ng, ``anyws-speed`` uses the preset
-            "speed", ``picows-websockets`` is `picows.websockets`, and ``bare-`` has no WebSocket. ``uvicorn`` is uvicorn
-            with its default implementation of WebSocket, ``uvicorn-wsproto`` with wsproto, and ``anyws-uvicorn`` with
-            anyws, each with a bare ASGI application.
+            "speed", ``picows-websockets`` is `picows.websockets`, and ``bare-`` has no WebSocket. ``uvicorn`` is
+            uvicorn with its default WebSocket implementation, ``uvicorn-wsproto`` with wsproto, and ``anyws-uvicorn``
+            with anyws, each with a bare ASGI application.
         loop: asyncio, uvloop or trio.
     """
 

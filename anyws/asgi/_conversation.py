@@ -89,6 +89,7 @@ class Conversation:
         "_handshake",
         "_has_announced",
         "_head",
+        "_is_lost",
         "_is_paused",
         "_options",
         "_server",
@@ -118,6 +119,7 @@ class Conversation:
         self.websocket: WebSocket | None = None
         """The connection, once it is accepted."""
         self._early = bytearray(handshake.trailing_data)  # frames that arrived before the application has accepted
+        self._is_lost = False  # before the application has accepted
         self._is_paused = False  # reading, because so much has arrived before the application has accepted
         self._has_announced = False  # whether the application has received 'websocket.connect'
         self._changed: anyio.Event | None = None  # set when a task that waits for the decision should look again
@@ -237,7 +239,7 @@ class Conversation:
         """Whether the client is gone, or has closed the connection."""
         if self.link is not None:
             return self.link.is_over or (self.phase is Phase.OPEN and self.link.core.state is not State.OPEN)
-        return self.phase is not Phase.CLOSED and self._stream.transport.is_closing()
+        return self._is_lost or (self.phase is not Phase.CLOSED and self._stream.transport.is_closing())
 
     def _accept(self, message: Message) -> None:
         headers = [*_decoded(self._server.default_headers), *_decoded(message.get("headers") or ())]
@@ -332,6 +334,7 @@ class Conversation:
 
     def lost(self) -> None:
         """Note that the transport is closed, before the application has accepted."""
+        self._is_lost = True
         self._change(Phase.CLOSED)
 
 
