@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-import anyio
 import uvicorn
 
 from anyws._connection.pumps import TransportPump
+from anyws._transport.stream import SocketStream
 from anyws.uvicorn import Protocol
 from tests.peers import REQUEST, StreamPeer
 
@@ -55,7 +56,8 @@ class Served:
     @asynccontextmanager
     async def peer(self, *, request: bytes = REQUEST, trailing: bytes = b"") -> AsyncIterator[StreamPeer]:
         """Connect a client that says exactly what the test wants, as far as the response 101."""
-        async with await anyio.connect_tcp("127.0.0.1", self.port) as stream:
+        # AnyIO's stream would read unasked.
+        async with SocketStream(socket.create_connection(("127.0.0.1", self.port))) as stream:
             peer = StreamPeer(stream, "server")
             await peer.open(request, trailing=trailing)
             yield peer
