@@ -224,6 +224,7 @@ def test_the_command_line(options: list[str], tmp_path: Path) -> None:
 
         assert anyio.run(ask).startswith("hello from one, process ")
         if options == ["--reload"]:
+            assert any("Started server process" in line for line in lines)
             program.write_text(PROGRAM.replace("VERSION", "two"))
             assert any("Started server process" in line for line in lines)
             assert anyio.run(ask).startswith("hello from two, process ")
