@@ -22,10 +22,10 @@ _OLDEST = (0, 53)
 try:
     import uvicorn
 except ModuleNotFoundError as exc:
-    raise ImportError("anyws.uvicorn needs uvicorn: pip install 'anyio-websocket[uvicorn]'") from exc
+    raise ImportError("anyws.uvicorn requires uvicorn: pip install 'anyio-websocket[uvicorn]'") from exc
 if tuple(map(int, uvicorn.__version__.split(".")[:2])) < _OLDEST:
     raise ImportError(
-        f"uvicorn {uvicorn.__version__} is installed, but anyws.uvicorn needs {'.'.join(map(str, _OLDEST))} or later: "
+        f"uvicorn {uvicorn.__version__} is installed, but anyws.uvicorn requires {'.'.join(map(str, _OLDEST))} or later: "
         "pip install --upgrade uvicorn"
     )
 

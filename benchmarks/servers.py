@@ -50,12 +50,19 @@ class Contestant:
         return self.name.startswith("bare-")
 
     @property
+    def is_asgi(self) -> bool:
+        """Whether it is an ASGI application, served by uvicorn."""
+        return "uvicorn" in self.name
+
+    @property
     def is_peer(self) -> bool:
         """Whether it is another library."""
         return not self.is_bare and not self.name.startswith("anyws")
 
     def unsupported_reason(self, load: Load) -> str:
         """Return why it does not support a load; empty if it does."""
+        if self.is_asgi and load.mode == "client":
+            return "only a server"
         if self.is_bare and (load.mode != "echo" or load.setting.compression):
             return "no WebSocket"
         if self.name == "bare-await" and (load.setting.tls or load.size * load.in_flight > _SOCKET_BUFFER):

@@ -134,7 +134,7 @@ class ServerHandshake:
 
     @property
     def offered_subprotocols(self) -> Sequence[str]:
-        """The subprotocols that the client offers, in its order of preference; known once `request` is."""
+        """The subprotocols that the client offers, in its order of preference; empty before the request has arrived."""
         return tuple(self._offered)
 
     def accept(self, headers: HeadersLike = (), *, subprotocol: str | None = None) -> Response:
