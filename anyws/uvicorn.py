@@ -25,8 +25,8 @@ except ModuleNotFoundError as exc:
     raise ImportError("anyws.uvicorn requires uvicorn: pip install 'anyio-websocket[uvicorn]'") from exc
 if tuple(map(int, uvicorn.__version__.split(".")[:2])) < _OLDEST:
     raise ImportError(
-        f"uvicorn {uvicorn.__version__} is installed, but anyws.uvicorn requires {'.'.join(map(str, _OLDEST))} or later: "
-        "pip install --upgrade uvicorn"
+        f"uvicorn {uvicorn.__version__} is installed, but anyws.uvicorn requires uvicorn "
+        f"{'.'.join(map(str, _OLDEST))} or later: pip install --upgrade uvicorn"
     )
 
 from uvicorn.config import Config  # noqa: E402

@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 import anyws
 from anyws.asgi import websocket_of
 from tests.frames import REQUEST, frame_bytes
-from tests.peers import CLOSE, PING, PONG, TEXT
+from tests.peers import CLOSE, PING, PONG, TEXT, close_payload
 
 from .serving import Receive, Scope, Send, serving
 
@@ -100,6 +100,32 @@ async def test_messages_that_nobody_receives_pause_reading() -> None:
             app.going.set()
             for _ in range(10_000):
                 assert (await peer.frame()).payload == b"x" * 100
+
+
+async def test_the_clients_close_is_read_although_unreceived_messages_have_paused_reading() -> None:
+    received: list[dict[str, Any]] = []
+    full, ended = anyio.Event(), anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await full.wait()
+        await send({"type": "websocket.close", "code": 4000})
+        while not received or received[-1]["type"] == "websocket.receive":
+            received.append(await receive())
+        ended.set()
+
+    async with serving(app) as served, served.peer() as peer:
+        await peer.stream.send(frame_bytes(TEXT, b"x" * 10_000, masked=True) * 20)
+        while served.protocols[0].transport.is_reading():
+            await checkpoint()
+        full.set()
+        assert (await peer.frame()).close_code == 4000
+        await peer.send(CLOSE, close_payload(4000, ""))
+        assert await peer.rest() == b""
+        await ended.wait()
+    assert len(received) < 20  # those that had arrived, and no more
+    assert received[-1] == {"type": "websocket.disconnect", "code": 4000, "reason": ""}
 
 
 async def test_a_deflate_bomb_is_not_inflated() -> None:

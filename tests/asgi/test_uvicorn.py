@@ -236,12 +236,13 @@ def test_an_old_uvicorn_is_refused(tmp_path: Path) -> None:
     (tmp_path / "uvicorn").mkdir()
     (tmp_path / "uvicorn" / "__init__.py").write_text('__version__ = "0.36.1"\n')
     said = _import_with(tmp_path)
-    assert "ImportError: uvicorn 0.36.1 is installed, but anyws.uvicorn requires 0.53 or later" in said
+    assert "ImportError: uvicorn 0.36.1 is installed, but anyws.uvicorn requires uvicorn 0.53 or later" in said
 
 
 def test_without_uvicorn_the_error_says_how_to_install_it(tmp_path: Path) -> None:
     (tmp_path / "uvicorn.py").write_text('raise ModuleNotFoundError("No module named \'uvicorn\'", name="uvicorn")\n')
-    assert "ImportError: anyws.uvicorn requires uvicorn: pip install 'anyio-websocket[uvicorn]'" in _import_with(tmp_path)
+    said = _import_with(tmp_path)
+    assert "ImportError: anyws.uvicorn requires uvicorn: pip install 'anyio-websocket[uvicorn]'" in said
 
 
 def _import_with(folder: Path) -> str:
