@@ -66,10 +66,8 @@ class Served:
 @asynccontextmanager
 async def serving(app: App, **settings: Any) -> AsyncIterator[Served]:
     """Serve an application for the duration of a block, and shut down."""
-    config = uvicorn.Config(
-        cast(Any, app),
-        **{"ws": "anyws.uvicorn:Protocol", "port": 0, "lifespan": "off", "log_config": None} | settings,
-    )
+    defaults: dict[str, Any] = {"ws": "anyws.uvicorn:Protocol", "port": 0, "lifespan": "off", "log_config": None}
+    config = uvicorn.Config(cast(Any, app), **defaults | settings)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

@@ -12,6 +12,8 @@ from anyio.lowlevel import checkpoint
 from uvicorn.protocols.utils import ClientDisconnected
 
 import anyws
+from anyws._connection.websocket import link_of
+from anyws.asgi import websocket_of
 from tests.peers import CLOSE, CONTINUATION, REQUEST, TEXT, StreamPeer, close_payload, frame_bytes
 
 from .serving import Receive, Scope, Send, Served, echo, serving
@@ -416,7 +418,7 @@ async def test_a_send_waits_for_a_slow_client_and_can_be_cancelled() -> None:
             async with anyio.create_task_group() as tasks:
 
                 async def watch() -> None:
-                    while (count := len(counts)) == 0 or served.pump._link.has_room:
+                    while (count := len(counts)) == 0 or link_of(websocket_of(scope)).has_room:
                         await checkpoint()
                     assert count == len(counts)
                     waiting.set()

@@ -24,7 +24,7 @@ def fastapi_app() -> App:
     app = fastapi.FastAPI()
     everybody: set[anyws.WebSocket] = set()
 
-    async def user_of(websocket: fastapi.WebSocket) -> str:
+    async def user_of(websocket: Any) -> str:
         if websocket.headers.get("authorization") != "Bearer secret":
             raise fastapi.WebSocketException(code=1008)
         return "Ann"
@@ -50,9 +50,9 @@ def fastapi_app() -> App:
 def starlette_app() -> App:
     pytest.importorskip("starlette")
     from starlette.applications import Starlette
-    from starlette.authentication import AuthCredentials, SimpleUser, requires
+    from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser, requires
     from starlette.middleware import Middleware
-    from starlette.middleware.authentication import AuthenticationBackend, AuthenticationMiddleware
+    from starlette.middleware.authentication import AuthenticationMiddleware
     from starlette.routing import WebSocketRoute
     from starlette.websockets import WebSocket
 

@@ -66,7 +66,7 @@ async def test_no_pings_without_an_interval() -> None:
     app = Busy()
     app.going.set()
     async with serving(app, ws_ping_interval=0.0, ws_ping_timeout=0.0) as served, served.peer():
-        assert served.pump._link.options.ping_interval is None  # type: ignore[attr-defined]
+        assert served.pump._link.options.ping_interval is None
         assert served.pump._link.keepalive.deadline == float("inf")
 
 
