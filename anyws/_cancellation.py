@@ -7,12 +7,13 @@ trio this cannot happen: a `Cancelled` always belongs to an enclosing scope.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from types import TracebackType
 from typing import Literal
 
 import anyio
+
+from ._event_loops import asyncio_task
 
 __all__ = ["is_cancelled_from_outside", "is_stray", "refusing_stray_cancellation"]
 
@@ -21,10 +22,7 @@ def is_cancelled_from_outside() -> bool:
     """Return whether an enclosing scope, or `asyncio.Task.cancel` on asyncio, is cancelling the running task."""
     if anyio.current_effective_deadline() == -math.inf:
         return True
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # trio
-        return False
+    task = asyncio_task()
     return task is not None and task.cancelling() > 0
 
 

@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import inspect
 import re
-import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -106,16 +105,20 @@ def _explained(options_class: Any) -> str:
         for name, meaning in re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", attributes, re.MULTILINE):
             meanings[name] = " ".join(meaning.split())
     return "\n".join(
-        textwrap.fill(
-            f"{field.name} ({_short(_shown(field.type))}, default {_shown_default(field)}): {meanings.get(field.name)}",
-            width=112,
-            initial_indent=" " * 4,
-            subsequent_indent=" " * 8,
-            break_long_words=False,
-            break_on_hyphens=False,
+        _filled(
+            f"{field.name} ({_short(_shown(field.type))}, default {_shown_default(field)}): {meanings.get(field.name)}"
         )
         for field in dataclasses.fields(options_class)
     )
+
+
+def _filled(text: str) -> str:
+    """Break a text into lines of up to 112 characters with a hanging indent; `textwrap` would take ten times as long.
+
+    This runs whenever anyws is imported.
+    """
+    first, *others = re.findall(r"(?:^.{1,112}|.{1,104}|\S+)(?: |$)", f"    {text}")
+    return "\n".join(line.rstrip() for line in [first, *(" " * 8 + line for line in others)])
 
 
 def _short(shown: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from anyws._connection.options import ConnectionOptions
-from anyws._connection.pumps import Background, TransportPump, TransportStream
+from anyws._connection.pumps import Background, TransportStream
+from anyws._connection.pumps.transports import TransportPump
 from anyws.asgi._conversation import Conversation, Phase
 from anyws.asgi._scope import EXTENSION
 from anyws.protocol.deflate import PerMessageDeflate

@@ -45,10 +45,10 @@ class Frame:
         return int.from_bytes(self.payload[:2], "big") if self.payload else None
 
 
-def frame_bytes(opcode: int, payload: bytes = b"", *, fin: bool = True, masked: bool) -> bytes:
+def frame_bytes(opcode: int, payload: bytes = b"", *, fin: bool = True, masked: bool, rsv: int = 0) -> bytes:
     """Return the bytes of a frame (RFC 6455, 5.2)."""
     length, mask_bit = len(payload), 0x80 if masked else 0
-    head = bytes([opcode | (0x80 if fin else 0)])
+    head = bytes([opcode | rsv | (0x80 if fin else 0)])
     if length < 126:
         head += bytes([mask_bit | length])
     elif length < 65536:

@@ -15,7 +15,8 @@ import pytest
 
 import anyws
 from anyws._checking import build_options, merged
-from anyws._client.options import ConnectKeywords, ReconnectKeywords
+from anyws._client.options import ConnectKeywords
+from anyws._client.reconnect_options import ReconnectKeywords
 from anyws._server.options import AcceptKeywords, ServeKeywords
 from anyws.callbacks._options import ClientConnectKeywords, ServerKeywords
 from anyws.testing import local_server

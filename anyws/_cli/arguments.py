@@ -5,8 +5,22 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from pathlib import Path
 
-__all__ = ["count", "header", "payload_size", "port", "positive_rate", "positive_seconds", "seconds", "size"]
+from .files import file_problem
+
+__all__ = [
+    "cookie",
+    "count",
+    "headers",
+    "payload_size",
+    "port",
+    "positive_rate",
+    "positive_seconds",
+    "seconds",
+    "size",
+    "user",
+]
 
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -60,11 +74,38 @@ def port(text: str) -> int:
     return int(text)
 
 
-def header(text: str) -> tuple[str, str]:
-    """A header field, ``NAME: VALUE``."""
+def headers(text: str) -> list[tuple[str, str]]:
+    """A header field, ``NAME: VALUE``; or ``@FILE``, a file with one on each line, which keeps secrets out of `ps`."""
+    if not text.startswith("@"):
+        return [_header(text, "")]
+    path = text.removeprefix("@")
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as exc:
+        raise argparse.ArgumentTypeError(f"cannot read {path}: {file_problem(exc)}") from exc
+    except UnicodeDecodeError as exc:
+        raise argparse.ArgumentTypeError(f"cannot read {path}: it is not valid UTF-8") from exc
+    return [_header(line, f"{path}, line {number}: ") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _header(text: str, where: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon:
-        raise argparse.ArgumentTypeError("no colon: expected 'NAME: VALUE'")  # the text may be a secret
+        raise argparse.ArgumentTypeError(f"{where}no colon: expected 'NAME: VALUE'")  # the text may be a secret
+    return name.strip(), value.strip()
+
+
+def user(text: str) -> tuple[str, str | None]:
+    """A user name and, after a colon, a password; None if there is no colon (RFC 7617, section 2)."""
+    name, colon, password = text.partition(":")
+    return name, password if colon else None
+
+
+def cookie(text: str) -> tuple[str, str]:
+    """A cookie, ``NAME=VALUE``."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError("no equals sign: expected NAME=VALUE")  # the text may be a secret
     return name.strip(), value.strip()
 
 

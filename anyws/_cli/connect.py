@@ -21,10 +21,12 @@ from .formatting import Formatter
 from .framing import INPUTS, OUTPUTS, splitter
 from .history import history_file
 from .notes import note
+from .opening import open_target
 from .reading import Chunks, decoded, messages
 from .screen import PlainScreen, Screen, is_terminal
 from .stopping import Stop, stop_signals
-from .target import Target, add_target, open_target, read_target
+from .target import Target, read_target
+from .target_options import add_target
 
 __all__ = ["add_arguments"]
 
@@ -57,13 +59,13 @@ framing (--input and --output):
   raw      --output only: no separator between messages
 
 examples:
-  anyws connect ws://localhost:8765/
+  anyws connect localhost:8765
   anyws connect ws+unix:/tmp/echo.sock
   anyws connect -H "Authorization: Bearer 1234" -s chat wss://example.com/
-  echo hello | anyws connect ws://localhost:8765/
+  echo hello | anyws connect localhost:8765
 
-  # receive one message within 5 seconds
-  anyws connect --one --timeout 5 wss://example.com/status < /dev/null
+  # send one message, and receive one within 5 seconds
+  anyws connect --send status --one --timeout 5 wss://example.com/
 
   # print messages until the server closes the connection
   anyws connect --wait inf --json wss://example.com/feed < subscriptions.txt
@@ -91,6 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target(parser)
     streams = parser.add_argument_group("input and output")
     streams.add_argument("-b", "--binary", action="store_true", help="send stdin as binary messages instead of text")
+    streams.add_argument(
+        "--send", action="append", metavar="TEXT", help="send this text instead of stdin; may be repeated"
+    )
     streams.add_argument("--input", choices=INPUTS, help="how to split stdin into messages; default: line")
     streams.add_argument("--output", choices=OUTPUTS, default="line", help="how to print messages; default: line")
     exits = parser.add_argument_group("exit conditions")
@@ -126,22 +131,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if is_missing(arguments.backend):
         return ExitStatus.USAGE
+    if arguments.send is not None and (arguments.binary or arguments.input is not None):
+        parser.error("argument --send: not allowed with arguments --binary and --input, which are about stdin")
     if arguments.output != "line" and sys.stdout is not None and sys.stdout.isatty():
         parser.error("argument --output: stdout is a terminal, which allows only line")
     return run(arguments.backend, functools.partial(_connect, arguments, read_target(parser, arguments)))
 
 
 async def _connect(arguments: argparse.Namespace, target: Target) -> int:
-    async with stop_signals() as stop, open_target(target) as websocket:
+    async with stop_signals() as stop, open_target(target, is_verbose=arguments.verbose) as websocket:
         return await _converse(arguments, target, websocket, stop)
     raise CommandError(ExitStatus.FAILED, "interrupted")
 
 
 async def _converse(arguments: argparse.Namespace, target: Target, websocket: anyws.WebSocket, stop: Stop) -> int:
-    is_interactive = is_terminal() and not arguments.binary and arguments.input is None
+    is_typed = is_terminal() and arguments.send is None
+    is_interactive = is_typed and not arguments.binary and arguments.input is None
     idle_timeout = arguments.wait
     if idle_timeout is None:
-        idle_timeout = 0 if is_terminal() else _IDLE_TIMEOUT if arguments.count is None else math.inf
+        idle_timeout = 0 if is_typed else _IDLE_TIMEOUT if arguments.count is None else math.inf
     options = ConversationOptions(
         is_interactive=is_interactive,
         idle_timeout=idle_timeout,
@@ -166,11 +174,11 @@ async def _open_screen(
         history = None if arguments.no_history else history_file()
         async with editing_screen(formatter, history, str(target), stop.request) as screen:
             yield screen, screen.lines
-    elif sys.stdin is None:
+    elif sys.stdin is None and arguments.send is None:
         yield PlainScreen(formatter, arguments.output), None
     else:
         async with aclosing(_input(arguments)) as source:
-            yield PlainScreen(formatter, arguments.output), source
+            yield PlainScreen(formatter, arguments.output, is_typed=arguments.send is None), source
 
 
 def _can_edit() -> bool:
@@ -183,11 +191,18 @@ def _can_edit() -> bool:
 
 
 def _input(arguments: argparse.Namespace) -> AsyncGenerator[Message, None]:
+    if arguments.send is not None:
+        return _each(arguments.send)
     chunks = Chunks(sys.stdin.fileno())
     framing = arguments.input or "line"
     if framing == "whole":
         return _as_one_message(chunks, None if arguments.binary else sys.stdin.encoding)
     return messages(chunks, splitter(framing), None if arguments.binary else sys.stdin.encoding)
+
+
+async def _each(texts: list[str]) -> AsyncGenerator[Message, None]:
+    for text in texts:
+        yield text
 
 
 async def _as_one_message(chunks: Chunks, encoding: str | None) -> AsyncGenerator[Message, None]:

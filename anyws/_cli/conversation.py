@@ -14,7 +14,8 @@ import anyws
 from .commands import HELP, Action, Close, Ping, Send, SendFile, parse_line
 from .exit_status import ExitStatus
 from .framing import IncompleteInput
-from .screen import Screen, discard_output
+from .printing import discard_output
+from .screen import Screen
 from .stopping import Stop
 
 __all__ = ["Conversation", "ConversationOptions", "Message"]

@@ -10,6 +10,7 @@ from .backends import is_missing, run
 from .certificates import Certificates, make_certificates
 from .examples import EXAMPLES, HOST, Example
 from .exit_status import ExitStatus
+from .printing import print_line
 from .stopping import stop_signals
 
 __all__ = ["add_arguments"]
@@ -44,33 +45,45 @@ def _run(arguments: argparse.Namespace) -> int:
     if is_missing("trio", "trustme"):
         return ExitStatus.USAGE
     certificates = make_certificates(HOST)
-    successes = [
-        run(backend, functools.partial(_run_example, example, backend, certificates))
-        for backend in _BACKENDS
-        for example in EXAMPLES
-    ]
-    print(f"{sum(successes)} of {len(successes)} examples ran as expected")
-    return ExitStatus.OK if all(successes) else ExitStatus.FAILED
+    successes = []
+    for backend in _BACKENDS:
+        for example in EXAMPLES:
+            report = _Report()
+            run(backend, functools.partial(_run_example, example, backend, certificates, report))
+            if not report.is_read:
+                return ExitStatus.FAILED
+            successes.append(report.reported == example.expected)
+    is_read = print_line(f"{sum(successes)} of {len(successes)} examples ran as expected")
+    return ExitStatus.OK if is_read and all(successes) else ExitStatus.FAILED
 
 
-async def _run_example(example: Example, backend: str, certificates: Certificates) -> bool:
-    print(f"{backend}: {example.title}")
-    print(textwrap.indent(example.description, "  "), end="\n\n")
-    reported: dict[str, list[str]] = {"server": [], "client": []}
+class _Report:
+    """What client and server of one example did; it is printed as it happens."""
 
-    def log(who: str, what: str, more: object = "", /) -> None:
-        reported[who].append(what)
-        print(f"    {who}  {what}" + (f" ({more})" if more else ""), flush=True)
+    def __init__(self) -> None:
+        self.reported: dict[str, list[str]] = {"server": [], "client": []}
+        self.is_read = True  # whether somebody still reads the output
 
+    def log(self, who: str, what: str, more: object = "", /) -> None:
+        """See `anyws._cli.examples.Log`. It raises nothing: it is called by hooks of connections."""
+        self.reported[who].append(what)
+        self.print(f"    {who}  {what}" + (f" ({more})" if more else ""))
+
+    def print(self, text: str) -> None:
+        """Print a line."""
+        self.is_read = self.is_read and print_line(text)
+
+
+async def _run_example(example: Example, backend: str, certificates: Certificates, report: _Report) -> None:
+    report.print(f"{backend}: {example.title}")
+    report.print(f"{textwrap.indent(example.description, '  ')}\n")
     has_ended = False
     async with stop_signals():
-        await example.run(log, certificates)
+        await example.run(report.log, certificates)
         has_ended = True
     if not has_ended:
         raise KeyboardInterrupt
     for who, expected in example.expected.items():
-        if reported[who] != expected:
-            print(f"    UNEXPECTED: the {who} should have reported: {'; '.join(expected)}")
-    is_success = reported == example.expected
-    print("\n  As expected.\n" if is_success else "\n  NOT as expected.\n")
-    return is_success
+        if report.reported[who] != expected:
+            report.print(f"    UNEXPECTED: the {who} should have reported: {'; '.join(expected)}")
+    report.print(f"\n  {'As' if report.reported == example.expected else 'NOT as'} expected.\n")

@@ -12,9 +12,12 @@ from .arguments import count, positive_rate, positive_seconds, size
 from .backends import add_backend, is_missing, run
 from .exit_status import CommandError, ExitStatus
 from .load_generator import LoadResult, LoadTest
+from .opening import connect_error
+from .printing import print_line
 from .progress import progress_bar
 from .stopping import stop_signals
-from .target import Target, add_target, connect_error, read_target
+from .target import Target, read_target
+from .target_options import add_target
 
 __all__ = ["add_arguments"]
 
@@ -98,7 +101,8 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     result = run(arguments.backend, functools.partial(_load, arguments, target))
     if not result.opened and result.failure is not None:
         raise connect_error(target, result.failure)
-    _print(result, as_json=arguments.json)
+    if not print_line(_report(result, as_json=arguments.json)):
+        return ExitStatus.FAILED
     if result.lost:
         return ExitStatus.ABNORMAL
     return (
@@ -121,7 +125,7 @@ async def _load(arguments: argparse.Namespace, target: Target) -> LoadResult:
     raise CommandError(ExitStatus.FAILED, "interrupted")
 
 
-def _print(result: LoadResult, *, as_json: bool) -> None:
+def _report(result: LoadResult, *, as_json: bool) -> str:
     latencies = dict(zip(_PERCENTILES, result.times.percentiles(list(_PERCENTILES.values())), strict=True))
     latencies["mean"] = result.times.mean
     rate = result.received / result.seconds if result.seconds else 0.0
@@ -132,10 +136,12 @@ def _print(result: LoadResult, *, as_json: bool) -> None:
             "seconds": result.seconds,
             "latency": latencies if result.received else None,
         }
-        print(json.dumps(figures), flush=True)
-        return
-    print(f"connections  {result.opened} opened, {result.failed} failed, {result.lost} lost")
-    print(f"messages     {result.sent} sent, {result.received} received in {result.seconds:.3f} s: {rate:.0f}/s")
+        return json.dumps(figures)
+    lines = [
+        f"connections  {result.opened} opened, {result.failed} failed, {result.lost} lost",
+        f"messages     {result.sent} sent, {result.received} received in {result.seconds:.3f} s: {rate:.0f}/s",
+    ]
     if result.received:
         shown = "  ".join(f"{name} {seconds * 1000:.3f}" for name, seconds in latencies.items())
-        print(f"latency      {shown} ms")
+        lines.append(f"latency      {shown} ms")
+    return "\n".join(lines)

@@ -12,9 +12,9 @@ import anyio
 
 import anyws
 
+from .opening import CONNECT_ERRORS
 from .statistics import Times
 from .stopping import Stop
-from .target import CONNECT_ERRORS
 
 __all__ = ["LoadResult", "LoadTest"]
 

@@ -6,12 +6,15 @@ import argparse
 import logging
 import platform
 import re
+import sys
 from importlib.metadata import version as version_of
 from typing import NoReturn
 
 from anyws._version import __version__
 
-from . import connect, demo, load, ping, serve
+from . import completion, connect, demo, load, ping, serve
+from .exit_status import ExitStatus
+from .notes import note
 
 __all__ = ["parse_arguments"]
 
@@ -34,12 +37,14 @@ _COMMANDS = {
     "load": (load.add_arguments, "load-test an echo server"),
     "demo": (demo.add_arguments, "run the examples of the node:websocket proposal"),
 }
+_COMPLETION = "print a script for the completion of bash, zsh or fish"
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Exit with a message about an invalid command line, with credentials and queries removed from its URIs."""
-        super().error(_SECRETS.sub("", message))
+        """Exit with one line about an invalid command line, with credentials and queries removed from its URIs."""
+        note(f"{self.prog}: {_SECRETS.sub('', message)} (see {self.prog} --help)")
+        self.exit(ExitStatus.USAGE)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -57,12 +62,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     version = f"anyws {__version__} (Python {platform.python_version()}, AnyIO {version_of('anyio')})"
     parser.add_argument("--version", action="version", version=version)
     _add_verbose(parser, default=False)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND")
     for name, (add_arguments, summary) in _COMMANDS.items():
         command = commands.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
         add_arguments(command)
         _add_verbose(command, default=argparse.SUPPRESS)  # accepted before and after the command
+    command = commands.add_parser("completion", help=_COMPLETION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    summaries = {name: summary for name, (_, summary) in _COMMANDS.items()}
+    completion.add_arguments(command, parser, summaries | {"completion": _COMPLETION})
     parsed = parser.parse_args(arguments)
+    if not hasattr(parsed, "run"):
+        parser.print_help(sys.stderr)
+        parser.exit(ExitStatus.USAGE)
     if parsed.verbose:
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
         logging.getLogger("anyws").setLevel(logging.DEBUG)
@@ -70,4 +81,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def _add_verbose(parser: argparse.ArgumentParser, *, default: object) -> None:
-    parser.add_argument("-v", "--verbose", action="store_true", default=default, help="log connection events to stderr")
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=default,
+        help="log connection events to stderr; clients also show the opening handshake",
+    )

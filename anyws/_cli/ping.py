@@ -15,9 +15,12 @@ from .arguments import count, payload_size, positive_seconds, seconds
 from .backends import add_backend, is_missing, run
 from .exit_status import CommandError, ExitStatus
 from .notes import note
+from .opening import open_target
+from .printing import print_line
 from .statistics import Times
 from .stopping import Stop, stop_signals
-from .target import Target, add_target, open_target, read_target
+from .target import Target, read_target
+from .target_options import add_target
 
 __all__ = ["add_arguments"]
 
@@ -74,7 +77,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
 
 async def _connect(arguments: argparse.Namespace, target: Target) -> int:
-    async with stop_signals() as stop, open_target(target) as websocket:
+    async with stop_signals() as stop, open_target(target, is_verbose=arguments.verbose) as websocket:
         return await _Pinging(websocket, arguments).run(target, stop)
     raise CommandError(ExitStatus.FAILED, "interrupted")
 
@@ -88,7 +91,8 @@ class _Pinging:
         self._status = ExitStatus.OK
 
     async def run(self, target: Target, stop: Stop) -> ExitStatus:
-        print(f"PING {target}: {self._arguments.size} bytes of payload", flush=True)
+        if not print_line(f"PING {target}: {self._arguments.size} bytes of payload"):
+            return ExitStatus.FAILED
         start = anyio.current_time()
         async with anyio.create_task_group() as tasks:
 
@@ -116,31 +120,35 @@ class _Pinging:
             begin = max(anyio.current_time(), begin + self._arguments.interval)
             await anyio.sleep_until(begin)
             try:
-                await self._ping(number)
+                is_read = await self._ping(number)
             except anyws.ConnectionClosed as exc:
                 note(f"anyws: {exc}")
                 self._status = ExitStatus.ABNORMAL
                 return
+            if not is_read:
+                self._status = ExitStatus.FAILED
+                return
 
-    async def _ping(self, number: int) -> None:
+    async def _ping(self, number: int) -> bool:
+        """Send a Ping and print its latency; return whether somebody reads the output."""
         payload = f"{number:08}".encode().ljust(self._arguments.size, b".")[: self._arguments.size]
         with anyio.move_on_after(self._arguments.pong_timeout):
             self._sent += 1
             latency = await self._websocket.ping(payload)
             self._times.add(latency)
-            if not self._arguments.quiet:
-                print(f"pong: number {number}, {latency * 1000:.3f} ms", flush=True)
-            return
+            return self._arguments.quiet or print_line(f"pong: number {number}, {latency * 1000:.3f} ms")
         self._status = ExitStatus.FAILED
         note(f"anyws: no Pong to number {number} within {self._arguments.pong_timeout:g} s")
+        return True
 
     def _summarize(self, target: Target, seconds: float) -> None:
         sent, received = self._sent, len(self._times)
         # A Ping interrupted by Ctrl-C does not count as lost.
         lost = (sent - received) / sent if sent else 0
-        print(f"--- {target}")
-        print(f"{sent} pings sent, {received} pongs received, {lost:.0%} lost, in {seconds:.3f} s")
+        lines = [f"--- {target}", f"{sent} pings sent, {received} pongs received, {lost:.0%} lost, in {seconds:.3f} s"]
         if received:
             least, greatest = self._times.percentiles([0, 100])
             figures = (least, self._times.mean, greatest, self._times.deviation)
-            print(f"min/avg/max/mdev = {'/'.join(f'{figure * 1000:.3f}' for figure in figures)} ms", flush=True)
+            lines.append(f"min/avg/max/mdev = {'/'.join(f'{figure * 1000:.3f}' for figure in figures)} ms")
+        if not print_line("\n".join(lines)):
+            self._status = ExitStatus.FAILED

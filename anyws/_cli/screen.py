@@ -20,7 +20,7 @@ try:
 except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
 
-__all__ = ["PlainScreen", "Screen", "discard_output", "is_terminal"]
+__all__ = ["PlainScreen", "Screen", "is_terminal"]
 
 
 class Screen(Protocol):
@@ -51,13 +51,6 @@ def is_terminal() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
-def discard_output() -> None:
-    """Redirect stdout to the null device, so that Python does not report a closed pipe at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
-
-
 class PlainScreen:
     """A screen that requires no extra package, for terminals, pipes and files.
 
@@ -65,16 +58,23 @@ class PlainScreen:
     characters escaped. Otherwise text is printed unchanged.
     """
 
-    def __init__(self, formatter: Formatter = Formatter(), output: str = "line") -> None:  # noqa: B008, it is immutable
+    def __init__(
+        self,
+        formatter: Formatter = Formatter(),  # noqa: B008, it is immutable
+        output: str = "line",
+        *,
+        is_typed: bool = True,
+    ) -> None:
         """Create a screen.
 
         Args:
             formatter: how to show messages.
             output: how to separate messages in pipes and files, see `framing`.
+            is_typed: whether the user types the input, if stdin is a terminal.
         """
         self._formatter = formatter
         self._output = output
-        self._is_terminal = is_terminal()
+        self._is_terminal = is_typed and is_terminal()
         self._is_output_terminal = sys.stdout is not None and sys.stdout.isatty()
         self._is_dumb = os.environ.get("TERM") in (None, "", "dumb")
         self._clear_line = "\n" if self._is_dumb else "\r\x1b[K"

@@ -21,12 +21,14 @@ import anyws
 from anyws._server.options import AcceptOptions
 from anyws._server.serve import Handler
 
-from .arguments import count, port
+from .arguments import count, port, size
 from .backends import add_backend, is_missing, run
 from .certificates import certificate_files
 from .exit_status import CommandError, ExitStatus
+from .files import file_problem
 from .handlers import Broadcast, echo, load_handler
 from .notes import note
+from .printing import print_line
 from .stopping import stop_signals
 from .watching import source_changes
 from .workers import Workers, announce, stop_orphaned
@@ -57,6 +59,7 @@ examples:
   anyws serve --path /tmp/echo.sock   listen on a unix socket (ws+unix:)
   anyws serve --self-signed           TLS with a temporary certificate (wss:)
   anyws serve --cert cert.pem --key key.pem
+  anyws serve --origin http://localhost:5173   accept pages of a dev server
 
   # chat.py contains: async def handler(websocket): ...
   anyws serve chat:handler
@@ -82,12 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--host", help="host name or address to listen on; default: 127.0.0.1")
     where.add_argument("--port", type=port, help="TCP port, 0 for a free one; default: 8765")
     where.add_argument("--path", metavar="SOCKET", help="listen on a unix socket instead of --host and --port")
-    where.add_argument(
-        "--origin",
-        action="append",
-        help="accept pages from this origin, such as http://localhost:5173; may be repeated; '*' for any; default: "
-        "only pages from the same host and port",
-    )
+    _add_connections(parser)
     tls = parser.add_argument_group("TLS")
     tls.add_argument("--cert", metavar="FILE", help="certificate chain (PEM); enables TLS")
     tls.add_argument("--key", metavar="FILE", help="private key (PEM); default: in the --cert file")
@@ -121,6 +119,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=functools.partial(_run, parser))
 
 
+def _add_connections(parser: argparse.ArgumentParser) -> None:
+    connections = parser.add_argument_group("connections")
+    connections.add_argument(
+        "--origin",
+        action="append",
+        help="accept pages from this origin, such as http://localhost:5173; may be repeated; '*' for any; default: "
+        "only pages from the same host and port",
+    )
+    connections.add_argument(
+        "-s",
+        "--subprotocol",
+        action="append",
+        metavar="NAME",
+        help="subprotocol to accept, in order of preference; may be repeated",
+    )
+    connections.add_argument("--compress", action="store_true", help="accept compression (permessage-deflate)")
+    connections.add_argument(
+        "--max-size", type=size, metavar="BYTES", help="maximum message size, 0 for unlimited; default: 1M"
+    )
+    connections.add_argument(
+        "--max-connections",
+        type=count,
+        metavar="N",
+        help="maximum number of open connections of each process; default: no limit",
+    )
+
+
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if is_missing(arguments.backend, *(["trustme"] if arguments.self_signed else [])):
         return ExitStatus.USAGE
@@ -151,6 +176,12 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         AcceptOptions(origins=arguments.origin)
     except ValueError as exc:
         parser.error(f"argument --origin: {exc}")
+    try:
+        AcceptOptions(subprotocols=arguments.subprotocol or ())
+    except ValueError as exc:
+        parser.error(f"argument -s/--subprotocol: {exc}")
+    if arguments.reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+        parser.error("argument --reuse-port: not supported on this system")
     if arguments.reload_dir is not None and not arguments.reload:
         parser.error("argument --reload-dir: requires --reload")
     if (arguments.workers or 1) > 1 and arguments.path is not None:
@@ -171,7 +202,7 @@ def _set_up_logs(arguments: argparse.Namespace) -> None:
             force=True,
         )
     except OSError as exc:
-        raise CommandError(ExitStatus.FAILED, f"cannot log to {arguments.log_file}: {exc.strerror or exc}") from exc
+        raise CommandError(ExitStatus.FAILED, f"cannot log to {arguments.log_file}: {file_problem(exc)}") from exc
     logging.getLogger("anyws").setLevel(level)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
@@ -196,16 +227,19 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         context = None if arguments.cert is None else _tls_context(arguments.cert, arguments.key)
     except OSError as exc:  # ssl.SSLError is one
         files = arguments.cert if arguments.key is None else f"{arguments.cert} with {arguments.key}"
-        raise CommandError(ExitStatus.FAILED, f"cannot use the certificate {files}: {exc}") from exc
-    if arguments.path is not None:
-        return {"ssl_context": context, "origins": arguments.origin, "path": arguments.path}
-    return {
+        raise CommandError(ExitStatus.FAILED, f"cannot use the certificate {files}: {file_problem(exc)}") from exc
+    options: dict[str, Any] = {
         "ssl_context": context,
         "origins": arguments.origin,
-        "host": arguments.host,
-        "port": arguments.port,
-        "reuse_port": arguments.reuse_port,
+        "subprotocols": arguments.subprotocol or (),
+        "compression": arguments.compress,
+        "max_connections": arguments.max_connections,
     }
+    if arguments.max_size is not None:
+        options["max_message_size"] = arguments.max_size or None
+    if arguments.path is not None:
+        return {**options, "path": arguments.path}
+    return {**options, "host": arguments.host, "port": arguments.port, "reuse_port": arguments.reuse_port}
 
 
 def _tls_context(cert: str, key: str | None) -> ssl.SSLContext:
@@ -221,14 +255,14 @@ async def _serve(handler: Handler, options: dict[str, Any], worker_pipe: int | N
             async with anyws.open_server(handler, **options) as server, anyio.create_task_group() as tasks:
                 uris = [_uri(address, secure=options["ssl_context"] is not None) for address in server.addresses]
                 if worker_pipe is None:
-                    _print("\n".join(uris))
+                    print_line("\n".join(uris))
                 else:
                     announce(worker_pipe, "\n".join(uris))
                     tasks.start_soon(stop_orphaned, stop)
                 await stop.wait()
                 tasks.cancel_scope.cancel()
         except OSError as exc:
-            note(f"anyws: cannot listen: {exc.strerror or exc}")
+            note(f"anyws: cannot listen: {_with_path(exc.strerror or str(exc), options)}")
             return ExitStatus.FAILED
         return ExitStatus.OK
     return ExitStatus.FAILED  # the second signal came before the server had stopped
@@ -239,9 +273,9 @@ async def _supervise(arguments: argparse.Namespace) -> int:
         with _reserved_port(arguments):
             workers = Workers(functools.partial(_worker_command, arguments), arguments.workers or 1)
             if not arguments.reload:
-                return await workers.run(stop, _print)
+                return await workers.run(stop, print_line)
             async with aclosing(source_changes(arguments.reload_dir or [Path()])) as changes:
-                return await workers.run(stop, _print, changes)
+                return await workers.run(stop, print_line, changes)
     return ExitStatus.FAILED
 
 
@@ -269,24 +303,27 @@ def _reserved_port(arguments: argparse.Namespace) -> Generator[None, None, None]
                 reservation.close()
             yield
     except OSError as exc:
-        raise CommandError(ExitStatus.FAILED, f"cannot listen: {exc.strerror or exc}") from exc
+        where = f"{arguments.host or 'all addresses'} port {arguments.port}"
+        raise CommandError(ExitStatus.FAILED, f"cannot listen: {exc.strerror or exc}: {where}") from exc
 
 
 def _worker_command(arguments: argparse.Namespace, pipe: int) -> list[str]:
     command = [sys.executable, "-m", "anyws", "serve", "--worker-pipe", str(pipe), "--backend", arguments.backend]
-    for name in ("host", "port", "path", "cert", "key", "log_level", "log_file"):
+    for name in ("host", "port", "path", "cert", "key", "max_size", "max_connections", "log_level", "log_file"):
         value = getattr(arguments, name)
         if value is not None:
             command += [f"--{name.replace('_', '-')}={value}"]
     command += [f"--origin={origin}" for origin in arguments.origin or ()]
-    for name in ("echo", "broadcast", "reuse_port", "verbose"):
+    command += [f"--subprotocol={name}" for name in arguments.subprotocol or ()]
+    for name in ("echo", "broadcast", "compress", "reuse_port", "verbose"):
         if getattr(arguments, name):
             command.append(f"--{name.replace('_', '-')}")
     return command if arguments.handler is None else [*command, "--", arguments.handler]
 
 
-def _print(text: str) -> None:
-    print(text, flush=True)
+def _with_path(problem: str, options: dict[str, Any]) -> str:
+    path = options.get("path")
+    return problem if path is None or path in problem else f"{problem}: {path}"
 
 
 def _uri(address: Any, *, secure: bool) -> str:

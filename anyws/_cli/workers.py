@@ -84,7 +84,7 @@ class Workers:
         self._status = ExitStatus.OK
 
     async def run(
-        self, stop: Stop, ready: Callable[[str], None], changes: AsyncIterator[list[str]] | None = None
+        self, stop: Stop, ready: Callable[[str], object], changes: AsyncIterator[list[str]] | None = None
     ) -> ExitStatus:
         """Run the workers until a stop is requested; return the exit status.
 

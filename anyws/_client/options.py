@@ -1,7 +1,7 @@
 """Options of a client, each with its unit, its default and the reason for it.
 
-The dataclasses hold the values. The typed dictionaries give type checkers and editors the same names as keywords of
-`connect` and `reconnecting`. A test keeps the two in sync.
+The dataclass holds the values. The typed dictionary gives type checkers and editors the same names as keywords of
+`connect`. A test keeps the two in sync.
 """
 
 # No `from __future__ import annotations`: the annotations are the types that options are checked against.
@@ -16,7 +16,6 @@ from anyio.abc import ByteStream
 from anyws._checking import check_positive
 from anyws._client.authorization import AuthLike, authorization
 from anyws._client.cookies import CookieJar, CookiesLike, check_cookies
-from anyws._client.outages import DisconnectHook
 from anyws._connection.options import ConnectionKeywords, ConnectionOptions, check_side
 from anyws.protocol.client_handshake import check_request_headers
 from anyws.protocol.errors import InvalidURI
@@ -30,8 +29,6 @@ from anyws.protocol.subprotocols import check_subprotocols
 __all__ = [
     "ClientOptions",
     "ConnectKeywords",
-    "ReconnectKeywords",
-    "ReconnectOptions",
     "server_name",
 ]
 
@@ -154,32 +151,6 @@ def server_name(option: str, name: str) -> str:
         raise InvalidURI(name, f"option {option}: {name!r} {exc}") from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReconnectOptions(ClientOptions):
-    """Options of `reconnecting`, in addition to those of `connect`.
-
-    Attributes:
-        initial_delay: upper bound of the delay after the first failure; it doubles with each further failure. 5 s, as
-            RFC 6455, section 7.2.3, suggests.
-        max_delay: the highest upper bound, apart from ``Retry-After``. 60 s.
-        reset_after: reset the delay if a connection stays open for this many seconds. 60 s. So a server that accepts
-            connections and drops them immediately gets no more of them than one that refuses them.
-        on_disconnect: a sync or async callable that receives each `Outage` before the delay. Return True to reconnect,
-            False to stop, or None for the default. Stopping raises the exception or, if there is none, ends the loop.
-    """
-
-    initial_delay: float = 5
-    max_delay: float = 60
-    reset_after: float = 60
-    on_disconnect: DisconnectHook | None = None
-
-    def __post_init__(self) -> None:
-        ClientOptions.__post_init__(self)
-        check_positive(self, "initial_delay", "max_delay", "reset_after")
-        if self.stream is not None:
-            raise ValueError("option stream cannot be used with reconnecting(): it is a single connection")
-
-
 class ConnectKeywords(ConnectionKeywords, total=False):
     """The keywords of `connect`: see `ClientOptions`."""
 
@@ -200,12 +171,3 @@ class ConnectKeywords(ConnectionKeywords, total=False):
     max_redirects: int
     proxy: str | Literal[True] | None
     proxy_ssl_context: ssl.SSLContext | None
-
-
-class ReconnectKeywords(ConnectKeywords, total=False):
-    """The keywords of `reconnecting`: see `ReconnectOptions`."""
-
-    initial_delay: float
-    max_delay: float
-    reset_after: float
-    on_disconnect: DisconnectHook | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 import ssl
@@ -19,7 +18,7 @@ from anyws._transport.securing import default_context, start_tls
 from anyws._transport.stream import SocketStream
 from anyws._transport.turns import Turn
 from anyws.protocol.errors import HandshakeError, InvalidURI, ProxyError
-from anyws.protocol.hosts import bare_host, with_port
+from anyws.protocol.hosts import bare_host, is_loopback, with_port
 from anyws.protocol.proxy import Proxy, ProxyHandshake, parse_proxy
 from anyws.protocol.uri import WebSocketURI
 
@@ -119,7 +118,7 @@ def _from_environment(uri: WebSocketURI) -> Proxy | None:
     net/http, no proxy is used for loopback.
     """
     host = bare_host(uri.host)  # hosts in no_proxy have no trailing dot
-    if _is_loopback(host) or not _may_have_proxies():
+    if is_loopback(host) or not _may_have_proxies():
         return None
     from urllib.request import getproxies, proxy_bypass
 
@@ -140,13 +139,6 @@ def _from_environment(uri: WebSocketURI) -> Proxy | None:
 def _may_have_proxies() -> bool:
     """Return whether to look for a proxy: `urllib.request` takes long to load, and usually there is none."""
     return sys.platform in ("darwin", "win32") or any(name.lower().endswith("_proxy") for name in os.environ)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")  # RFC 6761, section 6.3
 
 
 async def _resolve(uri: WebSocketURI, *, only_ipv4: bool) -> str:

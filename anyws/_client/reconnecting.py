@@ -37,8 +37,8 @@ from anyws.protocol.uri import WebSocketURI, parse_uri
 
 from .backoff import jittered_delay, retry_after
 from .connect import open_connection
-from .options import ReconnectKeywords, ReconnectOptions
 from .outages import Outage
+from .reconnect_options import ReconnectKeywords, ReconnectOptions
 
 __all__ = ["is_fatal", "reconnecting"]
 

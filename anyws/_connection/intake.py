@@ -75,7 +75,9 @@ class Intake:
     def feed(self, data: bytes) -> bool:
         """Process bytes; return whether they were nothing but complete messages, which need no further reaction."""
         core, inbox = self._core, self.inbox
-        position = inbox.put_frames(data) if core.expects_frame and not self.is_discarding else 0
+        position = 0
+        if core.expects_frame and not self.is_discarding:
+            position = inbox.put_frames(data, core.decoded_rsv, core.decode_message)
         is_plain = position == len(data) and bool(data)
         if not is_plain:
             self._receive(data, position)

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
 from anyws._logs import ConnectionLogger
@@ -23,7 +22,7 @@ from anyws.protocol.speedups import MessageQueue
 from .ending import Ending
 from .intake import Intake
 from .keepalive import CONTROL_FRAMES_SIZE, Keepalive, Verdict
-from .life import READING, Action, Event, Life, Phase
+from .life import CLOSE_IN_PROGRESS, READING, Action, Event, Life, Phase
 from .options import ConnectionOptions
 from .pings import PendingPings
 from .plain_path import PlainPath
@@ -38,6 +37,10 @@ MESSAGE_BUDGET = 64
 # How many times other tasks run after a poll before the deadline is checked again. Data that has arrived may need
 # several of them to get through the stream of the user.
 _POLL_TURNS = 8
+
+# The phases that may change although no event is reported; see `Lifecycle._advance`.
+_WATCHED = frozenset({Phase.FAILING, Phase.ENDING})
+_WITHOUT_DEADLINE = frozenset({Phase.ABORTING, Phase.OVER})
 
 _NONE: Mapping[Any, Callable[[], Any]] = {}
 _ADDRESSES = (
@@ -61,10 +64,10 @@ class Lifecycle:
     __slots__ = (
         "_alarm",
         "_background",
-        "_closed_event",
         "_is_polling",
         "_life",
         "_pump",
+        "_waiting_for_end",
         "addresses",
         "core",
         "drained",
@@ -108,7 +111,7 @@ class Lifecycle:
         self.drained: Wakeup | None = None
         """Wakes the task that is waiting for room in the send buffer; None if there is none."""
         self._life = Life(options.close_timeout)
-        self._closed_event: anyio.Event | None = None
+        self._waiting_for_end: tuple[Wakeup, ...] = ()  # for the tasks in `wait_closed`
         self._background: Background | None = None  # until the connection starts
         self._alarm = Alarm()
         self._is_polling = False  # a deadline has passed; before acting on it, read what has arrived
@@ -156,7 +159,11 @@ class Lifecycle:
 
     def _handle(self, event: Event) -> None:
         """Report an event to `Life` and perform the actions."""
-        self._perform(self._life.handle(event, self.now()))
+        life = self._life
+        before = life.phase
+        actions = life.handle(event, self.now())
+        if actions or life.phase is not before or before in _WATCHED:  # for speed: most closes report a late event
+            self._perform(actions)
 
     def _perform(self, actions: Sequence[Action]) -> None:
         for action in actions:
@@ -198,8 +205,9 @@ class Lifecycle:
         self.core.receive_eof()
 
     def _notify(self) -> None:
-        self._pump.flush()
-        self._pump.resume()
+        if self._life.phase in CLOSE_IN_PROGRESS:
+            self._pump.flush()
+            self._pump.resume()
         if self.drained is not None:
             self.drained.set()
         self._pump.wake_receiver()
@@ -226,6 +234,8 @@ class Lifecycle:
         Args:
             with_kernel: whether to count bytes in the kernel, unless they are so few that they may be control frames.
         """
+        if self.core.close_received is not None:  # the peer does not want any more data
+            return
         ours = self.outbox.data_size + max(0, self._pump.unsent - self.outbox.control_taken) - self.core.close_size
         kernels = self._pump.output().waiting - self.outbox.size - self._pump.unsent if with_kernel else 0
         self.ending.note_undelivered(ours + (kernels if kernels > CONTROL_FRAMES_SIZE else 0))
@@ -238,7 +248,7 @@ class Lifecycle:
         return self.keepalive.deadline if self._life.phase is Phase.OPEN else self._life.deadline
 
     def _set_alarm(self) -> None:
-        if self._background is not None and not self._is_polling:
+        if self._background is not None and not self._is_polling and self._life.phase not in _WITHOUT_DEADLINE:
             self._alarm.set(self._background, self._deadline, self._on_alarm)
 
     def _on_alarm(self) -> None:
@@ -295,6 +305,8 @@ class Lifecycle:
 
 def _addresses(stream: ByteStream | TransportStream) -> Mapping[Any, Callable[[], Any]]:
     """Return the addresses of a stream, which may forget them later; our own streams remember theirs."""
+    if type(stream) is SocketStream:  # for speed: isinstance() is slow for abstract classes
+        return _NONE
     below = stream.transport_stream if isinstance(stream, TLSStream) else stream
     if isinstance(below, SocketStream):
         return _NONE

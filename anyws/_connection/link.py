@@ -20,7 +20,7 @@ from anyws._logs import ConnectionLogger
 from anyws.protocol.connection import Connection, State
 
 from .keepalive import Keepalive
-from .life import CLOSE_IN_PROGRESS, Event, Phase
+from .life import CLOSE_IN_PROGRESS, READING, Event, Phase
 from .lifecycle import MESSAGE_BUDGET, Lifecycle
 from .options import ConnectionOptions
 from .plain_path import PlainPath
@@ -55,6 +55,8 @@ class Link(Lifecycle):
     ) -> None:
         super().__init__(stream, core, options, logger)
         self.path: PlainPath = PlainPath(self.inbox, self.outbox, self, MESSAGE_BUDGET)
+        if core.transforms_messages:
+            self.path.use_extension(core.decoded_rsv, core.decode_message, core.send_message)
         self._pump: Pump = new_pump(self, stream)
         self.now: Callable[[], float] = self._pump.now
         self.keepalive: Keepalive = Keepalive(options.ping_interval, options.ping_timeout, self.now())
@@ -132,14 +134,15 @@ class Link(Lifecycle):
             self.discard()
         if self.core.state is _CLOSED and self._life.phase is Phase.OPEN:
             self.abort()  # an exception in an extension has ended the protocol, so there is no closing handshake
-        else:
+        elif self._life.phase in READING:
             self._handle(Event.CLOSE)
 
     def discard(self) -> None:
         """Drop all messages that nobody has received yet, and all that arrive from now on."""
         self.ending.is_local = True
         self.intake.discard()
-        self.resume_reading()
+        if self._life.phase in READING:
+            self.resume_reading()
 
     async def ping(self, payload: bytes | None) -> float:
         """Send a Ping, wait for its Pong, and return the latency in seconds."""
@@ -171,11 +174,14 @@ class Link(Lifecycle):
 
     async def wait_closed(self) -> None:
         """Wait until the stream is closed."""
+        if self.is_over:
+            await checkpoint()
+            return
+        await self._pump.read_in_task()
         if not self.is_over:
-            await self._pump.read_in_task()
-        if not self.is_over:
-            self._closed_event = self._closed_event or anyio.Event()
-            await self._closed_event.wait()
+            ended = self._pump.new_wakeup()  # costs less than an event
+            self._waiting_for_end = (*self._waiting_for_end, ended)
+            await ended.wait()
 
     def check_sendable(self) -> None:
         """Check that messages can be sent.
@@ -200,11 +206,15 @@ class Link(Lifecycle):
         """Process bytes from the peer. If there is something to receive, the pump then wakes the receiving task."""
         self.keepalive.last_heard = self.now()
         if not self.intake.feed(data):
-            if self.core.has_data_to_send:
-                self._pump.flush()
-            if self.core.state is _CLOSED:
-                self._handle(Event.HANDSHAKE_DONE if self.core.is_server_done else Event.CLOSE)
-            elif self.core.failure is not None:
+            core = self.core
+            is_done = core.is_server_done
+            if core.has_data_to_send:
+                self._pump.flush(is_last=is_done)
+            if is_done:
+                self._handle(Event.HANDSHAKE_WRITTEN if self._pump.has_written else Event.HANDSHAKE_DONE)
+            elif core.state is _CLOSED:
+                self._handle(Event.CLOSE)
+            elif core.failure is not None:
                 self._handle(Event.VIOLATION)
 
     def feed_buffer(self, count: int) -> None:
@@ -248,8 +258,8 @@ class Link(Lifecycle):
         self.core.receive_eof()
         self._alarm.cancel()
         self._handle(Event.STREAM_CLOSED)
-        if self._closed_event is not None:
-            self._closed_event.set()
+        for each in self._waiting_for_end:
+            each.set()
         self._pump = CLOSED
         self.pings.abandon()
         self.logger.debug("closed (%s)", self.core.close_code)

@@ -10,6 +10,8 @@ from anyws.protocol.speedups import MessageQueue, speedups_in_use
 
 __all__ = ["PlainPath", "PurePlainPath"]
 
+_BATCH = 65536  # when this much is queued, it is written immediately
+
 
 class _Link(Protocol):
     def flush(self) -> None: ...
@@ -18,6 +20,9 @@ class _Link(Protocol):
 
 class _Pump(Protocol):
     def on_readable(self) -> None: ...
+
+
+Decode = Callable[[int, bytes], str | bytes | None]
 
 
 class _Receiver(Protocol):
@@ -43,17 +48,28 @@ class PurePlainPath:
         budget: how many messages a task may receive, or send, before other tasks run.
     """
 
-    __slots__ = ("_inbox", "_link", "_outbox", "_pump", "receiver", "sender")
+    __slots__ = ("_encode", "_inbox", "_link", "_outbox", "_pump", "receiver", "sender")
 
     def __init__(self, inbox: MessageQueue, outbox: Outbox, link: _Link, budget: int, /) -> None:
         self._inbox = inbox
         self._outbox = outbox
         self._link = link
         self._pump: _Pump | None = None
+        self._encode: Callable[[str | bytes], None] | None = None
         self.receiver: _Receiver | None = None
         """Receives what is not plain."""
         self.sender: _Sender | None = None
         """Sends what is not plain."""
+
+    def use_extension(self, rsv: int, decode: Decode, encode: Callable[[str | bytes], None], /) -> None:
+        """Let an extension transform the messages; without this call, they are framed as they are.
+
+        Args:
+            rsv: the reserved bits of the whole messages that ``decode`` restores; 0 if it cannot restore any.
+            decode: see `MessageQueue.put_frames`. If it raises, the connection fails.
+            encode: transforms a message and puts its frame into the outbox. If it raises, so does the call that sends.
+        """
+        self._encode = encode
 
     def attach(
         self,
@@ -119,10 +135,24 @@ class PurePlainPath:
 
     def send_now(self, message: object, /) -> bool:
         """Send a message if that is plain; return whether it was sent."""
-        if not self._outbox.put_message(message):
+        if not self._outbox.put_message(message) and not self._put_encoded(message):
             return False
         if not self._outbox.is_flush_due:
             self._link.flush()
+        return True
+
+    def _put_encoded(self, message: object) -> bool:
+        """Let the extension put a message into the outbox if messages are accepted; return whether it did."""
+        outbox = self._outbox
+        has_room = outbox.is_open and not outbox.is_reserved and outbox.size < outbox.limit
+        if self._encode is None or outbox.is_plain or not has_room or outbox.budget <= 0:
+            return False
+        if type(message) is not str and type(message) is not bytes:
+            return False
+        self._encode(message)
+        outbox.budget -= 1
+        if outbox.size >= _BATCH:
+            outbox.is_flush_due = False
         return True
 
     def send_prepared(self, frame: bytes, /) -> bool:

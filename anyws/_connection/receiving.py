@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator, Awaitable
 
 import anyio
 
+from anyws.exceptions import is_clean
 from anyws.protocol.connection import State
 
 from .link import Link
 
 __all__ = ["MessageStream", "Receiver"]
+
+_CLOSED = State.CLOSED  # on Python 3.11, looking up an enum member is slow
 
 
 class Receiver:
@@ -31,8 +34,13 @@ class Receiver:
         self._link = link
         self._stream: MessageStream | None = None  # of a message that was received in part
 
-    async def receive(self) -> str | bytes:
-        """Wait for the next message; see `WebSocket.receive`."""
+    async def receive(self, *, stops: bool = False) -> str | bytes:
+        """Wait for the next message; see `WebSocket.receive`.
+
+        Args:
+            stops: whether to raise `StopAsyncIteration` after the peer's normal closure, which costs less than another
+                exception.
+        """
         link, inbox = self._link, self._link.inbox
         if inbox.is_receiving:
             raise anyio.BusyResourceError("receiving from")
@@ -43,6 +51,8 @@ class Receiver:
             if self._stream is not None:
                 await self._skip_rest()
             while not inbox.size:
+                if stops and link.core.state is _CLOSED and is_clean(link.core.close_received):
+                    raise StopAsyncIteration
                 await link.wait_for_arrival()
             return self._take()
         finally:
@@ -52,7 +62,7 @@ class Receiver:
     async def next(self) -> str | bytes:
         """Wait for the next message; stop at a normal closure."""
         try:
-            return await self.receive()
+            return await self.receive(stops=True)
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
@@ -98,7 +108,7 @@ class Receiver:
 
     def _wait_for_arrival(self) -> Awaitable[None]:
         """Return what to await, immediately, until something has arrived; raise if nothing will."""
-        if self._stream is not None and self._link.core.state is State.CLOSED:
+        if self._stream is not None and self._link.core.state is _CLOSED:
             raise self._link.ending.for_interrupted()
         return self._link.wait_for_arrival(pieces=True)
 

@@ -175,7 +175,7 @@ class WebSocket(ObjectStream[str | bytes]):
         """
         self._link.begin_close(code, reason, discard=True)
         try:
-            await self.wait_closed()
+            await self._link.wait_closed()
         except BaseException:
             self._link.abort()
             raise
@@ -184,7 +184,8 @@ class WebSocket(ObjectStream[str | bytes]):
     async def wait_closed(self) -> None:
         """Wait until the connection is closed, including TCP, no matter which side closes it."""
         await checkpoint()
-        await self._link.wait_closed()
+        if not self._link.is_over:
+            await self._link.wait_closed()
 
     async def ping(self, payload: bytes | None = None) -> float:
         """Send a Ping and wait for its Pong.

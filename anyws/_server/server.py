@@ -21,6 +21,7 @@ from anyws._slices import in_slices
 from anyws.protocol.closing import CloseCode
 
 from .accept_failures import AcceptFailures
+from .cohorts import Cohort, Cohorts
 from .connection_limits import ConnectionLimits, PendingHandshake
 from .options import ServerOptions
 
@@ -66,6 +67,7 @@ class Server(AsyncResource, TypedAttributeProvider):
         self._accepting = anyio.CancelScope()
         self._serving = anyio.CancelScope()
         self._background: Background | None = None  # for its connections, while the server runs
+        self._cohorts: Cohorts | None = None  # the tasks of its connections, while the server runs
         self._closing = False
         self._stopped = anyio.Event()
 
@@ -108,8 +110,10 @@ class Server(AsyncResource, TypedAttributeProvider):
         self._limits.refuse_all()
         try:
             await in_slices(list(self._links.values()), _close_for_shutdown)
-            with anyio.move_on_after(grace):
+            with anyio.move_on_after(grace) as scope:
                 await self._stopped.wait()
+            if scope.cancelled_caught and self._cohorts is not None:
+                await self._cohorts.cancel()
         finally:
             self._serving.cancel()
         await self._stopped.wait()
@@ -118,11 +122,13 @@ class Server(AsyncResource, TypedAttributeProvider):
         """Accept and serve until cancelled or closed."""
         try:
             with self._serving:
-                async with open_background() as self._background, anyio.create_task_group() as connections:
+                async with open_background() as self._background, anyio.create_task_group() as tasks:
+                    self._cohorts = Cohorts(tasks)
                     try:
                         with self._accepting:
-                            await self._accept(connections, task_status)
+                            await self._accept(tasks, self._cohorts, task_status)
                     finally:
+                        self._cohorts.close()
                         await self._close_listeners()
         finally:
             self._stopped.set()
@@ -142,28 +148,31 @@ class Server(AsyncResource, TypedAttributeProvider):
         """Unregister a connection that has ended."""
         del self._links[websocket]
 
-    async def _accept(self, connections: TaskGroup, task_status: StartedServer) -> None:
+    async def _accept(self, tasks: TaskGroup, cohorts: Cohorts, task_status: StartedServer) -> None:
         async with anyio.create_task_group() as accepting:
             for listener in self._listeners:
-                accepting.start_soon(self._accept_from, listener, connections)
+                accepting.start_soon(self._accept_from, listener, tasks, cohorts)
             task_status.started(self)
 
-    async def _accept_from(self, listener: Listener[Any], connections: TaskGroup) -> None:
+    async def _accept_from(self, listener: Listener[Any], tasks: TaskGroup, cohorts: Cohorts) -> None:
         failures = AcceptFailures(connection_logger("anyws.server", listener))
         accept = listener.accept if isinstance(listener, SocketListener) else None
         while True:
             try:
                 if accept is None:
-                    await listener.serve(self._serve_stream, connections)
+                    await listener.serve(self._serve_stream, tasks)
                     return
+                await cohorts.make_room()
                 stream = await accept()
             except OSError as exc:
                 await failures.wait_after(exc)
             else:
                 failures.reset()
-                connections.start_soon(self._serve_stream, stream, name="anyws.connection")
+                cohort = cohorts.join()
+                group = tasks if cohort is None else cohort.tasks
+                group.start_soon(self._serve_stream, stream, cohort, name="anyws.connection")
 
-    async def _serve_stream(self, stream: ByteStream) -> None:
+    async def _serve_stream(self, stream: ByteStream, cohort: Cohort | None = None) -> None:
         pending = None
         try:
             pending = self._limits.add(stream)
@@ -192,6 +201,8 @@ class Server(AsyncResource, TypedAttributeProvider):
         finally:
             if pending is not None:
                 self._limits.remove(pending)
+            if cohort is not None:
+                cohort.leave()
 
     async def _close_listeners(self) -> None:
         with anyio.CancelScope(shield=True):

@@ -14,7 +14,7 @@ import anyio
 from .stream import SocketStream
 from .turns import Turn
 
-__all__ = ["connect_tcp", "connect_unix", "resolve"]
+__all__ = ["connect_tcp", "connect_unix", "resolve", "unix_family"]
 
 _ADDRESS = re.compile(r"[0-9]+(?:\.[0-9]+){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _Address = tuple[socket.AddressFamily, Any]
@@ -91,7 +91,18 @@ async def connect_unix(path: str) -> SocketStream:
     Raises:
         OSError: the socket does not exist, or no process is listening on it.
     """
-    return SocketStream(await _connect_socket(socket.AF_UNIX, path, None))
+    return SocketStream(await _connect_socket(unix_family(), path, None))
+
+
+def unix_family() -> socket.AddressFamily:
+    """Return the address family of unix sockets.
+
+    Raises:
+        OSError: Python has none on this system, such as Windows.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError(errno.EAFNOSUPPORT, "Python does not support unix sockets on this system: use TCP")
+    return socket.AF_UNIX
 
 
 async def resolve(host: str | None, port: int, family: int = socket.AF_UNSPEC, flags: int = 0) -> list[_Address]:
@@ -127,18 +138,29 @@ async def _connect_socket(family: socket.AddressFamily, address: Any, local_addr
         if local_address is not None:
             connecting.bind(local_address)
         error = connecting.connect_ex(address)
-        if error == errno.EINPROGRESS and _is_connected(connecting):
+        if _is_in_progress(error) and _is_connected(connecting):
             error = 0
-        elif error == errno.EINPROGRESS:
+        elif _is_in_progress(error):
             await anyio.wait_writable(connecting)
             error = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
-            shown = address if family not in (socket.AF_INET, socket.AF_INET6) else f"{address[0]} port {address[1]}"
-            raise OSError(error, f"{os.strerror(error)}: {shown}")
+            shown = f"{address[0]} port {address[1]}" if isinstance(address, tuple) else address
+            raise OSError(error, f"{_error_text(error)}: {shown}")
     except BaseException:
         connecting.close()
         raise
     return connecting
+
+
+def _is_in_progress(error: int) -> bool:
+    """Return whether connecting continues in the background; Windows has an error of its own for that."""
+    return error in (errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
+
+
+def _error_text(error: int) -> str:
+    """Describe an error of a socket; on Windows, `os.strerror` does not know those."""
+    texts: dict[int, str] = getattr(socket, "errorTab", {})
+    return texts.get(error) or os.strerror(error)
 
 
 def _is_connected(connecting: socket.socket) -> bool:

@@ -14,7 +14,7 @@ from anyio.abc import SocketListener as AbstractSocketListener
 from anyio.lowlevel import checkpoint, current_token
 
 from .acceptor import Acceptor
-from .connecting import resolve
+from .connecting import resolve, unix_family
 from .stream import SocketStream, set_no_delay
 
 __all__ = ["SocketListener", "listen_on", "listen_tcp", "listen_unix"]
@@ -147,12 +147,14 @@ async def listen_tcp(
     Raises:
         OSError: the host name cannot be resolved, or an address is unavailable or already in use.
         TypeError: the port is not an `int`.
-        ValueError: the port is out of range.
+        ValueError: the port is out of range, or the system does not support ``reuse_port``.
     """
     if not isinstance(port, int):
         raise TypeError(f"the port must be an int, not {type(port).__name__} ({port!r})")
     if not 0 <= port <= 65535:
         raise ValueError(f"invalid port {port}: expected 1 to 65535, or 0 for any free port")
+    if reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+        raise ValueError("option reuse_port: this system does not let processes share a port (SO_REUSEPORT)")
     addresses = list(dict.fromkeys(await resolve(host or None, port, flags=socket.AI_PASSIVE)))
     for attempt in range(_PORT_ATTEMPTS):
         listening: list[socket.socket] = []
@@ -194,7 +196,7 @@ async def listen_unix(path: str, *, backlog: int = 128) -> SocketListener:
     Raises:
         OSError: another process is listening on the path, it is not a socket, or it cannot be created.
     """
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening = socket.socket(unix_family(), socket.SOCK_STREAM)
     try:
         if _is_abandoned(path):
             os.unlink(path)
@@ -219,6 +221,8 @@ def _listening_socket(
     try:
         if os.name == "posix":
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+        elif hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where another process could take the port over
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, True)
         if reuse_port:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, True)
         if family == socket.AF_INET6:
@@ -237,6 +241,6 @@ def _is_abandoned(path: str) -> bool:
             return False
     except FileNotFoundError:
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with socket.socket(unix_family(), socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         return probe.connect_ex(path) == errno.ECONNREFUSED

@@ -106,30 +106,74 @@ class TLSRecords:
         Raises:
             MemoryError: memory ran out and a part of the data was lost, so there will be no more data.
         """
+        incoming = self._incoming
         pieces: list[bytes] = []
         try:
-            self._incoming.write(data)
-            while self.end is None and (self._incoming.pending or self.ssl_object.pending()):
+            incoming.write(data)
+            while self.end is None and (incoming.pending or self.ssl_object.pending()):
                 piece = self.ssl_object.read(_RECORD_SIZE)
-                if piece:
-                    pieces.append(piece)
-                else:
+                if not piece:
                     self.end = anyio.EndOfStream()
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:  # the peer's close_notify after ours
-            self.end = anyio.EndOfStream()
-        except ssl.SSLError as exc:
-            self.end = exc
-        except MemoryError:
+                else:
+                    pieces.append(piece)
+                    if len(piece) < _RECORD_SIZE and not incoming.pending:  # the usual case, for speed
+                        break
+        except (ssl.SSLError, MemoryError) as exc:
+            self._reading_failed(exc)
+        if self.end is not None or self._outgoing.pending:
+            self._note_response()
+        else:
+            self.is_quiet = True
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def decrypt_into(self, data: bytes, buffer: memoryview, count: int) -> int:
+        """Decrypt bytes from the peer into a buffer until it is full. This saves two copies of a large message.
+
+        ``decrypt(b"")`` returns what did not fit. See also `end`.
+
+        Args:
+            data: the bytes.
+            buffer: where the data goes; no part of it is referred to later.
+            count: how many bytes the buffer has already.
+
+        Returns:
+            How many bytes the buffer has now.
+
+        Raises:
+            MemoryError: see `decrypt`.
+        """
+        incoming, size = self._incoming, len(buffer)
+        read: Any = self.ssl_object.read  # with a buffer, it returns an int, which its annotation lacks
+        try:
+            incoming.write(data)
+            while count < size and self.end is None and (incoming.pending or self.ssl_object.pending()):
+                piece = read(_RECORD_SIZE, buffer[count : count + _RECORD_SIZE])
+                if not piece:
+                    self.end = anyio.EndOfStream()
+                count += piece
+        except (ssl.SSLError, MemoryError) as exc:
+            self._reading_failed(exc)
+        self._note_response()
+        return count
+
+    def _reading_failed(self, exc: ssl.SSLError | MemoryError) -> None:
+        if isinstance(exc, ssl.SSLWantReadError):
+            return
+        if isinstance(exc, MemoryError):
             self.end = anyio.BrokenResourceError("a part of the data was lost when memory ran out")
-            raise
+            raise exc
+        if isinstance(exc, ssl.SSLZeroReturnError):  # the peer's close_notify after ours
+            self.end = anyio.EndOfStream()
+        else:
+            self.end = exc
+
+    def _note_response(self) -> None:
+        """Note what else there is to do, and limit the responses that TLS has queued."""
         self.is_quiet = self.end is None and not self._outgoing.pending
         if self._outgoing.pending > _MAX_RESPONSES:
             self.end = self.end or anyio.BrokenResourceError(
                 f"the peer does not read TLS responses: more than {_MAX_RESPONSES} bytes of them are queued"
             )
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def decrypt_eof(self) -> None:
         """Handle the end of the peer's side of the stream."""

@@ -23,7 +23,8 @@ from anyio.lowlevel import checkpoint
 
 from anyws._connection.establish import new_core
 from anyws._connection.options import ConnectionOptions
-from anyws._connection.pumps import Background, TransportPump, TransportStream
+from anyws._connection.pumps import Background, TransportStream
+from anyws._connection.pumps.transports import TransportPump
 from anyws._connection.websocket import WebSocket
 from anyws._logs import connection_logger
 from anyws.exceptions import ConnectionClosed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anyws._connection.life import Event, Phase
 from anyws._connection.link import Link
-from anyws._connection.pumps import TransportPump
+from anyws._connection.pumps.transports import TransportPump
 from anyws.protocol.closing import CloseCode
 from anyws.protocol.connection import State
 

@@ -15,7 +15,7 @@
 #define Py_END_CRITICAL_SECTION() }
 #endif
 
-enum { FIN = 0x80, MASK = 0x80, TEXT = 0x1, BINARY = 0x2 };
+enum { FIN = 0x80, MASK = 0x80, RSV = 0x70, TEXT = 0x1, BINARY = 0x2 };
 enum { MAX_HEADER = 14, KEY_LENGTH = 4 };
 
 /* -- masking (section 5.3) ----------------------------------------------------------------------------------------- */
@@ -107,7 +107,7 @@ read_key(PyObject *object, const unsigned char **key)
 /* -- reading messages of one frame (sections 5.2 and 5.6) ---------------------------------------------------------- */
 
 typedef struct {
-    int opcode;
+    int opcode, is_encoded;   /* whether the reserved bits of the extension are set */
     const unsigned char *key; /* NULL if not masked */
     const unsigned char *payload;
     Py_ssize_t length; /* of the payload */
@@ -115,15 +115,21 @@ typedef struct {
 } Frame;
 
 /* Read the header at the beginning of the data. Return 0 unless it is complete, and the frame is a valid message in a
- * single frame, within the size limit and without reserved bits. The payload may be incomplete. */
+ * single frame, within the size limit and without reserved bits, except that all those in `rsv` may be set. The payload
+ * may be incomplete. */
 static int
-read_header(const unsigned char *data, Py_ssize_t available, int masked, Py_ssize_t max_size, Frame *frame)
+read_header(const unsigned char *data, Py_ssize_t available, int masked, Py_ssize_t max_size, int rsv, Frame *frame)
 {
     uint64_t length;
     Py_ssize_t position = 2;
-    int has_key, extended;
+    int has_key, extended, first;
 
-    if (available < 2 || max_size < 0 || (data[0] != (FIN | TEXT) && data[0] != (FIN | BINARY))) {
+    if (available < 2 || max_size < 0) {
+        return 0;
+    }
+    frame->is_encoded = rsv && (data[0] & rsv) == rsv;
+    first = frame->is_encoded ? data[0] ^ rsv : data[0];
+    if (first != (FIN | TEXT) && first != (FIN | BINARY)) {
         return 0;
     }
     has_key = (data[1] & MASK) != 0;
@@ -158,9 +164,9 @@ read_header(const unsigned char *data, Py_ssize_t available, int masked, Py_ssiz
 
 /* Read the frame at the beginning of the data, if it is complete; otherwise like `read_header`. */
 static int
-read_frame(const unsigned char *data, Py_ssize_t available, int masked, Py_ssize_t max_size, Frame *frame)
+read_frame(const unsigned char *data, Py_ssize_t available, int masked, Py_ssize_t max_size, int rsv, Frame *frame)
 {
-    return read_header(data, available, masked, max_size, frame) && frame->size <= available;
+    return read_header(data, available, masked, max_size, rsv, frame) && frame->size <= available;
 }
 
 /* Return the text of a frame. */
@@ -207,28 +213,77 @@ memory_of(PyObject *message)
 /* A function that adds a message to a container without stealing the reference, or returns -1. */
 typedef int (*Append)(void *messages, PyObject *message);
 
+/* Restore the message of a frame that an extension has transformed. Return NULL without an error if that is not
+ * possible; set `has_failed` if an error was raised when the extension had seen the frame, so that it cannot be decoded
+ * again. */
+static PyObject *
+decoded(const Frame *frame, PyObject *decode, int *has_failed)
+{
+    PyObject *opcode = PyLong_FromLong(frame->opcode), *payload = new_binary(frame), *message = NULL;
+
+    if (opcode != NULL && payload != NULL) {
+        message = PyObject_CallFunctionObjArgs(decode, opcode, payload, NULL);
+        *has_failed = message == NULL;
+    }
+    Py_XDECREF(opcode);
+    Py_XDECREF(payload);
+    if (message == Py_None) {
+        Py_CLEAR(message);
+    }
+    else if (message != NULL && !PyBytes_Check(message) && !PyUnicode_Check(message)) {
+        PyErr_Format(PyExc_TypeError, "an extension has restored %.100s, expected bytes", Py_TYPE(message)->tp_name);
+        Py_CLEAR(message);
+        *has_failed = 1;
+    }
+    return message;
+}
+
 /* Append the messages and advance the position past them. Stop at the first one that cannot be appended for any reason,
- * including lack of memory: the frame decoder then raises the error, or accepts the message after all. */
-static void
+ * including lack of memory: the frame decoder then raises the error, or accepts the message after all. Return -1 if
+ * that is not possible, because an extension has failed or seen the message. */
+static int
 append_messages(const unsigned char *data, Py_ssize_t size, Py_ssize_t *position, int masked, Py_ssize_t max_size,
-                Py_ssize_t *room, Append append, void *messages)
+                Py_ssize_t *room, Append append, void *messages, int rsv, PyObject *decode)
 {
     Frame frame;
+    int has_failed = 0;
 
-    while (read_frame(data + *position, size - *position, masked, max_size, &frame)) {
-        PyObject *message = frame.opcode == TEXT ? new_text(&frame) : new_binary(&frame);
+    while (read_frame(data + *position, size - *position, masked, max_size, rsv, &frame)) {
+        PyObject *message = frame.is_encoded       ? decoded(&frame, decode, &has_failed)
+                            : frame.opcode == TEXT ? new_text(&frame)
+                                                   : new_binary(&frame);
         if (message == NULL || append(messages, message) < 0) {
+            has_failed = has_failed || (message != NULL && frame.is_encoded);
             Py_XDECREF(message);
-            PyErr_Clear();
-            return;
+            if (!has_failed) {
+                PyErr_Clear();
+            }
+            return has_failed ? -1 : 0;
         }
         *position += frame.size;
         *room -= memory_of(message);
         Py_DECREF(message);
         if (*room <= 0) {
-            return;
+            break;
         }
     }
+    return 0;
+}
+
+/* Check the arguments for `rsv` and `decode`; return -1 and set an error if they are wrong. */
+static int
+read_decoder(PyObject *rsv, PyObject *decode)
+{
+    long bits = PyLong_AsLong(rsv);
+
+    if (bits == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (bits & ~RSV || (bits && decode == Py_None)) {
+        PyErr_Format(PyExc_ValueError, "reserved bits 0x%lX: expected bits within 0x70, and a function for them", bits);
+        return -1;
+    }
+    return (int)bits;
 }
 
 /* -- writing frames (section 5.2) ---------------------------------------------------------------------------------- */

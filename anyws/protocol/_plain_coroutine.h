@@ -304,7 +304,9 @@ static PyType_Spec call_spec = {
 };
 
 static PyMethodDef plain_path_methods[] = {
-    {"attach", plain_path_attach, METH_VARARGS, "attach(pump, keepalive, now, signal, descriptor, /)\n--\n\nUse a socket."},
+    {"attach", plain_path_attach, METH_VARARGS, "attach(pump, keepalive, now, signal, records, descriptor, /)\n--\n\nUse a socket."},
+    {"use_extension", plain_path_use_extension, METH_VARARGS,
+     "use_extension(rsv, decode, encode, /)\n--\n\nLet an extension transform the messages."},
     {"detach", plain_path_detach, METH_NOARGS, "detach()\n--\n\nForget the socket."},
     {"on_readable", plain_path_on_readable, METH_NOARGS, "on_readable()\n--\n\nRead once, without waiting."},
     {"receive", plain_path_receive, METH_NOARGS, "receive()\n--\n\nWait for the next message."},

@@ -37,12 +37,13 @@ typedef struct {
     MessageQueue *inbox; /* the first five are NULL after garbage collection */
     FrameQueue *outbox;
     PyObject *link, *receiver, *sender;
+    PyObject *decode, *encode; /* None or NULL unless an extension was negotiated */
     PyObject *pump, *keepalive, *now; /* NULL unless attached */
     PyObject *records;                /* the TLS layer, or NULL */
     Signal *signal;                   /* NULL if tasks do not wait for a signal */
     struct Call *delivery;            /* the call that waits for messages to deliver, borrowed, or NULL */
     Py_ssize_t budget;
-    int descriptor;
+    int descriptor, rsv; /* the reserved bits of the messages that `decode` restores */
 } PlainPath;
 
 typedef enum { RECEIVE, NEXT, DELIVER, SEND } Kind;
@@ -130,6 +131,8 @@ plain_path_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(path->link);
     Py_VISIT(path->receiver);
     Py_VISIT(path->sender);
+    Py_VISIT(path->decode);
+    Py_VISIT(path->encode);
     Py_VISIT(path->pump);
     Py_VISIT(path->keepalive);
     Py_VISIT(path->now);
@@ -181,6 +184,9 @@ plain_path_forget(PyObject *self)
     Py_CLEAR(path->link);
     Py_CLEAR(path->receiver);
     Py_CLEAR(path->sender);
+    path->rsv = 0;
+    Py_CLEAR(path->decode);
+    Py_CLEAR(path->encode);
     return 0;
 }
 
@@ -211,6 +217,25 @@ plain_path_attach(PyObject *self, PyObject *arguments)
     plain_path_use(path, Py_NewRef(pump), Py_NewRef(keepalive), Py_NewRef(now),
                    records == Py_None ? NULL : Py_NewRef(records),
                    Py_IS_TYPE(signal, state->signal_type) ? (Signal *)Py_NewRef(signal) : NULL, descriptor);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+plain_path_use_extension(PyObject *self, PyObject *arguments)
+{
+    PlainPath *path = (PlainPath *)self;
+    PyObject *bits, *decode, *encode;
+    int rsv;
+
+    if (!PyArg_ParseTuple(arguments, "OOO:use_extension", &bits, &decode, &encode) ||
+        (rsv = read_decoder(bits, decode)) < 0) {
+        return NULL;
+    }
+    Py_BEGIN_CRITICAL_SECTION(self);
+    path->rsv = rsv;
+    Py_XSETREF(path->decode, Py_NewRef(decode));
+    Py_XSETREF(path->encode, Py_NewRef(encode));
+    Py_END_CRITICAL_SECTION();
     Py_RETURN_NONE;
 }
 

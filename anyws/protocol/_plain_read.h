@@ -74,7 +74,7 @@ typedef struct {
     PyObject *large; /* a bytes object that has the size of the whole payload */
     Py_ssize_t received;
     unsigned char header[MAX_HEADER];
-    int header_size;
+    int header_size, has_failed; /* an extension has failed, and an error is set */
 } Rest;
 
 /* Return whether more of a message may be read, of which so many bytes have arrived; as `Intake.has_space`. */
@@ -120,7 +120,7 @@ plain_path_read_large(PlainPath *path, State *state, const unsigned char *data, 
     Frame frame;
 
     if (inbox->size >= inbox->limit || inbox->wants_pieces ||
-        !read_header(data, available, inbox->masked, inbox->max_size, &frame) || frame.opcode != BINARY) {
+        !read_header(data, available, inbox->masked, inbox->max_size, 0, &frame) || frame.opcode != BINARY) {
         return 0;
     }
     received = available - (frame.size - frame.length);
@@ -153,6 +153,17 @@ plain_path_read_large(PlainPath *path, State *state, const unsigned char *data, 
     return 1;
 }
 
+/* Put the messages that are plain into the inbox; see `message_queue_add_frames`. */
+static Py_ssize_t
+plain_path_add_frames(PlainPath *path, const unsigned char *data, Py_ssize_t size)
+{
+    PyObject *decode = Py_XNewRef(path->decode);
+    Py_ssize_t position = message_queue_add_frames(path->inbox, data, size, path->rsv, decode);
+
+    Py_XDECREF(decode);
+    return position;
+}
+
 /* Read, and put the messages that are plain into the inbox. Return what recv() returns. */
 static Py_ssize_t
 plain_path_read(PlainPath *path, State *state, Rest *rest)
@@ -168,10 +179,13 @@ plain_path_read(PlainPath *path, State *state, Rest *rest)
     size = recv(path->descriptor, buffer, READ_SIZE, 0);
     error = errno;
     if (size > 0 && path->records == NULL) {
-        position = message_queue_add_frames(path->inbox, buffer, size);
-        large = position < size ? plain_path_read_large(path, state, buffer + position, size - position, rest) : 0;
+        position = plain_path_add_frames(path, buffer, size);
+        rest->has_failed = position < 0;
+        large = position < size && !rest->has_failed
+                    ? plain_path_read_large(path, state, buffer + position, size - position, rest)
+                    : 0;
     }
-    if (size > 0 && position < size && !large) {
+    if (size > 0 && position < size && !large && !rest->has_failed) {
         rest->data = PyBytes_FromStringAndSize((const char *)buffer + position, size - position);
         large = rest->data == NULL ? -1 : 0;
     }
@@ -203,8 +217,11 @@ static int
 plain_path_decrypted(PlainPath *path, PyObject *data, int is_quiet)
 {
     const unsigned char *start = (const unsigned char *)PyBytes_AS_STRING(data);
-    Py_ssize_t size = PyBytes_GET_SIZE(data), position = message_queue_add_frames(path->inbox, start, size);
+    Py_ssize_t size = PyBytes_GET_SIZE(data), position = plain_path_add_frames(path, start, size);
 
+    if (position < 0) {
+        return -1;
+    }
     if (position == size && is_quiet) {
         return plain_path_arrived(path);
     }
@@ -253,10 +270,13 @@ plain_path_hand_over(PlainPath *path, State *state, Rest *rest)
 static int
 plain_path_receive_data(PlainPath *path, State *state)
 {
-    Rest rest = {NULL, NULL, 0, {0}, 0};
+    Rest rest = {NULL, NULL, 0, {0}, 0, 0};
     Py_ssize_t size = plain_path_read(path, state, &rest);
     int error = errno;
 
+    if (rest.has_failed) {
+        return -1;
+    }
     if (size < 0 && (error == EAGAIN || error == EWOULDBLOCK || error == EINTR)) {
         return 0;
     }

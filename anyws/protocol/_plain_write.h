@@ -136,6 +136,28 @@ plain_path_send_now(PlainPath *path, int opcode, PyObject *message)
     return plain_path_write_frame(path, header, size, payload);
 }
 
+/* Write the only frame in the queue to the socket. */
+static int
+plain_path_write_queued(PlainPath *path)
+{
+    FrameQueue *outbox = path->outbox;
+    PyObject *frame;
+    int failed;
+
+    Py_BEGIN_CRITICAL_SECTION(outbox);
+    frame = queue_pop(&outbox->frames);
+    outbox->size -= length_of(frame);
+    Py_END_CRITICAL_SECTION();
+    if (PyBytes_Check(frame)) {
+        return plain_path_write_frame(path, (const unsigned char *)"", 0, frame);
+    }
+    failed = plain_path_write_frame(path, (const unsigned char *)PyBytes_AS_STRING(PyTuple_GET_ITEM(frame, 0)),
+                                    (int)PyBytes_GET_SIZE(PyTuple_GET_ITEM(frame, 0)),
+                                    Py_NewRef(PyTuple_GET_ITEM(frame, 1)));
+    Py_DECREF(frame);
+    return failed;
+}
+
 /* Return whether a message of this size may be written to the socket before anything else is. */
 static int
 plain_path_is_direct(const PlainPath *path, Py_ssize_t size)
@@ -177,15 +199,49 @@ plain_path_send_prepared(PyObject *self, PyObject *frame)
     Py_RETURN_TRUE;
 }
 
+/* Let an extension transform a message and the core queue its frame; write that directly if nothing precedes it. */
+static int
+plain_path_send_encoded(PlainPath *path, PyObject *message)
+{
+    FrameQueue *outbox = path->outbox;
+    PyObject *encode = Py_NewRef(path->encode), *result;
+#ifndef _WIN32
+    int is_direct = plain_path_is_direct(path, 0);
+#endif
+
+    result = PyObject_CallOneArg(encode, message);
+    Py_DECREF(encode);
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    outbox->budget--;
+    if (outbox->size >= BATCH) {
+        outbox->is_flush_due = 0;
+    }
+#ifndef _WIN32
+    /* An extension may have run other code, so check again. */
+    if (is_direct && outbox->frames.count == 1 && outbox->is_direct && !outbox->is_flush_due && path->pump != NULL &&
+        outbox->size == length_of(outbox->frames.items[outbox->frames.head]) &&
+        (path->records == NULL || outbox->size < LARGE)) {
+        return plain_path_write_queued(path);
+    }
+#endif
+    return outbox->is_flush_due ? 0 : call_method(path->link, "flush");
+}
+
 /* Send a message if that is plain: return 1 if it was sent, 0 if it is not plain, -1 on failure. */
 static int
 plain_path_send_message(PlainPath *path, PyObject *message)
 {
     FrameQueue *outbox = path->outbox;
-    int opcode = plain_opcode(outbox, message);
+    int opcode = frame_queue_opcode(outbox, message);
 
-    if (!opcode) {
+    if (!opcode || (!outbox->is_plain && (path->encode == NULL || path->encode == Py_None))) {
         return 0;
+    }
+    if (!outbox->is_plain) {
+        return plain_path_send_encoded(path, message) < 0 ? -1 : 1;
     }
 #ifndef _WIN32
     if (plain_path_is_direct(path, PyObject_Length(message))) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["Payload", "apply_mask", "build_frame", "build_header", "find_payload", "take_messages"]
@@ -14,6 +15,8 @@ Buffer = bytes | bytearray | memoryview
 _TEXT = 0x81  # the first byte of a frame: FIN, no reserved bits, and the opcode (RFC 6455, section 5.2)
 _BINARY = 0x82
 _MASK = 0x80
+_RSV = 0x70
+_OPCODES = {_TEXT: 1, _BINARY: 2}
 
 # Up to this size, a single XOR of big integers is fastest; above it, translating four strided slices is. Nothing else
 # in the standard library comes close; see docs/performance.md.
@@ -82,13 +85,21 @@ def apply_mask(data: Buffer, key: bytes, /) -> bytes:
 
 
 def take_messages(
-    data: bytes, position: int, masked: bool | None, max_size: int, room: int, messages: list[Any] | deque[Any], /
+    data: bytes,
+    position: int,
+    masked: bool | None,
+    max_size: int,
+    room: int,
+    messages: list[Any] | deque[Any],
+    rsv: int = 0,
+    decode: Callable[[int, bytes], str | bytes | None] | None = None,
+    /,
 ) -> tuple[int, int]:
-    """Append the next messages as long as each is a single complete frame without reserved bits.
+    """Append the next messages as long as each is a single complete frame without reserved bits, or with ``rsv``.
 
-    Stop at the first frame that is anything else: a control frame, a fragment, or a frame that has a reserved bit,
-    exceeds ``max_size``, is incomplete or invalid, or for which memory runs out. `FrameDecoder`, which knows all rules
-    and errors, handles such a frame. Also stop after the message with which the messages use ``room`` memory.
+    Stop at the first frame that is anything else: a control frame, a fragment, or a frame that has another reserved
+    bit, exceeds ``max_size``, is incomplete or invalid, or for which memory runs out. `FrameDecoder`, which knows all
+    rules and errors, handles such a frame. Also stop after the message with which the messages use ``room`` memory.
 
     Args:
         data: bytes from the peer.
@@ -97,35 +108,57 @@ def take_messages(
         max_size: the maximum payload, in bytes; a negative number excludes every frame.
         room: stop once the messages use this much memory, in bytes, roughly as reported by `sys.getsizeof`.
         messages: the list to append to: `str` for text, `bytes` for binary.
+        rsv: the reserved bits that an extension sets on the messages that it has transformed; 0 if there is none.
+        decode: restores such a message from its opcode and payload. If it returns None, the frame is where to stop.
 
     Returns:
         The position of the frame at which it stopped, or the end of the data; and ``room`` minus the memory used.
+
+    Raises:
+        TypeError: ``decode`` has returned something else.
+        Exception: ``decode`` raised an exception, or memory ran out after it had seen the message.
     """
     _check_bytes(data)
+    _check_decoder(rsv, decode)
     end = len(data)
     if not 0 <= position <= end:
         raise ValueError(f"position {position} is not within the data")
     while end - position >= 2:
         first = data[position]
-        if first != _TEXT and first != _BINARY:
-            break
-        place = find_payload(data, position, masked, max_size)
-        if place is None:
+        is_encoded = rsv and first & rsv == rsv
+        opcode = _OPCODES.get(first ^ rsv if is_encoded else first)
+        place = None if opcode is None else find_payload(data, position, masked, max_size)
+        if opcode is None or place is None:
             break
         start, stop, has_key = place
+        message: str | bytes | None = None
         try:
             payload: bytes | bytearray = data[start:stop]
             if has_key:
                 payload = _masked(payload, data[start - 4 : start])
-            message = payload.decode() if first == _TEXT else bytes(payload)
-            messages.append(message)
+            if not is_encoded:
+                message = payload.decode() if first == _TEXT else bytes(payload)
+                messages.append(message)
         except (UnicodeDecodeError, MemoryError):
             break
+        if is_encoded:
+            assert decode is not None
+            message = decode(opcode, bytes(payload))
+            if message is None:
+                break
+            if not isinstance(message, (str, bytes)):
+                raise TypeError(f"an extension has restored {type(message).__name__}, expected bytes")
+            messages.append(message)
         position = stop
         room -= sys.getsizeof(message)
         if room <= 0:
             break
     return position, room
+
+
+def _check_decoder(rsv: int, decode: object) -> None:
+    if rsv & ~_RSV or (rsv and decode is None):
+        raise ValueError(f"reserved bits 0x{rsv:X}: expected bits within 0x70, and a function for them")
 
 
 def find_payload(data: bytes, position: int, masked: bool | None, max_size: int) -> tuple[int, int, bool] | None:

@@ -115,9 +115,15 @@ message_queue_dealloc(PyObject *self)
 }
 
 static int
-append_to_queue(void *queue, PyObject *message)
+append_to_inbox(void *inbox, PyObject *message)
 {
-    return queue_push(queue, message);
+    MessageQueue *queue = inbox;
+
+    if (queue_push(&queue->messages, message) < 0) {
+        return -1;
+    }
+    queue->size += memory_of(message);
+    return 0;
 }
 
 static PyObject *
@@ -130,10 +136,7 @@ message_queue_put(PyObject *self, PyObject *message)
         return PyErr_Format(PyExc_TypeError, "expected str or bytes, not %.100s", Py_TYPE(message)->tp_name);
     }
     Py_BEGIN_CRITICAL_SECTION(self);
-    failed = queue_push(&queue->messages, message);
-    if (!failed) {
-        queue->size += memory_of(message);
-    }
+    failed = append_to_inbox(queue, message);
     Py_END_CRITICAL_SECTION();
     if (failed) {
         return NULL;
@@ -142,31 +145,37 @@ message_queue_put(PyObject *self, PyObject *message)
 }
 
 /* Add the messages at the beginning of the data that are single complete frames, until the limit is reached. Return the
- * position at which it stopped. */
+ * position at which it stopped; -1 if an extension has failed. */
 static Py_ssize_t
-message_queue_add_frames(MessageQueue *queue, const unsigned char *data, Py_ssize_t size)
+message_queue_add_frames(MessageQueue *queue, const unsigned char *data, Py_ssize_t size, int rsv, PyObject *decode)
 {
-    Py_ssize_t position = 0, room, left;
+    Py_ssize_t position = 0, room;
+    int failed = 0;
 
     Py_BEGIN_CRITICAL_SECTION(queue);
-    room = left = queue->limit - queue->size;
+    room = queue->limit - queue->size;
     if (room > 0) {
-        append_messages(data, size, &position, queue->masked, queue->max_size, &left, append_to_queue,
-                        &queue->messages);
-        queue->size += room - left;
+        failed = append_messages(data, size, &position, queue->masked, queue->max_size, &room, append_to_inbox, queue,
+                                 rsv, decode);
     }
     Py_END_CRITICAL_SECTION();
-    return position;
+    return failed ? -1 : position;
 }
 
 static PyObject *
-message_queue_put_frames(PyObject *self, PyObject *data)
+message_queue_put_frames(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 {
-    if (check_bytes(data) < 0) {
+    PyObject *data = count > 0 ? arguments[0] : Py_None, *decode = count == 3 ? arguments[2] : Py_None;
+    Py_ssize_t position;
+    int rsv = 0;
+
+    if ((count != 3 && check_count("put_frames", count, 1) < 0) || check_bytes(data) < 0 ||
+        (count == 3 && (rsv = read_decoder(arguments[1], decode)) < 0)) {
         return NULL;
     }
-    return PyLong_FromSsize_t(message_queue_add_frames(
-        (MessageQueue *)self, (const unsigned char *)PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)));
+    position = message_queue_add_frames((MessageQueue *)self, (const unsigned char *)PyBytes_AS_STRING(data),
+                                        PyBytes_GET_SIZE(data), rsv, decode);
+    return position < 0 ? NULL : PyLong_FromSsize_t(position);
 }
 
 /* Remove the oldest message, or return NULL without an error. */
@@ -246,8 +255,8 @@ message_queue_length(PyObject *self)
 static PyMethodDef message_queue_methods[] = {
     {"put", message_queue_put, METH_O,
      "put(message, /)\n--\n\nAdd a message even if the limit is exceeded: a message that was read is never lost."},
-    {"put_frames", message_queue_put_frames, METH_O,
-     "put_frames(data, /)\n--\n\nAdd the messages at the beginning of the data that are single complete frames, until "
+    {"put_frames", (PyCFunction)(void (*)(void))message_queue_put_frames, METH_FASTCALL,
+     "put_frames(data, rsv=0, decode=None, /)\n--\n\nAdd the messages at the beginning of the data that are single complete frames, until "
      "the limit is reached."},
     {"take", message_queue_take, METH_NOARGS, "take()\n--\n\nRemove and return the oldest message."},
     {"take_now", message_queue_take_now, METH_NOARGS,
@@ -471,13 +480,13 @@ frame_queue_has_room(const FrameQueue *queue)
     return queue->is_open && !queue->is_reserved && queue->size < queue->limit;
 }
 
-/* Return the opcode of a message that may be sent now without extensions; 0 if this message may not. */
+/* Return the opcode of a message that may be sent now; 0 if this message may not. */
 static int
-plain_opcode(const FrameQueue *queue, PyObject *message)
+frame_queue_opcode(const FrameQueue *queue, PyObject *message)
 {
     int opcode = PyUnicode_CheckExact(message) ? TEXT : PyBytes_CheckExact(message) ? BINARY : 0;
 
-    return frame_queue_has_room(queue) && queue->is_plain && queue->budget > 0 ? opcode : 0;
+    return frame_queue_has_room(queue) && queue->budget > 0 ? opcode : 0;
 }
 
 /* Frame and add a message; on failure, return -1 and set an error. */
@@ -498,7 +507,7 @@ static PyObject *
 frame_queue_put_message(PyObject *self, PyObject *message)
 {
     FrameQueue *queue = (FrameQueue *)self;
-    int opcode = plain_opcode(queue, message);
+    int opcode = queue->is_plain ? frame_queue_opcode(queue, message) : 0;
 
     if (!opcode) {
         Py_RETURN_FALSE;

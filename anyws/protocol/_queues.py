@@ -81,20 +81,31 @@ class MessageQueue:
         self._messages.append(message)
         self.size += sys.getsizeof(message)
 
-    def put_frames(self, data: bytes, /) -> int:
+    def put_frames(
+        self, data: bytes, rsv: int = 0, decode: Callable[[int, bytes], str | bytes | None] | None = None, /
+    ) -> int:
         """Add the messages at the beginning of the data that are single complete frames, until the limit is reached.
 
         Args:
             data: bytes from the peer, starting with a new frame.
+            rsv: see `take_messages`.
+            decode: see `take_messages`.
 
         Returns:
             The position at which it stopped: the start of a frame that is anything else, or the end of the data.
+
+        Raises:
+            Exception: see `take_messages`.
         """
         room = self.limit - self.size
         if room <= 0:
             return 0
-        position, left = take_messages(data, 0, self._masked, self._max_size, room, self._messages)
-        self.size = self.limit - left
+        found: list[Any] = []
+        try:
+            position, _ = take_messages(data, 0, self._masked, self._max_size, room, found, rsv, decode)
+        finally:
+            self._messages.extend(found)
+            self.size += sum(map(sys.getsizeof, found))
         return position
 
     def take(self) -> str | bytes:

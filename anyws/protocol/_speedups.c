@@ -47,9 +47,11 @@ static PyObject *
 take_messages(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
     Py_ssize_t position, max_size, room;
-    int masked;
+    PyObject *decode = count == 8 ? arguments[7] : Py_None;
+    int masked, rsv = 0;
 
-    if (check_count("take_messages", count, 6) < 0 || check_bytes(arguments[0]) < 0) {
+    if ((count != 8 && check_count("take_messages", count, 6) < 0) || check_bytes(arguments[0]) < 0 ||
+        (count == 8 && (rsv = read_decoder(arguments[6], decode)) < 0)) {
         return NULL;
     }
     position = PyNumber_AsSsize_t(arguments[1], PyExc_OverflowError);
@@ -65,8 +67,10 @@ take_messages(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_
     if (!PyList_Check(arguments[5])) {
         return PyErr_Format(PyExc_TypeError, "messages must be a list, not %.100s", Py_TYPE(arguments[5])->tp_name);
     }
-    append_messages((const unsigned char *)PyBytes_AS_STRING(arguments[0]), PyBytes_GET_SIZE(arguments[0]), &position,
-                    masked, max_size, &room, append_to_list, arguments[5]);
+    if (append_messages((const unsigned char *)PyBytes_AS_STRING(arguments[0]), PyBytes_GET_SIZE(arguments[0]),
+                        &position, masked, max_size, &room, append_to_list, arguments[5], rsv, decode) < 0) {
+        return NULL;
+    }
     return Py_BuildValue("nn", position, room);
 }
 
@@ -165,8 +169,8 @@ static PyMethodDef functions[] = {
     {"build_frame", (PyCFunction)(void (*)(void))build_frame, METH_FASTCALL,
      "build_frame(first, payload, masking_key, /)\n--\n\nReturn the bytes of a frame."},
     {"take_messages", (PyCFunction)(void (*)(void))take_messages, METH_FASTCALL,
-     "take_messages(data, position, masked, max_size, room, messages, /)\n--\n\nAppend the next messages as long as "
-     "each is a single complete frame without reserved bits."},
+     "take_messages(data, position, masked, max_size, room, messages, rsv=0, decode=None, /)\n--\n\nAppend the next messages as long as "
+     "each is a single complete frame without reserved bits, or with ``rsv``."},
     {NULL, NULL, 0, NULL},
 };
 

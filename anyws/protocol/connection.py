@@ -17,8 +17,9 @@ connection drops this data.
 from __future__ import annotations
 
 import enum
+import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .closing import Close, CloseCode, check_close_code, parse_close, serialize_close
@@ -50,10 +51,18 @@ class State(enum.Enum):
     CLOSED = "closed"
 
 
-_NONE: Mapping[int, Opcode] = {}
-
 # On Python 3.11, looking up an enum member takes longer than framing a message, and allocates memory.
 _OPEN, _CLOSING, _CLOSED = State.OPEN, State.CLOSING, State.CLOSED
+
+
+@functools.lru_cache(maxsize=16)
+def _max_whole(max_message_size: int | None, max_frame_size: int | None, max_fragments: int | None) -> int:
+    """Return the size of the largest message that may arrive in a single frame; -1 if not even one frame may."""
+    return min(
+        sys.maxsize if max_message_size is None else max_message_size,
+        sys.maxsize if max_frame_size is None else max_frame_size,
+        sys.maxsize if max_fragments is None or max_fragments >= 1 else -1,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,6 @@ class Connection:
 
     __slots__ = (
         "_codecs",
-        "_encoded",
         "_frames",
         "_hold_failure",
         "_max_whole",
@@ -102,6 +110,7 @@ class Connection:
         "close_received",
         "close_sent",
         "close_size",
+        "decoded_rsv",
         "expects_frame",
         "failure",
         "has_more",
@@ -125,7 +134,7 @@ class Connection:
         new_masking_key: Callable[[], bytes] = new_random_key,
     ) -> None:
         self.role: Role = role
-        self.state: State = State.OPEN
+        self.state: State = _OPEN
         self.close_sent: Close | None = None
         self.close_received: Close | None = None
         self.close_size: int = 0
@@ -134,19 +143,13 @@ class Connection:
         """The violation for which this side failed the connection (RFC 6455, section 7.1.7); None if there was none."""
         their_frames_masked = None if accept_unmasked and role is Role.SERVER else role is Role.SERVER
         self._frames = FrameDecoder(
-            masked=their_frames_masked, rsv=reserved_bits(codecs), max_frame_size=max_frame_size
+            masked=their_frames_masked, rsv=reserved_bits(codecs) if codecs else 0, max_frame_size=max_frame_size
         )
         self._messages = MessageDecoder(max_message_size=max_message_size, max_fragments=max_fragments, codecs=codecs)
-        # The largest message that may arrive in a single frame; -1 if the limits do not allow even one frame.
-        self._max_whole = min(
-            sys.maxsize if max_message_size is None else max_message_size,
-            sys.maxsize if max_frame_size is None else max_frame_size,
-            sys.maxsize if max_fragments is None or max_fragments >= 1 else -1,
-        )
+        self._max_whole = _max_whole(max_message_size, max_frame_size, max_fragments)
         self._codecs = codecs
-        # The first bytes of frames that a single codec has transformed; several codecs need the general path.
-        rsv = codecs[0].rsv if len(codecs) == 1 else 0
-        self._encoded = {_FIN | rsv | opcode: opcode for opcode in (Opcode.TEXT, Opcode.BINARY)} if rsv else _NONE
+        # The reserved bits of whole messages that `decode_message` restores. Several codecs need the general path.
+        self.decoded_rsv: int = codecs[0].rsv if len(codecs) == 1 else 0
         self._hold_failure = hold_failure
         self.has_more: bool = False
         """Whether `receive_data` stopped before processing all data. If so, call it again with ``b""``."""
@@ -172,6 +175,11 @@ class Connection:
     def is_server_done(self) -> bool:
         """Whether this side, as the server, must close the TCP connection after sending (RFC 6455, section 7.1.1)."""
         return self.state is State.CLOSED and self.role is Role.SERVER
+
+    @property
+    def transforms_messages(self) -> bool:
+        """Whether extensions were negotiated."""
+        return bool(self._codecs)
 
     @property
     def partial_size(self) -> int:
@@ -227,13 +235,14 @@ class Connection:
         """Process buffered data until the messages use ``room`` bytes of memory or the peer violates the protocol."""
         frames, messages = self._frames, self._messages
         try:
+            # For speed: what is neither plain nor compressed is usually a Close, with which every connection ends.
+            if not self.decoded_rsv and (close := frames.take_close()) is not None:
+                self._receive_close(close, events)
             while self.state is not _CLOSED:
                 if room > 0 and not messages.in_message:  # fast path: most messages are a single complete frame
-                    if self._encoded:
-                        room = self._receive_encoded(room, events)
-                        if not frames.has_data:  # the usual case, for speed
-                            break
-                    room = frames.take_messages(self._max_whole, room, events)
+                    room = frames.take_messages(self._max_whole, room, events, self.decoded_rsv, self.decode_message)
+                    if self.failure is not None:
+                        break
                 if room <= 0 or not frames.has_data:
                     self.has_more = frames.has_data
                     break
@@ -244,9 +253,35 @@ class Connection:
                 if message is not None:
                     room -= sys.getsizeof(message)
         except RemoteProtocolError as exc:
-            self.failure = exc
-            if not self._hold_failure:
-                self.fail()
+            self._note_violation(exc)
+
+    def decode_message(self, opcode: int, payload: bytes) -> str | bytes | None:
+        """Restore a whole message that the only extension has transformed. For `MessageQueue.put_frames`.
+
+        Args:
+            opcode: ``TEXT`` or ``BINARY``.
+            payload: the unmasked payload of its only frame, which is within the limits and has ``decoded_rsv`` set.
+
+        Returns:
+            The message; None after a violation, as by `receive_data`.
+
+        Raises:
+            Exception: a codec raised an exception, or memory ran out. The connection is then CLOSED.
+        """
+        try:
+            return self._messages.receive_whole(opcode, payload)
+        except RemoteProtocolError as exc:
+            self._note_violation(exc)
+            return None
+        except BaseException:
+            self._set_state(_CLOSED)
+            raise
+
+    def _note_violation(self, violation: RemoteProtocolError) -> None:
+        self.failure = violation
+        self.expects_frame = False
+        if not self._hold_failure:
+            self.fail()
 
     def get_buffer(self) -> memoryview | None:
         """Return a buffer to read into, or None unless the rest of a large binary message comes next.
@@ -294,18 +329,6 @@ class Connection:
     def _update_expects_frame(self) -> None:
         self.expects_frame = self._frames.is_between_frames and not self._messages.in_message and self._is_processing
 
-    def _receive_encoded(self, room: int, events: list[Event]) -> int:
-        """Append the next messages as long as each is a single complete frame that the codec has transformed."""
-        frames = self._frames
-        while room > 0 and frames.has_data:
-            frame = frames.take_whole(self._encoded, self._max_whole)
-            if frame is None:
-                break
-            message = self._messages.receive_whole(*frame)
-            events.append(message)
-            room -= sys.getsizeof(message)
-        return room
-
     @property
     def _is_processing(self) -> bool:
         return self.state is not _CLOSED and self.failure is None
@@ -352,13 +375,15 @@ class Connection:
         elif opcode is Opcode.PONG:
             events.append(Pong(part.payload))
         else:
-            close = parse_close(part.payload)
-            self.close_received = close
-            if self.state is State.OPEN:
-                self._queue_close(close)
-            self._set_state(State.CLOSED)
-            events.append(close)
+            self._receive_close(part.payload, events)
         return None
+
+    def _receive_close(self, payload: bytes, events: list[Event]) -> None:
+        self.close_received = close = parse_close(payload)
+        if self.state is _OPEN:
+            self._queue_close_frame(close, payload)
+        self._set_state(_CLOSED)
+        events.append(close)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
@@ -554,8 +579,10 @@ class Connection:
 
     def _queue_close(self, close: Close) -> None:
         payload = serialize_close(close)
-        sent = parse_close(payload)
+        self._queue_close_frame(parse_close(payload), payload)
+
+    def _queue_close_frame(self, close: Close, payload: bytes) -> None:
         before = self.outbox.size
         self.outbox.put_frame(_FIN | Opcode.CLOSE, payload)
-        self.close_sent = sent
+        self.close_sent = close
         self.close_size = self.outbox.size - before

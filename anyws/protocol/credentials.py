@@ -7,7 +7,7 @@ import re
 
 __all__ = ["basic_credentials", "bearer_credentials"]
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # also surrogates, which UTF-8 cannot encode
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]|[\ud800-\udfff]")  # also surrogates, which UTF-8 cannot encode
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 

@@ -14,7 +14,7 @@ import h11
 
 from .headers import Headers, headers_of, shared
 from .http11 import Request, Response, checked_response
-from .usual_request import parse_usual_request
+from .usual_heads import parse_usual_request, parse_usual_response, serialize_usual_request
 
 __all__ = ["ClientExchange", "HeadEnded", "InvalidHead", "ServerExchange"]
 
@@ -24,6 +24,7 @@ _FOLDED_LINE = re.compile(rb"\r\n[ \t]")
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROLS = bytes(code for code in range(256) if _CONTROL.match(bytes([code])))
 _TLS_RECORDS = b"\x15\x16"  # the content types alert and handshake (RFC 8446, section 5.1)
+_NO_ACCEPT = ("Sec-WebSocket-Accept", "")
 _NOT_A_TOKEN = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 
@@ -197,8 +198,9 @@ class ClientExchange:
         self._max_bytes = max_bytes
         self._max_headers = max_headers
         self._max_body = max_body
-        self._reader = self._new_reader()
-        self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=max_bytes)
+        self._request: Request | None = None
+        self._reader: _HeadReader | None = None  # once it is not a usual response in one piece
+        self._given: h11.Connection | None = None  # created on demand: usually, nothing needs it
         self._response: h11.Response | None = None
         self._body = bytearray()
         self.trailing_data: bytes = b""
@@ -211,8 +213,8 @@ class ClientExchange:
 
     def send(self, request: Request) -> bytes:
         """Return the bytes of the request."""
-        event = h11.Request(method=request.method, target=request.target, headers=_encode(request.headers))
-        return (self._connection.send(event) or b"") + (self._connection.send(h11.EndOfMessage()) or b"")
+        self._request = request
+        return serialize_usual_request(request) or self._give_to_h11(request)
 
     def receive_data(self, data: bytes) -> Response | None:
         """Process bytes from the server, or ``b""`` at the end of the stream.
@@ -222,6 +224,14 @@ class ClientExchange:
         Raises:
             InvalidHead: the bytes are not a valid response head, exceed a limit, or end within the head.
         """
+        if self._reader is None:
+            if self._request is not None and self._request.is_websocket:
+                usual = parse_usual_response(data, max_bytes=self._max_bytes, max_headers=self._max_headers)
+                if usual is not None:
+                    response, length = usual
+                    self.trailing_data = data[length:]
+                    return response
+            self._reader = self._new_reader()
         while self._response is None:
             if not data:
                 raise HeadEnded("the server closed the connection without a response")
@@ -246,6 +256,20 @@ class ClientExchange:
                 self._response = event
                 return self._read_body(data or None)
         return self._read_body(data)
+
+    @property
+    def _connection(self) -> h11.Connection:
+        if self._given is None:
+            assert self._request is not None
+            self._give_to_h11(self._request)
+        assert self._given is not None
+        return self._given
+
+    def _give_to_h11(self, request: Request) -> bytes:
+        """Pass the request to h11 and return its bytes."""
+        self._given = connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=self._max_bytes)
+        event = h11.Request(method=request.method, target=request.target, headers=_encode(request.headers))
+        return (connection.send(event) or b"") + (connection.send(h11.EndOfMessage()) or b"")
 
     def _next_event(self, data: bytes) -> object:
         try:
@@ -281,7 +305,7 @@ class ClientExchange:
     def _to_response(self, event: h11.Response | h11.InformationalResponse, body: bytes = b"") -> Response:
         headers = _decode(event.headers.raw_items())
         reason = event.reason.decode("latin-1")
-        if not self._reader.has_control:  # h11 has checked everything else
+        if self._reader is not None and not self._reader.has_control:  # h11 has checked everything else
             return checked_response(event.status_code, headers, body, reason)
         try:
             return Response(event.status_code, headers, body, reason=reason)
@@ -292,12 +316,14 @@ class ClientExchange:
 def _serialize_101(response: Response) -> bytes:
     """Return the bytes of a 101 response. Most differ in only one value, so the bytes around it are cached."""
     pairs = response.headers.multi_items()
-    for number, (name, value) in enumerate(pairs):
-        if name == "Sec-WebSocket-Accept":
-            pairs[number] = (name, "")
-            before, after = _serialize_101_parts(tuple(pairs), response.reason)
-            return before + value.encode("ascii") + after
-    return b"".join(_serialize_101_parts(tuple(pairs), response.reason))
+    names = [name for name, _ in pairs]
+    if "Sec-WebSocket-Accept" not in names:
+        return b"".join(_serialize_101_parts(tuple(pairs), response.reason))
+    number = names.index("Sec-WebSocket-Accept")
+    value = pairs[number][1]
+    pairs[number] = _NO_ACCEPT
+    before, after = _serialize_101_parts(tuple(pairs), response.reason)
+    return b"%b%b%b" % (before, value.encode("ascii"), after)
 
 
 @functools.lru_cache(maxsize=64)

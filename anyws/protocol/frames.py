@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .errors import LimitExceeded, ProtocolError
-from .speedups import Payload, apply_mask, build_frame, find_payload, speedups_in_use, take_messages
+from .speedups import Payload, apply_mask, build_frame, speedups_in_use, take_messages
 
 __all__ = ["FrameDecoder", "FrameHeader", "FramePart", "Opcode", "serialize_frame"]
 
@@ -33,6 +33,7 @@ _CONTROL = 0x8  # RFC 6455, section 5.5: the most significant bit of a control f
 _FIN = 0x80
 _MASK = 0x80
 _RSV = 0x70
+_CLOSE = _FIN | Opcode.CLOSE
 _MAX_CONTROL_PAYLOAD = 125  # RFC 6455, section 5.5.
 # Memory is allocated in advance for the length that a header announces, but at most this many times what has arrived:
 # after a read of 64 KiB that is 1 MiB, and after a header alone it is nothing.
@@ -124,49 +125,52 @@ class FrameDecoder:
         """Whether there are bytes that `next_part` has not processed yet."""
         return bool(self._buffer)
 
-    def take_messages(self, max_size: int, room: int, messages: list[Any]) -> int:
-        """Append the next messages as long as each is a single complete frame without reserved bits.
+    def take_messages(
+        self,
+        max_size: int,
+        room: int,
+        messages: list[Any],
+        rsv: int = 0,
+        decode: Callable[[int, bytes], str | bytes | None] | None = None,
+    ) -> int:
+        """Append the next messages as long as each is a single complete frame without reserved bits, or with ``rsv``.
 
-        Stop at the first frame that is anything else. Inside a frame, do nothing. This method never raises: `next_part`
-        handles invalid frames.
+        Stop at the first frame that is anything else: `next_part` handles invalid frames. Inside a frame, do nothing.
 
         Args:
             max_size: the maximum payload, in bytes.
             room: stop once the messages use this much memory, in bytes.
             messages: the list to append to: `str` for text, `bytes` for binary.
+            rsv: the reserved bits of the messages that ``decode`` restores; 0 if there is no extension.
+            decode: restores a message from its opcode and payload, or returns None to stop there.
 
         Returns:
             ``room`` minus the memory that the messages use.
+
+        Raises:
+            Exception: ``decode`` raised an exception, or memory ran out after it had seen a message.
         """
         if self._header is None and self._buffer:
-            position, room = take_messages(self._buffer, self._position, self._masked, max_size, room, messages)
+            position, room = take_messages(
+                self._buffer, self._position, self._masked, max_size, room, messages, rsv, decode
+            )
             self._advance_to(position)
         return room
 
-    def take_whole(self, opcodes: Mapping[int, Opcode], max_size: int) -> tuple[Opcode, bytes] | None:
-        """Return the next frame if it is complete and starts with one of these bytes; otherwise None.
+    def take_close(self) -> bytes | None:
+        """Return the payload of the next frame if it is a complete and valid Close, and the last one received.
 
-        Inside a frame, return None. Like `take_messages`, this method never raises.
-
-        Args:
-            opcodes: the accepted first bytes and their opcodes.
-            max_size: the maximum payload, in bytes.
+        Otherwise, and inside a frame, return None. Like `take_messages`, this method never raises.
         """
-        buffer, position = self._buffer, self._position
-        if self._header is not None or len(buffer) - position < 2:
+        data = self._buffer
+        if len(data) < 2 or data[0] != _CLOSE or self._header is not None or self._position:
             return None
-        opcode = opcodes.get(buffer[position])
-        if opcode is None:
+        masked, length = data[1] >= _MASK, data[1] & 0x7F
+        start = 6 if masked else 2
+        if length > _MAX_CONTROL_PAYLOAD or len(data) != start + length or self._masked not in (None, masked):
             return None
-        place = find_payload(buffer, position, self._masked, max_size)
-        if place is None:
-            return None
-        start, stop, has_key = place
-        payload = buffer[start:stop]
-        if has_key:
-            payload = apply_mask(payload, buffer[start - 4 : start])
-        self._advance_to(stop)
-        return opcode, payload
+        self._buffer = b""
+        return apply_mask(data[start:], data[2:6]) if masked else data[start:]
 
     def next_part(self, into: Payload | None = None) -> FramePart | None:
         """Return the next frame or part of a frame, or None if more bytes are needed.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 
-__all__ = ["ascii_host", "bare_host", "host_in_uri", "idna_encoded", "parse_host", "with_port"]
+__all__ = ["ascii_host", "bare_host", "host_in_uri", "idna_encoded", "is_loopback", "parse_host", "with_port"]
 
 # The "forbidden domain code points" of https://url.spec.whatwg.org/#host-miscellaneous.
 _FORBIDDEN = re.compile(r"[\x00-\x20#%/:<>?@\[\\\]^|\x7f]")
@@ -84,6 +84,14 @@ def host_in_uri(host: str, port: int | None) -> str:
 def bare_host(host: str) -> str:
     """Return the host without its zone and trailing dot, as used in SNI (RFC 6066, section 3)."""
     return host.partition("%")[0].removesuffix(".")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host, without brackets, is this machine: an address of loopback, or a name for it."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")  # RFC 6761, section 6.3
 
 
 def _joined(host: str, port: int | None) -> str:

@@ -137,9 +137,17 @@ class Response:
 def checked_response(status: int, headers: Headers, body: bytes, reason: str) -> Response:
     """Return a response built from parts that are known to be valid, without checking each of them."""
     response = object.__new__(Response)
-    for name, value in (("status", status), ("headers", headers), ("body", body), ("reason", reason)):
-        object.__setattr__(response, name, value)
+    _set_status(response, status)
+    _set_headers(response, headers)
+    _set_body(response, body)
+    _set_reason(response, reason)
     return response
+
+
+# A frozen dataclass cannot be assigned to. For speed, this bypasses the lookup of the names, too.
+_set_status, _set_headers, _set_body, _set_reason = (
+    Response.__dict__[name].__set__ for name in ("status", "headers", "body", "reason")
+)
 
 
 def _standard_phrase(status: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import re
 
@@ -19,7 +19,8 @@ VERSION = "13"  # RFC 6455, section 4.1.
 
 def accept_value(key: str) -> str:
     """Return the ``Sec-WebSocket-Accept`` value for a ``Sec-WebSocket-Key`` value (RFC 6455, section 4.2.2)."""
-    return base64.b64encode(hashlib.sha1((key + MAGIC_STRING).encode(), usedforsecurity=False).digest()).decode()
+    digest = hashlib.sha1(f"{key}{MAGIC_STRING}".encode(), usedforsecurity=False).digest()
+    return binascii.b2a_base64(digest, newline=False).decode()
 
 
 def is_valid_key(key: str) -> bool:

@@ -22,6 +22,8 @@ __all__ = ["MessageDecoder"]
 _SLACK = 1024
 _SLACK_OF_FRAGMENT = 16
 
+_BINARY = int(Opcode.BINARY)  # on Python 3.11, looking up an enum member takes long
+
 
 def _invalid_text(exc: UnicodeDecodeError) -> InvalidText:
     return InvalidText(f"text is not valid UTF-8: {exc.reason} (RFC 6455, section 8.1)")
@@ -145,7 +147,7 @@ class MessageDecoder:
         self._begin_frame(header, whole=False)
         self._message = payload
 
-    def receive_whole(self, opcode: Opcode, payload: bytes) -> str | bytes:
+    def receive_whole(self, opcode: int, payload: bytes) -> str | bytes:
         """Process a frame that is a complete message within the limits and was transformed by the only codec.
 
         Raises:
@@ -205,8 +207,8 @@ class MessageDecoder:
             raise LimitExceeded("max_message_size", limit, self._decoded)
         return payload
 
-    def _new_message(self, opcode: Opcode, payload: bytes) -> str | bytes:
-        if opcode is Opcode.BINARY:
+    def _new_message(self, opcode: int, payload: bytes) -> str | bytes:
+        if opcode == _BINARY:
             return payload
         try:
             return payload.decode()

@@ -9,15 +9,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ._pure import find_payload
-
 __all__ = [
     "FrameQueue",
     "MessageQueue",
     "Payload",
     "apply_mask",
     "build_frame",
-    "find_payload",
     "speedups_in_use",
     "take_messages",
 ]

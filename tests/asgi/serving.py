@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import uvicorn
 
-from anyws._connection.pumps import TransportPump
+from anyws._connection.pumps.transports import TransportPump
 from anyws._transport.stream import SocketStream
 from anyws.uvicorn import Protocol
 from tests.peers import REQUEST, StreamPeer

@@ -162,6 +162,12 @@ def test_it_waits_while_responses_arrive(server: str) -> None:
     assert run_anyws("connect", f"{server}/late", input="1\n2\n3\n4\n5\n")[1] == "1\n2\n3\n4\n5\n"
 
 
+def test_texts_of_the_command_line_are_sent_instead_of_stdin(server: str) -> None:
+    with start_anyws("connect", "--send", "/close 1", "--send", "zwei", server) as process:
+        assert process.wait(LIMIT) == 0  # though stdin has not ended
+        assert process.finish() == (0, "/close 1\nzwei\n", f"connected to {server}/\nclosed: 1000\n")
+
+
 def test_without_waiting_the_close_follows_the_input(server: str) -> None:
     assert run_anyws("connect", "--wait", 0, f"{server}/late", input="1\n")[:2] == (0, "")
 
@@ -358,11 +364,20 @@ def test_a_full_disk_is_one_line_and_status_1(server: str) -> None:
     ("arguments", "problem"),
     [
         ((), "the following arguments are required: URI"),
-        (("localhost:8765",), "did you mean 'ws://localhost:8765'?"),
+        (("example.com:8765",), "did you mean 'ws://example.com:8765'?"),
         (("ws://x/#fragment",), "fragment"),
         (("--header", "none", "ws://x"), "no colon: expected 'NAME: VALUE'"),
         (("--header", "b@d: x", "ws://x"), "b@d"),
         (("--subprotocol", "a b", "ws://x"), "subprotocols[0] is not a token"),
+        (("--header", "@/none", "ws://x"), "argument -H/--header: cannot read /none: No such file or directory"),
+        (("--cookie", "a", "ws://x"), "argument --cookie: no equals sign: expected NAME=VALUE"),
+        (("--cacert", "/none", "ws://x"), "argument --cacert: the URI does not use TLS: expected wss:// or https://"),
+        (("-k", "ws://x"), "argument -k/--insecure: the URI does not use TLS"),
+        (("-x", "http://x", "ws+unix:/x"), "argument -x/--proxy: not allowed with the URI of a unix socket"),
+        (("-u", "a:b", "ws://c:d@x"), "argument -u/--user: the URI has a user name already"),
+        (("-u", "a:b", "-H", "Authorization: c", "ws://x"), "either the option auth or the header Authorization"),
+        (("--send", "x", "--binary", "ws://x"), "argument --send: not allowed with arguments --binary and --input"),
+        (("--max-redirects", "0", "ws://x"), "expected a number of at least 1"),
         (("--wait", "long", "ws://x"), "argument --wait: 'long': expected a number of seconds, or inf"),
         (("--wait=-1", "ws://x"), "'-1': expected"),
         (("--wait", "nan", "ws://x"), "'nan': expected"),
@@ -377,4 +392,6 @@ def test_wrong_usage_is_status_2(arguments: tuple[str, ...], problem: str, capsy
     status, out, err = run_main(capsys, "connect", *arguments)
     assert (status, out) == (2, "")
     assert problem in err
-    assert "Traceback" not in err
+    assert err.startswith("anyws connect: ")
+    assert err.endswith(" (see anyws connect --help)\n")
+    assert err.count("\n") == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import re
 import signal
 import sys
 
@@ -13,7 +15,7 @@ import anyws
 from anyws import __main__
 from anyws._cli.parser import parse_arguments
 
-from .commands import run_anyws, start
+from .commands import run_anyws, run_main, start
 
 WITHOUT = """
 import sys
@@ -62,11 +64,38 @@ def test_a_missing_extra_is_one_line_and_status_2(package: str, extra: str, comm
     assert run_without(package, *command.split()) == (2, "", problem)
 
 
-@pytest.mark.parametrize("arguments", [[], ["dance"], ["--dance"], ["serve", "--dance"]])
-def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
-    status, out, err = run_anyws(*arguments)
+@pytest.mark.parametrize("arguments", ["dance", "--dance serve", "serve --dance", "connect --dance ws://localhost"])
+def test_wrong_usage_is_one_line_and_status_2(arguments: str) -> None:
+    status, out, err = run_anyws(*arguments.split())
+    assert (status, out) == (2, "")
+    assert re.fullmatch(r"anyws(?: serve| connect)?: .*dance.* \(see anyws(?: serve| connect)? --help\)\n", err)
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    status, out, err = run_anyws()
     assert (status, out) == (2, "")
     assert err.startswith("usage: anyws")
+
+
+@pytest.mark.parametrize("command", [[], ["connect"], ["serve"], ["ping"], ["load"], ["demo"], ["completion"]])
+@pytest.mark.parametrize("columns", [80, 200])
+def test_help_fits_in_the_terminal(
+    command: list[str], columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    status, out, _ = run_main(capsys, *command, "--help")
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= columns
+
+
+@pytest.mark.parametrize(("command", "expected"), [("--help", 0), ("--version", 0), ("connect --help", 0), ("demo", 1)])
+def test_a_reader_that_exits_ends_a_command_quietly(command: str, expected: int) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with start([sys.executable, "-m", "anyws", *command.split()], stdout=writing) as process:
+        os.close(writing)
+        status, _, err = process.finish()
+    assert (status, err) == (expected, "")
 
 
 def test_an_interruption_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,6 +194,47 @@ def test_a_port_in_use_is_one_line_and_status_1() -> None:
     assert re.fullmatch(r"anyws: cannot listen: .*in use.*\n", err)
 
 
+def test_a_path_that_cannot_be_used_is_named() -> None:
+    status, out, err = run_anyws("serve", "--path", "/none/socket")
+    assert (status, out, err) == (1, "", "anyws: cannot listen: No such file or directory: /none/socket\n")
+
+
+def test_a_port_in_use_is_named_by_workers_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, out, err = run_anyws("serve", "--port", port, "--workers", 2)
+    assert (status, out, err) == (1, "", f"anyws: cannot listen: Address already in use: 127.0.0.1 port {port}\n")
+
+
+@pytest.mark.parametrize("workers", [[], ["--workers", "1"]])
+def test_options_of_connections(workers: list[str]) -> None:
+    async def talk() -> None:
+        with anyio.fail_after(LIMIT), start_anyws("serve", "--port", 0, *options) as process:
+            uri = process.expect_line("ws://")
+            async with anyws.connect(uri, subprotocols=["a", "chat"], compression=True) as websocket:
+                assert websocket.subprotocol == "chat"
+                assert "permessage-deflate" in websocket.response.headers["Sec-WebSocket-Extensions"]
+                with pytest.raises(anyws.HandshakeRefused) as refused:
+                    async with anyws.connect(uri):
+                        pytest.fail("let in")
+                assert refused.value.status == 503
+                await websocket.send("x" * 2049)
+                with pytest.raises(anyws.ConnectionClosed, match="1009"):
+                    await websocket.receive()
+            assert process.stop()[0] == 0
+
+    options = ["--max-size", "2K", "-s", "chat", "--compress", "--max-connections", 1, *workers]
+    anyio.run(talk)
+
+
+def test_without_a_maximum_size() -> None:
+    with start_anyws("serve", "--port", 0, "--max-size", 0) as process:
+        uri = process.expect_line("ws://")
+        _, out, _ = run_anyws("connect", "--max-size", 0, "--input", "whole", uri, input="x" * 3_000_000)
+        assert len(out) == 3_000_001
+        assert process.stop() == (0, "", "")
+
+
 def test_an_unusable_certificate_is_one_line_and_status_1(pem_files: dict[str, Path]) -> None:
     for cert in ("/none", pem_files["ca"]):
         status, out, err = run_anyws("serve", "--cert", cert)
@@ -227,6 +268,8 @@ def test_an_unusable_certificate_is_one_line_and_status_1(pem_files: dict[str, P
             "--origin http://localhost:5173/",
             "argument --origin: option origins contains 'http://localhost:5173/', which",
         ),
+        ("--subprotocol a,b", "argument -s/--subprotocol: subprotocols[0] is not a token"),
+        ("--max-size x", "argument --max-size: 'x': expected a number of bytes"),
         ("--backend curio", "invalid choice: 'curio'"),
     ],
 )
@@ -234,4 +277,5 @@ def test_wrong_usage_is_status_2(arguments: str, problem: str, capsys: pytest.Ca
     status, out, err = run_main(capsys, "serve", *arguments.split())
     assert (status, out) == (2, "")
     assert problem in err
-    assert "Traceback" not in err
+    assert err.startswith("anyws serve: ")
+    assert err.count("\n") == 1

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import anyws
 from anyws._cli import target
 from anyws._cli.exit_status import CommandError, ExitStatus
-from anyws._cli.target import add_target, open_target, read_target
+from anyws._cli.target import read_target
+from anyws._cli.target_options import add_target
 
 
 def read(*arguments: object) -> target.Target:
     parser = argparse.ArgumentParser()
     add_target(parser)
     return read_target(parser, parser.parse_args([*map(str, arguments), "ws://user:secret@localhost/"]))
+
+
+def read_uri(uri: str, *arguments: str) -> target.Target:
+    parser = argparse.ArgumentParser()
+    add_target(parser)
+    return read_target(parser, parser.parse_args([*arguments, "--", uri]))
 
 
 DEFAULTS: dict[str, Any] = {"headers": [], "subprotocols": [], "origin": None, "open_timeout": 10}
@@ -32,6 +39,10 @@ DEFAULTS: dict[str, Any] = {"headers": [], "subprotocols": [], "origin": None, "
         (["--subprotocol", "a", "-s", "b"], {"subprotocols": ["a", "b"]}),
         (["--origin", "http://x"], {"origin": "http://x"}),
         (["--compress"], {"compression": True}),
+        (["--cookie", "a=1", "--cookie", "b = x=y"], {"cookies": {"a": "1", "b": "x=y"}}),
+        (["-L"], {"max_redirects": 10}),
+        (["--max-redirects", "2"], {"max_redirects": 2}),
+        (["-L", "--max-redirects", "2"], {"max_redirects": 2}),
         (["--connect-timeout", "2.5"], {"open_timeout": 2.5}),
         (["--max-size", "64K"], {"max_message_size": 65536}),
         (["--max-size", "1MiB"], {"max_message_size": 1048576}),
@@ -51,24 +62,81 @@ def test_the_proxy_is_passed_on_if_it_is_given(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("error", "status"),
+    ("given", "uri"),
     [
-        (OSError("x"), ExitStatus.NOT_CONNECTED),
-        (TimeoutError("x"), ExitStatus.NOT_CONNECTED),
-        (anyws.HandshakeError("x"), ExitStatus.REFUSED),
-        (ImportError("x"), ExitStatus.USAGE),
-        (anyws.InvalidURI("uri", "x"), ExitStatus.USAGE),
+        ("localhost", "ws://localhost/"),
+        ("LOCALHOST:8765", "ws://localhost:8765/"),
+        ("localhost/chat?x=a:b", "ws://localhost/chat"),
+        ("app.localhost:1", "ws://app.localhost:1/"),
+        ("127.0.0.1:8765/chat", "ws://127.0.0.1:8765/chat"),
+        ("[::1]:8765", "ws://[::1]:8765/"),
+        (":8765", "ws://localhost:8765/"),
+        (":8765/chat", "ws://localhost:8765/chat"),
     ],
 )
-async def test_connection_errors(error: Exception, status: ExitStatus, monkeypatch: pytest.MonkeyPatch) -> None:
-    def connect(uri: str, **options: Any) -> None:
-        raise error
+def test_this_machine_needs_no_scheme(given: str, uri: str) -> None:
+    assert str(read_uri(given)) == uri
 
-    monkeypatch.setattr(anyws, "connect", connect)
-    with pytest.raises(CommandError, match="cannot connect to ws://localhost/: x") as failed:
-        async with open_target(read()):
-            pass
-    assert failed.value.status is status
+
+@pytest.mark.parametrize("given", ["example.com:8765", "localhost.example.com", "192.0.2.1:80", "[2001:db8::1]:80"])
+def test_the_scheme_of_another_machine_is_not_guessed(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read_uri(given)
+    assert f"'{given}' has no scheme; did you mean 'ws://{given}'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["", ":", "a:secret@localhost", "localhost:x", "::1", "/localhost", "ws:localhost:1"])
+def test_what_only_looks_like_this_machine_is_rejected(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read_uri(given)
+    assert "secret" not in capsys.readouterr().err
+
+
+def test_headers_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "headers"
+    path.write_text("X-First: 1\n\nX-Second: zwei: 2\n")
+    assert read("-H", f"@{path}", "-H", "X-Third: 3").options["headers"] == [
+        ("X-First", "1"),
+        ("X-Second", "zwei: 2"),
+        ("X-Third", "3"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"A: 1\nsecret", "line 2: no colon: expected 'NAME: VALUE'"), (b"\xff", "not valid UTF-8")],
+)
+def test_a_file_without_headers(
+    content: bytes, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "headers").write_bytes(content)
+    with pytest.raises(SystemExit):
+        read("-H", f"@{tmp_path / 'headers'}")
+    err = capsys.readouterr().err
+    assert f"{tmp_path / 'headers'}" in err
+    assert problem in err
+    assert "secret" not in err
+
+
+def test_a_user_and_a_password() -> None:
+    assert read_uri("localhost", "-u", "joe:a:b").options["auth"] == ("joe", "a:b")
+    assert read_uri("localhost", "-u", "joe:").options["auth"] == ("joe", "")
+
+
+def test_a_password_that_is_not_given_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: f"answer to {prompt}")
+    assert read_uri("localhost", "--user", "joe").options["auth"] == ("joe", "answer to password for joe: ")
+
+
+@pytest.mark.parametrize("problem", [getpass.GetPassWarning("no terminal"), EOFError()])
+def test_a_password_that_nobody_can_give_is_status_2(problem: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(prompt: str) -> str:
+        raise problem
+
+    monkeypatch.setattr(getpass, "getpass", fail)
+    with pytest.raises(CommandError, match="no terminal to ask for the password: expected -u USER:PASSWORD") as failed:
+        read_uri("localhost", "-u", "joe")
+    assert failed.value.status is ExitStatus.USAGE
 
 
 def test_the_uri_is_shown_without_credentials() -> None:

@@ -46,6 +46,13 @@ def start_in(terminal: Terminal, uri: str) -> AbstractContextManager[Process]:
     return start_anyws("connect", "--plain", uri, stdin=end, stdout=end, stderr=end)
 
 
+def test_what_is_not_typed_has_no_prompt(server: str, terminal: Terminal) -> None:
+    end = terminal.command
+    with start_anyws("connect", "--send", "hello", server, stdin=end, stdout=end, stderr=end) as process:
+        assert terminal.expect("closed: 1000\r\n") == f"connected to {server}/\r\nhello\r\n"
+        assert process.wait(LIMIT) == 0
+
+
 def test_the_prompt_stays_below_the_messages(server: str, terminal: Terminal) -> None:
     with start_in(terminal, server) as process:
         terminal.expect(f"connected to {server}/\r\n\r> ")

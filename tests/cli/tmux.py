@@ -10,14 +10,14 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from .commands import LIMIT, ROOT
 
-__all__ = ["Window", "needs_tmux", "open_window"]
+__all__ = ["Window", "needs_tmux", "open_program", "open_window"]
 
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 
@@ -72,10 +72,9 @@ class Window:
         raise AssertionError(f"the window shows:\n{self.screen()}")
 
 
-@contextmanager
 def open_window(
     folder: Path, *arguments: object, without: str = "", columns: int = 80, rows: int = 24, **variables: str
-) -> Iterator[Window]:
+) -> AbstractContextManager[Window]:
     """Run a command of anyws in a window.
 
     Args:
@@ -90,8 +89,16 @@ def open_window(
     if without:
         hide = f"import sys; sys.modules.update(dict.fromkeys({without.split(',')}))"
         program = [sys.executable, "-c", f"{hide}; from anyws.__main__ import main; sys.exit(main())"]
+    return open_program(folder, *program, *arguments, columns=columns, rows=rows, **variables)
+
+
+@contextmanager
+def open_program(
+    folder: Path, *program: object, columns: int = 80, rows: int = 24, **variables: str
+) -> Iterator[Window]:
+    """Run any program in a window; see `open_window`."""
     settings = [f"{name}={value}" for name, value in variables.items()]
-    command = shlex.join(map(str, ["env", *settings, *program, *arguments]))
+    command = shlex.join(map(str, ["env", *settings, *program]))
     environment = {
         **{name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "TMUX"}},
         "LC_ALL": "C.UTF-8",

@@ -119,6 +119,7 @@ class Rig:
         masking_key: the key of each frame that is sent; None to send unmasked.
         records: the TLS layer.
         limit: the memory for received messages.
+        extension: whether an extension transforms the messages; see `decode` and `encode`.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class Rig:
         masking_key: bytes | None = None,
         records: Any = None,
         limit: int = 1 << 20,
+        extension: bool = False,
     ) -> None:
         twin: Any = _queues if kind == "pure" else COMPILED
         self.is_pure = kind == "pure"
@@ -147,6 +149,10 @@ class Rig:
         self.signal: Any = new_signal(self.loop)
         self.path: Any = (PurePlainPath if kind == "pure" else twin.PlainPath)(self.inbox, self.outbox, self, BUDGET)
         self.path.receiver = self.path.sender = self
+        self.extension = extension
+        if extension:
+            self.outbox.is_plain = False
+            self.path.use_extension(0x40, self.decode, self.encode)
         self.records = records
         self.inbox.budget = self.outbox.budget = BUDGET
         self.outbox.is_direct = True
@@ -158,6 +164,24 @@ class Rig:
     def now(self) -> float:
         self.heard += 1
         return 5.0
+
+    # -- the extension
+
+    def decode(self, opcode: int, payload: bytes) -> str | bytes | None:
+        """Restore a reversed message; return None for a violation, which starts with "!", and raise for a "?"."""
+        if payload[:1] == b"!":
+            return None
+        if payload[:1] == b"?":
+            raise LookupError
+        return payload[::-1].decode(errors="replace") if opcode == 1 else payload[::-1]
+
+    def encode(self, message: str | bytes) -> None:
+        """Reverse a message that is not empty, and raise for a "?"."""
+        payload = message.encode() if isinstance(message, str) else message
+        if payload[:1] == b"?":
+            raise LookupError
+        opcode = 1 if isinstance(message, str) else 2
+        self.outbox.put_frame((0xC0 if payload else 0x80) | opcode, payload[::-1])
 
     # -- the link
 
@@ -208,7 +232,8 @@ class Rig:
             if self.records is not None:
                 data = self.records.decrypt(data)
             fast = self.inbox.is_on_fast_path and self.inbox.is_open
-            position = self.inbox.put_frames(data) if fast else 0
+            decoder = (0x40, self.decode) if self.extension else ()
+            position = self.inbox.put_frames(data, *decoder) if fast else 0
             is_quiet = self.records is None or self.records.is_quiet
             if position < len(data) or not is_quiet:
                 (self.feed if self.records is None else self.feed_decrypted)(data[position:])

@@ -178,13 +178,13 @@ async def test_a_close_that_is_cancelled_anywhere_cuts(ours: Side) -> None:
     async def close() -> None:
         await websocket.aclose()
 
-    for step, stuck in itertools.product((0, 1), (False, True)):
+    for stuck in (False, True):
         peer = Peer(ours)
         async with opened_on(peer) as websocket:
             if stuck:
                 peer.stop_reading()
             with anyio.CancelScope() as scope, anyio.fail_after(5):
-                await cancelling_at(step, scope, close())
+                await cancelling_at(0, scope, close())  # it waits only once
             assert scope.cancelled_caught
             await websocket.wait_closed()
             assert peer.stream.is_closed

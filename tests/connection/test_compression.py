@@ -14,7 +14,7 @@ import pytest
 
 import anyws
 from anyws._connection.options import _log_library
-from anyws.protocol import Opcode, default_zlib
+from anyws.protocol import Opcode, default_zlib, speedups_in_use
 from anyws.testing import scripted_peer, websocket_pair
 from tests.peers import echo, ended, uri_of
 
@@ -101,6 +101,23 @@ async def test_real_sockets(client_has: Any, server_has: Any) -> None:
         for message in MESSAGES:
             await websocket.send(message)
             assert await websocket.receive() == message
+
+
+@pytest.mark.skipif(not speedups_in_use, reason="the pure twin leaves I/O to the pump")
+async def test_a_whole_compressed_message_takes_the_plain_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("a message took the general path")
+
+    async with (
+        anyws.open_server(echo, "127.0.0.1", 0, compression=True) as server,
+        anyws.connect(uri_of(server), compression=True) as websocket,
+    ):
+        monkeypatch.setattr("anyws._connection.sending.Sender.send", fail)
+        monkeypatch.setattr("anyws._connection.intake.Intake.feed", fail)
+        for message in ("short", TEXT, b"\0" * 10_000):
+            await websocket.send(message)
+            assert await websocket.receive() == message
+        monkeypatch.undo()
 
 
 async def test_the_log_names_each_module_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 import anyio
 import pytest
 
 import anyws
+from anyws._transport.stream import SocketStream
+from tests.frames import frame_bytes
 from tests.peers import (
     BINARY,
     CLOSE,
     CONTINUATION,
     PING,
+    REQUEST,
     TEXT,
     Frame,
     Meeting,
@@ -304,3 +308,31 @@ async def test_a_close_that_is_answered_takes_no_time_while_a_message_is_unread(
         tasks.start_soon(websocket.aclose)
         await websocket.wait_closed()
         assert websocket.close_code == 1000
+
+
+async def test_a_server_writes_its_close_together_with_the_end_of_tcp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both leave in one segment on Linux, where the end of the stream follows a write that says so."""
+    calls: list[str] = []
+    send, end = SocketStream.send_nowait, SocketStream.send_eof_nowait
+
+    def recording_send(stream: SocketStream, items: Sequence[bytes], *, more_follows: bool = False) -> int:
+        calls.append(f"{'more follows' if more_follows else 'nothing follows'}: {b''.join(items)[:2]!r}")
+        return send(stream, items, more_follows=more_follows)
+
+    def recording_end(stream: SocketStream) -> None:
+        calls.append("end")
+        end(stream)
+
+    async with (
+        anyws.open_server(ended, "127.0.0.1", 0) as server,
+        await anyio.connect_tcp(*server.addresses[0]) as raw,
+    ):
+        await raw.send(REQUEST)
+        await raw.receive()
+        monkeypatch.setattr(SocketStream, "send_nowait", recording_send)
+        monkeypatch.setattr(SocketStream, "send_eof_nowait", recording_end)
+        await raw.send(frame_bytes(CLOSE, close_payload(1000, ""), masked=True))
+        assert await raw.receive() == frame_bytes(CLOSE, close_payload(1000, ""), masked=False)
+        with pytest.raises(anyio.EndOfStream):
+            await raw.receive()
+    assert calls == ["more follows: b'\\x88\\x02'", "end"]

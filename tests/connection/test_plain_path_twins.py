@@ -12,7 +12,7 @@ from tests.frames import CONTINUATION, PING, TEXT, frame_bytes
 from .plain_paths import BUDGET, COMPILED, Driver, Rig, frame, open_rig
 
 MESSAGES: st.SearchStrategy[str | bytes] = st.one_of(
-    st.text(max_size=10), st.binary(max_size=10), st.sampled_from(["a" * 130, b"b" * 2000, "\u20ac"])
+    st.text(max_size=10), st.binary(max_size=10), st.sampled_from(["a" * 130, b"b" * 2000, "\u20ac", "?", b"?"])
 )
 PIECES: st.SearchStrategy[bytes] = st.one_of(
     MESSAGES.filter(lambda message: not isinstance(message, str) or message.isprintable()).map(frame),
@@ -25,6 +25,11 @@ PIECES: st.SearchStrategy[bytes] = st.one_of(
             frame_bytes(CONTINUATION, b"x", masked=True),
             frame("hello")[:7],
             frame_bytes(TEXT, b"\xff", masked=True),
+            *(
+                frame_bytes(opcode, payload, masked=True, rsv=0x40)
+                for opcode in (1, 2)
+                for payload in (b"", b"cba", b"a" * 130, b"!", b"?", b"b" * 9000)
+            ),
         ]
     ),
 )
@@ -106,6 +111,8 @@ class Story:
             return self._rig.path.send_now(message)
         except UnicodeEncodeError:
             return "cannot be encoded"
+        except LookupError:
+            return "the extension has failed"
 
     def _hook(self, message: str | bytes) -> object:
         self._delivered.append(message)
@@ -124,14 +131,19 @@ class Story:
             [type(each).__name__ if isinstance(each, BaseException) else each for each in driver.outcome]
             for driver in self._drivers
         ]
-        return result, self._delivered, outcomes, self._written, calls, rig.errors, rig.state()
+        errors = [type(error) for error in rig.errors]
+        return result, self._delivered, outcomes, self._written, calls, errors, rig.state()
 
 
 @pytest.mark.skipif(COMPILED is None, reason="the extension is not built")
 @settings(max_examples=300)
-@given(st.lists(OPERATIONS, max_size=25), st.booleans(), st.sampled_from([100, 1 << 20]))
-def test_the_twins_agree(operations: list[tuple[str, Any]], client: bool, limit: int) -> None:
-    options: dict[str, Any] = {"masking_key": b"1234" if client else None, "limit": limit}
+@given(st.lists(OPERATIONS, max_size=25), st.booleans(), st.sampled_from([100, 1 << 20]), st.booleans())
+def test_the_twins_agree(operations: list[tuple[str, Any]], client: bool, limit: int, extension: bool) -> None:
+    options: dict[str, Any] = {
+        "masking_key": b"1234" if client else None,
+        "limit": limit,
+        "extension": extension,
+    }
     with open_rig("pure", **options) as pure, open_rig("compiled", **options) as compiled:
         stories = [Story(pure), Story(compiled)]
         for name, argument in operations:

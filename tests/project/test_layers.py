@@ -38,7 +38,7 @@ ORDER = [
     "anyws.protocol.subprotocols",
     "anyws.protocol.origins",
     "anyws.protocol.terms",
-    "anyws.protocol.usual_request",
+    "anyws.protocol.usual_heads",
     "anyws.protocol.exchange",
     "anyws.protocol.credentials",
     "anyws.protocol.proxy",
@@ -47,6 +47,7 @@ ORDER = [
     "anyws.protocol",
     "anyws._checking",
     "anyws.exceptions",
+    "anyws._event_loops",
     "anyws._cancellation",
     "anyws._background_task",
     "anyws._blocks",
@@ -79,6 +80,7 @@ ORDER = [
     "anyws._connection.pumps.closed",
     "anyws._connection.pumps.signals",
     "anyws._connection.pumps.callbacks",
+    "anyws._connection.pumps.transport_stream",
     "anyws._connection.pumps.transports",
     "anyws._connection.pumps.waiting",
     "anyws._connection.pumps",
@@ -99,6 +101,7 @@ ORDER = [
     "anyws._client.cookies",
     "anyws._client.outages",
     "anyws._client.options",
+    "anyws._client.reconnect_options",
     "anyws._client.handshakes",
     "anyws._client.socks",
     "anyws._client.proxies",
@@ -114,6 +117,7 @@ ORDER = [
     "anyws._server.opening",
     "anyws._server.accept",
     "anyws._server.accept_failures",
+    "anyws._server.cohorts",
     "anyws._server.server",
     "anyws._server.serve",
     "anyws._server.systemd",
@@ -142,7 +146,9 @@ ORDER = [
     "anyws.testing",
     "anyws._cli",
     "anyws._cli.notes",
+    "anyws._cli.printing",
     "anyws._cli.exit_status",
+    "anyws._cli.files",
     "anyws._cli.arguments",
     "anyws._cli.backends",
     "anyws._cli.interrupts",
@@ -155,7 +161,9 @@ ORDER = [
     "anyws._cli.screen",
     "anyws._cli.editing",
     "anyws._cli.conversation",
+    "anyws._cli.target_options",
     "anyws._cli.target",
+    "anyws._cli.opening",
     "anyws._cli.connect",
     "anyws._cli.statistics",
     "anyws._cli.ping",
@@ -170,6 +178,8 @@ ORDER = [
     "anyws._cli.serve",
     "anyws._cli.examples",
     "anyws._cli.demo",
+    "anyws._cli.completion_scripts",
+    "anyws._cli.completion",
     "anyws._cli.parser",
     "anyws.__main__",
 ]
@@ -298,13 +308,13 @@ def test_protocol_is_free_of_io() -> None:
     )
 
 
-def test_only_the_pumps_and_cancelling_know_an_event_loop() -> None:
+def test_only_the_pumps_and_two_others_know_an_event_loop() -> None:
     check_none(
         [
             found
             for found in IMPORTS
             if found.target.partition(".")[0] in {"asyncio", "trio"}
             and not is_within(found.module, "anyws._connection.pumps")
-            and found.module not in ("anyws._cancellation", "anyws._transport.resets", "anyws.uvicorn")
+            and found.module not in ("anyws._event_loops", "anyws._transport.resets", "anyws.uvicorn")
         ]
     )

@@ -59,6 +59,14 @@ def test_while_receiving(data: bytes) -> None:
     check_is_closed(connection)
 
 
+def test_while_a_whole_message_is_restored() -> None:
+    connection = Connection(Role.SERVER, codecs=[Faulty(2)])
+    assert connection.decode_message(1, b"first") == "first"
+    with pytest.raises(MemoryError):
+        connection.decode_message(1, b"second")
+    check_is_closed(connection)
+
+
 def test_while_a_large_message_is_read_into_its_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = serialize_frame(0x2, bytes(200_000), masking_key=KEY)
     for call in (lambda connection: connection.get_buffer(), lambda connection: connection.buffer_updated(1)):

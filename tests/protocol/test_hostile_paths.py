@@ -100,6 +100,57 @@ PROGRAMS = {
             assert path.send_now("x" * 9)
         ours.close(), peer.close()
     """,
+    "path-with-a-wrong-extension": """
+        path = PlainPath(INBOX, OUTBOX, LINK, 64)
+        for arguments in ((), (1, 2), (0x40, None, print), (0x81, print, print), ("x", print, print), (1 << 80, 1, 1)):
+            with raises(TypeError, ValueError, OverflowError):
+                path.use_extension(*arguments)
+        for decode, encode in ((5, 5), (lambda: 5, None), (lambda *_: 5, lambda: 5), (lambda *_: Exception, print)):
+            inbox, outbox, ours, peer = open_all()
+            path = PlainPath(inbox, outbox, LINK, 64)
+            path.use_extension(0x40, decode, encode)
+            path.attach(PUMP, PUMP, time.monotonic, Signal(LOOP), None, ours.fileno())
+            outbox.is_plain, outbox.is_direct = False, True
+            peer.send(b"\\xc1\\x01x")
+            path.on_readable()
+            try:
+                path.send_now("x")
+            except TypeError:
+                pass
+            ours.close(), peer.close()
+    """,
+    "path-with-an-extension-that-changes-everything": """
+        def change(*arguments):
+            path.use_extension(0, None, None)
+            path.use_extension(0x40, Changing(), Changing())
+            path.detach()
+            inbox.clear(), outbox.clear()
+            outbox.__init__(None)
+            gc.collect()
+            for each in (path.on_readable, lambda: inbox.put_frames(b"\\x81\\x01x" * 99), lambda: outbox.put(b"y")):
+                each()
+        class Changing:
+            def __call__(self, *arguments):
+                change()
+                return "message"
+            def __del__(self):
+                if len(outbox.take()) < 5:
+                    path.on_readable()
+        for direct in (True, False):
+            inbox, outbox, ours, peer = open_all()
+            path = PlainPath(inbox, outbox, LINK, 64)
+            for _ in range(20):
+                path.use_extension(0x40, Changing(), Changing())
+                path.attach(PUMP, PUMP, time.monotonic, Signal(LOOP), None, ours.fileno())
+                outbox.is_plain, outbox.is_direct, outbox.budget = False, direct, 9
+                peer.send(b"\\xc1\\x01x" * 5)
+                path.on_readable()
+                path.attach(PUMP, PUMP, time.monotonic, Signal(LOOP), None, ours.fileno())
+                outbox.is_plain, outbox.is_direct, outbox.budget = False, direct, 9
+                path.send_now("x")
+            path.use_extension(0, None, None)
+            ours.close(), peer.close()
+    """,
     "path-with-a-layer-that-detaches-it": """
         class Records:
             def decrypt(self, data):

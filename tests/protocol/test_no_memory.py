@@ -78,6 +78,21 @@ def check(messages, done):
         assert take_messages(FRAMES, position, True, 1 << 20, 1 << 20, rest)[0] == len(FRAMES)
         assert messages + rest == MESSAGES
 everywhere(list, lambda messages: take_messages(FRAMES, 0, True, 1 << 20, 1 << 20, messages), check, (1, ENDLESS))
+
+# Once an extension has seen a message, the message is there or memory runs out for the connection.
+TRANSFORMED = b"".join(build_frame(0xC1 + isinstance(each, bytes), each, KEY) for each in MESSAGES)
+class Extension:
+    def __init__(self):
+        self.seen, self.messages = 0, []
+    def decode(self, opcode, payload):
+        message = payload.decode() if opcode == 1 else payload
+        self.seen += 1
+        return message
+def check(extension, done):
+    assert extension.messages == MESSAGES[:len(extension.messages)]
+    assert extension.seen - len(extension.messages) <= (done is FAILED)
+everywhere(Extension, lambda extension: take_messages(TRANSFORMED, 0, True, 1 << 20, 1 << 20, extension.messages, 0x40,
+                                                      extension.decode), check, (1, 3, 20))
 """,
     "put_frames": """
 def check(queue, done):
@@ -290,6 +305,22 @@ for key in (None, lambda: KEY):
             bytes(1000)  # a short text needs no memory
             return rig.path.send_now(message)
         everywhere(lambda: Rig(key=key), act, check, (1, 3, ENDLESS))
+
+# An extension: the message is written, or the sender knows that it is not, or it is still queued.
+for key in (None, lambda: KEY):
+    for message in (b"text", b"x" * 5000, b"y" * 20_000):
+        frame = build_frame(0xC2, message, b"" if key is None else KEY)
+        def make():
+            rig = Rig(key=key)
+            rig.outbox.is_plain = False
+            rig.path.use_extension(0x40, print, lambda message: rig.outbox.put_frame(0xC2, message))
+            return rig
+        def check(rig, done):
+            written = rig.peer.recv(1 << 20) if rig.outbox.sent else b""
+            assert written == (frame if done is True else b"")
+            assert rig.outbox.size == 0
+            rig.close()
+        everywhere(make, lambda rig: rig.path.send_now(message), check, (1, 3))
 
 # Calls.
 for name in ("receive", "next", "deliver", "send"):

@@ -96,6 +96,27 @@ def test_put_frames_stops_at_the_limit(queues: Any) -> None:
 
 
 @both_queues
+def test_put_frames_restores_messages_that_an_extension_has_transformed(queues: Any) -> None:
+    inbox = new_inbox(queues)
+    data = b"\x81\x01a\xc1\x01b\xc2\x01c\xc1\x01!\xc1\x01d"
+
+    def decode(opcode: int, payload: bytes) -> str | bytes | None:
+        if payload == b"d":
+            raise LookupError
+        return None if payload == b"!" else payload.decode() * 2 if opcode == 1 else payload * 3
+
+    assert inbox.put_frames(data) == 3
+    assert inbox.put_frames(data[3:], 0x40, decode) == 6
+    assert everything(inbox) == ["a", "bb", b"ccc"]
+    with pytest.raises(LookupError):
+        inbox.put_frames(b"\xc1\x01x" + data[-3:], 0x40, decode)
+    assert inbox.size == sys.getsizeof("xx")
+    assert everything(inbox) == ["xx"]
+    with pytest.raises(ValueError, match="reserved bits"):
+        inbox.put_frames(b"", 1, decode)
+
+
+@both_queues
 def test_take_now_needs_budget_and_no_reservation(queues: Any) -> None:
     inbox = new_inbox(queues)
     assert inbox.take_now() is None

@@ -144,6 +144,82 @@ def test_arguments_are_checked(twin: Any) -> None:
             twin.take_messages(*arguments)
 
 
+# -- messages that an extension has transformed ------------------------------------------------------------------------
+
+
+@both_twins
+@pytest.mark.parametrize("key", [b"", KEY], ids=["plain", "masked"])
+def test_transformed_messages_are_restored_in_order(twin: Any, key: bytes) -> None:
+    seen: list[tuple[int, bytes]] = []
+
+    def decode(opcode: int, payload: bytes) -> str | bytes:
+        seen.append((opcode, payload))
+        return payload.decode().upper() if opcode == 1 else payload[::-1]
+
+    frames = [(0x81, b"a"), (0xC1, b"text"), (0xC2, b"data"), (0xC1, b"x" * 300), (0x82, b"b"), (0xC2, b"")]
+    data = b"".join(PURE.build_frame(first, payload, key) for first, payload in frames)
+    messages: list[str | bytes] = []
+    assert twin.take_messages(data, 0, bool(key), MANY, MANY, messages, 0x40, decode)[0] == len(data)
+    assert messages == ["a", "TEXT", b"atad", "X" * 300, b"b", b""]
+    assert seen == [(1, b"text"), (2, b"data"), (1, b"x" * 300), (2, b"")]
+    assert {type(opcode) for opcode, _ in seen} == {int}
+
+
+@both_twins
+@pytest.mark.parametrize("first", [0x41, 0xA1, 0xD1, 0xC0, 0xC3, 0xC8, 0xC9, 0xF1])
+def test_other_reserved_bits_and_fragments_are_left(twin: Any, first: int) -> None:
+    messages: list[str | bytes] = []
+    data = b"\xc1\x01a" + bytes([first, 0])
+    assert twin.take_messages(data, 0, None, MANY, MANY, messages, 0x40, lambda *_: "ok")[0] == 3
+    assert messages == ["ok"]
+    for rsv in (0x60, 0x30):
+        assert twin.take_messages(b"\xc1\x00", 0, None, MANY, MANY, [], rsv, lambda *_: "ok")[0] == 0
+
+
+@both_twins
+def test_transformed_messages_use_up_the_room_and_keep_to_the_limit(twin: Any) -> None:
+    messages: list[str | bytes] = []
+    data = b"\xc1\x01a" * 3
+    assert twin.take_messages(data, 0, None, MANY, 1000, messages, 0x40, lambda *_: b"x" * 990)[0] == 3
+    assert twin.take_messages(b"\xc1\x02ab", 0, None, 1, MANY, messages, 0x40, lambda *_: "ok") == (0, MANY)
+    assert twin.take_messages(b"\xc1\x02a", 0, None, 2, MANY, messages, 0x40, lambda *_: "ok") == (0, MANY)
+    assert messages == [b"x" * 990]
+
+
+@both_twins
+def test_what_cannot_be_restored_is_where_to_stop(twin: Any) -> None:
+    data = b"\x81\x01a\xc1\x01b\xc1\x01c"
+
+    def fail(*_: object) -> str:
+        raise LookupError("failed")
+
+    for decode, error in (
+        (lambda *_: None, None),
+        (fail, LookupError),
+        (lambda *_: 5, TypeError),
+        (lambda *_: bytearray(b"x"), TypeError),
+        (lambda: "too few", TypeError),
+        (5, TypeError),
+    ):
+        messages: list[str | bytes] = []
+        if error is None:
+            assert twin.take_messages(data, 0, None, MANY, MANY, messages, 0x40, decode)[0] == 3
+        else:
+            with pytest.raises(error):
+                twin.take_messages(data, 0, None, MANY, MANY, messages, 0x40, decode)
+        assert messages == ["a"]
+
+
+@both_twins
+def test_reserved_bits_need_a_function(twin: Any) -> None:
+    for rsv, decode in ((0x80, str), (0x41, str), (0x100, str), (-1, str), (0x40, None)):
+        with pytest.raises(ValueError, match="expected bits within 0x70, and a function"):
+            twin.take_messages(b"", 0, None, MANY, MANY, [], rsv, decode)
+    with pytest.raises(TypeError):
+        twin.take_messages(b"", 0, None, MANY, MANY, [], "x", str)
+    assert twin.take_messages(b"\x81\x00", 0, None, MANY, MANY, [], 0, None)[0] == 2
+
+
 # -- frames ------------------------------------------------------------------------------------------------------------
 
 

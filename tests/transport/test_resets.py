@@ -140,11 +140,16 @@ async def test_nothing_is_watched_once_all_connections_are_closed() -> None:
 
 async def test_connections_are_served_when_file_descriptors_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that has reached its limit (EMFILE) runs without watching for resets."""
+    failures = 0
 
     def fail() -> None:
+        nonlocal failures
+        failures += 1
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     async def handler(websocket: anyws.WebSocket) -> None:
+        while resets._watches and not failures:
+            await anyio.lowlevel.checkpoint()
         await websocket.send(await websocket.receive())
 
     async with anyws.open_server(handler, "127.0.0.1", 0) as server:
@@ -153,4 +158,19 @@ async def test_connections_are_served_when_file_descriptors_run_out(monkeypatch:
             await websocket.send("served")
             assert await websocket.receive() == "served"
         monkeypatch.undo()
+    assert not resets._watches
+
+
+async def test_a_connection_that_ends_soon_is_never_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def handler(websocket: anyws.WebSocket) -> None:
+        async for _ in websocket:
+            pass
+
+    monkeypatch.setattr(resets, "_DELAY", 1000)
+    monkeypatch.setattr(select, "epoll", lambda: pytest.fail("registered"))
+    async with (
+        anyws.open_server(handler, "127.0.0.1", 0) as server,
+        anyws.connect("ws://{}:{}/".format(*server.addresses[0])),
+    ):
+        pass
     assert not resets._watches

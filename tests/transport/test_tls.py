@@ -61,6 +61,35 @@ def test_records_can_be_split_anywhere(contexts: Contexts, step: int) -> None:
     assert server.end is None
 
 
+@pytest.mark.parametrize("step", [1000, 16_384, 1_000_000])
+@pytest.mark.parametrize("size", [1, 100, 16_384, 100_000, 200_000])
+def test_data_is_decrypted_into_a_buffer_and_the_rest_comes_after_it(contexts: Contexts, step: int, size: int) -> None:
+    client, server = open_records(contexts)
+    sent = bytes(range(250)) * 600
+    data, buffer, count, rest = b"".join(client.encrypt([sent])) + client.close(), bytearray(size), 0, b""
+    for start in range(0, len(data), step):
+        piece = data[start : start + step]
+        if count < size:
+            count = server.decrypt_into(piece, memoryview(buffer), count)
+            rest += server.decrypt(b"") if count == size else b""
+        else:
+            rest += server.decrypt(piece)
+    assert bytes(buffer[:count]) + rest == sent
+    assert count == min(size, len(sent))
+    assert isinstance(server.end, anyio.EndOfStream)
+    assert not server.is_quiet
+
+
+def test_a_buffer_keeps_what_came_before_a_violation(contexts: Contexts) -> None:
+    client, server = open_records(contexts)
+    buffer = bytearray(100)
+    data = b"".join(client.encrypt([b"last words"])) + b"\x17\x03\x03\x00\x20" + bytes(32)
+    assert server.decrypt_into(data, memoryview(buffer), 5) == 15
+    assert buffer[5:15] == b"last words"
+    assert isinstance(server.end, ssl.SSLError)
+    assert server.decrypt_into(b"whatever", memoryview(buffer), 15) == 15
+
+
 def test_a_large_message_is_encrypted_in_pieces(contexts: Contexts) -> None:
     client, _ = open_records(contexts)
     pieces = client.encrypt([bytes(200_000)])

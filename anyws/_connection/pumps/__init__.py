@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from anyio.abc import ByteStream
 from anyio.lowlevel import current_token
 
+from anyws._event_loops import is_asyncio_loop
 from anyws._transport.stream import SocketStream
 from anyws._transport.tls import TLSRecords, TLSStream
 
 from .background import Alarm, Background, Timer, open_background
-from .callbacks import CallbackPump
 from .closed import CLOSED
 from .pump import LinkInterface, Pump
 from .streams import StreamPump
-from .transports import TransportPump, TransportStream
+from .transport_stream import TransportStream
 
 __all__ = [
     "CLOSED",
@@ -24,7 +22,6 @@ __all__ = [
     "LinkInterface",
     "Pump",
     "Timer",
-    "TransportPump",
     "TransportStream",
     "new_pump",
     "open_background",
@@ -34,20 +31,25 @@ __all__ = [
 def new_pump(link: LinkInterface, stream: ByteStream | TransportStream) -> Pump:
     """Return the best pump for a stream on this event loop."""
     loop = current_token().native_token
-    if isinstance(stream, TransportStream):
-        assert isinstance(loop, asyncio.AbstractEventLoop)
-        return TransportPump(link, stream, loop, has_sockets=CallbackPump.is_possible(loop))
     records: TLSRecords | None = None
-    if isinstance(stream, TLSStream):
+    if isinstance(stream, TransportStream):
+        from .callbacks import CallbackPump
+        from .transports import TransportPump
+
+        assert is_asyncio_loop(loop)
+        return TransportPump(link, stream, loop, has_sockets=CallbackPump.is_possible(loop))
+    below = stream
+    # isinstance() is slow for another class, because these are abstract.
+    if type(stream) is not SocketStream and isinstance(stream, TLSStream):
         records, below = stream.records, stream.transport_stream
-    else:
-        below = stream
     if not isinstance(below, SocketStream):
         return StreamPump(link, stream)
-    if not isinstance(loop, asyncio.AbstractEventLoop):
+    if not is_asyncio_loop(loop):
         from .waiting import WaitingPump  # imported only where trio is running
 
         return WaitingPump(link, below, records)
+    from .callbacks import CallbackPump  # imported only where asyncio is running
+
     if CallbackPump.is_possible(loop):
         return CallbackPump(link, below, records, loop)
     return StreamPump(link, stream)

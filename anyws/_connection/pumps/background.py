@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import functools
 import heapq
 import itertools
 import logging
 import math
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint, current_token
 
+from anyws._event_loops import is_asyncio_loop
 from anyws._slices import SLICE
+
+if TYPE_CHECKING:
+    import asyncio
 
 try:
     from sniffio import current_async_library_cvar
@@ -28,6 +32,8 @@ except ModuleNotFoundError:  # AnyIO versions without sniffio do not need it
 __all__ = ["Alarm", "Background", "Timer", "open_background", "protect_from_interrupts"]
 
 _logger = logging.getLogger("anyws")
+
+_PERIOD = 10 * SLICE  # in each such time, `call_in_slices` calls functions immediately for one slice
 
 
 class Timer(Protocol):
@@ -51,7 +57,7 @@ class Background:
         self._tasks = tasks
         native = current_token().native_token if loop is None else loop
         self._timers: _LoopTimers | _Clock
-        if isinstance(native, asyncio.AbstractEventLoop):
+        if is_asyncio_loop(native):
             self._timers = _LoopTimers(native)
         else:
             self._timers = _Clock()
@@ -68,6 +74,13 @@ class Background:
         Calls that are due together, for example after the event loop was blocked, are made in slices.
         """
         return self._timers.call_at(when, callback)
+
+    def call_in_slices(self, callback: Callable[[], None]) -> bool:
+        """Call a function now, or soon if such calls have just filled a slice; return whether it was called.
+
+        For what may happen to very many connections at the same time. The order of the calls is kept.
+        """
+        return self._timers.call_in_slices(callback)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call a function after the tasks that are ready now have run."""
@@ -169,6 +182,34 @@ class _Timers:
         self._count = itertools.count()
         self._cancelled = 0
         self._wakes_at = math.inf
+        self._spent = 0.0  # the time spent in `call_in_slices` since `_spent_since`, in seconds
+        self._spent_since = -math.inf
+        self._postponed: deque[Callable[[], None]] = deque()
+
+    def call_in_slices(self, callback: Callable[[], None]) -> bool:
+        began = perf_counter()
+        if began - self._spent_since > _PERIOD:
+            self._spent, self._spent_since = 0.0, began
+        if self._postponed or self._spent >= SLICE:
+            if not self._postponed:
+                self.call_soon(self._call_postponed)
+            self._postponed.append(callback)
+            return False
+        callback()
+        self._spent += perf_counter() - began
+        return True
+
+    def _call_postponed(self) -> None:
+        """Call what was postponed, for one slice."""
+        until = perf_counter() + SLICE
+        while self._postponed:
+            _call(self._postponed.popleft())
+            if self._postponed and perf_counter() >= until:
+                self.call_soon(self._call_postponed)
+                return
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        raise NotImplementedError
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         timer = _Timer(self, callback)

@@ -64,7 +64,10 @@ class CallbackPump(SocketPump):
 
     def resume(self) -> None:
         """Read again, if the link now wants to."""
-        if not self._is_registered and self._background is not None and not self._is_closed and self._link.may_read():
+        super().resume()
+        if self._is_registered or self._background is None or self._is_closed or self._is_postponed:
+            return
+        if self._link.may_read():
             self._link.keepalive.last_heard = self.now()
             self._register()
 
@@ -76,11 +79,11 @@ class CallbackPump(SocketPump):
 
     def on_readable(self) -> None:
         """Read once, without waiting, and run the task that waits for a message."""
-        if self._link.inbox.is_on_fast_path or self._link.may_read():
+        if self._has_ended:
+            self._discard_input()
+        elif self._link.inbox.is_on_fast_path or self._link.may_read():
             self._read()
             self._wake_now()
-        elif self._has_ended:
-            self._discard_input()
         else:
             self._stop()
 
@@ -111,6 +114,9 @@ class CallbackPump(SocketPump):
     def _start_discarding(self) -> None:
         if not self._is_registered:
             self._register()
+
+    def _pause_reading(self) -> None:
+        self._stop()
 
     def _stop(self) -> None:
         if self._is_registered:

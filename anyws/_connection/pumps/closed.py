@@ -25,7 +25,7 @@ class _ClosedPump(Pump):
     def poll(self) -> None:
         """Read nothing."""
 
-    def flush(self) -> None:
+    def flush(self, *, is_last: bool = False) -> None:
         """Write nothing."""
 
     def end(self) -> None:

@@ -129,8 +129,12 @@ class Pump(ABC):
         self._background = background
 
     @abstractmethod
-    def flush(self) -> None:
-        """Write what the core has queued, now or soon. Never blocks."""
+    def flush(self, *, is_last: bool = False) -> None:
+        """Write what the core has queued, now or soon. Never blocks.
+
+        Args:
+            is_last: whether `end` is called next, so that both may go into one segment.
+        """
 
     def flush_soon(self) -> None:
         """Write what the core has queued, at the latest in the next iteration of the event loop. Never blocks."""

@@ -59,7 +59,7 @@ class StreamPump(Pump):
         super().start(background)
         self._start(self._run)
 
-    def flush(self) -> None:
+    def flush(self, *, is_last: bool = False) -> None:
         """Wake the writing task."""
         self._to_write.set()
 

@@ -10,50 +10,17 @@ What follows in the same turn is written together.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
-
-from anyio import TypedAttributeProvider
-from anyio.abc import SocketAttribute
+from collections.abc import Callable
 
 from anyws._connection.keepalive import Output
-from anyws._transport.stream import address_attributes, unacknowledged_bytes
-from anyws._transport.tls import tls_attributes
+from anyws._transport.stream import unacknowledged_bytes
 
 from .background import Background
 from .pump import GatheringPump, LinkInterface
 from .signals import Signal, clock_of
+from .transport_stream import TransportStream
 
-__all__ = ["TransportPump", "TransportStream"]
-
-
-class TransportStream(TypedAttributeProvider):
-    """An asyncio transport as the stream of a link, which leaves reading and writing to its `TransportPump`.
-
-    Args:
-        transport: the transport; the link owns it.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self.transport: asyncio.Transport = transport
-        self.ssl_object: Any = transport.get_extra_info("ssl_object")
-        self.raw_socket: Any = transport.get_extra_info("socket")
-        self.remote_address: Any = transport.get_extra_info("peername")
-
-    @property
-    def is_plain_socket(self) -> bool:
-        """Whether it is a socket without TLS."""
-        return self.raw_socket is not None and self.ssl_object is None
-
-    @property
-    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """The attributes of `anyio.abc.SocketAttribute`, and with TLS of `anyio.streams.tls.TLSAttribute`."""
-        attributes = address_attributes(self.transport.get_extra_info("sockname"), self.remote_address)
-        raw_socket = self.raw_socket
-        if raw_socket is not None:
-            attributes[SocketAttribute.family] = lambda: raw_socket.family
-            attributes[SocketAttribute.raw_socket] = lambda: raw_socket
-        return attributes if self.ssl_object is None else {**attributes, **tls_attributes(self.ssl_object)}
+__all__ = ["TransportPump"]
 
 
 class TransportPump(GatheringPump):
@@ -177,7 +144,7 @@ class TransportPump(GatheringPump):
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def flush(self) -> None:
+    def flush(self, *, is_last: bool = False) -> None:
         """Pass what the core has queued to the transport, unless the transport has paused writing."""
         if self._is_writing or self._is_lost or self._background is None:
             return

@@ -63,6 +63,7 @@ class WaitingPump(SocketPump):
 
     def resume(self) -> None:
         """Check later whether another task must read."""
+        super().resume()
         self._schedule_check()
 
     def ensure_reading(self) -> None:
@@ -98,7 +99,9 @@ class WaitingPump(SocketPump):
 
     @property
     def _has_to_read(self) -> bool:
-        if self._is_closed or self._other_task_reads or self._receiver_reads or self._has_received:
+        if self._is_closed or self._is_postponed or self._other_task_reads or self._receiver_reads:
+            return False
+        if self._has_received:
             return False
         return self._has_ended or self._link.may_read()
 
@@ -140,7 +143,7 @@ class WaitingPump(SocketPump):
         if self._link.outbox.is_flush_due:
             self.flush()
         self._has_received = True
-        if self._other_task_reads or self._has_ended or self._is_closed:
+        if self._other_task_reads or self._has_ended or self._is_postponed or self._is_closed:
             return self._arrived.wait()
         return self._wait_and_read()
 

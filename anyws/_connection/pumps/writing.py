@@ -31,6 +31,7 @@ class SocketWriter(GatheringPump):
         "_has_peer_ended",
         "_is_closed",
         "_is_lost",
+        "_is_postponed",
         "_is_tls_ended",
         "_records",
         "_stream",
@@ -47,13 +48,14 @@ class SocketWriter(GatheringPump):
         self._is_tls_ended = False  # on our side
         self._has_ended = False  # our side has ended; whatever still arrives is dropped
         self._has_peer_ended = False
+        self._is_postponed = False  # what ends the connection has been read, and is processed soon
 
     def _allow_direct(self) -> None:
         """Note whether the next message may be written to the socket before anything else is."""
         self._link.outbox.is_direct = not (self._is_writing or self._is_lost or self._is_tls_ended)
 
-    def flush(self) -> None:
-        """Write what the core has queued, as much as the socket accepts."""
+    def flush(self, *, is_last: bool = False) -> None:
+        """Write what the core has queued, as much as the socket accepts; see `Pump.flush`."""
         if self._is_writing or self._is_lost or self._background is None:
             return
         outbox, records = self._link.outbox, self._records
@@ -68,7 +70,7 @@ class SocketWriter(GatheringPump):
                 if not buffers:
                     break
                 self.unsent = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
-                written = self._stream.send_nowait(buffers)
+                written = self._stream.send_nowait(buffers, more_follows=is_last and records is None)
                 outbox.sent += written
                 self.unsent -= written
                 if self.unsent:

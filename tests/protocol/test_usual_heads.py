@@ -1,4 +1,4 @@
-"""The fast parser for the usual request accepts nothing that h11 would reject, and its result is the same."""
+"""The fast code for usual heads accepts nothing that h11 would reject, and its result is the same."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from anyws.protocol import ClientHandshake, Headers, Request, Response, parse_uri
-from anyws.protocol.exchange import InvalidHead, ServerExchange
-from anyws.protocol.usual_request import parse_usual_request
+from anyws.protocol.exchange import ClientExchange, InvalidHead, ServerExchange
+from anyws.protocol.usual_heads import parse_usual_request, parse_usual_response, serialize_usual_request
 
 MAX_BYTES, MAX_HEADERS = 400, 8
 
@@ -114,3 +114,92 @@ def test_names_and_values_that_most_requests_have_are_shared() -> None:
     assert isinstance(second, Request)
     for name in ("upgrade", "sec-websocket-version", "pragma"):
         assert first.headers[name] is second.headers[name]
+
+
+# -- the response ------------------------------------------------------------------------------------------------------
+
+RESPONSE = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n\x81\x00"
+)
+UPGRADE = Request(target="/", headers=Headers([("Host", "a"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]))
+
+
+def client_exchange() -> ClientExchange:
+    asking = ClientExchange(max_bytes=MAX_BYTES, max_headers=MAX_HEADERS, max_body=100)
+    asking.send(UPGRADE)
+    return asking
+
+
+def client_by_h11() -> ClientExchange:
+    """Return an exchange that leaves the response to h11."""
+    slow = client_exchange()
+    slow._reader = slow._new_reader()
+    return slow
+
+
+def response_outcome(of: ClientExchange, data: bytes) -> tuple[object, ...]:
+    try:
+        response = of.receive_data(data)
+    except InvalidHead as exc:
+        return type(exc), str(exc)
+    if response is None:
+        return ("incomplete",)
+    return response, response.headers.multi_items(), response.reason, response.body, of.trailing_data
+
+
+OF_RESPONSES = [
+    *(b"HTTP/1.1 101", b"HTTP/1.0 101", b"HTTP/1.1 200", b" ", b"OK", b"\r\n", b"X: y\r\n", b"Upgrade", b"X: \r\n"),
+    *(b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"\t", b"\0", b"\xe9", b"\n", b"-" * MAX_BYTES),
+]
+
+
+@given(st.sampled_from(OF_RESPONSES) | st.binary(max_size=6), st.integers(0, len(RESPONSE)), st.integers(0, 12))
+@settings(max_examples=1000, deadline=None)
+@example(b"HTTP/1.1 101", 0, 12)
+@example(b"", 12, 20)
+@example(b"", 13, 19)
+@example(b"X: y\r\n" * 9, 34, 0)
+@example(b"Content-Length: 0\r\n", 34, 0)
+@example(b"X: y\r\nX: z\r\n", 34, 0)
+def test_any_bytes_anywhere_in_a_response_give_the_result_of_h11(data: bytes, at: int, replaced: int) -> None:
+    whole = RESPONSE[:at] + data + RESPONSE[at + replaced :]
+    assert response_outcome(client_exchange(), whole) == response_outcome(client_by_h11(), whole)
+
+
+def test_the_response_of_anyws_is_usual() -> None:
+    found = parse_usual_response(RESPONSE, max_bytes=MAX_BYTES, max_headers=MAX_HEADERS)
+    assert found is not None
+    assert found == (client_by_h11().receive_data(RESPONSE), len(RESPONSE) - 2)
+
+
+def test_a_101_that_was_not_asked_for_is_left_to_h11() -> None:
+    asking = ClientExchange(max_bytes=MAX_BYTES, max_headers=MAX_HEADERS, max_body=100)
+    asking.send(Request(target="a:1", method="CONNECT", headers=Headers([("Host", "a:1")])))
+    with pytest.raises(InvalidHead):
+        asking.receive_data(RESPONSE)
+
+
+# -- writing the request -----------------------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=4), st.text(max_size=4), st.text(max_size=4))
+@settings(max_examples=500, deadline=None)
+@example("/", "X-Y", "z")
+@example("/", "Host", "z")
+@example("/ HTTP/1.1\r\nX: y\r\n\r\nGET /", "X", "y")
+@example("/", "X: y\r\nZ", "z")
+@example("/", "X", "y\r\nZ: z")
+@example("/", "X", "y\r\n\r\nGET / HTTP/1.1")
+@example("/", "X", "\xe9")
+@example("/", "Content-Length", "3")
+def test_a_usual_request_has_the_bytes_that_h11_writes(target: str, name: str, value: str) -> None:
+    request = Request(target=target, headers=Headers([("Host", "a"), (name, value)]))
+    data = serialize_usual_request(request)
+    if data is not None:
+        assert data == ClientExchange(max_bytes=MAX_BYTES, max_headers=9, max_body=0)._give_to_h11(request)
+
+
+def test_the_request_of_anyws_is_usual() -> None:
+    handshake = ClientHandshake(parse_uri("ws://localhost:8765/a?b=c"), headers=Headers([("X-Y", "z")]))
+    assert serialize_usual_request(handshake.request) == handshake.data_to_send()
