@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import os
 import re
 import signal
 import ssl
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -226,10 +231,30 @@ def test_the_command_line(options: list[str], tmp_path: Path) -> None:
         if options == ["--reload"]:
             assert any("Started server process" in line for line in lines)
             program.write_text(PROGRAM.replace("VERSION", "two"))
+            _touch_until_noticed(program, lines)
             assert any("Started server process" in line for line in lines)
             assert anyio.run(ask).startswith("hello from two, process ")
         process.send_signal(signal.SIGINT)
         process.finish()
+
+
+def _touch_until_noticed(program: Path, lines: Iterator[str]) -> None:
+    """Change the time of a file until uvicorn notices; it ignores a change before it has looked for the first time."""
+    noticed = threading.Event()
+
+    def touch() -> None:
+        for seconds in itertools.count(program.stat().st_mtime + 1):  # uvicorn looks for a later time
+            os.utime(program, (seconds, seconds))
+            if noticed.wait(1):
+                return
+
+    with ThreadPoolExecutor(1) as executor:
+        touched = executor.submit(touch)
+        try:
+            assert any("detected changes" in line for line in lines)
+        finally:
+            noticed.set()
+        touched.result()
 
 
 def test_an_old_uvicorn_is_refused(tmp_path: Path) -> None:
