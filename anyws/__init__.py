@@ -1,8 +1,8 @@
 """anyws: a WebSocket client and server (RFC 6455) for trio and asyncio, built on AnyIO.
 
-Start with `connect` and `run`, or `serve` in a program that already runs an event loop. `client_connect` and `server`
-are the callback API of the node:websocket proposal; their types are in `anyws.callbacks`. The protocol without I/O is
-in `anyws.protocol`.
+Start with `connect` and `run`, or `serve` in a program that already runs an event loop. `open_topics` publishes and
+subscribes. `client_connect` and `server` are the callback API of the node:websocket proposal; their types are in
+`anyws.callbacks`. The protocol without I/O is in `anyws.protocol`.
 """
 
 import sys as _sys
@@ -18,7 +18,14 @@ from ._connection.sending import PreparedMessage
 from ._connection.websocket import WebSocket
 from ._names import claim_names as _claim_names
 from ._version import __version__
-from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedLocally, ConnectionClosedOK
+from .exceptions import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedLocally,
+    ConnectionClosedOK,
+    EngineUnavailable,
+    MessagesMissed,
+)
 from .protocol.closing import Close, CloseCode
 from .protocol.connection import State
 from .protocol.deflate import DeflateParameters, PerMessageDeflate
@@ -59,6 +66,11 @@ if _typing.TYPE_CHECKING:
     from ._server.systemd import listeners_from_systemd
     from ._server.virtual_hosts import virtual_hosts
     from .callbacks import client_connect, get_address, magic_string, server
+    from .topics.engine import Engine
+    from .topics.history import History
+    from .topics.opening import open_topics
+    from .topics.published import Published
+    from .topics.topics import Topics
 
 __all__ = [
     "AcceptOptions",
@@ -73,22 +85,27 @@ __all__ = [
     "ConnectionClosedOK",
     "ConnectionOptions",
     "DeflateParameters",
+    "Engine",
+    "EngineUnavailable",
     "Extension",
     "ExtensionOffer",
     "HandshakeError",
     "HandshakeRefused",
     "Headers",
+    "History",
     "InvalidText",
     "InvalidURI",
     "LimitExceeded",
     "LocalProtocolError",
     "MessageStream",
+    "MessagesMissed",
     "Opcode",
     "Outage",
     "PerMessageDeflate",
     "PreparedMessage",
     "ProtocolError",
     "ProxyError",
+    "Published",
     "Query",
     "ReconnectOptions",
     "RedirectError",
@@ -99,6 +116,7 @@ __all__ = [
     "Server",
     "ServerOptions",
     "State",
+    "Topics",
     "UnsupportedData",
     "WebSocket",
     "WebSocketError",
@@ -114,6 +132,7 @@ __all__ = [
     "listeners_from_systemd",
     "magic_string",
     "open_server",
+    "open_topics",
     "reconnecting",
     "reload_certificate",
     "run",
@@ -131,11 +150,15 @@ _OF_ANYIO = ("BusyResourceError", "WouldBlock")
 _LATE = {
     "AcceptOptions": "_server.options",
     "ClientOptions": "_client.options",
+    "Engine": "topics.engine",
+    "History": "topics.history",
     "Outage": "_client.outages",
+    "Published": "topics.published",
     "ReconnectOptions": "_client.reconnect_options",
     "RunOptions": "_server.options",
     "Server": "_server.server",
     "ServerOptions": "_server.options",
+    "Topics": "topics.topics",
     "accept": "_server.accept",
     "basic_auth": "_server.authentication",
     "client_connect": "callbacks",
@@ -145,6 +168,7 @@ _LATE = {
     "listeners_from_systemd": "_server.systemd",
     "magic_string": "callbacks",
     "open_server": "_server.serve",
+    "open_topics": "topics.opening",
     "reconnecting": "_client.reconnecting",
     "reload_certificate": "_server.certificate_reload",
     "run": "_server.run",

@@ -1,4 +1,4 @@
-"""Exceptions raised by open connections.
+"""Exceptions raised by open connections and by topics.
 
 Catch `ConnectionClosed` to find out that the connection is over. Its three subclasses also derive from AnyIO's stream
 exceptions, so code written for AnyIO streams handles them correctly without knowing anyws.
@@ -11,7 +11,14 @@ import anyio
 from .protocol.closing import Close, CloseCode
 from .protocol.errors import WebSocketError
 
-__all__ = ["ConnectionClosed", "ConnectionClosedError", "ConnectionClosedLocally", "ConnectionClosedOK"]
+__all__ = [
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedLocally",
+    "ConnectionClosedOK",
+    "EngineUnavailable",
+    "MessagesMissed",
+]
 
 _CLEAN = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
 _NAMES = {int(code): code.name.replace("_", " ").lower() for code in CloseCode}
@@ -73,6 +80,32 @@ class ConnectionClosedLocally(ConnectionClosed, anyio.ClosedResourceError):
     @staticmethod
     def _describe_end(received: Close | None, sent: Close | None) -> str:
         return f"cannot send: this side has closed the connection{'' if sent is None else f' ({sent.code})'}"
+
+
+class EngineUnavailable(WebSocketError, ConnectionError):
+    """The engine that carries the messages of topics cannot be used at the moment, or did not respond in time.
+
+    It is a `ConnectionError`, and so an `OSError`, like the failure of any other service that your program connects to.
+    """
+
+
+class MessagesMissed(WebSocketError, anyio.BrokenResourceError):
+    """A subscription has missed messages of a topic, and the engine no longer has them.
+
+    Load the current state from where your program keeps it, and subscribe again.
+
+    Attributes:
+        topic: the topic.
+        last: the position up to which nothing is missing; None if the position given as ``since`` was malformed.
+        new: the position from which nothing is missing again; None if that is not known yet.
+    """
+
+    def __init__(self, topic: str, *, last: str | None, new: str | None, why: str) -> None:
+        after = "" if last is None else f" after {last}"
+        super().__init__(f"messages of topic {topic!r} were missed{after}: {why}")
+        self.topic = topic
+        self.last = last
+        self.new = new
 
 
 def is_clean(received: Close | None) -> bool:

@@ -21,6 +21,7 @@ _COLOURS = {
     "anyws": "#d62728",
     "anyws-callbacks": "#8b0000",
     "anyws-pure": "#ff9896",
+    "anyws-topics": "#f4a6c0",
     "anyws-zlib-ng": "#e377c2",
     "anyws-speed": "#ff7f0e",
     "picows": "#1f77b4",

@@ -34,8 +34,9 @@ class Contestant:
 
     Attributes:
         name: the name of the library. ``anyws-callbacks`` uses the callback API of anyws, ``anyws-pure`` is anyws
-            without its compiled extension, ``anyws-zlib-ng`` compresses with zlib-ng, ``anyws-speed`` uses the preset
-            "speed", ``picows-websockets`` is `picows.websockets`, and ``bare-`` has no WebSocket.
+            without its compiled extension, ``anyws-topics`` broadcasts by a topic, ``anyws-zlib-ng`` compresses with
+            zlib-ng, ``anyws-speed`` uses the preset "speed", ``picows-websockets`` is `picows.websockets`, and
+            ``bare-`` has no WebSocket.
         loop: asyncio, uvloop or trio.
     """
 
@@ -60,6 +61,8 @@ class Contestant:
             return "only for small messages"
         if load.setting.compression and self.name in ("picows", "trio-websocket"):
             return "no compression"
+        if self.name == "anyws-topics" and not load.setting.broadcast:
+            return "the same as anyws"
         if self.name == "anyws-callbacks" if load.setting.compression else self.name in _ONLY_COMPRESS:
             return "the same as anyws"
         return ""
@@ -75,6 +78,8 @@ class Contestant:
             command += ["--max-size", str(setting.max_size)]
         if setting.broadcast:
             command += ["--broadcast"]
+        if self.name == "anyws-topics":
+            command += ["--topics"]
         return command
 
 
@@ -88,6 +93,7 @@ CONTESTANTS = [
         "anyws": ("asyncio", "uvloop", "trio"),
         "anyws-callbacks": ("asyncio", "uvloop", "trio"),
         "anyws-pure": ("asyncio", "uvloop", "trio"),
+        "anyws-topics": ("asyncio", "uvloop", "trio"),
         "anyws-zlib-ng": ("asyncio", "uvloop", "trio"),
         "anyws-speed": ("asyncio", "uvloop", "trio"),
         "picows": ("asyncio", "uvloop"),
@@ -102,7 +108,7 @@ CONTESTANTS = [
 
 def module_of(contestant: Contestant) -> str:
     """Return the name of its module, in `contestants` and in `clients`."""
-    same = ("anyws-pure", *_ONLY_COMPRESS)
+    same = ("anyws-pure", "anyws-topics", *_ONLY_COMPRESS)
     return "anyws" if contestant.name in same else contestant.name.replace("-", "_")
 
 

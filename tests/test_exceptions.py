@@ -38,6 +38,8 @@ EXAMPLES: list[anyws.WebSocketError] = [
     anyws.ConnectionClosedOK(received=CLOSE, sent=CLOSE),
     anyws.ConnectionClosedError(received=None, sent=None, detail="silent"),
     anyws.ConnectionClosedLocally(received=None, sent=CLOSE),
+    anyws.EngineUnavailable("not connected"),
+    anyws.MessagesMissed("orders", last="a.1", new="b.2", why="the engine does not have them"),
 ]
 
 

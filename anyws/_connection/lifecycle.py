@@ -28,7 +28,7 @@ from .options import ConnectionOptions
 from .pings import PendingPings
 from .plain_path import PlainPath
 from .pumps import Alarm, Background, Pump
-from .wakeup import Wakeup
+from .wakeup import Progress, Wakeup
 
 __all__ = ["MESSAGE_BUDGET", "Lifecycle"]
 
@@ -105,8 +105,8 @@ class Lifecycle:
         self.outbox: Outbox = core.outbox
         self.outbox.limit = options.send_buffer
         self.ending: Ending = Ending(core)
-        self.drained: Wakeup | None = None
-        """Wakes the task that is waiting for room in the send buffer; None if there is none."""
+        self.drained: Progress | None = None
+        """Tells those who wait for room in the send buffer; None if nobody does."""
         self._life = Life(options.close_timeout)
         self._waiting_for_end: tuple[Wakeup, ...] = ()  # for the tasks in `wait_closed`
         self._background: Background | None = None  # until the connection starts

@@ -25,6 +25,7 @@ from .lifecycle import MESSAGE_BUDGET, Lifecycle
 from .options import ConnectionOptions
 from .plain_path import PlainPath
 from .pumps import CLOSED, Background, Pump, new_pump
+from .wakeup import Progress
 
 __all__ = ["MESSAGE_BUDGET", "Link"]
 
@@ -66,11 +67,19 @@ class Link(Lifecycle):
 
     async def wait_for_progress(self) -> None:
         """Wait until something was written or nothing more can be. For one task at a time."""
-        self.drained = self._pump.new_wakeup()
+        progress = self.drained = self.drained or Progress()
+        progress.waiting = self._pump.new_wakeup()
         try:
-            await self.drained.wait()
+            await progress.waiting.wait()
         finally:
-            self.drained = None
+            progress.waiting = None
+            if not progress:
+                self.drained = None
+
+    def call_on_progress(self, callback: Callable[[], None]) -> None:
+        """Call a function once, when something was written or nothing more can be. It must not send."""
+        self.drained = self.drained or Progress()
+        self.drained.callbacks.append(callback)
 
     async def checkpoint(self) -> None:
         """Let other tasks run, and renew the budget of messages."""

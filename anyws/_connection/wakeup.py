@@ -1,12 +1,12 @@
-"""A signal to a single waiting task."""
+"""Signals to waiting tasks: `Wakeup` and `Progress`."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 import anyio
 
-__all__ = ["Wakeup"]
+__all__ = ["Progress", "Wakeup"]
 
 
 class Wakeup:
@@ -36,3 +36,30 @@ class Wakeup:
             finally:
                 self._event = None
         self._is_set = False
+
+
+class Progress:
+    """Tells those who wait for room in a send buffer that something was written, or that nothing more can be.
+
+    Attributes:
+        waiting: wakes the task that is waiting; None if there is none.
+        callbacks: functions to call, once each.
+    """
+
+    __slots__ = ("callbacks", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: Wakeup | None = None
+        self.callbacks: list[Callable[[], None]] = []
+
+    def __bool__(self) -> bool:
+        """Whether anybody waits."""
+        return self.waiting is not None or bool(self.callbacks)
+
+    def set(self) -> None:
+        """Wake the task and call the functions. Never blocks."""
+        if self.waiting is not None:
+            self.waiting.set()
+        callbacks, self.callbacks = self.callbacks, []
+        for callback in callbacks:
+            callback()

@@ -1,12 +1,14 @@
-"""Test utilities: connections without a network, and a scripted peer that sends exactly what your test tells it to."""
+"""Test utilities: connections without a network, a scripted peer, and an engine of topics that fails on command."""
 
 from anyws._names import claim_names
 
 from ._connections import connect_to_handler, local_server, scripted_peer, scripted_server, websocket_pair
+from ._engines import FaultyEngine
 from ._scripted import Frame, ScriptedPeer
 from ._streams import MemoryStream, memory_stream_pair
 
 __all__ = [
+    "FaultyEngine",
     "Frame",
     "MemoryStream",
     "ScriptedPeer",

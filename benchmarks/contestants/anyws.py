@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -23,6 +25,8 @@ COMPRESSIONS: dict[str, anyws.PerMessageDeflate | None] = {
     "equal": dataclasses.replace(_EQUAL, zlib=zlib),
     "equal-zlib-ng": _EQUAL,  # zlib-ng is the default if it is installed, with a level that compresses equally
 }
+
+Handler = Callable[[anyws.WebSocket], Awaitable[None]]
 
 
 async def echo(websocket: anyws.WebSocket) -> None:
@@ -44,17 +48,33 @@ async def broadcast(websocket: anyws.WebSocket) -> None:
         _everybody.discard(websocket)
 
 
+@asynccontextmanager
+async def topic() -> AsyncGenerator[Handler, None]:
+    """Yield a handler that publishes every message to a topic that all connections follow."""
+    async with anyws.open_topics() as topics:
+
+        async def publish(websocket: anyws.WebSocket) -> None:
+            async with topics.forward(websocket, "everybody"):
+                async for message in websocket:
+                    await topics.publish("everybody", message)
+
+        yield publish
+
+
 async def main(arguments: Arguments) -> None:
     """Serve on a free port of 127.0.0.1."""
     options: dict[str, Any] = {} if arguments.max_size is None else {"max_message_size": arguments.max_size}
-    async with anyws.open_server(
-        broadcast if arguments.broadcast else echo,
-        "127.0.0.1",
-        0,
-        compression=COMPRESSIONS[arguments.compression],
-        ssl_context=arguments.ssl_context,
-        **options,
-    ) as server:
+    async with (
+        topic() as publish,
+        anyws.open_server(
+            publish if arguments.topics else broadcast if arguments.broadcast else echo,
+            "127.0.0.1",
+            0,
+            compression=COMPRESSIONS[arguments.compression],
+            ssl_context=arguments.ssl_context,
+            **options,
+        ) as server,
+    ):
         announce(server.addresses[0][1])
         await anyio.sleep_forever()
 

@@ -26,6 +26,7 @@ class Arguments:
         ssl_context: the TLS context, or None for plain TCP.
         max_size: the maximum message size in bytes; None for the contestant's default.
         broadcast: whether every message is sent to all connections instead of echoed.
+        topics: whether that is done by a topic; only for anyws.
     """
 
     loop: str
@@ -33,6 +34,7 @@ class Arguments:
     ssl_context: ssl.SSLContext | None
     max_size: int | None
     broadcast: bool
+    topics: bool
 
     @classmethod
     def parse(cls, *, loops: tuple[str, ...], compressions: tuple[str, ...]) -> Arguments:
@@ -50,6 +52,7 @@ class Arguments:
             "--max-size", type=int, metavar="BYTES", help="maximum message size (default: that of the library)"
         )
         parser.add_argument("--broadcast", action="store_true", help="send every message to all connections")
+        parser.add_argument("--topics", action="store_true", help="do that by a topic (only for anyws)")
         options = parser.parse_args()
         context = None
         if options.tls:
@@ -62,6 +65,7 @@ class Arguments:
             ssl_context=context,
             max_size=options.max_size,
             broadcast=options.broadcast,
+            topics=options.topics,
         )
 
 

@@ -14,7 +14,7 @@ from anyws._connection.intake import Intake
 from anyws._connection.keepalive import Keepalive, Output
 from anyws._connection.options import ConnectionOptions
 from anyws._connection.plain_path import PlainPath
-from anyws._connection.wakeup import Wakeup
+from anyws._connection.wakeup import Progress, Wakeup
 from anyws._transport.stream import unacknowledged_bytes
 from anyws.protocol.connection import Connection
 from anyws.protocol.outbox import Outbox
@@ -33,7 +33,7 @@ class LinkInterface(Protocol):
     core: Connection
     options: ConnectionOptions
     keepalive: Keepalive
-    drained: Wakeup | None
+    drained: Progress | None
     inbox: MessageQueue
     intake: Intake
     outbox: Outbox

@@ -1,0 +1,66 @@
+"""The way of a follower from a position in the past to the present: `CatchUp`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .engine import Position
+from .feed import Feed
+from .published import Message
+from .reads import Reads
+
+__all__ = ["CatchUp"]
+
+
+class CatchUp:
+    """Reads what a topic has published since a position.
+
+    Args:
+        feed: the topic.
+        since: the position, which a client may have sent.
+        reads: reads the history.
+
+    Attributes:
+        feed: the topic.
+        at: the position up to which the follower has everything. Whoever passes a message on, sets it.
+    """
+
+    __slots__ = ("_has_read", "_reads", "_since", "at", "feed")
+
+    def __init__(self, feed: Feed, since: Position, reads: Reads) -> None:
+        self.feed = feed
+        self.at = since
+        self._since = since
+        self._reads = reads
+        self._has_read = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether messages were passed on."""
+        return self.at is not self._since
+
+    async def read(self) -> Sequence[Message] | None:
+        """Return the messages that come next.
+
+        Returns:
+            The messages. Empty if there are none: if the follower joins the feed at once, it misses nothing. None if
+            some are missing.
+
+        Raises:
+            EngineUnavailable: the engine is not connected, or did not respond in time.
+        """
+        while self.at != self.feed.last:
+            if self._has_read and self._is_ahead(self.feed.last):
+                break
+            before = self.feed.last
+            messages = await self._reads.read(self.feed.topic, self.at)
+            self._has_read = True
+            if messages or messages is None:
+                return messages
+            if not self._is_ahead(before):
+                return None
+        return ()
+
+    def _is_ahead(self, last: Position | None) -> bool:
+        """Return whether our position has not arrived here yet. Only the engine knows whether it exists."""
+        return last is None or self.at.epoch != last.epoch or self.at.offset >= last.offset
