@@ -18,8 +18,6 @@ from .topics import Topics
 
 __all__ = ["open_topics"]
 
-_REDIS_SCHEMES = ("redis", "rediss", "valkey", "valkeys")
-
 
 @block("open_topics()", "async with anyws.open_topics(...) as topics")
 async def open_topics(
@@ -37,7 +35,8 @@ async def open_topics(
 
     Args:
         url: where the messages go: None for this process only; ``redis://``, ``rediss://``, ``valkey://`` or
-            ``valkeys://`` for all processes that are connected to the same server, with the extra ``redis``.
+            ``valkeys://`` for all processes that are connected to the same server. Sentinels and clusters have URLs as
+            well, see `anyws.topics.redis.RedisEngine`.
         history: how many messages of each topic are kept, so that those who missed some can get them; None for none.
         publish_timeout: how long the engine may take to accept a message, to follow topics or to read their history, in
             seconds.
@@ -47,9 +46,8 @@ async def open_topics(
 
     Raises:
         EngineUnavailable: the engine cannot be reached.
-        ImportError: the engine needs a package that is not installed.
         TypeError: both a URL and an engine were given, or a history for an engine of your own.
-        ValueError: the scheme of the URL is unknown, ``publish_timeout`` is not above 0, or ``reconnect_spread`` is
+        ValueError: the URL is not one of an engine, ``publish_timeout`` is not above 0, or ``reconnect_spread`` is
             negative.
     """
     if publish_timeout <= 0:
@@ -79,15 +77,5 @@ def _engine(url: str | None, history: History | None) -> Engine:
         return LocalEngine(history)
     if not isinstance(url, str):
         raise TypeError(f"url must be a str or None, not {type(url).__name__}; for an object, use engine=")
-    scheme = url.partition("://")[0].lower() if "://" in url else ""
-    if scheme not in _REDIS_SCHEMES:  # the URL is not shown, because it may have a password
-        known = ", ".join(f"{each}://" for each in _REDIS_SCHEMES)
-        raise ValueError(f"the URL of open_topics() has the scheme {scheme!r}: expected {known}, or no URL")
-    try:
-        module = import_module(".redis", __package__)
-    except ModuleNotFoundError as exc:
-        if exc.name is None or exc.name.partition(".")[0] != "coredis":
-            raise
-        raise ImportError(f"{scheme}:// needs coredis: pip install 'anyio-websocket[redis]'", name=exc.name) from exc
-    engine: Engine = module.RedisEngine(url, history=history)
+    engine: Engine = import_module(".redis", __package__).RedisEngine(url, history=history)  # loaded only if it is used
     return engine

@@ -85,6 +85,8 @@ ORDER = [
     "anyws._connection.pumps.closed",
     "anyws._connection.pumps.signals",
     "anyws._connection.pumps.callbacks",
+    "anyws._connection.pumps.transport_stream",
+    "anyws._connection.pumps.transports",
     "anyws._connection.pumps.waiting",
     "anyws._connection.pumps",
     "anyws._connection.life",
@@ -154,6 +156,15 @@ ORDER = [
     "anyws.topics.topics",
     "anyws.topics.store",
     "anyws.topics.local",
+    "anyws.topics._redis",
+    "anyws.topics._redis.settings",
+    "anyws.topics._redis.protocol",
+    "anyws.topics._redis.connection",
+    "anyws.topics._redis.link",
+    "anyws.topics._redis.scripts",
+    "anyws.topics._redis.shard",
+    "anyws.topics._redis.places",
+    "anyws.topics.redis",
     "anyws.topics.opening",
     "anyws.topics",
     "anyws.callbacks._addresses",
@@ -165,6 +176,11 @@ ORDER = [
     "anyws.callbacks._client_connect",
     "anyws.callbacks._server",
     "anyws.callbacks",
+    "anyws.asgi._link",
+    "anyws.asgi._conversation",
+    "anyws.asgi._scope",
+    "anyws.asgi",
+    "anyws.uvicorn",
     "anyws",
     "anyws.testing._streams",
     "anyws.testing._scripted",
@@ -343,6 +359,7 @@ def test_only_the_pumps_and_two_others_know_an_event_loop() -> None:
             for found in IMPORTS
             if found.target.partition(".")[0] in {"asyncio", "trio"}
             and not is_within(found.module, "anyws._connection.pumps")
-            and found.module not in ("anyws._event_loops", "anyws._transport.resets", "anyws._transport.trio_streams")
+            and found.module
+            not in ("anyws._event_loops", "anyws._transport.resets", "anyws._transport.trio_streams", "anyws.uvicorn")
         ]
     )

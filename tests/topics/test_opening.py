@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from typing import Any
 
 import anyio
@@ -83,8 +81,12 @@ async def test_a_method_of_an_engine_with_a_bug(method: str, caplog: pytest.LogC
 
 async def test_wrong_use() -> None:
     uses: list[tuple[dict[str, Any], type[Exception], str]] = [
-        ({"url": "nats://user:secret@host"}, ValueError, "the scheme 'nats': expected redis://, rediss://"),
-        ({"url": "localhost"}, ValueError, "the scheme ''"),
+        (
+            {"url": "nats://user:secret@host"},
+            ValueError,
+            "'nats://host' is not the URL of an engine: expected redis://HOST",
+        ),
+        ({"url": "localhost"}, ValueError, "'localhost' is not the URL of an engine"),
         ({"url": FaultyEngine()}, TypeError, "url must be a str or None, not FaultyEngine; for an object, use engine="),
         ({"url": "redis://a", "engine": FaultyEngine()}, TypeError, "both a URL and an engine"),
         ({"engine": FaultyEngine(), "history": anyws.History()}, TypeError, "pass it to your own engine"),
@@ -102,18 +104,6 @@ async def test_wrong_use() -> None:
             anyws.History(**wrong)
 
 
-async def test_redis_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "anyws.topics.redis", raising=False)
-    monkeypatch.setattr("anyws.topics.opening.import_module", missing)
-    with pytest.raises(ImportError, match=r"rediss:// needs coredis: pip install 'anyio-websocket\[redis\]'"):
-        async with anyws.open_topics("rediss://localhost"):
-            pass
-
-
-def missing(name: str, package: str) -> Any:
-    raise ModuleNotFoundError("No module named 'coredis'", name="coredis.client")
-
-
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "valkey", "valkeys", "Redis"])
 async def test_a_url_names_an_engine(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[tuple[str, anyws.History | None]] = []
@@ -123,8 +113,7 @@ async def test_a_url_names_an_engine(scheme: str, monkeypatch: pytest.MonkeyPatc
             super().__init__(history)
             opened.append((url, history))
 
-    module = types.SimpleNamespace(RedisEngine=RedisEngine)
-    monkeypatch.setattr("anyws.topics.opening.import_module", lambda name, package: module)
+    monkeypatch.setattr("anyws.topics.redis.RedisEngine", RedisEngine)
     async with anyws.open_topics(f"{scheme}://localhost", history=anyws.History(5)) as topics:
         await topics.publish("a", "x")
     assert opened == [(f"{scheme}://localhost", anyws.History(5))]

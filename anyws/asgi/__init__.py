@@ -1,0 +1,11 @@
+"""anyws inside ASGI applications, for example those of FastAPI, Starlette and Django Channels."""
+
+from __future__ import annotations
+
+from anyws._names import claim_names
+
+from ._scope import websocket_of
+
+__all__ = ["websocket_of"]
+
+claim_names(globals())
