@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from .goals import goals_table
 from .loads import LOADS
 from .results import Results
 from .servers import CONTESTANTS, ROOT
@@ -20,6 +21,8 @@ _END = "<!-- end of results -->\n"
 
 def _sections(results: Results) -> Iterator[str]:
     loads = LOADS.values()
+    if table := goals_table(results):
+        yield f"### Goals\n\n{table}"
     for loop in LOOPS:
         if table := cpu_table(results, loop, loads, CONTESTANTS):
             yield f"### On {loop}\n\n{table}"

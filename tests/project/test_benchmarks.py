@@ -16,6 +16,7 @@ import pytest
 from anyws.protocol.default_zlib import default_zlib, is_zlib_ng
 from benchmarks.cpu import usage
 from benchmarks.generator import NoGenerator, compiled, generator
+from benchmarks.goals import GOALS
 from benchmarks.imports import STATEMENTS, measure_imports
 from benchmarks.loads import LOADS, Load
 from benchmarks.page import PAGE as PAGE_FILE, RESULTS, with_tables
@@ -160,6 +161,29 @@ def test_the_tables_show_all_that_was_measured(written: str, tmp_path: Path) -> 
     assert f"{receivers} | 18.0 | 24.0 |" in lines  # page faults
     assert "| memory of an idle connection, KiB | 5.00 | 6.00 |" in lines
     assert {f"| {name} | {number:#.3g} |" for number, name in enumerate(STATEMENTS, 1)} <= set(lines)
+
+
+def test_the_page_compares_the_results_with_the_goals(tmp_path: Path) -> None:
+    loads = [LOADS[name] for name in ("rt64", "broadcast", "broadcast10k", "memory")]
+    contestants = [each for each in CONTESTANTS if each.loop == "uvloop" and each.name in ("anyws", "picows")]
+    text = with_tables(PAGE, measured(loads, contestants))
+    times = "\N{MULTIPLICATION SIGN}"
+    limits = f"1.1 {times} picows, 1 {times} picows-websockets, 0.45 {times} websockets"
+    for row in (
+        f"64 B and 4 KiB round trips, asyncio and uvloop | at most {limits} | 0.50 {times} picows",
+        f"broadcast to 10,000, each event loop | at most 1.2 {times} that to 1,000 | 1.67 {times} that to 1,000",
+        "memory of an idle connection, each event loop | at most 10 KiB | 7.00 KiB",
+        "longest Ping during a broadcast to 10,000, each event loop | at most 20 ms | 45.0 ms",
+    ):
+        assert f"| {row} |" in text.splitlines()
+
+
+def test_goals_name_loads_and_contestants() -> None:
+    names = {each.name for each in CONTESTANTS}
+    for goal in GOALS:
+        assert {*goal.loads} <= LOADS.keys()
+        assert {goal.contestant} <= names
+        assert goal.limits.keys() <= names | LOADS.keys()
 
 
 def test_figures_that_were_not_measured_leave_no_table() -> None:
