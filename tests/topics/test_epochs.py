@@ -11,9 +11,6 @@ import pytest
 import anyws
 from anyws.testing import FaultyEngine
 from anyws.topics import Position
-from anyws.topics.catch_up import CatchUp
-from anyws.topics.feed import Feed, Standing
-from anyws.topics.published import Message
 from tests.harness import on_mock_clock
 
 from .followed import pairs, received, until
@@ -97,30 +94,33 @@ async def test_who_has_received_what_the_engine_has_lost_is_told() -> None:
 @pytest.mark.parametrize("missed", [0, 2])
 @pytest.mark.parametrize("knows", [True, False], ids=["knows_the_new_epoch", "follows_the_topic_anew"])
 async def test_since_of_a_former_epoch(missed: int, knows: bool) -> None:
-    async with two_processes() as (engine, topics, others), pairs(1) as ((client,), (server,)):
-        async with contextlib.AsyncExitStack() as stack:
-            if knows:
-                messages = await stack.enter_async_context(topics.subscribe("news"))
-            since = await others.publish("news", "before")
-            engine.die()
-            engine.restart(lost=0)
-            sent = [str(number) for number in range(missed)]
-            for message in sent:
-                await others.publish("news", message)
-            if knows:
-                for _ in range(missed + 1):
-                    await messages.receive()
-            async with (
-                topics.forward(server, "news", since=since) as forwarding,
-                topics.subscribe("news", since=since) as again,
-            ):
-                assert forwarding.is_continuous
-                reading = [*sent, "after"]
-                await others.publish("news", "after")
-                assert [(await again.receive()).message for _ in reading] == reading
-                await others.publish("news", "later")
-                assert (await again.receive()).message == "later"
-                assert await received(client, server) == [*reading, "later"]
+    async with (
+        two_processes() as (engine, topics, others),
+        pairs(1) as ((client,), (server,)),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        if knows:
+            messages = await stack.enter_async_context(topics.subscribe("news"))
+        since = await others.publish("news", "before")
+        engine.die()
+        engine.restart(lost=0)
+        sent = [str(number) for number in range(missed)]
+        for message in sent:
+            await others.publish("news", message)
+        if knows:
+            for _ in range(missed + 1):
+                await messages.receive()
+        async with (
+            topics.forward(server, "news", since=since) as forwarding,
+            topics.subscribe("news", since=since) as again,
+        ):
+            assert forwarding.is_continuous
+            reading = [*sent, "after"]
+            await others.publish("news", "after")
+            assert [(await again.receive()).message for _ in reading] == reading
+            await others.publish("news", "later")
+            assert (await again.receive()).message == "later"
+            assert await received(client, server) == [*reading, "later"]
 
 
 async def test_messages_held_back_in_a_former_epoch_are_not_delivered_a_second_time() -> None:
