@@ -116,7 +116,7 @@ def show(reports: Sequence[dict[str, Any]]) -> None:
         )
         for name, events in report["observed"].items():
             received = sum(len(event) == 2 for event in events)
-            print(f"    {name}: {received} received, {len(events) - received} losses told")
+            print(f"    {name}: {received} received, {len(events) - received - 1} losses told")
 
 
 async def act(program: str, minutes: float, only: Sequence[str]) -> int:

@@ -86,7 +86,7 @@ class Client:
         later, self._early = self._early[begin:], self._early[:begin]
         self._take_early()
         if self._observer.position is None:
-            self._observer.position = position
+            self._observer.begin(position)
         elif not is_continuous:
             self._observer.lost(self._observer.position, position)
         self._early = later

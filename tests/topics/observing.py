@@ -20,7 +20,7 @@ class Observer:
 
     Attributes:
         events: ``[position, text]`` for a message, and ``[last, new]`` with a list around it for a loss: all after
-            ``last`` and up to ``new`` is missing.
+            ``last`` and up to ``new`` is missing. The first event is a loss of nothing, where it begins.
         position: up to where it has everything or knows better; None until it is known where it begins.
     """
 
@@ -28,6 +28,10 @@ class Observer:
         self.events: list[list[Any]] = []
         self.position: str | None = None
         self.texts: set[str] = set()
+
+    def begin(self, position: str) -> None:
+        """Note where it begins."""
+        self.lost(position, position)
 
     def received(self, position: str, text: str) -> None:
         """Note a message."""
@@ -142,6 +146,9 @@ def _not_told(events: Sequence[Sequence[Any]], accepted: Mapping[str, str], epoc
 
     has = {text for _, text in _messages(events)}
     losses = [(place(last), place(new)) for last, new in _losses(events)]
+    begin = place(events[0][0][0])
     for position, text in accepted.items():
-        if text not in has and not text.startswith(END) and not any(covers(loss, place(position)) for loss in losses):
+        if place(position) <= begin or text in has or text.startswith(END):
+            continue
+        if not any(covers(loss, place(position)) for loss in losses):
             yield f"{text!r} at {position} is missing, and was not told"

@@ -28,7 +28,7 @@ async def test_three_processes_on_two_backends(
 
 def report(*events: str, accepted: str = "e.1:a e.2:b e.3:c", refused: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return a report: ``"e.1:a"`` is a message, ``"e.1-e.3"`` a loss."""
-    observed = [event.split(":") if ":" in event else [event.split("-")] for event in events]
+    observed = [event.split(":") if ":" in event else [event.split("-")] for event in ("e.0-e.0", *events)]
     return {
         "accepted": dict(each.split(":") for each in accepted.split()),
         "refused": refused,
@@ -41,6 +41,9 @@ def report(*events: str, accepted: str = "e.1:a e.2:b e.3:c", refused: tuple[str
     [
         pytest.param([report("e.1:a", "e.2:b", "e.3:c")], [], id="all"),
         pytest.param([report("e.1:a", "e.1-e.2", "e.3:c")], [], id="a loss that was told"),
+        pytest.param(
+            [report("e.1:a", "e.1-e.2", "e.3:c", "e.4:d")], ["'d' at e.4, and it was not"], id="never published"
+        ),
         pytest.param([report("e.1:a", "e.1-e.3")], [], id="a loss at the end"),
         pytest.param([report("e.1:a", "f.2:b", "f.3:c")], [], id="another epoch"),
         pytest.param([report("e.1:a", "f.1-f.3")], [], id="a loss in another epoch"),

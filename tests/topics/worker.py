@@ -97,7 +97,7 @@ class Worker:
     async def _subscribe(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Receive all, and go on after what is missing."""
         observer = self._subscription
-        observer.position = await self._topics.publish(TOPIC, f"{END} before the beginning of {self._number}")
+        observer.begin(await self._topics.publish(TOPIC, f"{END} before the beginning of {self._number}"))
         task_status.started()
         while True:
             try:
