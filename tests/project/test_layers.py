@@ -214,6 +214,8 @@ ORDER = [
     "anyws._cli.load_generator",
     "anyws._cli.load",
     "anyws._cli.handlers",
+    "anyws._cli.topic",
+    "anyws._cli.handler_options",
     "anyws._cli.certificates",
     "anyws._cli.watching",
     "anyws._cli.processes",
