@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -11,15 +11,16 @@ from anyws.protocol.http11 import Request, Response
 
 __all__ = ["Message", "Receive", "Scope", "Send", "encoded", "request_of", "respond"]
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
+# Mappings with names as keys. Each server and framework has its own types for them, and all of these fit here.
+Scope = Mapping[str, Any]
+Message = Any
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _SAFE = "/:@!$&'()*+,;=~"  # in a path (RFC 3986, section 3.3)
 
 
-def request_of(scope: Mapping[str, Any]) -> Request:
+def request_of(scope: Scope) -> Request:
     """Return the request of a scope. Its path is relative to where the application is mounted (``root_path``).
 
     ``state["scope"]`` is the scope, with what frameworks have stored there.
@@ -39,7 +40,7 @@ def request_of(scope: Mapping[str, Any]) -> Request:
     )
 
 
-def _path_of(scope: Mapping[str, Any]) -> str:
+def _path_of(scope: Scope) -> str:
     """Return the path below the mount point, percent-encoded, and as the client has sent it if that is known."""
     path: str = scope["path"]
     raw = (scope.get("raw_path") or b"").decode("latin-1").partition("?")[0]

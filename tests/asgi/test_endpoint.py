@@ -17,7 +17,7 @@ from anyws.routing import Router
 from .hosting import HOSTS, Place
 
 
-@pytest.fixture(scope="module", params=HOSTS.values(), ids=HOSTS)
+@pytest.fixture(scope="module", params=list(HOSTS.values()), ids=list(HOSTS))
 def place(request: pytest.FixtureRequest) -> Place:
     """Each server on each event loop."""
     chosen: Place = request.param
