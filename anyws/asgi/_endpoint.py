@@ -86,8 +86,7 @@ def endpoint(handler: Handler, **options: Unpack[EndpointKeywords]) -> Endpoint:
     Mount it in an application of FastAPI, Starlette or Django Channels, or run it with an ASGI server, such as uvicorn,
     or Hypercorn on asyncio or trio::
 
-        app = fastapi.FastAPI()
-        app.mount("/echo", anyws.asgi.endpoint(echo))
+        app = Starlette(routes=[WebSocketRoute("/echo", endpoint(echo)), Mount("/rooms", endpoint(router))])
 
     With `anyws.uvicorn.Protocol`, the handler gets the `WebSocket` itself. With other servers, it gets one that passes
     messages to the server and back. What the server owns then raises `NotImplementedError`: `WebSocket.ping`,

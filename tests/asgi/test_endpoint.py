@@ -321,6 +321,51 @@ async def test_a_router_below_a_mount_of_starlette(place: Place) -> None:
             assert await websocket.receive() == "two"
 
 
+async def test_a_mount_of_fastapi_and_its_middleware(place: Place) -> None:
+    fastapi = pytest.importorskip("fastapi")
+    from starlette.routing import WebSocketRoute
+
+    app = fastapi.FastAPI(routes=[WebSocketRoute("/echo", endpoint(echo))])
+
+    async def authenticated(scope: Any, receive: Any, send: Any) -> None:
+        scope["user"] = "ann"
+        await app(scope, receive, send)
+
+    async def whoami(websocket: anyws.WebSocket) -> None:
+        await websocket.send(websocket.request.state["scope"]["user"])
+
+    app.mount("/who", endpoint(whoami))
+    async with place.host(authenticated) as host:
+        async with anyws.connect(f"{host.uri}/echo") as websocket:
+            await websocket.send("x")
+            assert await websocket.receive() == "x"
+        async with anyws.connect(f"{host.uri}/who/") as websocket:
+            assert await websocket.receive() == "ann"
+
+
+@pytest.mark.filterwarnings("default")  # those of Django are its own matter
+async def test_a_route_of_django_channels(place: Place) -> None:
+    routing = pytest.importorskip("channels.routing")
+    from django.urls import path
+
+    from .django_settings import configure
+
+    configure()
+
+    async def chat(websocket: anyws.WebSocket) -> None:
+        name = websocket.request.state["scope"]["url_route"]["kwargs"]["name"]
+        await websocket.send(f"{websocket.request.path} {name} {await websocket.receive_text()}")
+
+    urls = routing.URLRouter([path("chat/<name>", endpoint(chat, subprotocols=["chat.v1"]))])
+    async with (
+        place.host(routing.ProtocolTypeRouter({"websocket": urls})) as host,
+        anyws.connect(f"{host.uri}/chat/room", subprotocols=["chat.v1"]) as websocket,
+    ):
+        await websocket.send("hello")
+        assert await websocket.receive() == "/chat/room room hello"
+        assert websocket.subprotocol == "chat.v1"
+
+
 async def test_what_the_server_owns(place: Place) -> None:
     async def handler(websocket: anyws.WebSocket) -> None:
         with pytest.raises(NotImplementedError, match="run the application with 'uvicorn --ws"):
