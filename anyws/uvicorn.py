@@ -183,7 +183,7 @@ class Protocol(asyncio.Protocol):
         conversation = Conversation(self, stream, self._handshake, self._options(), background)
         self._conversation = conversation
         self._scope = self._new_scope(request)
-        self._scope["extensions"][EXTENSION] = {"get": lambda: conversation.websocket}
+        self._scope["extensions"][EXTENSION] = {"get": lambda: conversation.websocket, "limit": conversation.limit}
         task = self._loop.create_task(self._run(conversation))
         self._server_state.tasks.add(task)
         task.add_done_callback(self._server_state.tasks.discard)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, cast
 
 import anyio
@@ -12,7 +15,12 @@ import anyio
 import anyws
 from anyws._server.handlers import Handler, check_handler
 
-__all__ = ["Broadcast", "echo", "load_handler"]
+from .exit_status import CommandError, ExitStatus
+
+__all__ = ["Broadcast", "OpenHandler", "echo", "load_factory", "load_handler", "opening"]
+
+OpenHandler = Callable[[], AbstractAsyncContextManager[Handler]]
+"""Opens what a handler needs, for the duration of a block, and gives the handler."""
 
 
 async def echo(websocket: anyws.WebSocket) -> None:
@@ -54,12 +62,66 @@ class Broadcast:
                 continue
 
 
+def opening(handler: Handler) -> OpenHandler:
+    """Return an `OpenHandler` for a handler that needs nothing."""
+
+    @asynccontextmanager
+    async def open_handler() -> AsyncGenerator[Handler, None]:
+        yield handler
+
+    return open_handler
+
+
 def load_handler(name: str) -> Handler:
     """Import a handler by its name, ``MODULE:HANDLER``. The working directory is searched first.
 
     Raises:
         ValueError: there is no such handler; the message says why.
     """
+    found = _load(name)
+    try:
+        check_handler(found)
+    except TypeError as exc:
+        raise ValueError(f"{name!r}: {exc}") from exc
+    return cast(Handler, found)
+
+
+def load_factory(name: str) -> OpenHandler:
+    """Import a function that returns an async context manager, whose value is the handler.
+
+    Raises:
+        ValueError: there is no such function; the message says why.
+        CommandError: when the block is entered: what was returned is no async context manager, or what it gives is no
+            handler.
+    """
+    factory = _load(name)
+    try:
+        inspect.signature(factory).bind()
+    except (TypeError, ValueError) as exc:
+        raise ValueError(f"{name!r}: with --factory, it must be a function without arguments") from exc
+
+    @asynccontextmanager
+    async def open_handler() -> AsyncGenerator[Handler, None]:
+        made = factory()
+        if not isinstance(made, AbstractAsyncContextManager):
+            if inspect.iscoroutine(made):
+                made.close()
+            raise CommandError(
+                ExitStatus.USAGE,
+                f"{name!r} returned an object of type {type(made).__name__}: with --factory, it must return an async "
+                "context manager; decorate it with @contextlib.asynccontextmanager, and yield the handler",
+            )
+        async with made as handler:
+            try:
+                check_handler(handler)
+            except TypeError as exc:
+                raise CommandError(ExitStatus.USAGE, f"{name!r} does not yield a handler: {exc}") from exc
+            yield handler
+
+    return open_handler
+
+
+def _load(name: str) -> Any:
     module_name, colon, attributes = name.partition(":")
     if not (module_name and colon and attributes):
         raise ValueError(f"{name!r}: expected MODULE:HANDLER")
@@ -73,8 +135,4 @@ def load_handler(name: str) -> Handler:
         if not hasattr(found, attribute):
             raise ValueError(f"{name!r}: {found!r} has no attribute {attribute!r}")
         found = getattr(found, attribute)
-    try:
-        check_handler(found)
-    except TypeError as exc:
-        raise ValueError(f"{name!r}: {exc}") from exc
-    return cast(Handler, found)
+    return found

@@ -26,10 +26,11 @@ from .backends import add_backend, is_missing, run
 from .certificates import certificate_files
 from .exit_status import CommandError, ExitStatus
 from .files import file_problem
-from .handlers import Broadcast, echo, load_handler
+from .handler_options import add_handler, check_handler_options, choose_handler
+from .handlers import OpenHandler
 from .notes import note
 from .printing import print_line
-from .stopping import stop_signals
+from .stopping import Stop, stop_signals
 from .watching import source_changes
 from .workers import Workers, announce, stop_orphaned
 
@@ -38,7 +39,8 @@ __all__ = ["add_arguments"]
 _EXIT_AFTER = 5  # seconds before the process is terminated after a second signal
 
 DESCRIPTION = """\
-Run a WebSocket server: an echo server, a broadcast server, or your own handler.
+Run a WebSocket server: an echo server, a broadcast server, a chat over topics, or
+your own handler.
 The URI is printed to stdout once the server is listening.
 
 SIGINT (Ctrl-C), SIGTERM and SIGHUP shut the server down gracefully: connections
@@ -48,8 +50,9 @@ not exited 5 seconds later.
 
 With --workers, several processes listen on the same port, and the system
 distributes the connections among them. They share no memory, so a broadcast
-reaches only the clients of the same process. A worker that crashes is restarted
-after half a second; the delay doubles with each crash, up to 30 seconds."""
+reaches only the clients of the same process; topics over an engine reach all.
+A worker that crashes is restarted after half a second; the delay doubles with
+each crash, up to 30 seconds."""
 
 EPILOG = """\
 examples:
@@ -66,21 +69,20 @@ examples:
   anyws serve --reload chat:handler   restart when a source file changes
   anyws serve --workers 4 --log-level info --log-file serve.log chat:handler
 
+  # a chat, with a topic for each path, in 4 processes
+  anyws serve topic --workers 4 --engine redis://localhost
+
 exit status:
   0  shut down gracefully by a signal
-  1  cannot listen, stopped by a second signal, or a worker did not stop in time
+  1  cannot listen, cannot reach the engine, stopped by a second signal, or a
+     worker did not stop in time
   2  invalid command line"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--echo", action="store_true", help="send each message back (the default)")
-    what.add_argument("--broadcast", action="store_true", help="send each message to all other clients")
-    what.add_argument(
-        "handler", nargs="?", metavar="MODULE:HANDLER", help="an async callable that receives each WebSocket"
-    )
+    add_handler(parser)
     where = parser.add_argument_group("listening address")
     where.add_argument("--host", help="host name or address to listen on; default: 127.0.0.1")
     where.add_argument("--port", type=port, help="TCP port, 0 for a free one; default: 8765")
@@ -155,11 +157,11 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         if arguments.worker_pipe is None and (arguments.workers is not None or arguments.reload):
             return run(arguments.backend, functools.partial(_supervise, arguments))
         try:
-            handler = _choose_handler(arguments)
+            open_handler = choose_handler(arguments)
         except ValueError as exc:
             parser.error(f"argument MODULE:HANDLER: {exc}")
         options = _options(arguments)
-        return run(arguments.backend, functools.partial(_serve, handler, options, arguments.worker_pipe))
+        return run(arguments.backend, functools.partial(_serve, open_handler, options, arguments.worker_pipe))
 
 
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
@@ -172,6 +174,7 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         parser.error("argument --key: requires --cert")
     if arguments.cert is not None and arguments.self_signed:
         parser.error("argument --self-signed: not allowed with argument --cert")
+    check_handler_options(parser, arguments)
     try:
         AcceptOptions(origins=arguments.origin)
     except ValueError as exc:
@@ -216,12 +219,6 @@ def _self_signed(arguments: argparse.Namespace) -> Generator[None, None, None]:
         yield
 
 
-def _choose_handler(arguments: argparse.Namespace) -> Handler:
-    if arguments.handler is not None:
-        return load_handler(arguments.handler)
-    return Broadcast() if arguments.broadcast else echo
-
-
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     try:
         context = None if arguments.cert is None else _tls_context(arguments.cert, arguments.key)
@@ -249,23 +246,32 @@ def _tls_context(cert: str, key: str | None) -> ssl.SSLContext:
     return context
 
 
-async def _serve(handler: Handler, options: dict[str, Any], worker_pipe: int | None) -> int:
+async def _serve(open_handler: OpenHandler, options: dict[str, Any], worker_pipe: int | None) -> int:
     async with stop_signals(exit_after=_EXIT_AFTER) as stop:
         try:
-            async with anyws.open_server(handler, **options) as server, anyio.create_task_group() as tasks:
-                uris = [_uri(address, secure=options["ssl_context"] is not None) for address in server.addresses]
-                if worker_pipe is None:
-                    print_line("\n".join(uris))
-                else:
-                    announce(worker_pipe, "\n".join(uris))
-                    tasks.start_soon(stop_orphaned, stop)
-                await stop.wait()
-                tasks.cancel_scope.cancel()
-        except OSError as exc:
-            note(f"anyws: cannot listen: {_with_path(exc.strerror or str(exc), options)}")
+            async with open_handler() as handler:
+                return await _listen(handler, options, worker_pipe, stop)
+        except anyws.EngineUnavailable as exc:
+            note(f"anyws: cannot open topics: {exc}")
             return ExitStatus.FAILED
-        return ExitStatus.OK
     return ExitStatus.FAILED  # the second signal came before the server had stopped
+
+
+async def _listen(handler: Handler, options: dict[str, Any], worker_pipe: int | None, stop: Stop) -> int:
+    try:
+        async with anyws.open_server(handler, **options) as server, anyio.create_task_group() as tasks:
+            uris = [_uri(address, secure=options["ssl_context"] is not None) for address in server.addresses]
+            if worker_pipe is None:
+                print_line("\n".join(uris))
+            else:
+                announce(worker_pipe, "\n".join(uris))
+                tasks.start_soon(stop_orphaned, stop)
+            await stop.wait()
+            tasks.cancel_scope.cancel()
+    except OSError as exc:
+        note(f"anyws: cannot listen: {_with_path(exc.strerror or str(exc), options)}")
+        return ExitStatus.FAILED
+    return ExitStatus.OK
 
 
 async def _supervise(arguments: argparse.Namespace) -> int:
@@ -309,13 +315,16 @@ def _reserved_port(arguments: argparse.Namespace) -> Generator[None, None, None]
 
 def _worker_command(arguments: argparse.Namespace, pipe: int) -> list[str]:
     command = [sys.executable, "-m", "anyws", "serve", "--worker-pipe", str(pipe), "--backend", arguments.backend]
-    for name in ("host", "port", "path", "cert", "key", "max_size", "max_connections", "log_level", "log_file"):
+    for name in (
+        *("host", "port", "path", "cert", "key", "engine"),
+        *("max_size", "max_connections", "log_level", "log_file"),
+    ):
         value = getattr(arguments, name)
         if value is not None:
             command += [f"--{name.replace('_', '-')}={value}"]
     command += [f"--origin={origin}" for origin in arguments.origin or ()]
     command += [f"--subprotocol={name}" for name in arguments.subprotocol or ()]
-    for name in ("echo", "broadcast", "compress", "reuse_port", "verbose"):
+    for name in ("echo", "broadcast", "factory", "resume", "compress", "reuse_port", "verbose"):
         if getattr(arguments, name):
             command.append(f"--{name.replace('_', '-')}")
     return command if arguments.handler is None else [*command, "--", arguments.handler]

@@ -14,6 +14,7 @@ See https://asgi.readthedocs.io/en/latest/specs/www.html#websocket.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
@@ -130,6 +131,10 @@ class Conversation:
         self._end: Message | None = None  # what to receive at the end, if not what the Close says
 
     # -- for the application -------------------------------------------------------------------------------------------
+
+    def limit(self, **options: Any) -> None:
+        """Replace some of the limits and timeouts, before the connection is accepted."""
+        self._options = dataclasses.replace(self._options, **options)
 
     async def receive(self) -> dict[str, Any]:
         """Wait for the next message. If cancelled, no message is lost. Several tasks may wait, one gets each message.

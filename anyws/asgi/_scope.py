@@ -10,7 +10,10 @@ from anyws._connection.websocket import WebSocket
 __all__ = ["EXTENSION", "websocket_of"]
 
 EXTENSION = "anyws.websocket"
-"""The name of our extension in a scope. Its entry ``get`` returns the connection, or None before it is accepted."""
+"""The name of our extension in a scope.
+
+Its entry ``get`` returns the connection, or None before it is accepted. Until then, ``limit`` replaces options.
+"""
 
 
 def websocket_of(scope: Mapping[str, Any]) -> WebSocket:

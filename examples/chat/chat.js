@@ -3,6 +3,7 @@ import { Reconnecting, showState } from "/reconnecting.js";
 const $ = (id) => document.getElementById(id);
 let connection;
 let ourName;
+let position = null; // of the last message, to get what we miss while we are not connected
 
 /** Create an element. Text from other users is inserted as text, never as HTML. */
 function element(tag, className, text = "") {
@@ -56,15 +57,18 @@ function showPeople(names) {
 
 function receive(message) {
   switch (message.type) {
-    case "welcome": // also after reconnecting: it contains all missed messages
+    case "welcome": // also after reconnecting; without "said", we have got all that we had missed
       ourName = message.name;
-      $("said").replaceChildren();
-      message.said.forEach(show);
-      $("empty").hidden = message.said.length > 0;
+      if (message.said) {
+        $("said").replaceChildren();
+        message.said.forEach(receive);
+        $("empty").hidden = message.said.length > 0;
+      }
       $("send").disabled = false;
       $("said").scrollTop = $("said").scrollHeight;
       break;
     case "said":
+      position = message.position;
       show(message);
       break;
     case "people":
@@ -80,7 +84,7 @@ $("join").addEventListener("submit", (event) => {
   const name = $("name").value.trim();
   if (!name) return;
   connection = new Reconnecting("/ws", {
-    open: () => connection.send({ type: "join", join: name }),
+    open: () => connection.send({ type: "join", join: name, since: position }),
     message: receive,
     state: (state, seconds) => {
       shown(state, seconds);

@@ -77,13 +77,9 @@ def starlette_app() -> App:
 
 def channels_app() -> App:
     pytest.importorskip("channels")
-    import django
-    from django.conf import settings
+    from .django_settings import configure
 
-    if not settings.configured:
-        layers = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
-        settings.configure(SECRET_KEY="x", ALLOWED_HOSTS=["*"], CHANNEL_LAYERS=layers, INSTALLED_APPS=["channels"])
-        django.setup()
+    configure()
     from channels.generic.websocket import AsyncWebsocketConsumer
     from channels.routing import ProtocolTypeRouter, URLRouter
     from django.urls import path

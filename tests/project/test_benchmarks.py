@@ -36,6 +36,7 @@ SHOWN = {
     "connection": {"handshakes", "broadcast", "broadcast10k", "memory"},
     "connections": {"conns1", "conns10000"},
     "sizes": {"size2", f"size{16 * 1024 * 1024}"},
+    "uvicorn": {"rt64x1", "rt64", "pipe64", "broadcast"},
 }
 SHOWN["rate"] = SHOWN["latency"] = SHOWN["cpu"]
 
@@ -93,15 +94,18 @@ def test_the_page_names_each_contestant() -> None:
 
 def test_all_plots_come_from_the_results_alone(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    one_of_each_loop = list({each.loop: each for each in CONTESTANTS}.values())
-    results = measured(list(LOADS.values()), one_of_each_loop)
+    some = [each for each in CONTESTANTS if each.name in ("anyws", "uvicorn")]
+    results = measured(list(LOADS.values()), some)
     results.write(tmp_path / "speed.json")
     kept = Results()
     kept.read(tmp_path / "speed.json")
-    files = draw(tmp_path, kept, LOADS.values(), one_of_each_loop)
+    files = draw(tmp_path, kept, LOADS.values(), some)
     assert [file.name for file in files] == [f"speed-{name}.svg" for name in PLOTS]
-    for file, each in itertools.product(files, one_of_each_loop):
-        assert f">{each.name}<" in file.read_text(), (file, each)
+    for file, each in itertools.product(files, some):
+        assert (f">{each.name}<" in file.read_text()) == (each.is_asgi == (file.name == "speed-uvicorn.svg")), (
+            file,
+            each,
+        )
 
 
 def test_a_plot_shows_each_contestant(tmp_path: Path) -> None:
@@ -109,7 +113,16 @@ def test_a_plot_shows_each_contestant(tmp_path: Path) -> None:
     loads = [LOADS["rt64"], LOADS["conns1"], LOADS["conns10"]]
     for file in draw(tmp_path, measured(loads, CONTESTANTS), loads, CONTESTANTS):
         for each in CONTESTANTS:
-            assert f">{each.name}<" in file.read_text(), (file, each)
+            assert (f">{each.name}<" in file.read_text()) == (each.is_asgi == (file.name == "speed-uvicorn.svg"))
+
+
+def test_the_page_compares_what_runs_in_uvicorn_in_a_table_of_its_own() -> None:
+    page = with_tables(PAGE, measured([LOADS["rt64"], LOADS["rt4k"]], CONTESTANTS))
+    before, _, after = page.partition("### uvicorn with an ASGI application\n")
+    assert "| uvicorn |" not in before
+    table, _, _ = after.partition("<!-- end of results -->")
+    assert table.count("| anyws-uvicorn | uvicorn | uvicorn-wsproto |") == 2
+    assert "4 KiB" not in table
 
 
 def test_the_same_results_give_the_same_plots(tmp_path: Path) -> None:

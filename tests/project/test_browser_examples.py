@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ import pytest
 import anyws
 from examples.chat.__main__ import open_chat
 from examples.dashboard.__main__ import open_dashboard
-from tests.cli.commands import LIMIT, start
+from tests.cli.commands import LIMIT, Process, start
 from tests.interop.browser import Tab, needs_chromium, open_tab, with_devtools
 from tests.peers import uri_of
+from tests.topics.servers import RedisServer, find_program
 
 from .test_docs import blocks_of
 
@@ -160,6 +162,66 @@ async def test_chat_tells_names_apart() -> None:
                 assert (await received(other, "welcome"))["name"] == "Ada 2"
                 assert (await received(one, "people"))["names"] == ["Ada", "Ada 2"]
             assert (await received(one, "people"))["names"] == ["Ada"]
+
+
+async def join(tab: Tab, uri: str, name: str) -> None:
+    await tab.show(uri.removesuffix("ws"))
+    await tab.fill("#name", name)
+    await tab.click("#join button")
+    await tab.wait_for("!document.querySelector('#send').disabled")
+
+
+async def say(tab: Tab, text: str) -> None:
+    await tab.fill("#text", text)
+    await tab.click("#send")
+    await tab.wait_for(f"[...document.querySelectorAll('#said p')].at(-1)?.textContent === {json.dumps(text)}")
+
+
+def chat_process(engine: RedisServer, port: int, backend: str) -> AbstractContextManager[Process]:
+    command = [sys.executable, "-W", "error", "-m", "examples.chat", "127.0.0.1", port]
+    return start([*command, "--engine", engine.url, "--backend", backend])
+
+
+@needs_chromium
+async def test_processes_with_an_engine_are_one_chat_and_pages_resume_in_any_of_them(
+    devtools: str, tmp_path: Path
+) -> None:
+    program = find_program("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed")
+    engine = RedisServer(program, tmp_path)
+    shown = "[...document.querySelectorAll('#said p')].map((p) => p.textContent).join()"
+    people = "[...document.querySelectorAll('#people li')].map((p) => p.innerText.slice(2)).join()"
+    engine.start()
+    try:
+        async with open_tab(devtools) as ada, open_tab(devtools) as grace:
+            with chat_process(engine, 0, "trio") as other:
+                with chat_process(engine, 0, "asyncio") as one:
+                    uri = one.expect_line("open http://").removeprefix("open ")
+                    await join(ada, uri, "Ada")
+                    await join(grace, other.expect_line("open http://").removeprefix("open "), "Grace")
+                    await ada.wait_for(f"{people} === 'Ada (you),Grace'")
+                    await grace.wait_for(f"{people} === 'Ada,Grace (you)'")
+                    await say(ada, "hello")
+                    await grace.wait_for(f"{shown} === 'hello'")
+                    await ada.evaluate("document.querySelector('#said li').id = 'kept'")
+                    assert one.stop(signal.SIGTERM) == (0, "", "")
+                await grace.wait_for(f"{people} === 'Grace (you)'")
+                for text in ("missed", "also missed"):
+                    await say(grace, text)
+                # This process has not received what Ada has missed: the history has it.
+                with chat_process(engine, int(uri.rstrip("/").split(":")[-1]), "trio") as third:
+                    third.expect_line("open http://")
+                    await ada.evaluate("document.querySelector('#state').click()")  # or wait
+                    await ada.wait_for(f"{shown} === 'hello,missed,also missed'")
+                    assert await ada.evaluate("document.querySelector('#said li').id") == "kept"
+                    await ada.wait_for(f"{people} === 'Ada (you),Grace'")
+                    await say(ada, "back again")
+                    await grace.wait_for(f"{shown} === 'hello,missed,also missed,back again'")
+                    assert third.stop(signal.SIGTERM) == (0, "", "")
+                assert other.stop(signal.SIGTERM) == (0, "", "")
+    finally:
+        engine.kill()
 
 
 # -- dashboard ---------------------------------------------------------------------------------------------------------

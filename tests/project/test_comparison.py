@@ -50,6 +50,21 @@ def has_file(distribution: str, pattern: str) -> bool:
     return any(re.search(pattern, str(file)) for file in importlib.metadata.files(distribution) or ())
 
 
+NODE_FILES = ("lib/websocket.js", "lib/websocket-server.js", "lib/sender.js")
+
+
+def has_topics(*names: str) -> bool:
+    """Say whether something public in these modules is about topics."""
+    words = ("topic", "publish", "pubsub", "subscribe")
+    return any(
+        word in f"{name} {' '.join(dir(value)) if inspect.isclass(value) else ''}".lower()
+        for module_name in names
+        for name, value in vars(module(module_name)).items()
+        if not name.startswith("_")
+        for word in words
+    )
+
+
 CLAIMS: dict[str, dict[str, Callable[[], object]]] = {
     "websockets": {
         "stable": lambda: stable("websockets"),
@@ -79,6 +94,7 @@ CLAIMS: dict[str, dict[str, Callable[[], object]]] = {
             == 16
         ),
         "latency": lambda: "Awaitable[float]" in str(inspect.signature(module("websockets").ClientConnection.ping)),
+        "no topics": lambda: not has_topics("websockets", "websockets.asyncio.server", "websockets.asyncio.connection"),
     },
     "trio-websocket": {
         "not stable": lambda: not stable("trio-websocket"),
@@ -103,6 +119,7 @@ CLAIMS: dict[str, dict[str, Callable[[], object]]] = {
                 if "ping" in name or "keepalive" in name
             ]
         ),
+        "no topics": lambda: not has_topics("trio_websocket"),
     },
     "wsproto": {
         "stable": lambda: stable("wsproto"),
@@ -134,6 +151,7 @@ CLAIMS: dict[str, dict[str, Callable[[], object]]] = {
         ),
         "no Origin": lambda: "origin" not in source("aiohttp.web_ws").lower(),
         "no latency": lambda: "-> None" in inspect.getsource(module("aiohttp.web").WebSocketResponse.ping),
+        "no topics": lambda: not has_topics("aiohttp", "aiohttp.web"),
     },
     "picows": {
         "stable": lambda: stable("picows"),
@@ -154,6 +172,7 @@ CLAIMS: dict[str, dict[str, Callable[[], object]]] = {
         "graceful shutdown": lambda: "code: int = 1001" in source("picows.websockets.asyncio.server"),
         "keepalive": lambda: "enable_auto_ping" in parameters(module("picows").ws_create_server),
         "latency": lambda: module("picows").WSTransport.measure_roundtrip_time,
+        "no topics": lambda: not has_topics("picows", "picows.websockets.asyncio.server"),
     },
     "ws": {
         "compression: clients by default, servers not": lambda: (
@@ -172,6 +191,7 @@ CLAIMS: dict[str, dict[str, Callable[[], object]]] = {
         "no keepalive": lambda: "setInterval" not in "".join(path.read_text() for path in NODE_WS.glob("lib/*.js")),
         "no types": lambda: not list(NODE_WS.glob("**/*.d.ts")),
         "plain HTTP responses": lambda: "noServer" in node("lib/websocket-server.js"),
+        "no topics": lambda: not re.search(r"publish|subscribe", "".join(map(node, NODE_FILES))),
     },
 }
 

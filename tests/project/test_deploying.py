@@ -20,8 +20,9 @@ import anyio
 import pytest
 
 import anyws
-from tests.cli.commands import LIMIT, ROOT, Process, start
+from tests.cli.commands import LIMIT, ROOT, Process, start, start_anyws
 from tests.harness import free_port, listens
+from tests.topics.servers import RedisServer, find_program
 
 DEPLOY = ROOT / "examples" / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
@@ -120,6 +121,54 @@ async def test_fastapi_and_anyws_behind_nginx(site: int) -> None:
             await connect(stack, origin="http://evil.example")
         assert refused.value.status == 403
     assert page.close_code == 1000
+
+
+@posix_only
+async def test_processes_that_share_topics_behind_nginx(tmp_path: Path) -> None:
+    program = find_program("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed")
+    (upstream,) = re.findall(r"^```nginx\n(.*?)^```$", (ROOT / "docs" / "scaling.md").read_text(), re.DOTALL | re.M)
+    engine = RedisServer(program, tmp_path / "redis")
+    engine.start()
+    command = ["serve", "topic", "--resume", "--port", 0, "--engine", engine.url]
+    try:
+        with start_anyws(*command) as one, start_anyws(*command, "--backend", "trio") as other:
+            for number, process in enumerate((one, other), 1):
+                host = process.expect_line("ws://").removeprefix("ws://").rstrip("/")
+                assert upstream.count(f"10.0.0.{number}:8765") == 1
+                upstream = upstream.replace(f"10.0.0.{number}:8765", host)
+            replacements = [("map $http_upgrade", f"{upstream}map $http_upgrade"), ("127.0.0.1:8765", "chat")]
+            with nginx(tmp_path, *replacements) as port:
+                uri = f"ws://127.0.0.1:{port}/ws"
+                async with anyws.connect(uri) as first, anyws.connect(uri) as second:
+                    for websocket in (first, second):
+                        await websocket.send('{"since": null}')
+                        assert json.loads(await websocket.receive())["state"] == []
+                    counted = engine.command("PUBSUB", "NUMSUB", "anyws:{ws}:channel:0", whole=True)
+                    assert "\r\n:2\r\n" in counted  # least_conn: each process has a connection
+                    await first.send("hello")
+                    heard = [json.loads(await websocket.receive()) for websocket in (first, second)]
+                    assert [message["data"] for message in heard] == ["hello", "hello"]
+
+                    assert one.stop(signal.SIGTERM) == (0, "", "")
+                    async with anyio.create_task_group() as tasks:  # one of them has been told
+
+                        async def wait(websocket: anyws.WebSocket) -> None:
+                            await websocket.wait_closed()
+                            tasks.cancel_scope.cancel()
+
+                        tasks.start_soon(wait, first)
+                        tasks.start_soon(wait, second)
+                    (left,) = [websocket for websocket in (first, second) if websocket.close_code is None]
+                    await left.send("missed")
+                    assert json.loads(await left.receive())["data"] == "missed"
+                    async with anyws.connect(uri) as back:  # nginx goes on to the process that is left
+                        await back.send(json.dumps({"since": heard[0]["position"]}))
+                        assert json.loads(await back.receive())["data"] == "missed"
+            assert other.stop(signal.SIGTERM) == (0, "", "")
+    finally:
+        engine.kill()
 
 
 # -- systemd -----------------------------------------------------------------------------------------------------------

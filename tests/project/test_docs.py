@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import anyws.testing
 from tests.cli.commands import ROOT, start
 from tests.interop.browser import needs_chromium, open_tab, with_devtools
 from tests.peers import uri_of
+from tests.topics.servers import RedisServer, find_program
 
 
 def blocks_of(page: str) -> list[str]:
@@ -30,7 +32,9 @@ def run_tests(source: str, tmp_path: Path) -> None:
     """Run a page's tests as a user does; each must pass on asyncio and on trio."""
     (tmp_path / "test_page.py").write_text(source)
     names = re.findall(r"^async def (test_\w+)", source, re.MULTILINE)
-    command = [sys.executable, "-m", "pytest", "-v", "-W", "error", "-p", "no:cacheprovider", "--rootdir", tmp_path]
+    options = ["-v", "-W", "error", "-p", "no:cacheprovider", "--rootdir", tmp_path]
+    # Without a configuration, pytest-asyncio warns about itself.
+    command = [sys.executable, "-m", "pytest", *options, "-p", "no:asyncio", "-p", "no:trio"]
     with start([*command, tmp_path], cwd=tmp_path) as process:
         status, out, err = process.finish()
     assert (status, err) == (0, ""), out
@@ -83,6 +87,57 @@ async def test_the_page_of_the_chat_works_in_a_browser(devtools: str) -> None:
         lines = "Array.from(document.querySelectorAll('#said li'), (line) => line.textContent).join()"
         await tab.wait_for(f"{lines} === 'Bob joined,Bob: <b>hello</b>,Ann: welcome'")
         assert tab.problems == []
+
+
+@needs_chromium
+async def test_the_page_resumes_in_a_browser(devtools: str) -> None:
+    (block,) = blocks_of("resuming.md")
+    names: dict[str, Any] = {}
+    exec(block.removesuffix("anyio.run(main)\n"), names)
+    (script,) = re.findall(
+        r"^```javascript\n(.*?)^```$", (ROOT / "docs" / "resuming.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    page = f"<!doctype html><meta charset=utf-8><link rel=icon href=data:,><ul id=news></ul><script>{script}</script>"
+
+    def respond(request: anyws.Request) -> anyws.Response | None:
+        return None if request.is_websocket else anyws.Response(200, {"Content-Type": "text/html"}, page)
+
+    shown = "Array.from(document.querySelectorAll('#news li'), (item) => item.textContent).join()"
+    async with open_tab(devtools) as tab:
+        async with anyws.open_topics(history=anyws.History()) as topics:
+            feed = functools.partial(names["feed"], topics)
+            async with anyws.open_server(feed, "127.0.0.1", 0, on_request=respond) as server:
+                port = server.port
+                await tab.show(uri_of(server, scheme="http"))
+                await tab.wait_for(f"{shown} === 'from your database'")
+                await topics.publish("news", "one")
+                await tab.wait_for(f"{shown} === 'from your database,one'")
+            for text in ("two", "three"):
+                await topics.publish("news", text)
+            async with anyws.open_server(feed, "127.0.0.1", port, on_request=respond):
+                await tab.wait_for(f"{shown} === 'from your database,one,two,three'")
+                await topics.publish("news", "four")
+                await tab.wait_for(f"{shown} === 'from your database,one,two,three,four'")
+        # These topics have begun a new life: the page gets the state.
+        async with anyws.open_topics(history=anyws.History()) as topics:
+            feed = functools.partial(names["feed"], topics)
+            async with anyws.open_server(feed, "127.0.0.1", port, on_request=respond):
+                await tab.wait_for(f"{shown} === 'from your database'")
+
+
+def test_the_program_on_scaling_out_runs_over_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = find_program("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed")
+    engine = RedisServer(program, tmp_path)
+    engine.start()
+    try:
+        monkeypatch.setenv("ENGINE", engine.url)
+        (block,) = blocks_of("scaling.md")
+        exec(block, {})
+        assert "anyws:{room:1}:meta" in engine.command("KEYS", "*", whole=True)
+    finally:
+        engine.kill()
 
 
 @pytest.mark.parametrize("module", [anyws, anyws.protocol, anyws.routing, anyws.testing])

@@ -24,7 +24,7 @@ _TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostna
 _OPTIONS = ("client_name", "db", "sentinel_username", "sentinel_password", *_TLS_OPTIONS)
 _EXPECTED = (
     "expected redis://HOST:PORT/DB, rediss:// for TLS, redis+sentinel://HOST:PORT,.../SERVICE/DB, "
-    "redis+cluster://HOST:PORT,... or unix:///PATH?db=DB; valkey can stand for redis"
+    "redis+cluster://HOST:PORT,... or unix:///PATH; valkey can stand for redis"
 )
 _REQUIREMENTS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
