@@ -3,6 +3,8 @@
 import builtins
 import dataclasses
 import inspect
+import re
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
@@ -111,8 +113,19 @@ def resolve_in_rooms(
     return None
 
 
+AT_THE_ROOT = {"changelog": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}
+
+
+def read_from_the_root(_: Sphinx, page: str, text: list[str]) -> None:
+    """Show a file of the repository's root as a page; links to other such files become plain text."""
+    if page in AT_THE_ROOT:
+        source = (Path(__file__).parent.parent / AT_THE_ROOT[page]).read_text(encoding="utf-8")
+        text[0] = re.sub(r"\[([^]]+)\]\([A-Z_]+(\.md)?\)", r"\1", source.replace("](docs/", "]("))
+
+
 def setup(app: Sphinx) -> None:
-    """Connect the hooks: before and after napoleon, and for references."""
+    """Connect the hooks: for pages, before and after napoleon, and for references."""
+    app.connect("source-read", read_from_the_root)
     app.connect("missing-reference", resolve_in_rooms)
     app.connect("autodoc-process-docstring", leave_out_options, priority=100)
     app.connect("autodoc-process-docstring", show_attributes, priority=900)
