@@ -53,6 +53,8 @@ nitpick_ignore_regex = [
     ("py:.*", rf"({not_ours})\..*"),
     ("py:class", r"anyws\.protocol\._(pure|speedups)\.Payload"),
     ("py:class", r"anyws\.protocol\.headers\.T"),
+    ("py:class", r"anyws\._transport\.given_streams\.Trio\w+"),
+    ("py:class", r"anyws\._(client|server)\.options\.\w+Keywords"),
     ("py:.*", "|".join(name for name in dir(builtins) if name[0].isalpha())),
 ]
 

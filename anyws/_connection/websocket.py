@@ -303,7 +303,7 @@ class WebSocket(PeersNames, ObjectStream[str | bytes]):
 
     @property
     def remote_address(self) -> tuple[str, int] | str | None:
-        """The address of the peer, or of the proxy in between: ``(host, port)``, or the path of a unix socket.
+        """The address of the peer or of the proxy in between, as ``(host, port)`` or the path of a unix socket.
 
         The host of an IPv6 address includes its zone, if there is one. The path is empty if the peer's socket has none,
         which is usual for clients. None if the stream has no address. It remains available after the connection is

@@ -256,7 +256,7 @@ class Connection:
             self._note_violation(exc)
 
     def decode_message(self, opcode: int, payload: bytes) -> str | bytes | None:
-        """Restore a whole message that the only extension has transformed. For `MessageQueue.put_frames`.
+        """Restore a whole message that the only extension has transformed. For ``MessageQueue.put_frames``.
 
         Args:
             opcode: ``TEXT`` or ``BINARY``.

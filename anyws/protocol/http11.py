@@ -72,7 +72,7 @@ class Request:
 
     @property
     def query(self) -> Query:
-        """The parameters of the query, decoded: ``request.query.get("token")``. Empty if there is no query.
+        """The decoded parameters of the query, as in ``request.query.get("token")``; empty if there is no query.
 
         It is parsed each time, so look up several parameters in the same object.
         """

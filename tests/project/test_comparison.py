@@ -235,17 +235,6 @@ def rows(text: str) -> Iterator[dict[str, str]]:
             yield dict(zip(head, cells, strict=True))
 
 
-def test_the_table_of_the_readme_says_the_same() -> None:
-    here = {row[""]: row for row in rows(PAGE)}
-    shared = 0
-    for row in rows((ROOT / "README.md").read_text()):
-        if row[""] in here:
-            shared += 1
-            ours = {name.split()[0]: cell for name, cell in here[row[""]].items() if name}
-            assert {name.split()[0]: cell for name, cell in row.items() if name}.items() <= ours.items(), row[""]
-    assert shared > 15
-
-
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
 def test_the_multiples_are_those_of_the_figures(loop: str) -> None:
     figures = (ROOT / "docs" / "performance.md").read_text()
