@@ -63,6 +63,7 @@ if _typing.TYPE_CHECKING:
     from ._server.run import run
     from ._server.serve import open_server, serve
     from ._server.server import Server
+    from ._server.statistics import ServerStatistics
     from ._server.systemd import listeners_from_systemd
     from ._server.virtual_hosts import virtual_hosts
     from .callbacks import client_connect, get_address, magic_string, server
@@ -115,6 +116,7 @@ __all__ = [
     "RunOptions",
     "Server",
     "ServerOptions",
+    "ServerStatistics",
     "State",
     "Topics",
     "UnsupportedData",
@@ -158,6 +160,7 @@ _LATE = {
     "RunOptions": "_server.options",
     "Server": "_server.server",
     "ServerOptions": "_server.options",
+    "ServerStatistics": "_server.statistics",
     "Topics": "topics.topics",
     "accept": "_server.accept",
     "basic_auth": "_server.authentication",

@@ -123,6 +123,7 @@ ORDER = [
     "anyws._server.accept_failures",
     "anyws._server.addresses",
     "anyws._server.cohorts",
+    "anyws._server.statistics",
     "anyws._server.server",
     "anyws._server.stopping",
     "anyws._server.handlers",
