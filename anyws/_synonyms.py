@@ -43,6 +43,8 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "limit_concurrency": ("max_connections",),
     "local_addr": ("local_host",),
     "max_clients": ("max_connections",),
+    "max_connection_age": ("max_lifetime",),
+    "max_connection_idle": ("idle_timeout",),
     "max_message_size_bytes": ("max_message_size",),
     "max_msg_size": ("max_message_size",),
     "max_payload": ("max_message_size",),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ from anyws.protocol.outbox import Outbox
 from anyws.protocol.speedups import MessageQueue
 
 from .ending import Ending
+from .expiry import Expiry, activity_of
 from .intake import Intake
 from .keepalive import CONTROL_FRAMES_SIZE, Keepalive, Verdict
 from .life import CLOSE_IN_PROGRESS, READING, Action, Event, Life, Phase
@@ -73,6 +75,7 @@ class Lifecycle:
         "core",
         "drained",
         "ending",
+        "expiry",
         "inbox",
         "intake",
         "keepalive",
@@ -89,6 +92,7 @@ class Lifecycle:
     path: PlainPath
     now: Callable[[], float]
     keepalive: Keepalive
+    expiry: Expiry | None
 
     def __init__(
         self, stream: ByteStream, core: Connection, options: ConnectionOptions, logger: ConnectionLogger
@@ -127,6 +131,10 @@ class Lifecycle:
     def is_over(self) -> bool:
         """Whether the stream is closed."""
         return self._life.phase is Phase.OVER
+
+    @abstractmethod
+    def begin_close(self, code: int | None, reason: str, *, discard: bool) -> None:
+        """Begin the closing handshake; see `Link.begin_close`."""
 
     def flush(self) -> None:
         """Write what the core has queued; if more messages wait to be received, together with the replies to them."""
@@ -241,8 +249,11 @@ class Lifecycle:
 
     @property
     def _deadline(self) -> float:
-        """When to check the phase or the keepalive next."""
-        return self.keepalive.deadline if self._life.phase is Phase.OPEN else self._life.deadline
+        """When to check the phase, the keepalive or the expiry next."""
+        if self._life.phase is not Phase.OPEN:
+            return self._life.deadline
+        keepalive, expiry = self.keepalive, self.expiry
+        return keepalive.deadline if expiry is None else min(keepalive.deadline, expiry.deadline)
 
     def _set_alarm(self) -> None:
         if self._background is not None and not self._is_polling and self._life.phase not in _WITHOUT_DEADLINE:
@@ -256,7 +267,7 @@ class Lifecycle:
             now = self.now()
             if now >= self._deadline:
                 if self._life.phase is Phase.OPEN:
-                    self._check_keepalive(now)
+                    self._check_open(now)
                 else:
                     self._perform(self._life.check(now, self._pump.output()))
         except Exception as exc:
@@ -275,6 +286,16 @@ class Lifecycle:
             await checkpoint()
         self._is_polling = False
         self._on_alarm()
+
+    def _check_open(self, now: float) -> None:
+        if self.expiry is not None and now >= self.expiry.deadline:
+            expired = self.expiry.check(now, activity_of(self.core, self._pump.output()))
+            if expired is not None:
+                self.logger.info("%s; closing it", expired.reason)
+                self.begin_close(expired.code, expired.reason, discard=False)
+                return
+        if now >= self.keepalive.deadline:
+            self._check_keepalive(now)
 
     def _check_keepalive(self, now: float) -> None:
         verdict = self.keepalive.check(now, is_paused=not self.may_read(), output=self._pump.output())

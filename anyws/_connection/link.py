@@ -19,6 +19,7 @@ from anyio.lowlevel import checkpoint
 from anyws._logs import ConnectionLogger
 from anyws.protocol.connection import Connection, State
 
+from .expiry import Expiry, expiry_of
 from .keepalive import Keepalive
 from .life import CLOSE_IN_PROGRESS, READING, Event, Phase
 from .lifecycle import MESSAGE_BUDGET, Lifecycle
@@ -57,6 +58,7 @@ class Link(Lifecycle):
         self._pump: Pump = new_pump(self, stream)
         self.now: Callable[[], float] = self._pump.now
         self.keepalive: Keepalive = Keepalive(options.ping_interval, options.ping_timeout, self.now())
+        self.expiry: Expiry | None = expiry_of(options, core.role, self.now())
 
     # -- for senders and receivers -------------------------------------------------------------------------------------
 

@@ -89,6 +89,7 @@ ORDER = [
     "anyws._connection.pumps",
     "anyws._connection.life",
     "anyws._connection.ending",
+    "anyws._connection.expiry",
     "anyws._connection.lifecycle",
     "anyws._connection.link",
     "anyws._connection.sending",
