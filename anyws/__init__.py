@@ -13,6 +13,7 @@ from anyio import BusyResourceError, WouldBlock
 
 from ._connection.broadcast import broadcast
 from ._connection.options import ConnectionOptions
+from ._connection.rate_limit import RateLimit
 from ._connection.receiving import MessageStream
 from ._connection.sending import PreparedMessage
 from ._connection.websocket import WebSocket
@@ -38,6 +39,7 @@ from .protocol.errors import (
     LocalProtocolError,
     ProtocolError,
     ProxyError,
+    RateExceeded,
     RedirectError,
     RemoteProtocolError,
     UnsupportedData,
@@ -108,6 +110,8 @@ __all__ = [
     "ProxyError",
     "Published",
     "Query",
+    "RateExceeded",
+    "RateLimit",
     "ReconnectOptions",
     "RedirectError",
     "RemoteProtocolError",

@@ -62,6 +62,7 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "protocols": ("subprotocols",),
     "proxies": ("proxy",),
     "queue_size": ("receive_buffer",),
+    "ratelimit": ("rate_limit",),
     "read_bufsize": ("receive_buffer",),
     "read_limit": ("receive_buffer",),
     "request_headers": ("headers",),

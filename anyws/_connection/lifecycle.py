@@ -26,10 +26,12 @@ from .expiry import Expiry, activity_of
 from .intake import Intake
 from .keepalive import CONTROL_FRAMES_SIZE, Keepalive, Verdict
 from .life import CLOSE_IN_PROGRESS, READING, Action, Event, Life, Phase
+from .limited_intake import LimitedIntake
 from .options import ConnectionOptions
 from .pings import PendingPings
 from .plain_path import PlainPath
 from .pumps import Alarm, Background, Pump
+from .rate_limit import RateLimiter
 from .wakeup import Progress, Wakeup
 
 __all__ = ["MESSAGE_BUDGET", "Lifecycle"]
@@ -79,6 +81,7 @@ class Lifecycle:
         "inbox",
         "intake",
         "keepalive",
+        "limiter",
         "logger",
         "now",
         "options",
@@ -104,7 +107,8 @@ class Lifecycle:
         self.addresses: Mapping[Any, Callable[[], Any]] = _addresses(stream)
         """The typed attributes that the stream may forget when the connection ends."""
         self.pings: PendingPings = PendingPings()
-        self.intake: Intake = Intake(core, options.receive_buffer, self.pings, logger)
+        self.limiter: RateLimiter | None = None
+        self.intake: Intake = self._new_intake()
         self.inbox: MessageQueue = core.inbox
         self.outbox: Outbox = core.outbox
         self.outbox.limit = options.send_buffer
@@ -117,6 +121,13 @@ class Lifecycle:
         self._alarm = Alarm()
         self._is_polling = False  # a deadline has passed; before acting on it, read what has arrived
         self.inbox.budget = self.outbox.budget = MESSAGE_BUDGET
+
+    def _new_intake(self) -> Intake:
+        core, options, pings, logger = self.core, self.options, self.pings, self.logger
+        if options.rate_limit is None:
+            return Intake(core, options.receive_buffer, pings, logger)
+        self.limiter = RateLimiter(options.rate_limit)
+        return LimitedIntake(core, options.receive_buffer, pings, logger, self.limiter)
 
     @property
     def input_ended(self) -> bool:
@@ -135,6 +146,10 @@ class Lifecycle:
     @abstractmethod
     def begin_close(self, code: int | None, reason: str, *, discard: bool) -> None:
         """Begin the closing handshake; see `Link.begin_close`."""
+
+    @abstractmethod
+    def resume_reading(self) -> None:
+        """Read again; see `Link.resume_reading`."""
 
     def flush(self) -> None:
         """Write what the core has queued; if more messages wait to be received, together with the replies to them."""
@@ -252,8 +267,10 @@ class Lifecycle:
         """When to check the phase, the keepalive or the expiry next."""
         if self._life.phase is not Phase.OPEN:
             return self._life.deadline
-        keepalive, expiry = self.keepalive, self.expiry
-        return keepalive.deadline if expiry is None else min(keepalive.deadline, expiry.deadline)
+        deadline = self.keepalive.deadline
+        if self.expiry is not None:
+            deadline = min(deadline, self.expiry.deadline)
+        return deadline if self.limiter is None else min(deadline, self.limiter.deadline)
 
     def _set_alarm(self) -> None:
         if self._background is not None and not self._is_polling and self._life.phase not in _WITHOUT_DEADLINE:
@@ -294,6 +311,9 @@ class Lifecycle:
                 self.logger.info("%s; closing it", expired.reason)
                 self.begin_close(expired.code, expired.reason, discard=False)
                 return
+        if self.limiter is not None and now >= self.limiter.deadline:
+            self.limiter.is_waiting = False
+            self.resume_reading()
         if now >= self.keepalive.deadline:
             self._check_keepalive(now)
 

@@ -143,6 +143,9 @@ class Link(Lifecycle):
             self.abort()  # an exception in an extension has ended the protocol, so there is no closing handshake
         elif self._life.phase in READING:
             self._handle(Event.CLOSE)
+        if self.limiter is not None and not self.input_ended:
+            self.limiter.lift()  # the peer's Close is waited for
+            self.resume_reading()
 
     def discard(self) -> None:
         """Drop all messages that nobody has received yet, and all that arrive from now on."""
@@ -223,12 +226,18 @@ class Link(Lifecycle):
                 self._handle(Event.CLOSE)
             elif core.failure is not None:
                 self._handle(Event.VIOLATION)
+            if self.limiter is not None:
+                self._set_alarm()
 
     def feed_buffer(self, count: int) -> None:
         """Process the first ``count`` bytes of the buffer that `Connection.get_buffer` returned."""
         if count:
             self.keepalive.last_heard = self.now()
         self.intake.feed_buffer(count)
+        if self.limiter is not None:
+            if self.core.failure is not None:
+                self._handle(Event.VIOLATION)
+            self._set_alarm()
 
     def feed_eof(self) -> None:
         """Handle the end of the peer's side of the stream."""

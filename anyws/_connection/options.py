@@ -17,6 +17,8 @@ from anyws._checking import check_positive
 from anyws.protocol.deflate import PRESETS, PerMessageDeflate, Preset
 from anyws.protocol.extensions import Extension
 
+from .rate_limit import RateLimit
+
 __all__ = [
     "ConnectionKeywords",
     "ConnectionOptions",
@@ -50,6 +52,8 @@ class ConnectionOptions:
         max_lifetime: close after this many seconds: a server with 1012 (service restart), upon which clients reconnect,
             and a client with 1001. Use it to move connections to new servers behind a load balancer. Up to 10 % is
             taken off at random, so that connections opened together don't all end together. None: no limit.
+        rate_limit: how fast the peer may send, and what to do if it is faster: a `RateLimit`, for example
+            ``RateLimit(messages=50, bytes=100_000)`` per second. None: as fast as the application receives.
         max_message_size: maximum size of a message, over all its fragments. A larger one is rejected with 1009 as soon
             as the header of the offending frame arrives. 1 MiB, as in websockets.
         max_frame_size: maximum size of a data frame; a larger one is rejected with 1009. None: only the message size is
@@ -74,6 +78,7 @@ class ConnectionOptions:
     write_timeout: float | None = None
     idle_timeout: float | None = None
     max_lifetime: float | None = None
+    rate_limit: RateLimit | None = None
     max_message_size: int | None = 1024 * 1024
     max_frame_size: int | None = None
     max_fragments: int | None = 16384
@@ -135,6 +140,7 @@ class ConnectionKeywords(TypedDict, total=False):
     write_timeout: float | None
     idle_timeout: float | None
     max_lifetime: float | None
+    rate_limit: RateLimit | None
     max_message_size: int | None
     max_frame_size: int | None
     max_fragments: int | None
