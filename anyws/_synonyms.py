@@ -59,6 +59,7 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "per_message_deflate": ("compression",),
     "permessage_deflate": ("compression",),
     "process_request": ("on_request",),
+    "process_response": ("headers",),
     "protocols": ("subprotocols",),
     "proxies": ("proxy",),
     "queue_size": ("receive_buffer",),
