@@ -358,6 +358,13 @@ async def test_a_refusal_without_the_extension_is_a_close(server: ScriptedServer
     assert server.sent == [{"type": "websocket.close"}]
 
 
+async def test_the_choice_of_a_subprotocol_can_refuse(server: ScriptedServer) -> None:
+    app = endpoint(lambda websocket: checkpoint(), subprotocols=lambda offered: anyws.Response(400, body="no"))
+    await app(scope_of(subprotocols=["v1"]), server.receive, server.send)
+    assert server.sent[0]["status"] == 400
+    assert server.sent[1]["body"] == b"no"
+
+
 async def test_a_wrong_choice_of_a_subprotocol_is_500(server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
     app = endpoint(lambda websocket: checkpoint(), subprotocols=lambda offered: "other")
     await app(scope_of(subprotocols=["v1"]), server.receive, server.send)
