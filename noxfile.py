@@ -94,6 +94,36 @@ def differences(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("version", ["newest", "previous"])
+def uvicorn(session: nox.Session, version: str) -> None:
+    """Run uvicorn's own tests of WebSocket with anyws, on its newest version and the one before."""
+    folder = Path(session.create_tmp())
+    shutil.rmtree(folder, ignore_errors=True)
+    sdist = _download_uvicorn(session, folder)
+    if version == "previous":
+        minor = ".".join(sdist.name.split("-")[1].split(".")[:2])
+        sdist = _download_uvicorn(session, folder, f"uvicorn<{minor}")
+    shutil.unpack_archive(sdist, folder)
+    source = folder / sdist.name.removesuffix(".tar.gz")
+    suite = ("python", "-m", "compliance.uvicorn_suite", str(source))
+    requirements = str(session.run(*suite, "--requirements", silent=True)).split("\n")
+    number = sdist.name.removesuffix(".tar.gz").partition("-")[2]
+    session.install("-e", ".[uvloop]", f"uvicorn[standard]=={number}", *filter(None, requirements))
+    session.run(*suite, *session.posargs)
+
+
+def _download_uvicorn(session: nox.Session, folder: Path, requirement: str = "uvicorn") -> Path:
+    """Download the newest source that meets a requirement."""
+    before = set(folder.glob("*.tar.gz"))
+    session.run(
+        *("python", "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "uvicorn"),
+        *("--dest", str(folder), requirement),
+    )
+    (sdist,) = set(folder.glob("*.tar.gz")) - before
+    return sdist
+
+
+@nox.session
 def tests_pure(session: nox.Session) -> None:
     """Run the tests without the compiled extension."""
     session.install("-e", ".[tests]", env={"ANYWS_NO_EXTENSION": "1"})

@@ -9,7 +9,7 @@ from pathlib import Path
 from .generator import frame, request, write_frames
 from .load import json_messages
 
-__all__ = ["GROUPS", "LOADS", "Load", "Setting"]
+__all__ = ["GROUPS", "LOADS", "UVICORN", "Load", "Setting"]
 
 _MEBIBYTE = 1024 * 1024
 _JSON_MESSAGES = 32  # different messages, sent in turn
@@ -169,3 +169,5 @@ GROUPS = {
     "crowd": _CONNECTIONS[-1:],
 }
 LOADS = {load.name: load for group in GROUPS.values() for load in group}
+UVICORN = ("rt64x1", "rt64", "pipe64", "broadcast")
+"""The loads that show what anyws changes in uvicorn."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .loads import LOADS
+from .goals import goals_table
+from .loads import LOADS, UVICORN
 from .results import Results
 from .servers import CONTESTANTS, ROOT
 from .tables import LOOPS, cpu_table, faults_table, import_table, pauses_table
@@ -20,19 +21,30 @@ _END = "<!-- end of results -->\n"
 
 def _sections(results: Results) -> Iterator[str]:
     loads = LOADS.values()
+    if table := goals_table(results):
+        yield f"### Goals\n\n{table}"
+    others = [each for each in CONTESTANTS if not each.is_asgi]
     for loop in LOOPS:
-        if table := cpu_table(results, loop, loads, CONTESTANTS):
+        if table := cpu_table(results, loop, loads, others):
             yield f"### On {loop}\n\n{table}"
-    for title, make in (
-        ("Latency of a Ping on another connection, in milliseconds: median, 99th percentile, longest", pauses_table),
-        ("Page faults per message", faults_table),
-    ):
-        tables = [(loop, make(results, loop, loads, CONTESTANTS)) for loop in LOOPS]
-        if any(table for _, table in tables):
-            yield f"### {title}"
-            yield from (f"On {loop}:\n\n{table}" for loop, table in tables if table)
+    title = "Latency of a Ping on another connection, in milliseconds: median, 99th percentile, longest"
+    yield from _of_all_loops(title, lambda loop: pauses_table(results, loop, loads, others))
+    yield from _of_all_loops("Page faults per message", lambda loop: faults_table(results, loop, loads, others))
+    asgi = [each for each in CONTESTANTS if each.is_asgi]
+    in_uvicorn = [LOADS[name] for name in UVICORN]
+    yield from _of_all_loops(
+        "uvicorn with an ASGI application", lambda loop: cpu_table(results, loop, in_uvicorn, asgi)
+    )
     if results.imports:
         yield f"### Imports\n\n{import_table(results)}"
+
+
+def _of_all_loops(title: str, make: Callable[[str], str]) -> Iterator[str]:
+    """Return a section with a table for each event loop; nothing if all are empty."""
+    tables = [(loop, make(loop)) for loop in LOOPS]
+    if any(table for _, table in tables):
+        yield f"### {title}"
+        yield from (f"On {loop}:\n\n{table}" for loop, table in tables if table)
 
 
 def with_tables(page: str, results: Results) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .loads import GROUPS, LOADS, Load
+from .loads import GROUPS, LOADS, UVICORN, Load
 from .results import Result, Results
 from .servers import CONTESTANTS, ROOT, Contestant
 from .tables import number
@@ -29,6 +29,9 @@ _COLOURS = {
     "aiohttp": "#2ca02c",
     "websockets": "#9467bd",
     "trio-websocket": "#8c564b",
+    "anyws-uvicorn": "#bc5090",
+    "uvicorn": "#bcbd22",
+    "uvicorn-wsproto": "#dbdb8d",
     "bare-asyncio": "#bbbbbb",
     "bare-anyio": "#999999",
     "bare-await": "#aaaaaa",
@@ -49,12 +52,14 @@ class Plot:
         loads: the names of the loads.
         values: returns the figures to show: one as a bar, several as points.
         x: the label of the horizontal axis of curves; empty for bars and points.
+        is_asgi: whether it shows the ASGI servers instead of all others.
     """
 
     title: str
     loads: Sequence[str]
     values: Callable[[Result], tuple[float, ...]] = lambda result: (result.cpu,)
     x: str = ""
+    is_asgi: bool = False
 
 
 def _names(group: str) -> list[str]:
@@ -80,6 +85,7 @@ PLOTS = {
         x="connections",
     ),
     "sizes": Plot("CPU of a server for each message, microseconds", _names("sizes"), x="bytes of a message"),
+    "uvicorn": Plot("Inside uvicorn: CPU for each message, microseconds", UVICORN, is_asgi=True),
 }
 """All plots, by the names of their files."""
 
@@ -99,7 +105,8 @@ def draw(folder: Path, results: Results, loads: Iterable[Load], contestants: Seq
     files: list[Path] = []
     for name, plot in PLOTS.items():
         chosen = [LOADS[each] for each in plot.loads if each in names]
-        figure = (_curves if plot.x else _bars)(plt, plot, results, chosen, contestants)
+        shown = [each for each in contestants if each.is_asgi == plot.is_asgi]
+        figure = (_curves if plot.x else _bars)(plt, plot, results, chosen, shown)
         if figure is not None:
             figure.suptitle(plot.title, fontsize=10)
             files.append(folder / f"speed-{name}.svg")

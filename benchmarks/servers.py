@@ -36,7 +36,8 @@ class Contestant:
         name: the name of the library. ``anyws-callbacks`` uses the callback API of anyws, ``anyws-pure`` is anyws
             without its compiled extension, ``anyws-topics`` broadcasts by a topic, ``anyws-zlib-ng`` compresses with
             zlib-ng, ``anyws-speed`` uses the preset "speed", ``picows-websockets`` is `picows.websockets`, and
-            ``bare-`` has no WebSocket.
+            ``bare-`` has no WebSocket. ``uvicorn`` is uvicorn with its default WebSocket implementation,
+            ``uvicorn-wsproto`` with wsproto, and ``anyws-uvicorn`` with anyws, each with a bare ASGI application.
         loop: asyncio, uvloop or trio.
     """
 
@@ -49,12 +50,19 @@ class Contestant:
         return self.name.startswith("bare-")
 
     @property
+    def is_asgi(self) -> bool:
+        """Whether it is an ASGI application, served by uvicorn."""
+        return "uvicorn" in self.name
+
+    @property
     def is_peer(self) -> bool:
         """Whether it is another library."""
         return not self.is_bare and not self.name.startswith("anyws")
 
     def unsupported_reason(self, load: Load) -> str:
         """Return why it does not support a load; empty if it does."""
+        if self.is_asgi and load.mode == "client":
+            return "only a server"
         if self.is_bare and (load.mode != "echo" or load.setting.compression):
             return "no WebSocket"
         if self.name == "bare-await" and (load.setting.tls or load.size * load.in_flight > _SOCKET_BUFFER):
@@ -101,6 +109,9 @@ CONTESTANTS = [
         "aiohttp": ("asyncio", "uvloop"),
         "websockets": ("asyncio", "uvloop", "trio"),
         "trio-websocket": ("trio",),
+        "anyws-uvicorn": ("asyncio", "uvloop"),
+        "uvicorn": ("asyncio", "uvloop"),
+        "uvicorn-wsproto": ("asyncio", "uvloop"),
     }.items()
     for loop in loops
 ]

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 import anyws
+import anyws.asgi
 from anyws._checking import build_options, merged
 from anyws._client.options import ConnectKeywords
 from anyws._client.reconnect_options import ReconnectKeywords
 from anyws._server.options import AcceptKeywords, RunKeywords, ServeKeywords
+from anyws.asgi._options import EndpointKeywords
 from anyws.callbacks._options import ClientConnectKeywords, ServerKeywords
 from anyws.testing import local_server
 
@@ -30,6 +32,7 @@ from anyws.testing import local_server
         (anyws.AcceptOptions, AcceptKeywords),
         (anyws.ServerOptions, ServeKeywords),
         (anyws.RunOptions, RunKeywords),
+        (anyws.asgi.EndpointOptions, EndpointKeywords),
         (anyws.callbacks.ClientConnectOptions, ClientConnectKeywords),
         (anyws.callbacks.SocketServerOptions, ServerKeywords),
     ],

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
-
-import anyws
 
 from .arguments import count, positive_rate, positive_seconds, size
 from .backends import add_backend, is_missing, run
 from .exit_status import CommandError, ExitStatus
 from .load_generator import LoadResult, LoadTest
-from .opening import connect_error
+from .opening import connect_error, connected
 from .printing import print_line
 from .progress import progress_bar
 from .stopping import stop_signals
@@ -111,8 +110,10 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
 
 async def _load(arguments: argparse.Namespace, target: Target) -> LoadResult:
+    # With -v, the handshake of the first connection is shown: the others are like it.
+    is_verbose = itertools.chain([arguments.verbose], itertools.repeat(False))
     load = LoadTest(
-        connect=functools.partial(anyws.connect, target.uri, **target.options),
+        connect=lambda: connected(target, is_verbose=next(is_verbose)),
         connections=arguments.connections,
         connecting=arguments.connecting,
         rate=arguments.rate,

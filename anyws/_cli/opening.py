@@ -16,7 +16,14 @@ from .exit_status import CommandError, ExitStatus
 from .notes import note
 from .target import Target
 
-__all__ = ["CONNECT_ERRORS", "connect_error", "open_target"]
+__all__ = [
+    "CONNECT_ERRORS",
+    "connect_error",
+    "connected",
+    "open_target",
+    "show_failed_handshake",
+    "show_handshake",
+]
 
 # What `anyws.connect` raises if connecting fails. The last two are about proxies: the package for SOCKS is missing, or
 # the URI of the proxy in the environment is invalid.
@@ -28,26 +35,48 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 @asynccontextmanager
 async def open_target(target: Target, *, is_verbose: bool = False) -> AsyncGenerator[anyws.WebSocket, None]:
-    """Connect, as `anyws.connect` does.
-
-    Args:
-        target: the server.
-        is_verbose: whether to show the addresses, TLS, and the headers of the request and the response on stderr.
+    """Connect, as `connected` does.
 
     Raises:
         CommandError: connecting failed.
     """
     async with AsyncExitStack() as stack:
         try:
-            websocket = await stack.enter_async_context(anyws.connect(target.uri, **target.options))
+            websocket = await stack.enter_async_context(connected(target, is_verbose=is_verbose))
         except CONNECT_ERRORS as exc:
-            if is_verbose and isinstance(exc, anyws.HandshakeError):
-                _show(_heads(exc.request, exc.response))
             raise connect_error(target, exc) from exc
-        if is_verbose:
-            _show(_facts(websocket))
-            _show(_heads(websocket.request, websocket.response))
         yield websocket
+
+
+@asynccontextmanager
+async def connected(target: Target, *, is_verbose: bool) -> AsyncGenerator[anyws.WebSocket, None]:
+    """Connect, as `anyws.connect` does.
+
+    Args:
+        target: the server.
+        is_verbose: whether to show the addresses, TLS, and the headers of the request and the response on stderr.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            websocket = await stack.enter_async_context(anyws.connect(target.uri, **target.options))
+        except anyws.HandshakeError as exc:
+            if is_verbose:
+                show_failed_handshake(exc)
+            raise
+        if is_verbose:
+            show_handshake(websocket)
+        yield websocket
+
+
+def show_handshake(websocket: anyws.WebSocket) -> None:
+    """Show the addresses, TLS, and the headers of the request and the response on stderr."""
+    _show(_facts(websocket))
+    _show(_heads(websocket.request, websocket.response))
+
+
+def show_failed_handshake(exc: anyws.HandshakeError) -> None:
+    """Show the headers of the request and the response on stderr, as far as there are any."""
+    _show(_heads(exc.request, exc.response))
 
 
 def connect_error(target: Target, exc: Exception) -> CommandError:

@@ -14,7 +14,7 @@ from .link import Link
 from .options import ConnectionOptions
 from .websocket import WebSocket
 
-__all__ = ["establish"]
+__all__ = ["establish", "new_core"]
 
 
 def establish(
@@ -39,7 +39,22 @@ def establish(
         accept_unmasked: see the options of a server.
     """
     assert handshake.request is not None
-    core = Connection(
+    core = new_core(handshake, options, masking=masking, accept_unmasked=accept_unmasked)
+    link = Link(stream, core, options, logger)
+    if handshake.trailing_data:
+        link.feed_first(handshake.trailing_data)
+    return WebSocket(link, handshake.request, response, handshake.subprotocol), link
+
+
+def new_core(
+    handshake: ClientHandshake | ServerHandshake,
+    options: ConnectionOptions,
+    *,
+    masking: bool = True,
+    accept_unmasked: bool = False,
+) -> Connection:
+    """Return the protocol that a completed opening handshake has agreed on. The arguments are those of `establish`."""
+    return Connection(
         Role.CLIENT if isinstance(handshake, ClientHandshake) else Role.SERVER,
         max_message_size=options.max_message_size,
         max_frame_size=options.max_frame_size,
@@ -49,7 +64,3 @@ def establish(
         codecs=handshake.codecs,
         hold_failure=True,
     )
-    link = Link(stream, core, options, logger)
-    if handshake.trailing_data:
-        link.feed_first(handshake.trailing_data)
-    return WebSocket(link, handshake.request, response, handshake.subprotocol), link

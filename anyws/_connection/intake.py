@@ -98,10 +98,14 @@ class Intake:
         self._core.receive_large(header, payload)
         self.inbox.is_on_fast_path = False
 
-    def discard(self) -> None:
-        """Drop all messages in the inbox, and all that arrive from now on."""
+    def stop(self) -> None:
+        """Drop all messages that arrive from now on. Those in the inbox can still be received."""
         self.is_discarding = True
         self.inbox.is_open = self.inbox.is_on_fast_path = False
+
+    def discard(self) -> None:
+        """Drop all messages in the inbox, and all that arrive from now on."""
+        self.stop()
         self.inbox.clear()
 
     def _receive(self, data: bytes, start: int) -> None:

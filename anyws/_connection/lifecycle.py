@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from anyio.abc import ByteStream, SocketAttribute
-from anyio.lowlevel import checkpoint
 
 from anyws._logs import ConnectionLogger
 from anyws._transport.stream import SocketStream
@@ -27,7 +26,7 @@ from .life import CLOSE_IN_PROGRESS, READING, Action, Event, Life, Phase
 from .options import ConnectionOptions
 from .pings import PendingPings
 from .plain_path import PlainPath
-from .pumps import Alarm, Background, Pump
+from .pumps import Alarm, Background, Pump, TransportStream
 from .wakeup import Progress, Wakeup
 
 __all__ = ["MESSAGE_BUDGET", "Lifecycle"]
@@ -37,7 +36,7 @@ MESSAGE_BUDGET = 64
 
 # How many times other tasks run after a poll before the deadline is checked again. Data that has arrived may need
 # several of them to get through the stream of the user.
-_POLL_CHECKPOINTS = 8
+_POLL_TURNS = 8
 
 # The phases that may change although no event is reported; see `Lifecycle._advance`.
 _WATCHED = frozenset({Phase.FAILING, Phase.ENDING})
@@ -91,9 +90,13 @@ class Lifecycle:
     keepalive: Keepalive
 
     def __init__(
-        self, stream: ByteStream, core: Connection, options: ConnectionOptions, logger: ConnectionLogger
+        self,
+        stream: ByteStream | TransportStream,
+        core: Connection,
+        options: ConnectionOptions,
+        logger: ConnectionLogger,
     ) -> None:
-        self.stream: ByteStream = stream
+        self.stream: ByteStream | TransportStream = stream
         self.core: Connection = core
         self.options: ConnectionOptions = options
         self.logger: ConnectionLogger = logger
@@ -268,11 +271,9 @@ class Lifecycle:
         assert self._background is not None
         self._is_polling = True
         self._pump.poll()
-        self._background.start_soon(self._check_after_poll)
+        self._background.call_after_others(_POLL_TURNS, self._check_after_poll)
 
-    async def _check_after_poll(self) -> None:
-        for _ in range(_POLL_CHECKPOINTS):
-            await checkpoint()
+    def _check_after_poll(self) -> None:
         self._is_polling = False
         self._on_alarm()
 
@@ -302,7 +303,7 @@ class Lifecycle:
     }
 
 
-def _addresses(stream: ByteStream) -> Mapping[Any, Callable[[], Any]]:
+def _addresses(stream: ByteStream | TransportStream) -> Mapping[Any, Callable[[], Any]]:
     """Return the addresses of a stream, which may forget them later; our own streams remember theirs."""
     if type(stream) is SocketStream:  # for speed: isinstance() is slow for abstract classes
         return _NONE

@@ -24,7 +24,7 @@ from .life import CLOSE_IN_PROGRESS, READING, Event, Phase
 from .lifecycle import MESSAGE_BUDGET, Lifecycle
 from .options import ConnectionOptions
 from .plain_path import PlainPath
-from .pumps import CLOSED, Background, Pump, new_pump
+from .pumps import CLOSED, Background, Pump, TransportStream, new_pump
 from .wakeup import Progress
 
 __all__ = ["MESSAGE_BUDGET", "Link"]
@@ -39,7 +39,7 @@ class Link(Lifecycle):
     """One running connection.
 
     Args:
-        stream: the byte stream; the link owns it.
+        stream: the byte stream, or the transport of another server; the link owns it.
         core: the protocol, OPEN.
         options: limits and timeouts.
         logger: the connection's logger. It never logs the contents of messages.
@@ -48,7 +48,11 @@ class Link(Lifecycle):
     __slots__ = ()
 
     def __init__(
-        self, stream: ByteStream, core: Connection, options: ConnectionOptions, logger: ConnectionLogger
+        self,
+        stream: ByteStream | TransportStream,
+        core: Connection,
+        options: ConnectionOptions,
+        logger: ConnectionLogger,
     ) -> None:
         super().__init__(stream, core, options, logger)
         self.path: PlainPath = PlainPath(self.inbox, self.outbox, self, MESSAGE_BUDGET)

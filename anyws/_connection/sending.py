@@ -14,7 +14,7 @@ from anyws.protocol.frames import Opcode, serialize_frame
 
 from .link import Link
 
-__all__ = ["PreparedMessage", "Sendable", "Sender", "check_payload"]
+__all__ = ["PreparedMessage", "Sendable", "Sender", "check_payload", "checked_message"]
 
 
 class PreparedMessage:
@@ -37,7 +37,7 @@ class PreparedMessage:
     __slots__ = ("frame", "message")
 
     def __init__(self, message: str | bytes | bytearray | memoryview) -> None:
-        self.message: str | bytes = _checked_message(message)
+        self.message: str | bytes = checked_message(message)
         opcode = Opcode.TEXT if isinstance(self.message, str) else Opcode.BINARY
         self.frame: bytes = serialize_frame(opcode, self.message)
 
@@ -169,7 +169,7 @@ class Sender:
             try:
                 last: str | bytes | None = None
                 async for fragment in fragments:
-                    last = _checked_message(fragment)
+                    last = checked_message(fragment)
                     await self._queue_fragment(last, fin=False, compress=compress)
                 if last is not None:
                     end = "" if isinstance(last, str) else b""
@@ -205,10 +205,15 @@ def _checked_item(item: object, fragment_size: int | None) -> str | bytes | Prep
         raise ValueError(f"fragment_size is {fragment_size}: expected at least 1, or None")
     if isinstance(item, PreparedMessage):
         return item if fragment_size is None else item.message
-    return _checked_message(item)
+    return checked_message(item)
 
 
-def _checked_message(message: object) -> str | bytes:
+def checked_message(message: object) -> str | bytes:
+    """Return a message as `str` or `bytes`.
+
+    Raises:
+        TypeError: it has another type.
+    """
     if isinstance(message, _MESSAGE):
         return message
     if isinstance(message, bytearray | memoryview):

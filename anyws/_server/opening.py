@@ -24,7 +24,7 @@ from .connection_limits import PendingHandshake
 from .options import AcceptOptions, RequestHook
 from .virtual_hosts import is_misdirected
 
-__all__ = ["Opening", "lost_response"]
+__all__ = ["Opening", "call_hooks", "lost_response"]
 
 _READ_SIZE = 65536
 
@@ -161,7 +161,7 @@ class Opening:
                     return
                 refusal = self._pending.refusal
                 if refusal is None and self._hooks:
-                    refusal = await _call_hooks(self._hooks, request)
+                    refusal = await call_hooks(self._hooks, request)
         except Exception as exc:
             self._fail(exc)
         else:
@@ -217,7 +217,7 @@ async def _respond_to_plain_http(stream: ByteStream) -> None:
         pass
 
 
-async def _call_hooks(request_hooks: Sequence[RequestHook], request: Request) -> Response | None:
+async def call_hooks(request_hooks: Sequence[RequestHook], request: Request) -> Response | None:
     """Call request hooks, sync or async, until one returns a response."""
     for hook in request_hooks:
         response = hook(request)

@@ -77,7 +77,7 @@ async def start_tls(stream: ByteStream, context: ssl.SSLContext, hostname: str) 
     except ssl.SSLError as exc:
         await anyio.aclose_forcefully(stream)
         if is_plain_peer(exc):
-            exc.strerror = f"{exc.strerror}: {hostname} does not use TLS on this port; did you mean ws:// or http://?"
+            exc.strerror = f"{hostname} does not use TLS on this port; did you mean ws:// or http://? ({exc.strerror})"
         raise
     except BaseException:
         await anyio.aclose_forcefully(stream)

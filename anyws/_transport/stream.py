@@ -20,7 +20,14 @@ if sys.platform != "win32":
     import fcntl
     import termios
 
-__all__ = ["SocketStream", "anyio_address", "receive_eagerly", "send_eagerly", "set_no_delay", "unacknowledged_bytes"]
+__all__ = [
+    "SocketStream",
+    "address_attributes",
+    "receive_eagerly",
+    "send_eagerly",
+    "set_no_delay",
+    "unacknowledged_bytes",
+]
 
 _GATHERS = hasattr(socket.socket, "sendmsg")  # not on Windows
 _MORE: int = getattr(socket, "MSG_MORE", 0)
@@ -87,15 +94,7 @@ class SocketStream(AbstractSocketStream):
             SocketAttribute.family: lambda: self._socket.family,
             SocketAttribute.raw_socket: lambda: self._socket,
         }
-        for address, whole, port in (
-            (self.local_address, SocketAttribute.local_address, SocketAttribute.local_port),
-            (self.remote_address, SocketAttribute.remote_address, SocketAttribute.remote_port),
-        ):
-            if address is not None:
-                attributes[whole] = functools.partial(anyio_address, address)
-                if isinstance(address, tuple):
-                    attributes[port] = functools.partial(int, address[1])
-        return attributes
+        return {**attributes, **address_attributes(self.local_address, self.remote_address)}
 
     @property
     def raw_socket(self) -> socket.socket:
@@ -274,6 +273,20 @@ def _or_none(get: Callable[[], Any]) -> Any:
         return get()
     except OSError:  # no longer connected
         return None
+
+
+def address_attributes(local: Any, remote: Any) -> dict[Any, Callable[[], Any]]:
+    """Return the attributes of `anyio.abc.SocketAttribute` for two addresses; None if one is unknown."""
+    attributes: dict[Any, Callable[[], Any]] = {}
+    for address, whole, port in (
+        (local, SocketAttribute.local_address, SocketAttribute.local_port),
+        (remote, SocketAttribute.remote_address, SocketAttribute.remote_port),
+    ):
+        if address is not None:
+            attributes[whole] = functools.partial(anyio_address, address)
+            if isinstance(address, tuple):
+                attributes[port] = functools.partial(int, address[1])
+    return attributes
 
 
 def anyio_address(address: Any) -> Any:

@@ -17,7 +17,7 @@ from anyio.streams.tls import TLSAttribute
 
 from .stream import receive_eagerly, send_eagerly
 
-__all__ = ["TLSRecords", "TLSStream"]
+__all__ = ["TLSRecords", "TLSStream", "tls_attributes"]
 
 _RECORD_SIZE = 16384  # the maximum size of a record (RFC 8446, section 5.1)
 _PIECE_SIZE = 65536  # bytes to encrypt at once, below the size for which the allocator maps new pages
@@ -296,17 +296,21 @@ class TLSStream(ByteStream):
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
         """The attributes of the underlying stream and of `anyio.streams.tls.TLSAttribute`."""
-        tls = self.records.ssl_object
-        ours: list[tuple[Any, Callable[[], Any]]] = [
-            (TLSAttribute.alpn_protocol, tls.selected_alpn_protocol),
-            (TLSAttribute.channel_binding_tls_unique, tls.get_channel_binding),
-            (TLSAttribute.cipher, tls.cipher),
-            (TLSAttribute.peer_certificate, tls.getpeercert),
-            (TLSAttribute.peer_certificate_binary, lambda: tls.getpeercert(binary_form=True)),
-            (TLSAttribute.server_side, lambda: tls.server_side),
-            (TLSAttribute.shared_ciphers, lambda: tls.shared_ciphers() if tls.server_side else None),
-            (TLSAttribute.standard_compatible, lambda: True),
-            (TLSAttribute.ssl_object, lambda: tls),
-            (TLSAttribute.tls_version, tls.version),
-        ]
-        return {**self.transport_stream.extra_attributes, **dict(ours)}
+        return {**self.transport_stream.extra_attributes, **tls_attributes(self.records.ssl_object)}
+
+
+def tls_attributes(tls: ssl.SSLObject | ssl.SSLSocket) -> dict[Any, Callable[[], Any]]:
+    """Return the attributes of `anyio.streams.tls.TLSAttribute` for an established connection."""
+    attributes: list[tuple[Any, Callable[[], Any]]] = [
+        (TLSAttribute.alpn_protocol, tls.selected_alpn_protocol),
+        (TLSAttribute.channel_binding_tls_unique, tls.get_channel_binding),
+        (TLSAttribute.cipher, tls.cipher),
+        (TLSAttribute.peer_certificate, tls.getpeercert),
+        (TLSAttribute.peer_certificate_binary, lambda: tls.getpeercert(binary_form=True)),
+        (TLSAttribute.server_side, lambda: tls.server_side),
+        (TLSAttribute.shared_ciphers, lambda: tls.shared_ciphers() if tls.server_side else None),
+        (TLSAttribute.standard_compatible, lambda: True),
+        (TLSAttribute.ssl_object, lambda: tls),
+        (TLSAttribute.tls_version, tls.version),
+    ]
+    return dict(attributes)

@@ -63,6 +63,9 @@ plain_path_write(PlainPath *path, const unsigned char *header, int header_size, 
         written = 0;
     }
     path->outbox->sent += written;
+    if (path->outbox->gathers) {
+        path->outbox->is_direct = 0;
+    }
     return written == header_size + length ? 0
                                            : plain_path_write_rest(path, header, header_size, payload, written, error);
 }

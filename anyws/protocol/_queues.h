@@ -305,7 +305,7 @@ typedef struct {
     PyObject *new_masking_key; /* NULL before `__init__` and after garbage collection */
     Py_ssize_t limit, size, budget;
     unsigned long long sent;
-    char is_open, is_reserved, is_plain, is_flush_due, is_direct;
+    char is_open, is_reserved, is_plain, is_flush_due, is_direct, gathers;
 } FrameQueue;
 
 static int
@@ -323,7 +323,7 @@ frame_queue_init(PyObject *self, PyObject *arguments, PyObject *keywords)
     queue->size = queue->budget = 0;
     queue->limit = PY_SSIZE_T_MAX;
     queue->is_open = queue->is_plain = 1;
-    queue->is_reserved = queue->is_flush_due = queue->is_direct = 0;
+    queue->is_reserved = queue->is_flush_due = queue->is_direct = queue->gathers = 0;
     queue->sent = 0;
     Py_XSETREF(queue->new_masking_key, Py_NewRef(new_masking_key));
     Py_END_CRITICAL_SECTION();
@@ -656,6 +656,7 @@ static PyMemberDef frame_queue_members[] = {
     {"is_plain", T_BOOL, offsetof(FrameQueue, is_plain), 0, NULL},
     {"is_flush_due", T_BOOL, offsetof(FrameQueue, is_flush_due), 0, NULL},
     {"is_direct", T_BOOL, offsetof(FrameQueue, is_direct), 0, NULL},
+    {"gathers", T_BOOL, offsetof(FrameQueue, gathers), 0, NULL},
     {"sent", T_ULONGLONG, offsetof(FrameQueue, sent), 0, NULL},
     {"new_masking_key", T_OBJECT_EX, offsetof(FrameQueue, new_masking_key), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},

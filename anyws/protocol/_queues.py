@@ -138,6 +138,7 @@ class FrameQueue:
         is_reserved: whether messages are not accepted because another task is waiting already.
         is_plain: whether messages are framed without extensions.
         is_direct: whether a message may be written to the socket directly while the queue is empty.
+        gathers: whether writing a message directly resets `is_direct`, so that the next ones are written together.
         sent: the number of bytes that the stream has accepted.
         is_flush_due: whether a call of `take` is already scheduled, so that the caller need not schedule one. `take`
             resets it, and so does `put_message` once there is enough data for a write.
@@ -148,6 +149,7 @@ class FrameQueue:
         "_frames",
         "_large",
         "budget",
+        "gathers",
         "is_direct",
         "is_flush_due",
         "is_open",
@@ -168,6 +170,7 @@ class FrameQueue:
         self.is_reserved: bool = False
         self.is_flush_due: bool = False
         self.is_direct: bool = False
+        self.gathers: bool = False
         self.sent: int = 0
         self.new_masking_key: Callable[[], bytes] | None = new_masking_key
         self._frames: list[Any] = []  # bytes, or for large frames a tuple of header and payload

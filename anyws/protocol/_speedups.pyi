@@ -46,6 +46,7 @@ class FrameQueue:
     is_plain: bool
     is_flush_due: bool
     is_direct: bool
+    gathers: bool
     sent: int
     new_masking_key: Callable[[], bytes] | None
     def __init__(self, new_masking_key: Callable[[], bytes] | None, /) -> None: ...

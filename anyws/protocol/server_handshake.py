@@ -132,11 +132,17 @@ class ServerHandshake:
             self._check_origin(request.headers)
         return request
 
-    def accept(self, headers: HeadersLike = ()) -> Response:
+    @property
+    def offered_subprotocols(self) -> Sequence[str]:
+        """The subprotocols that the client offers, in its order of preference; empty before the request has arrived."""
+        return tuple(self._offered)
+
+    def accept(self, headers: HeadersLike = (), *, subprotocol: str | None = None) -> Response:
         """Select a subprotocol and the extensions, and return the 101 response.
 
         Args:
             headers: additional response headers.
+            subprotocol: one of the offered subprotocols, to select it instead.
 
         Raises:
             HandshakeRefused: the request did not ask for an upgrade to WebSocket.
@@ -146,7 +152,7 @@ class ServerHandshake:
         if not self._asks_for_websocket:
             raise self.refusal(426, "expected a WebSocket opening handshake", _UPGRADE_REQUIRED)
         extra = check_response_headers(headers).multi_items() if headers else ()
-        self.subprotocol = self._select_subprotocol() if self._offered else None
+        self.subprotocol = self._select_subprotocol(subprotocol)
         pairs = [*_UPGRADE, ("Sec-WebSocket-Accept", accept_value(self._key))]
         if self.subprotocol is not None:
             pairs.append(("Sec-WebSocket-Protocol", self.subprotocol))
@@ -221,8 +227,9 @@ class ServerHandshake:
         except ForeignOrigin as exc:
             raise self.refusal(403, str(exc)) from exc
 
-    def _select_subprotocol(self) -> str | None:
-        selected = self._terms.select(tuple(self._offered))
+    def _select_subprotocol(self, selected: str | None) -> str | None:
+        if selected is None and self._offered:
+            selected = self._terms.select(tuple(self._offered))
         if selected is not None and selected not in self._offered:
             # Do not show the offered subprotocols: some clients send access tokens as subprotocols.
             count = len(self._offered)

@@ -63,7 +63,9 @@ def serialize_usual_request(request: Request) -> bytes | None:
         return None
     pairs = request.headers.multi_items()
     head = "".join([f"GET {request.target} HTTP/1.1\r\n", *[f"{name}: {value}\r\n" for name, value in pairs], "\r\n"])
-    data = head.encode("latin-1", "replace")
+    if not head.isascii():
+        return None
+    data = head.encode("ascii")
     # Parsing it again makes sure that it is one request, and that no header has added another.
     found = _parse(_USUAL_REQUEST, data, len(data), len(pairs))
     is_same = found is not None and found[3] == len(data) and len(found[1]) == len(pairs) and pairs[0][0] == "Host"

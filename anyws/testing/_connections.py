@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Unpack
 
 import anyio
@@ -24,13 +23,13 @@ from anyws._server.handlers import Handler, check_handler, handler_hooks
 from anyws._server.options import AcceptOptions, ServeKeywords, ServerOptions
 from anyws._server.serve import is_connection_closed, serving
 from anyws._transport.listening import listen_tcp
-from anyws.exceptions import ConnectionClosed
 from anyws.protocol.connection import Role
-from anyws.protocol.errors import HandshakeError
 from anyws.protocol.http11 import Request, Response
 from anyws.protocol.server_handshake import ServerHandshake
 from anyws.protocol.uri import parse_uri
 
+from ._failures import raising
+from ._own_task import in_own_task
 from ._scripted import Frame, ScriptedPeer
 from ._streams import MemoryStream, memory_stream_pair
 
@@ -53,7 +52,7 @@ RequestHook = Callable[[Request], Response | bytes | None]
 _URI = "ws://testserver/"
 
 
-@asynccontextmanager
+@in_own_task
 async def websocket_pair(
     uri: str = _URI,
     *,
@@ -83,7 +82,7 @@ async def websocket_pair(
             server_link.discard()
 
 
-@asynccontextmanager
+@in_own_task
 async def connect_to_handler(
     handler: Handler,
     uri: str = _URI,
@@ -111,7 +110,7 @@ async def connect_to_handler(
     accepting = dataclasses.replace(accepting, on_request=[*accepting.request_hooks, *handler_hooks(handler)])
     client, client_link, server, server_link = await _open(uri, memory_stream_pair(), client_options or {}, accepting)
     ended = anyio.Event()
-    with _failures() as failures:
+    with raising([]) as failures:
 
         async def serve() -> None:
             try:
@@ -130,7 +129,7 @@ async def connect_to_handler(
 
 
 @with_signature_of(ServerOptions)
-@asynccontextmanager
+@in_own_task
 async def local_server(handler: Handler, **options: Unpack[ServeKeywords]) -> AsyncGenerator[str, None]:
     """Serve a handler on a free port of the local host.
 
@@ -142,7 +141,7 @@ async def local_server(handler: Handler, **options: Unpack[ServeKeywords]) -> As
         options: options as for `anyws.serve`. With an ``ssl_context``, the URI is ``wss://localhost:...``.
     """
     settings = build_options(ServerOptions, options, where="local_server()")
-    with _failures() as failures:
+    with raising([]) as failures:
         async with serving(handler, "127.0.0.1", 0, settings, on_failure=failures.append) as server:
             origin = "ws://127.0.0.1" if settings.ssl_context is None else "wss://localhost"
             yield f"{origin}:{server.addresses[0][1]}/"
@@ -178,24 +177,6 @@ async def _open(
     return *connected, *accepted[0]
 
 
-@contextmanager
-def _failures() -> Generator[list[Exception], None, None]:
-    """Raise the exceptions recorded in the block at its end, or in place of a connection error that they caused."""
-    recorded: list[Exception] = []
-    try:
-        yield recorded
-    except (ConnectionClosed, HandshakeError) as exc:
-        if not recorded:
-            raise
-        raise _combined(recorded) from exc
-    if recorded:
-        raise _combined(recorded)
-
-
-def _combined(failures: list[Exception]) -> Exception:
-    return failures[0] if len(failures) == 1 else ExceptionGroup("several connections failed", failures)
-
-
 async def _call(handler: Handler, websocket: WebSocket, failures: list[Exception]) -> None:
     try:
         with refusing_stray_cancellation("the handler"):
@@ -206,7 +187,7 @@ async def _call(handler: Handler, websocket: WebSocket, failures: list[Exception
         raise
 
 
-@asynccontextmanager
+@in_own_task
 async def scripted_peer(
     *, server: bool = False, options: Options | None = None, capacity: int = 65536
 ) -> AsyncGenerator[tuple[WebSocket, ScriptedPeer], None]:
@@ -234,7 +215,7 @@ async def scripted_peer(
                 await anyio.aclose_forcefully(peer_stream)
 
 
-@asynccontextmanager
+@in_own_task
 async def scripted_server(
     script: Script | None = None, *, on_request: RequestHook | None = None, grace: float = 1
 ) -> AsyncGenerator[str, None]:
@@ -254,7 +235,7 @@ async def scripted_server(
     (listener,) = await listen_tcp("127.0.0.1", 0)
     accepting = anyio.CancelScope()
     ended = anyio.Event()
-    with _failures() as failures:
+    with raising([]) as failures:
 
         async def handle(stream: ByteStream) -> None:
             async with stream:

@@ -84,14 +84,18 @@ class FaultyEngine:
         if self._listener is not None:
             self._listener.interrupted(ConnectionError("the engine has died on command"))
 
-    def restart(self, *, forget: bool = False) -> None:
+    def restart(self, *, forget: bool = False, lost: int | None = None) -> None:
         """Connect again after `die`.
 
         Args:
             forget: whether all topics have lost their data, for all engines beside this one as well.
+            lost: how many of the latest messages of each topic are lost, for all engines. With a number, also with 0,
+                the topics begin another epoch, in which positions of messages that are not lost remain good.
         """
         if forget:
             self._store.forget_everything()
+        elif lost is not None:
+            self._store.recover(lost)
         self._is_dead = False
         if self._listener is not None:
             self._listener.restored()

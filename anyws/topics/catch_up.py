@@ -49,18 +49,18 @@ class CatchUp:
         Raises:
             EngineUnavailable: the engine is not connected, or did not respond in time.
         """
-        while self.at != self.feed.last:
-            if self._has_read and self._is_ahead(self.feed.last):
-                break
-            before = self.feed.last
+        while (last := self.feed.last) != self.at:
+            if self._has_read and last is not None and last.epoch == self.at.epoch and last.offset <= self.at.offset:
+                break  # our position has not arrived here yet; only the engine knew whether it exists
             messages = await self._reads.read(self.feed.topic, self.at)
             self._has_read = True
             if messages or messages is None:
                 return messages
-            if not self._is_ahead(before):
-                return None
+            if self.feed.last != last:
+                continue
+            if last is None or last.epoch == self.at.epoch:
+                return () if last is None or last.offset <= self.at.offset else None
+            if last.offset == self.at.offset:
+                self.at = last  # the same place in two epochs
+            break  # otherwise, the other epoch has not arrived here yet
         return ()
-
-    def _is_ahead(self, last: Position | None) -> bool:
-        """Return whether our position has not arrived here yet. Only the engine knows whether it exists."""
-        return last is None or self.at.epoch != last.epoch or self.at.offset >= last.offset

@@ -127,7 +127,9 @@ class Engine(Protocol):
 
         Returns:
             The messages, which are none if the position is that of the last message. Or None if some are missing,
-            because they are no longer kept, or because the position is of another epoch or after the last message.
+            because they are no longer kept, or because the position is after the last message, or of another epoch. An
+            engine that knows where a former epoch ended may return messages for a position of that epoch, if that is
+            not after the end: they have positions of the present epoch, with the numbers that come next.
 
         Raises:
             EngineUnavailable: the engine is not connected.

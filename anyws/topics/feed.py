@@ -58,6 +58,7 @@ class Feed:
     __slots__ = (
         "_ahead",
         "_held",
+        "_held_before",
         "_held_size",
         "_target",
         "failure",
@@ -83,6 +84,7 @@ class Feed:
         self.readers: FollowerGroup[Reader] = FollowerGroup()
         self._held: deque[Message] = deque()
         self._held_size = 0
+        self._held_before = 0  # how many of those were here when the read in progress began
         self._target: Position | None = None  # what a repair has to reach at least
         self._ahead: dict[FrameFollower | Reader, Position] = {}  # followers that have had more than was passed on here
 
@@ -151,12 +153,25 @@ class Feed:
 
     def pass_on(self, message: Message) -> None:
         """Note that a message is being passed on to those who follow now."""
-        self.last = message.position
+        last, self.last = self.last, message.position
         if self._ahead:
+            is_new = last is not None and last.epoch != self.last.epoch
             for follower, at in [*self._ahead.items()]:
                 if at == self.last:
                     del self._ahead[follower]
                     self.join(follower)
+                elif is_new:
+                    self._end_ahead(follower, at)
+
+    def _end_ahead(self, follower: FrameFollower | Reader, at: Position) -> None:
+        """Let a follower that is ahead join, unless it is ahead of ``last`` in the same epoch."""
+        assert self.last is not None
+        if at.epoch == self.last.epoch and at.offset > self.last.offset:
+            return
+        del self._ahead[follower]
+        self.join(follower)
+        if at != self.last:  # if it is in another epoch, nobody knows whether something is missing
+            follower.missed(self.topic, at, self.last)
 
     # -- repair --------------------------------------------------------------------------------------------------------
 
@@ -166,7 +181,7 @@ class Feed:
         self._target = message.position
         if self._held_size > _HELD_SIZE:
             self._held.clear()
-            self._held_size = 0
+            self._held_size = self._held_before = 0
 
     def next_held(self) -> Message | None:
         """Remove and return the held message that comes next, if it is here."""
@@ -182,6 +197,7 @@ class Feed:
     def _remove_held(self) -> Message:
         message = self._held.popleft()
         self._held_size -= len(message.payload)
+        self._held_before = max(0, self._held_before - 1)
         return message
 
     @property
@@ -191,6 +207,38 @@ class Feed:
             return False
         target, last = self._target, self.last
         return target is None or last is None or (target.epoch == last.epoch and target.offset <= last.offset)
+
+    def begin_read(self) -> None:
+        """Note that the history after ``last`` is being read."""
+        self._held_before = len(self._held)
+
+    def end_read(self, epoch: str) -> None:
+        """Forget what was held back when the read began, if it is of another epoch than the history.
+
+        The history has it as well, unless the engine has lost it since.
+        """
+        before = [self._held.popleft() for _ in range(self._held_before)]
+        kept = [message for message in before if message.position.epoch == epoch]
+        self._held.extendleft(reversed(kept))
+        self._held_before = len(kept)
+        if len(kept) < len(before):
+            self._held_size = sum(len(message.payload) for message in self._held)
+            self._target = self._held[-1].position if self._held else None
+
+    def stay(self) -> None:
+        """Go on although the history has nothing after ``last``."""
+        assert self.last is not None
+        target = self._target
+        if self._held_before:
+            self.skip_hole()
+        elif self._held or target is None:
+            pass  # what is held back arrived after the read had begun, so the next read finds it
+        elif target.epoch == self.last.epoch:
+            self.skip_hole()
+        elif target.offset == self.last.offset:
+            self._go_on_at(target)
+        else:
+            self._target = None  # the topic has begun yet another epoch, which the next check shows
 
     def go_live(self) -> None:
         """End a repair."""
@@ -215,12 +263,13 @@ class Feed:
         for follower in joined:
             follower.missed(self.topic, last, new)
         for follower, at in [*self._ahead.items()]:
-            if at.epoch == new.epoch and at.offset > new.offset:
-                continue
-            del self._ahead[follower]
-            self.join(follower)
-            if at != new:
-                follower.missed(self.topic, at, new)
+            self._end_ahead(follower, at)
+
+    def _go_on_at(self, new: Position) -> None:
+        """Go on in another epoch, without a hole."""
+        self.last = new
+        for follower, at in [*self._ahead.items()]:
+            self._end_ahead(follower, at)
 
 
 def comes_next(position: Position, last: Position) -> bool:

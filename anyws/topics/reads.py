@@ -96,6 +96,8 @@ def _checked(topic: str, after: Position, found: Sequence[tuple[Position, bytes]
     """Return the messages; None if there is a hole in them."""
     if found is None:
         return None
+    if found:  # they may be of a later epoch, in which the position is still good
+        after = Position(found[0][0].epoch, after.offset)
     messages: list[Message] = []
     for position, payload in found:
         if not comes_next(position, after):

@@ -68,10 +68,15 @@ class Repairs:
 
     async def _read(self, feed: Feed, slices: Slices) -> None:
         assert feed.last is not None
+        feed.begin_read()
         messages = await self._reads.read(feed.topic, feed.last)
         slices.renew()
-        if not messages:
+        if messages is None:
             feed.skip_hole()
-        for message in messages or ():
+            return
+        feed.end_read(messages[-1].position.epoch if messages else feed.last.epoch)
+        if not messages:
+            feed.stay()
+        for message in messages:
             await deliver(feed, message, slices)
             await slices.pause_if_due()

@@ -23,11 +23,12 @@ class Subscriber(Protocol):
 class _Topic:
     """A topic: its messages with the time at which each was published, and those who follow it."""
 
-    __slots__ = ("epoch", "kept", "offset", "subscribers", "used")
+    __slots__ = ("epoch", "kept", "offset", "past", "subscribers", "used")
 
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(8)
         self.offset = 0
+        self.past: dict[str, int] = {}  # former epochs, each with the offset at which it ended
         self.used = 0.0  # when somebody was last told a position
         self.kept: deque[tuple[float, bytes]] = deque()
         self.subscribers: dict[Subscriber, None] = {}
@@ -93,7 +94,7 @@ class Store:
     def read(self, topic: str, after: Position, limit: int) -> Sequence[tuple[Position, bytes]] | None:
         """Return what was published after a position; see `Engine.read`."""
         found = self._topics.get(topic)
-        if found is None or after.epoch != found.epoch or after.offset > found.offset:
+        if found is None or after.offset > {**found.past, found.epoch: found.offset}.get(after.epoch, -1):
             return None
         self._trim(found)
         missed = found.offset - after.offset
@@ -115,6 +116,17 @@ class Store:
             found.epoch = secrets.token_hex(8)
             found.offset = 0
             found.kept.clear()
+            found.past.clear()
+
+    def recover(self, lost: int) -> None:
+        """Begin another epoch of each topic, as after a restart with data that lacks the latest messages."""
+        for found in self._topics.values():
+            end = max(0, found.offset - lost)
+            found.past = {epoch: min(offset, end) for epoch, offset in found.past.items()} | {found.epoch: end}
+            for _ in range(min(found.offset - end, len(found.kept))):
+                found.kept.pop()
+            found.epoch = secrets.token_hex(8)
+            found.offset = end
 
     def _find(self, topic: str) -> _Topic:
         found = self._topics.get(topic)

@@ -56,6 +56,12 @@ def test_a_server_that_falls_behind_shows_in_the_latency(server: str) -> None:
     assert figures["latency"]["max"] > 0.5
 
 
+def test_the_handshake_of_the_first_connection_is_shown(server: str) -> None:
+    status, _out, err = run_anyws("load", "-v", "-c", 3, "-d", 0.1, server)
+    assert status == 0
+    assert err.count("> GET / HTTP/1.1") == err.count("< HTTP/1.1 101 Switching Protocols") == 1
+
+
 def test_for_people(server: str) -> None:
     status, out, err = run_anyws("load", "-c", 2, "-d", 0.1, server)
     assert (status, err) == (0, "")

@@ -115,6 +115,15 @@ def test_answers_to_several_messages_are_queued_together(rig: Rig) -> None:
     assert (rig.calls, rig.written(), rig.outbox.size) == (["flush"], b"", 8)
 
 
+@compiled_only
+@pytest.mark.parametrize("kind", ["compiled"])
+def test_after_a_message_is_written_directly_the_next_ones_may_be_gathered(rig: Rig) -> None:
+    rig.outbox.gathers = True
+    assert send(rig, "one") == send(rig, "two") == [None]
+    assert (rig.calls, rig.written()) == (["flush"], b"\x81\x03one\x81\x03two")
+    assert not rig.outbox.is_direct
+
+
 @both_paths
 def test_a_message_is_queued_while_others_are_written(rig: Rig) -> None:
     rig.outbox.is_direct = False

@@ -16,6 +16,7 @@ import pytest
 from anyws.protocol.default_zlib import default_zlib, is_zlib_ng
 from benchmarks.cpu import usage
 from benchmarks.generator import NoGenerator, compiled, generator
+from benchmarks.goals import GOALS
 from benchmarks.imports import STATEMENTS, measure_imports
 from benchmarks.loads import LOADS, Load
 from benchmarks.page import PAGE as PAGE_FILE, RESULTS, with_tables
@@ -35,6 +36,7 @@ SHOWN = {
     "connection": {"handshakes", "broadcast", "broadcast10k", "memory"},
     "connections": {"conns1", "conns10000"},
     "sizes": {"size2", f"size{16 * 1024 * 1024}"},
+    "uvicorn": {"rt64x1", "rt64", "pipe64", "broadcast"},
 }
 SHOWN["rate"] = SHOWN["latency"] = SHOWN["cpu"]
 
@@ -92,15 +94,18 @@ def test_the_page_names_each_contestant() -> None:
 
 def test_all_plots_come_from_the_results_alone(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    one_of_each_loop = list({each.loop: each for each in CONTESTANTS}.values())
-    results = measured(list(LOADS.values()), one_of_each_loop)
+    some = [each for each in CONTESTANTS if each.name in ("anyws", "uvicorn")]
+    results = measured(list(LOADS.values()), some)
     results.write(tmp_path / "speed.json")
     kept = Results()
     kept.read(tmp_path / "speed.json")
-    files = draw(tmp_path, kept, LOADS.values(), one_of_each_loop)
+    files = draw(tmp_path, kept, LOADS.values(), some)
     assert [file.name for file in files] == [f"speed-{name}.svg" for name in PLOTS]
-    for file, each in itertools.product(files, one_of_each_loop):
-        assert f">{each.name}<" in file.read_text(), (file, each)
+    for file, each in itertools.product(files, some):
+        assert (f">{each.name}<" in file.read_text()) == (each.is_asgi == (file.name == "speed-uvicorn.svg")), (
+            file,
+            each,
+        )
 
 
 def test_a_plot_shows_each_contestant(tmp_path: Path) -> None:
@@ -108,7 +113,16 @@ def test_a_plot_shows_each_contestant(tmp_path: Path) -> None:
     loads = [LOADS["rt64"], LOADS["conns1"], LOADS["conns10"]]
     for file in draw(tmp_path, measured(loads, CONTESTANTS), loads, CONTESTANTS):
         for each in CONTESTANTS:
-            assert f">{each.name}<" in file.read_text(), (file, each)
+            assert (f">{each.name}<" in file.read_text()) == (each.is_asgi == (file.name == "speed-uvicorn.svg"))
+
+
+def test_the_page_compares_what_runs_in_uvicorn_in_a_table_of_its_own() -> None:
+    page = with_tables(PAGE, measured([LOADS["rt64"], LOADS["rt4k"]], CONTESTANTS))
+    before, _, after = page.partition("### uvicorn with an ASGI application\n")
+    assert "| uvicorn |" not in before
+    table, _, _ = after.partition("<!-- end of results -->")
+    assert table.count("| anyws-uvicorn | uvicorn | uvicorn-wsproto |") == 2
+    assert "4 KiB" not in table
 
 
 def test_the_same_results_give_the_same_plots(tmp_path: Path) -> None:
@@ -160,6 +174,29 @@ def test_the_tables_show_all_that_was_measured(written: str, tmp_path: Path) -> 
     assert f"{receivers} | 18.0 | 24.0 |" in lines  # page faults
     assert "| memory of an idle connection, KiB | 5.00 | 6.00 |" in lines
     assert {f"| {name} | {number:#.3g} |" for number, name in enumerate(STATEMENTS, 1)} <= set(lines)
+
+
+def test_the_page_compares_the_results_with_the_goals(tmp_path: Path) -> None:
+    loads = [LOADS[name] for name in ("rt64", "broadcast", "broadcast10k", "memory")]
+    contestants = [each for each in CONTESTANTS if each.loop == "uvloop" and each.name in ("anyws", "picows")]
+    text = with_tables(PAGE, measured(loads, contestants))
+    times = "\N{MULTIPLICATION SIGN}"
+    limits = f"1.1 {times} picows, 1 {times} picows-websockets, 0.45 {times} websockets"
+    for row in (
+        f"64 B and 4 KiB round trips, asyncio and uvloop | at most {limits} | 0.50 {times} picows",
+        f"broadcast to 10,000, each event loop | at most 1.2 {times} that to 1,000 | 1.67 {times} that to 1,000",
+        "memory of an idle connection, each event loop | at most 10 KiB | 7.00 KiB",
+        "longest Ping during a broadcast to 10,000, each event loop | at most 20 ms | 45.0 ms",
+    ):
+        assert f"| {row} |" in text.splitlines()
+
+
+def test_goals_name_loads_and_contestants() -> None:
+    names = {each.name for each in CONTESTANTS}
+    for goal in GOALS:
+        assert {*goal.loads} <= LOADS.keys()
+        assert {goal.contestant} <= names
+        assert goal.limits.keys() <= names | LOADS.keys()
 
 
 def test_figures_that_were_not_measured_leave_no_table() -> None:
@@ -236,4 +273,4 @@ def test_one_module_for_each_contestant() -> None:
         module = each.command(LOADS["rt64"].setting, Path())[2]
         assert (ROOT / f"{module.replace('.', '/')}.py").exists(), each
         client = module.replace("contestants", "clients")
-        assert each.is_bare or (ROOT / f"{client.replace('.', '/')}.py").exists(), each
+        assert each.is_bare or each.is_asgi or (ROOT / f"{client.replace('.', '/')}.py").exists(), each

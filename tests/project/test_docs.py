@@ -32,7 +32,9 @@ def run_tests(source: str, tmp_path: Path) -> None:
     """Run a page's tests as a user does; each must pass on asyncio and on trio."""
     (tmp_path / "test_page.py").write_text(source)
     names = re.findall(r"^async def (test_\w+)", source, re.MULTILINE)
-    command = [sys.executable, "-m", "pytest", "-v", "-W", "error", "-p", "no:cacheprovider", "--rootdir", tmp_path]
+    options = ["-v", "-W", "error", "-p", "no:cacheprovider", "--rootdir", tmp_path]
+    # Without a configuration, pytest-asyncio warns about itself.
+    command = [sys.executable, "-m", "pytest", *options, "-p", "no:asyncio", "-p", "no:trio"]
     with start([*command, tmp_path], cwd=tmp_path) as process:
         status, out, err = process.finish()
     assert (status, err) == (0, ""), out

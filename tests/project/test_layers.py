@@ -85,6 +85,8 @@ ORDER = [
     "anyws._connection.pumps.closed",
     "anyws._connection.pumps.signals",
     "anyws._connection.pumps.callbacks",
+    "anyws._connection.pumps.transport_stream",
+    "anyws._connection.pumps.transports",
     "anyws._connection.pumps.waiting",
     "anyws._connection.pumps",
     "anyws._connection.life",
@@ -174,11 +176,24 @@ ORDER = [
     "anyws.callbacks._client_connect",
     "anyws.callbacks._server",
     "anyws.callbacks",
+    "anyws.asgi._link",
+    "anyws.asgi._conversation",
+    "anyws.asgi._scope",
+    "anyws.asgi._options",
+    "anyws.asgi._requests",
+    "anyws.asgi._channel",
+    "anyws.asgi._websocket",
+    "anyws.asgi._endpoint",
+    "anyws.asgi",
+    "anyws.uvicorn",
     "anyws",
+    "anyws.testing._failures",
+    "anyws.testing._own_task",
     "anyws.testing._streams",
     "anyws.testing._scripted",
     "anyws.testing._connections",
     "anyws.testing._engines",
+    "anyws.testing._fixtures",
     "anyws.testing",
     "anyws._cli",
     "anyws._cli.notes",
@@ -354,6 +369,7 @@ def test_only_the_pumps_and_two_others_know_an_event_loop() -> None:
             for found in IMPORTS
             if found.target.partition(".")[0] in {"asyncio", "trio"}
             and not is_within(found.module, "anyws._connection.pumps")
-            and found.module not in ("anyws._event_loops", "anyws._transport.resets", "anyws._transport.trio_streams")
+            and found.module
+            not in ("anyws._event_loops", "anyws._transport.resets", "anyws._transport.trio_streams", "anyws.uvicorn")
         ]
     )

@@ -35,6 +35,18 @@ def test_subprotocols_are_checked() -> None:
         ServerHandshake(subprotocols=["a b"])
 
 
+def test_a_subprotocol_may_be_selected_when_the_handshake_is_accepted() -> None:
+    request = opening({"Sec-WebSocket-Protocol": "v1, v2"})
+    handshake = read(request)
+    assert handshake.offered_subprotocols == ("v1", "v2")
+    assert handshake.accept(subprotocol="v2").headers["sec-websocket-protocol"] == "v2"
+    assert handshake.subprotocol == "v2"
+    with pytest.raises(ValueError, match="subprotocol 'v3' was selected, but is not one of the 2 offered"):
+        read(request).accept(subprotocol="v3")
+    with pytest.raises(ValueError, match="is not one of the 0 offered"):
+        read(opening()).accept(subprotocol="v1")
+
+
 # -- further headers of the 101 ----------------------------------------------------------------------------------------
 
 

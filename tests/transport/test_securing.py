@@ -225,7 +225,7 @@ async def test_tls_to_a_server_without_tls(
 ) -> None:
     caplog.set_level(logging.INFO, "anyws")
     async with anyws.open_server(echo, "127.0.0.1", 0) as server:
-        with pytest.raises(ssl.SSLError, match="does not use TLS on this port; did you mean ws://"):
+        with pytest.raises(ssl.SSLError, match=r"^127.0.0.1 does not use TLS on this port; did you mean ws://"):
             await connected(uri_of(server, scheme="wss"), ssl_context=client_ssl_context)
     (record,) = [each for each in caplog.records if each.name == "anyws.server"]
     assert "not HTTP but TLS" in record.getMessage()

@@ -13,14 +13,31 @@ from .background import Alarm, Background, Timer, open_background
 from .closed import CLOSED
 from .pump import LinkInterface, Pump
 from .streams import StreamPump
+from .transport_stream import TransportStream
 
-__all__ = ["CLOSED", "Alarm", "Background", "LinkInterface", "Pump", "Timer", "new_pump", "open_background"]
+__all__ = [
+    "CLOSED",
+    "Alarm",
+    "Background",
+    "LinkInterface",
+    "Pump",
+    "Timer",
+    "TransportStream",
+    "new_pump",
+    "open_background",
+]
 
 
-def new_pump(link: LinkInterface, stream: ByteStream) -> Pump:
+def new_pump(link: LinkInterface, stream: ByteStream | TransportStream) -> Pump:
     """Return the best pump for a stream on this event loop."""
     loop = current_token().native_token
     records: TLSRecords | None = None
+    if isinstance(stream, TransportStream):
+        from .callbacks import CallbackPump
+        from .transports import TransportPump
+
+        assert is_asyncio_loop(loop)
+        return TransportPump(link, stream, loop, has_sockets=CallbackPump.is_possible(loop))
     below = stream
     # isinstance() is slow for another class, because these are abstract.
     if type(stream) is not SocketStream and isinstance(stream, TLSStream):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import heapq
 import itertools
 import logging
@@ -48,21 +49,23 @@ class Background:
     The tasks are shielded from cancellation. Each ends with its connection, and a connection ends before its link.
 
     Args:
-        tasks: the task group to run them in.
+        tasks: the task group to run them in; None if the connections need timers only, on asyncio.
+        loop: the event loop, for code that runs outside a task; None for the current one.
     """
 
-    def __init__(self, tasks: TaskGroup) -> None:
+    def __init__(self, tasks: TaskGroup | None, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._tasks = tasks
-        loop = current_token().native_token
+        native = current_token().native_token if loop is None else loop
         self._timers: _LoopTimers | _Clock
-        if is_asyncio_loop(loop):
-            self._timers = _LoopTimers(loop)
+        if is_asyncio_loop(native):
+            self._timers = _LoopTimers(native)
         else:
             self._timers = _Clock()
             self.start_soon(self._timers.run)
 
     def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
         """Start a task; it must not raise."""
+        assert self._tasks is not None
         self._tasks.start_soon(_shielded, task, name="anyws.background")
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
@@ -82,6 +85,13 @@ class Background:
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call a function after the tasks that are ready now have run."""
         self._timers.call_soon(callback)
+
+    def call_after_others(self, times: int, callback: Callable[[], None]) -> None:
+        """Call a function after the other tasks have run this many times."""
+        if isinstance(self._timers, _LoopTimers):
+            self._timers.call_after_others(times, callback)
+        else:
+            self.start_soon(functools.partial(_call_after_others, times, callback))
 
     def call_when_readable(self, descriptor: int, callback: Callable[[], None]) -> None:
         """Call a function whenever a file descriptor is readable. Only on asyncio."""
@@ -148,6 +158,12 @@ def _call(callback: Callable[[], None] | None) -> None:
             callback()
         except Exception:
             _logger.exception("internal error")
+
+
+async def _call_after_others(times: int, callback: Callable[[], None]) -> None:
+    for _ in range(times):
+        await checkpoint()
+    callback()
 
 
 async def _shielded(task: Callable[[], Awaitable[None]]) -> None:
@@ -245,6 +261,9 @@ class _LoopTimers(_Timers):
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._loop.call_soon(callback, context=self._context.copy())
+
+    def call_after_others(self, times: int, callback: Callable[[], None]) -> None:
+        self.call_soon(callback if times <= 1 else functools.partial(self.call_after_others, times - 1, callback))
 
     def call_when_readable(self, descriptor: int, callback: Callable[[], None]) -> None:
         self._context.copy().run(self._loop.add_reader, descriptor, callback)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 from anyws._transport.resets import ResetWatch, watch_resets
@@ -12,7 +11,7 @@ from anyws._transport.tls import TLSRecords
 
 from .background import Background
 from .pump import LinkInterface
-from .signals import Signal
+from .signals import Signal, clock_of
 from .sockets import SocketPump
 
 __all__ = ["CallbackPump"]
@@ -33,9 +32,7 @@ class CallbackPump(SocketPump):
         self, link: LinkInterface, stream: SocketStream, records: TLSRecords | None, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._loop = loop
-        # asyncio.BaseEventLoop.time() returns time.monotonic(); calling that directly takes half the time.
-        is_monotonic = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
-        super().__init__(link, stream, records, time.monotonic if is_monotonic else loop.time)
+        super().__init__(link, stream, records, clock_of(loop))
         self._arrived: Signal = self.new_wakeup()
         # Not the socket: a selector's KeyError for an unknown socket includes its repr(), which costs two syscalls.
         self._descriptor = stream.fileno()

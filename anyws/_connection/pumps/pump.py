@@ -22,8 +22,9 @@ from anyws.protocol.speedups import MessageQueue
 
 from .background import Background
 
-__all__ = ["READ_SIZE", "LinkInterface", "Pump"]
+__all__ = ["READ_SIZE", "GatheringPump", "LinkInterface", "Pump"]
 
+_WRITE_SIZE = 65536  # when this much is queued, it is written immediately
 READ_SIZE = 122880  # fits a 64 KiB message; from 128 KiB on, the allocator maps fresh pages for every read
 
 
@@ -204,3 +205,27 @@ class Pump(ABC):
             await write()
         if scope.cancelled_caught:
             self._link.drop(f"the peer took no data for {timeout:g} s")
+
+
+class GatheringPump(Pump):
+    """A pump whose `flush` writes immediately, so it is worth waiting a moment for what is queued next."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _call_soon(self, callback: Callable[[], None]) -> None:
+        """Call a function in the next iteration of the event loop."""
+
+    def flush_soon(self) -> None:
+        """Write soon, together with what is queued next; at the latest in the next iteration of the event loop."""
+        outbox = self._link.outbox
+        if outbox.size >= _WRITE_SIZE:
+            self.flush()
+        elif not outbox.is_flush_due:
+            outbox.is_flush_due = True
+            self._call_soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        if self._link.outbox.is_flush_due:
+            self._link.outbox.is_flush_due = False
+            self.flush()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 from anyws._connection.keepalive import Output
@@ -12,14 +11,12 @@ from anyws._transport.ending import STREAM_ERRORS
 from anyws._transport.stream import SocketStream
 from anyws._transport.tls import TLSRecords
 
-from .pump import LinkInterface, Pump
+from .pump import GatheringPump, LinkInterface
 
 __all__ = ["SocketWriter"]
 
-_WRITE_SIZE = 65536  # when this much is queued, it is written immediately
 
-
-class SocketWriter(Pump):
+class SocketWriter(GatheringPump):
     """A pump that writes to a socket directly, and starts a task for what the socket does not accept yet.
 
     Args:
@@ -52,10 +49,6 @@ class SocketWriter(Pump):
         self._has_ended = False  # our side has ended; whatever still arrives is dropped
         self._has_peer_ended = False
         self._is_postponed = False  # what ends the connection has been read, and is processed soon
-
-    @abstractmethod
-    def _call_soon(self, callback: Callable[[], None]) -> None:
-        """Call a function in the next iteration of the event loop."""
 
     def _allow_direct(self) -> None:
         """Note whether the next message may be written to the socket before anything else is."""
@@ -90,20 +83,6 @@ class SocketWriter(Pump):
         else:
             if self._link.drained is not None:
                 self._link.drained.set()
-
-    def flush_soon(self) -> None:
-        """Write soon, together with what is queued next; at the latest in the next iteration of the event loop."""
-        outbox = self._link.outbox
-        if outbox.size >= _WRITE_SIZE:
-            self.flush()
-        elif not outbox.is_flush_due:
-            outbox.is_flush_due = True
-            self._call_soon(self._flush_now)
-
-    def _flush_now(self) -> None:
-        if self._link.outbox.is_flush_due:
-            self._link.outbox.is_flush_due = False
-            self.flush()
 
     def write_rest(self, header: bytes, payload: bytes, written: int, error: int) -> None:
         """Write what the socket did not accept of a frame that was written directly.

@@ -54,8 +54,8 @@ class Told:
     Args:
         arrived: called with each message.
         drain: awaited after each read.
-        lost: called when messages may be lost from now on.
-        ready: called when the topics can be followed again.
+        lost: called when messages may be lost, or cannot be published, from now on.
+        ready: called when the topics can be followed, read and published to again.
         gone: called when the shard is no longer part of the engine.
     """
 
@@ -96,12 +96,12 @@ class Shard:
         self._lifetime = b"%d" % (1000 * max(META_SECONDS, 2 * seconds))
         self._history = (b"%d" % (0 if history is None else history.messages), b"%d" % max(1, round(1000 * seconds)))
         self._topics: dict[bytes, str] = {}  # those to which the current connection is subscribed, by channel
-        self._commands = Link(find, settings, on_up=lambda: None, on_down=lambda _: None)
+        self._commands = Link(find, settings, on_up=self._commands_up, on_down=self._lost)
         self._messages = Link(
             find,
             settings,
-            on_up=self._connected,
-            on_down=lambda reason: told.lost(self, reason),
+            on_up=self._messages_up,
+            on_down=self._lost,
             on_message=self._arrived,
             drain=told.drain,
         )
@@ -241,9 +241,16 @@ class Shard:
             connection.lose(failure)
         raise failure
 
-    def _connected(self) -> None:
+    def _messages_up(self) -> None:
         self._topics = {}
-        self._told.ready(self)
+        self._commands_up()
+
+    def _commands_up(self) -> None:
+        if self.is_up:  # topics that missed something read the history at once, so both connections are needed
+            self._told.ready(self)
+
+    def _lost(self, reason: EngineUnavailable) -> None:
+        self._told.lost(self, reason)
 
     def _arrived(self, channel: bytes, message: bytes) -> None:
         topic = self._topics.get(channel)

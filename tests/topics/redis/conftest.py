@@ -39,8 +39,8 @@ def server(shared_server: RedisServer) -> RedisServer:
 
 @pytest.fixture
 def own_server(program: str, tmp_path: Path) -> Iterator[RedisServer]:
-    """A server that a test may stop. It stores each write in a log on the disk."""
-    server = RedisServer(program, tmp_path, {"appendonly": "yes"})
+    """A server that a test may stop. It stores each write in a log on the disk before it replies."""
+    server = RedisServer(program, tmp_path, {"appendonly": "yes", "appendfsync": "always"})
     server.start()
     yield server
     server.kill()

@@ -214,6 +214,32 @@ async def test_each_publisher_gets_its_own_error(server: RedisServer) -> None:
         await engine.follow(["a", "b"])
 
 
+async def test_once_it_is_restored_everything_can_be_called(own_server: RedisServer) -> None:
+    """Topics that missed something read the history at once; they would be told of a failure only at the next check."""
+    listener = Recorder()
+    async with running(RedisEngine(own_server.url, history=KEEPS), listener) as engine:
+        (position,) = await engine.follow(["news"])
+        for times in range(1, 4):
+            own_server.kill()
+            await listener.wait_until(lambda: listener.events[-1:] == ["interrupted"])
+            await to_thread.run_sync(own_server.start)
+            await until_restored(listener, times)
+            before, position = position, await engine.publish("news", b"%d" % times)
+            assert await engine.read("news", before, 9) == [(position, b"%d" % times)]
+            assert await engine.follow(["news"]) == [position]
+        assert listener.events == ["interrupted", "restored"] * 3
+
+
+async def test_without_the_connection_for_publishers_it_is_interrupted(server: RedisServer) -> None:
+    listener = Recorder()
+    async with running(RedisEngine(server.url), listener) as engine:
+        await engine.follow(["news"])
+        server.command("CLIENT", "KILL", "TYPE", "normal")
+        await until_restored(listener)
+        await engine.publish("news", b"")
+        assert listener.events == ["interrupted", "restored"]
+
+
 async def test_no_server_at_the_start() -> None:
     engine = RedisEngine(f"redis://127.0.0.1:{free_port()}")
     with pytest.raises(EngineUnavailable, match=r"cannot connect to 127.0.0.1:.* Connection refused"):
