@@ -219,6 +219,8 @@ ORDER = [
     "anyws._cli.target_options",
     "anyws._cli.target",
     "anyws._cli.opening",
+    "anyws._cli.replay",
+    "anyws._cli.reconnecting",
     "anyws._cli.connect",
     "anyws._cli.statistics",
     "anyws._cli.ping",
