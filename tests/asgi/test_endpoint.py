@@ -386,7 +386,7 @@ async def test_what_the_server_owns(place: Place) -> None:
                     pass
 
     if place.has_anyws:
-        return
+        pytest.skip("here, anyws is the server")
     recorder = Recorder(handler)
     async with place.host(endpoint(recorder)) as host, anyws.connect(host.uri) as websocket:
         assert [message async for message in websocket] == []
@@ -403,7 +403,7 @@ async def test_with_anyws_in_uvicorn_nothing_is_missing(place: Place) -> None:
             assert [piece async for piece in websocket.receive_stream()] == ["done"]
 
     if not place.has_anyws:
-        return
+        pytest.skip("here, another library is the server")
     recorder = Recorder(handler)
     async with place.host(endpoint(recorder)) as host, anyws.connect(host.uri) as websocket:
         assert [await websocket.receive() for _ in range(3)] == ["x", "y", "z"]

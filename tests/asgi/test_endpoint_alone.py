@@ -470,7 +470,7 @@ def test_wrong_handlers() -> None:
 
 
 def test_the_test_client_of_starlette() -> None:
-    pytest.importorskip("httpx")
+    pytest.importorskip("httpx2")  # what the test client uses
     from starlette.applications import Starlette
     from starlette.routing import WebSocketRoute
     from starlette.testclient import TestClient
