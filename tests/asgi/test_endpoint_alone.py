@@ -476,6 +476,28 @@ def test_wrong_handlers() -> None:
         endpoint(sync)  # type: ignore[arg-type]
 
 
+def test_the_test_client_of_starlette() -> None:
+    pytest.importorskip("httpx2")  # what the test client uses
+    from starlette.applications import Starlette
+    from starlette.routing import WebSocketRoute
+    from starlette.testclient import TestClient
+    from starlette.websockets import WebSocketDisconnect
+
+    async def handler(websocket: anyws.WebSocket) -> None:
+        await websocket.send(await websocket.receive())
+        await websocket.aclose(4000)
+
+    with (
+        TestClient(Starlette(routes=[WebSocketRoute("/", endpoint(handler))])) as client,
+        client.websocket_connect("/") as websocket,
+    ):
+        websocket.send_text("hello")
+        assert websocket.receive_text() == "hello"
+        with pytest.raises(WebSocketDisconnect) as raised:
+            websocket.receive_text()
+        assert raised.value.code == 4000
+
+
 def test_help_shows_the_options() -> None:
     parameters = inspect.signature(endpoint).parameters
     assert parameters["max_message_size"].default == 1024 * 1024
