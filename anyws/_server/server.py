@@ -132,9 +132,9 @@ class Server(AsyncResource, TypedAttributeProvider):
     def statistics(self) -> ServerStatistics:
         """How many connections were opened, refused and closed, and how much has been received and sent.
 
-        Counting costs next to nothing, and cannot be turned off. Each access adds up the counts of the open
-        connections, which takes about half a second per million: read it when metrics are collected, not for each
-        message. It remains available after the server is closed.
+        Counting costs next to nothing, and cannot be turned off. Each access adds up the counts of all open
+        connections: read it when metrics are collected, not for each message. It remains available after the server is
+        closed.
         """
         return self._totals.with_open(self._links.values())
 
