@@ -13,6 +13,7 @@ from anyio import BusyResourceError, WouldBlock
 
 from ._connection.broadcast import broadcast
 from ._connection.options import ConnectionOptions
+from ._connection.rate_limit import RateLimit
 from ._connection.receiving import MessageStream
 from ._connection.sending import PreparedMessage
 from ._connection.websocket import WebSocket
@@ -38,6 +39,7 @@ from .protocol.errors import (
     LocalProtocolError,
     ProtocolError,
     ProxyError,
+    RateExceeded,
     RedirectError,
     RemoteProtocolError,
     UnsupportedData,
@@ -63,6 +65,7 @@ if _typing.TYPE_CHECKING:
     from ._server.run import run
     from ._server.serve import open_server, serve
     from ._server.server import Server
+    from ._server.statistics import ServerStatistics
     from ._server.systemd import listeners_from_systemd
     from ._server.virtual_hosts import virtual_hosts
     from .callbacks import client_connect, get_address, magic_string, server
@@ -107,6 +110,8 @@ __all__ = [
     "ProxyError",
     "Published",
     "Query",
+    "RateExceeded",
+    "RateLimit",
     "ReconnectOptions",
     "RedirectError",
     "RemoteProtocolError",
@@ -115,6 +120,7 @@ __all__ = [
     "RunOptions",
     "Server",
     "ServerOptions",
+    "ServerStatistics",
     "State",
     "Topics",
     "UnsupportedData",
@@ -158,6 +164,7 @@ _LATE = {
     "RunOptions": "_server.options",
     "Server": "_server.server",
     "ServerOptions": "_server.options",
+    "ServerStatistics": "_server.statistics",
     "Topics": "topics.topics",
     "accept": "_server.accept",
     "basic_auth": "_server.authentication",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from anyws._cli import backends
 
-from . import connections, cycles, flood, storm
+from . import connections, cycles, flood, storm, unread
 from .resources import Failed
 
 
@@ -44,12 +44,17 @@ def _flood(given: argparse.Namespace) -> dict[str, str]:
     return backends.run(given.backend, functools.partial(flood.run, given.connections, given.seconds))
 
 
+def _unread(given: argparse.Namespace) -> dict[str, str]:
+    return backends.run(given.backend, functools.partial(unread.run, given.connections, given.seconds, given.engine))
+
+
 _RUNS = {
     "connections": _Run(_connections, 10_000, 600),
     "storm": _Run(_storm, 3000, 60),
     "limited": _Run(_limited, 3000, 60),
     "cycles": _Run(_cycles),
     "flood": _Run(_flood, 10, 60),
+    "unread": _Run(_unread, 30, 60),
 }
 _SPARE = 100  # descriptors
 
@@ -67,6 +72,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--connections", type=int, help=f"number of concurrent connections (default: {numbers})")
     parser.add_argument("--seconds", type=float, help=f"duration (default: {seconds})")
     parser.add_argument("--cycles", type=int, default=100_000, help="number of cycles (default: %(default)s)")
+    parser.add_argument("--engine", metavar="URL", help="of the topics of unread (default: one process)")
     given = parser.parse_args(arguments)
     given.names = given.names or list(_RUNS)
     if unknown := set(given.names) - set(_RUNS):

@@ -29,6 +29,7 @@ EXAMPLES: list[anyws.WebSocketError] = [
     anyws.protocol.InvalidDeflate("not DEFLATE"),
     anyws.UnsupportedData("binary"),
     anyws.LimitExceeded("max_message_size", 1, 2),
+    anyws.RateExceeded("rate_limit is 1 messages per second"),
     anyws.InvalidURI("x:", "no scheme"),
     anyws.HandshakeError("broken", request=REQUEST, response=RESPONSE),
     anyws.HandshakeRefused("refused", request=REQUEST, response=RESPONSE),

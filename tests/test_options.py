@@ -183,6 +183,8 @@ def test_right_types(given: dict[str, Any]) -> None:
         "close_timeout",
         "ping_interval",
         "ping_timeout",
+        "idle_timeout",
+        "max_lifetime",
         "max_message_size",
         "max_frame_size",
         "max_fragments",

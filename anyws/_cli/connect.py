@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 
 import anyws
 
@@ -23,6 +23,8 @@ from .history import history_file
 from .notes import note
 from .opening import open_target
 from .reading import Chunks, decoded, messages
+from .reconnecting import ReconnectingConversation
+from .replay import replayable
 from .screen import PlainScreen, Screen, is_terminal
 from .stopping import Stop, stop_signals
 from .target import Target, read_target
@@ -116,6 +118,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="after the end of the input, close once nothing has been received for this many seconds; 'inf' waits "
         "until the server closes; default: 0 if the input is a terminal, inf with -n, otherwise 0.5",
     )
+    exits.add_argument(
+        "--reconnect",
+        action="store_true",
+        help="connect again, after a delay, when the server closes the connection, it is lost, or it cannot be opened",
+    )
     display = parser.add_argument_group("display")
     display.add_argument("--json", action="store_true", help="pretty-print JSON objects and arrays")
     display.add_argument("--timestamps", action="store_true", help="print the time before each message")
@@ -133,18 +140,26 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         return ExitStatus.USAGE
     if arguments.send is not None and (arguments.binary or arguments.input is not None):
         parser.error("argument --send: not allowed with arguments --binary and --input, which are about stdin")
+    if arguments.reconnect and arguments.input == "whole":
+        parser.error("argument --reconnect: not allowed with argument --input whole, which is sent as it is read")
     if arguments.output != "line" and sys.stdout is not None and sys.stdout.isatty():
         parser.error("argument --output: stdout is a terminal, which allows only line")
     return run(arguments.backend, functools.partial(_connect, arguments, read_target(parser, arguments)))
 
 
 async def _connect(arguments: argparse.Namespace, target: Target) -> int:
-    async with stop_signals() as stop, open_target(target, is_verbose=arguments.verbose) as websocket:
-        return await _converse(arguments, target, websocket, stop)
+    async with stop_signals() as stop:
+        if arguments.reconnect:
+            return await _converse(arguments, target, None, stop)
+        async with open_target(target, is_verbose=arguments.verbose) as websocket:
+            return await _converse(arguments, target, websocket, stop)
     raise CommandError(ExitStatus.FAILED, "interrupted")
 
 
-async def _converse(arguments: argparse.Namespace, target: Target, websocket: anyws.WebSocket, stop: Stop) -> int:
+async def _converse(
+    arguments: argparse.Namespace, target: Target, websocket: anyws.WebSocket | None, stop: Stop
+) -> int:
+    # Without a connection, this connects and reconnects.
     is_typed = is_terminal() and arguments.send is None
     is_interactive = is_typed and not arguments.binary and arguments.input is None
     idle_timeout = arguments.wait
@@ -158,9 +173,15 @@ async def _converse(arguments: argparse.Namespace, target: Target, websocket: an
         ping_interval=(arguments.ping_interval or _LATENCY_INTERVAL) if arguments.latency else None,
     )
     async with _open_screen(arguments, target, stop, is_interactive=is_interactive) as (screen, source):
-        agreed = "" if websocket.subprotocol is None else f", subprotocol {websocket.subprotocol}"
-        screen.note(f"connected to {target}{agreed}")
-        return await Conversation(websocket, screen, source, options).run(stop)
+        if websocket is not None:
+            screen.note(target.connected_text(websocket.subprotocol))
+            status = await Conversation(websocket, screen, source, options).run(stop)
+        else:
+            async with nullcontext() if source is None else replayable(source) as replay:
+                reconnecting = ReconnectingConversation(target, screen, replay, options, is_verbose=arguments.verbose)
+                status = await reconnecting.run(stop)
+        await screen.finish()
+        return status
 
 
 @asynccontextmanager

@@ -72,7 +72,9 @@ class Conversation:
         self._source = source
         self._options = options
         self._received = anyio.Event()
-        self._remaining = options.count  # messages still to be received
+        self.remaining = options.count  # messages still to be received
+        self.is_over = False  # our side has ended the conversation
+        self.end: anyws.ConnectionClosed | None = None  # how the connection ended
         self._status: ExitStatus | None = None  # set by a failure on our side, which a normal closure must not hide
         self._close: Close | None = None  # the /close command, if given
 
@@ -87,10 +89,9 @@ class Conversation:
             tasks.start_soon(self._measure_latency)
             status = await self._show_messages()
             tasks.cancel_scope.cancel()
-        await self._screen.finish()
         if self._status is not None:
             return self._status
-        return ExitStatus.FAILED if status is ExitStatus.OK and self._remaining else status
+        return ExitStatus.FAILED if status is ExitStatus.OK and self.remaining else status
 
     async def _show_messages(self) -> ExitStatus:
         """Show messages; return how the connection ended."""
@@ -98,19 +99,25 @@ class Conversation:
             while True:
                 message = await self._websocket.receive()
                 self._received.set()
-                if self._remaining != 0:
+                if self.remaining != 0:
                     await self._screen.show(message)
-                if self._remaining:
-                    self._remaining -= 1
-                    if not self._remaining:
-                        await self._websocket.send_eof()
+                if self.remaining:
+                    self.remaining -= 1
+                    if not self.remaining:
+                        await self._end()
         except anyws.ConnectionClosed as exc:
+            self.end = exc
             return await self._report_end(exc)
         except OSError as exc:
             if not isinstance(exc, BrokenPipeError):  # the reader of our output has exited, like `head`
                 self._screen.note(f"anyws: cannot print: {exc}")
             discard_output()
+            self.is_over = True
             return ExitStatus.FAILED
+
+    async def _end(self) -> None:
+        self.is_over = True
+        await self._websocket.send_eof()
 
     async def _report_end(self, exc: anyws.ConnectionClosed) -> ExitStatus:
         if self._close is None:
@@ -138,7 +145,7 @@ class Conversation:
             self._fail(f"a message is not valid {exc.encoding} ({exc.reason}); sending stopped")
         except IncompleteInput as exc:
             self._fail(str(exc))
-        await self._websocket.send_eof()
+        await self._end()
 
     def _fail(self, problem: str) -> None:
         self._status = ExitStatus.FAILED
@@ -192,12 +199,14 @@ class Conversation:
 
     def _begin_close(self, close: Close) -> None:
         self._close = close
+        self.is_over = True
 
         async def aclose() -> None:
             try:
                 await self._websocket.aclose(close.code, close.reason)
             except ValueError as exc:
                 self._close = None
+                self.is_over = False
                 self._screen.note(f"anyws: /close: {exc}")
 
         self._tasks.start_soon(aclose)
@@ -225,13 +234,13 @@ class Conversation:
 
     async def _close_on_signal(self, stop: Stop) -> None:
         await stop.wait()
-        await self._websocket.send_eof()
+        await self._end()
 
     async def _close_after_timeout(self) -> None:
         await anyio.sleep(self._options.timeout)
         self._status = ExitStatus.TIMED_OUT
         self._screen.note(f"anyws: timed out after {self._options.timeout:g} s")
-        await self._websocket.send_eof()
+        await self._end()
 
 
 def _describe(exc: anyws.ConnectionClosed) -> str:

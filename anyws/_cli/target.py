@@ -36,6 +36,10 @@ class Target:
     def __str__(self) -> str:
         return without_query(self.parsed)
 
+    def connected_text(self, subprotocol: str | None) -> str:
+        """Return what to show once the connection is open."""
+        return f"connected to {self}{'' if subprotocol is None else f', subprotocol {subprotocol}'}"
+
 
 def read_target(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Target:
     """Return the target for a command line.

@@ -90,11 +90,13 @@ class Intake:
 
     def feed_buffer(self, count: int) -> None:
         """Process the first ``count`` bytes of the buffer that `Connection.get_buffer` returned."""
+        self.inbox.bytes_read += count
         self._handle(self._core.buffer_updated(count))
         self.inbox.is_on_fast_path = self._core.expects_frame and self.inbox.size < self.inbox.limit
 
     def feed_large(self, header: bytes, payload: Payload) -> None:
         """Process the beginning of a large message; see `Connection.receive_large`."""
+        self.inbox.bytes_read += len(header) + len(payload)
         self._core.receive_large(header, payload)
         self.inbox.is_on_fast_path = False
 
@@ -110,6 +112,7 @@ class Intake:
 
     def _receive(self, data: bytes, start: int) -> None:
         room = self.inbox.limit - self.inbox.size
+        self.inbox.bytes_read += len(data) - start
         self._handle(self._core.receive_data(data, start=start, room=room))
 
     def _handle(self, events: Sequence[Event]) -> None:

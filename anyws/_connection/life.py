@@ -168,7 +168,10 @@ _CLOSE_TIMEOUT = (
     "written"
 )
 DEADLINES: dict[Phase, str] = {
-    Phase.OPEN: "``ping_interval`` until a Ping is sent, then ``ping_timeout`` for a sign of life",
+    Phase.OPEN: (
+        "``ping_interval`` until a Ping is sent, then ``ping_timeout`` for a sign of life; ``idle_timeout`` and "
+        "``max_lifetime``"
+    ),
     Phase.FAILING: f"{FAILURE_GRACE:g} s for the application to respond to the messages before the violation",
     Phase.CLOSING: _CLOSE_TIMEOUT,
     Phase.ENDING: _CLOSE_TIMEOUT,

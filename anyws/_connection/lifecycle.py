@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -20,13 +21,16 @@ from anyws.protocol.outbox import Outbox
 from anyws.protocol.speedups import MessageQueue
 
 from .ending import Ending
+from .expiry import Expiry, activity_of
 from .intake import Intake
 from .keepalive import CONTROL_FRAMES_SIZE, Keepalive, Verdict
 from .life import CLOSE_IN_PROGRESS, READING, Action, Event, Life, Phase
+from .limited_intake import LimitedIntake
 from .options import ConnectionOptions
 from .pings import PendingPings
 from .plain_path import PlainPath
 from .pumps import Alarm, Background, Pump, TransportStream
+from .rate_limit import RateLimiter
 from .wakeup import Progress, Wakeup
 
 __all__ = ["MESSAGE_BUDGET", "Lifecycle"]
@@ -72,9 +76,11 @@ class Lifecycle:
         "core",
         "drained",
         "ending",
+        "expiry",
         "inbox",
         "intake",
         "keepalive",
+        "limiter",
         "logger",
         "now",
         "options",
@@ -88,6 +94,7 @@ class Lifecycle:
     path: PlainPath
     now: Callable[[], float]
     keepalive: Keepalive
+    expiry: Expiry | None
 
     def __init__(
         self,
@@ -103,7 +110,8 @@ class Lifecycle:
         self.addresses: Mapping[Any, Callable[[], Any]] = _addresses(stream)
         """The typed attributes that the stream may forget when the connection ends."""
         self.pings: PendingPings = PendingPings()
-        self.intake: Intake = Intake(core, options.receive_buffer, self.pings, logger)
+        self.limiter: RateLimiter | None = None
+        self.intake: Intake = self._new_intake()
         self.inbox: MessageQueue = core.inbox
         self.outbox: Outbox = core.outbox
         self.outbox.limit = options.send_buffer
@@ -116,6 +124,13 @@ class Lifecycle:
         self._alarm = Alarm()
         self._is_polling = False  # a deadline has passed; before acting on it, read what has arrived
         self.inbox.budget = self.outbox.budget = MESSAGE_BUDGET
+
+    def _new_intake(self) -> Intake:
+        core, options, pings, logger = self.core, self.options, self.pings, self.logger
+        if options.rate_limit is None:
+            return Intake(core, options.receive_buffer, pings, logger)
+        self.limiter = RateLimiter(options.rate_limit)
+        return LimitedIntake(core, options.receive_buffer, pings, logger, self.limiter)
 
     @property
     def input_ended(self) -> bool:
@@ -130,6 +145,14 @@ class Lifecycle:
     def is_over(self) -> bool:
         """Whether the stream is closed."""
         return self._life.phase is Phase.OVER
+
+    @abstractmethod
+    def begin_close(self, code: int | None, reason: str, *, discard: bool) -> None:
+        """Begin the closing handshake; see `Link.begin_close`."""
+
+    @abstractmethod
+    def resume_reading(self) -> None:
+        """Read again; see `Link.resume_reading`."""
 
     def flush(self) -> None:
         """Write what the core has queued; if more messages wait to be received, together with the replies to them."""
@@ -244,8 +267,13 @@ class Lifecycle:
 
     @property
     def _deadline(self) -> float:
-        """When to check the phase or the keepalive next."""
-        return self.keepalive.deadline if self._life.phase is Phase.OPEN else self._life.deadline
+        """When to check the phase, the keepalive or the expiry next."""
+        if self._life.phase is not Phase.OPEN:
+            return self._life.deadline
+        deadline = self.keepalive.deadline
+        if self.expiry is not None:
+            deadline = min(deadline, self.expiry.deadline)
+        return deadline if self.limiter is None else min(deadline, self.limiter.deadline)
 
     def _set_alarm(self) -> None:
         if self._background is not None and not self._is_polling and self._life.phase not in _WITHOUT_DEADLINE:
@@ -259,7 +287,7 @@ class Lifecycle:
             now = self.now()
             if now >= self._deadline:
                 if self._life.phase is Phase.OPEN:
-                    self._check_keepalive(now)
+                    self._check_open(now)
                 else:
                     self._perform(self._life.check(now, self._pump.output()))
         except Exception as exc:
@@ -276,6 +304,19 @@ class Lifecycle:
     def _check_after_poll(self) -> None:
         self._is_polling = False
         self._on_alarm()
+
+    def _check_open(self, now: float) -> None:
+        if self.expiry is not None and now >= self.expiry.deadline:
+            expired = self.expiry.check(now, activity_of(self.core, self._pump.output()))
+            if expired is not None:
+                self.logger.info("%s; closing it", expired.reason)
+                self.begin_close(expired.code, expired.reason, discard=False)
+                return
+        if self.limiter is not None and now >= self.limiter.deadline:
+            self.limiter.is_waiting = False
+            self.resume_reading()
+        if now >= self.keepalive.deadline:
+            self._check_keepalive(now)
 
     def _check_keepalive(self, now: float) -> None:
         verdict = self.keepalive.check(now, is_paused=not self.may_read(), output=self._pump.output())

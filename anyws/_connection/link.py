@@ -19,6 +19,7 @@ from anyio.lowlevel import checkpoint
 from anyws._logs import ConnectionLogger
 from anyws.protocol.connection import Connection, State
 
+from .expiry import Expiry, expiry_of
 from .keepalive import Keepalive
 from .life import CLOSE_IN_PROGRESS, READING, Event, Phase
 from .lifecycle import MESSAGE_BUDGET, Lifecycle
@@ -61,6 +62,7 @@ class Link(Lifecycle):
         self._pump: Pump = new_pump(self, stream)
         self.now: Callable[[], float] = self._pump.now
         self.keepalive: Keepalive = Keepalive(options.ping_interval, options.ping_timeout, self.now())
+        self.expiry: Expiry | None = expiry_of(options, core.role, self.now())
 
     # -- for senders and receivers -------------------------------------------------------------------------------------
 
@@ -145,6 +147,9 @@ class Link(Lifecycle):
             self.abort()  # an exception in an extension has ended the protocol, so there is no closing handshake
         elif self._life.phase in READING:
             self._handle(Event.CLOSE)
+        if self.limiter is not None and not self.input_ended:
+            self.limiter.lift()  # the peer's Close is waited for
+            self.resume_reading()
 
     def discard(self) -> None:
         """Drop all messages that nobody has received yet, and all that arrive from now on."""
@@ -225,12 +230,18 @@ class Link(Lifecycle):
                 self._handle(Event.CLOSE)
             elif core.failure is not None:
                 self._handle(Event.VIOLATION)
+            if self.limiter is not None:
+                self._set_alarm()
 
     def feed_buffer(self, count: int) -> None:
         """Process the first ``count`` bytes of the buffer that `Connection.get_buffer` returned."""
         if count:
             self.keepalive.last_heard = self.now()
         self.intake.feed_buffer(count)
+        if self.limiter is not None:
+            if self.core.failure is not None:
+                self._handle(Event.VIOLATION)
+            self._set_alarm()
 
     def feed_eof(self) -> None:
         """Handle the end of the peer's side of the stream."""

@@ -17,6 +17,8 @@ from anyws._checking import check_positive
 from anyws.protocol.deflate import PRESETS, PerMessageDeflate, Preset
 from anyws.protocol.extensions import Extension
 
+from .rate_limit import RateLimit
+
 __all__ = [
     "ConnectionKeywords",
     "ConnectionOptions",
@@ -44,6 +46,14 @@ class ConnectionOptions:
         write_timeout: drop the connection (1006) if the peer accepts none of the data being written for this many
             seconds. None: no limit, because a peer may have good reason to read late; it must still respond to Pings
             (``ping_timeout``).
+        idle_timeout: close with 1001 (going away) if no message is received or sent for this many seconds. Pings don't
+            count, and a message in transit does. It is checked four times within this time, so the close comes up to a
+            quarter later. None: no limit, because an idle connection costs little, and Pings find those that are lost.
+        max_lifetime: close after this many seconds: a server with 1012 (service restart), upon which clients reconnect,
+            and a client with 1001. Use it to move connections to new servers behind a load balancer. Up to 10 % is
+            taken off at random, so that connections opened together don't all end together. None: no limit.
+        rate_limit: how fast the peer may send, and what to do if it is faster: a `RateLimit`, for example
+            ``RateLimit(messages=50, bytes=100_000)`` per second. None: as fast as the application receives.
         max_message_size: maximum size of a message, over all its fragments. A larger one is rejected with 1009 as soon
             as the header of the offending frame arrives. 1 MiB, as in websockets.
         max_frame_size: maximum size of a data frame; a larger one is rejected with 1009. None: only the message size is
@@ -66,6 +76,9 @@ class ConnectionOptions:
     ping_interval: float | None = 20
     ping_timeout: float | None = 20
     write_timeout: float | None = None
+    idle_timeout: float | None = None
+    max_lifetime: float | None = None
+    rate_limit: RateLimit | None = None
     max_message_size: int | None = 1024 * 1024
     max_frame_size: int | None = None
     max_fragments: int | None = 16384
@@ -80,6 +93,8 @@ class ConnectionOptions:
             "ping_interval",
             "ping_timeout",
             "write_timeout",
+            "idle_timeout",
+            "max_lifetime",
             "max_message_size",
             "max_frame_size",
             "max_fragments",
@@ -123,6 +138,9 @@ class ConnectionKeywords(TypedDict, total=False):
     ping_interval: float | None
     ping_timeout: float | None
     write_timeout: float | None
+    idle_timeout: float | None
+    max_lifetime: float | None
+    rate_limit: RateLimit | None
     max_message_size: int | None
     max_frame_size: int | None
     max_fragments: int | None

@@ -24,7 +24,7 @@ from anyws.protocol.http11 import Request, Response
 from anyws.protocol.negotiation import check_extensions
 from anyws.protocol.origins import OriginPolicy
 from anyws.protocol.subprotocols import SubprotocolSelector, check_subprotocols
-from anyws.protocol.terms import ServerTerms, check_response_headers
+from anyws.protocol.terms import HeadersHook, ServerTerms, check_response_headers
 
 __all__ = [
     "AcceptKeywords",
@@ -55,8 +55,12 @@ class AcceptOptions(_CachesTerms):
     Attributes:
         extensions: additional `Extension` objects that the server supports.
         subprotocols: the subprotocols that the server supports, in order of preference: the first one that the client
-            offers is agreed on. Or a callable that receives the offered ones and returns one of them or None.
-        headers: additional headers of the response 101: a mapping, or (name, value) pairs.
+            offers is agreed on. Or a callable that receives the offered ones and returns one of them or None, or an
+            `anyws.Response` to refuse the client with. It is not called for a client that offers none; to refuse such
+            clients, look for ``Sec-WebSocket-Protocol`` in ``on_request``.
+        headers: additional headers of the response 101: a mapping, or (name, value) pairs. Or a callable, not async,
+            that receives the `Request` and returns them, for example to set a cookie. It is called last, after
+            ``on_request``, and only if the connection is accepted.
         open_timeout: time limit for TLS, the request and ``on_request`` together, starting when TCP is accepted; after
             that the connection is dropped. 5 s, as in the node:websocket proposal. It does not apply to sending a
             refusal or a plain HTTP response: that goes on for as long as the client reads some of it every
@@ -79,7 +83,7 @@ class AcceptOptions(_CachesTerms):
 
     extensions: Sequence[Extension] = ()
     subprotocols: Sequence[str] | SubprotocolSelector = ()
-    headers: HeadersLike = field(default=(), repr=False)
+    headers: HeadersLike | HeadersHook = field(default=(), repr=False)
     open_timeout: float | None = 5
     on_request: RequestHook | Sequence[RequestHook] | None = None
     origins: Sequence[str] | None = None
@@ -92,7 +96,10 @@ class AcceptOptions(_CachesTerms):
         ConnectionOptions.__post_init__(self)
         check_positive(self, "open_timeout", "max_head_bytes", "max_headers")
         check_side("ssl_context", self.ssl_context, ssl.Purpose.CLIENT_AUTH)
-        object.__setattr__(self, "headers", check_response_headers(self.headers))
+        if callable(self.headers):
+            check_accepts_one(self.headers, "option headers:", "the request")
+        else:
+            object.__setattr__(self, "headers", check_response_headers(self.headers))
         check_extensions(self.extensions)
         for hook in self.request_hooks:
             if not callable(hook):
@@ -201,7 +208,7 @@ class AcceptKeywords(ConnectionKeywords, total=False):
 
     extensions: Sequence[Extension]
     subprotocols: Sequence[str] | SubprotocolSelector
-    headers: HeadersLike
+    headers: HeadersLike | HeadersHook
     open_timeout: float | None
     on_request: RequestHook | Sequence[RequestHook] | None
     origins: Sequence[str] | None

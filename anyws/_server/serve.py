@@ -318,6 +318,7 @@ class _Connection:
                 stream, self._server.options, self._logger, pending=pending, on_failure=self._hook_failed
             )
         except Exception as exc:
+            self._server.handshake_failed(exc)
             log_handshake_failure(self._logger, exc)
             return None
         self._logger.debug("open")

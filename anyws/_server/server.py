@@ -26,6 +26,7 @@ from .addresses import addresses_of, is_secure, port_of, uri_of
 from .cohorts import Cohort, Cohorts
 from .connection_limits import ConnectionLimits, PendingHandshake
 from .options import ServerOptions
+from .statistics import ServerStatistics, Totals
 
 __all__ = ["Server", "StartedServer"]
 
@@ -74,6 +75,7 @@ class Server(AsyncResource, TypedAttributeProvider):
         self._options = options
         self._links: dict[WebSocket, Link] = {}
         self._limits = ConnectionLimits(options)
+        self._totals = Totals()
         self._accepting = anyio.CancelScope()
         self._serving = anyio.CancelScope()
         self._background: Background | None = None  # for its connections, while the server runs
@@ -125,6 +127,16 @@ class Server(AsyncResource, TypedAttributeProvider):
     def connections(self) -> frozenset[WebSocket]:
         """The open connections."""
         return frozenset(self._links)
+
+    @property
+    def statistics(self) -> ServerStatistics:
+        """How many connections were opened, refused and closed, and how much has been received and sent.
+
+        Counting costs next to nothing, and cannot be turned off. Each access adds up the counts of all open
+        connections: read it when metrics are collected, not for each message. It remains available after the server is
+        closed.
+        """
+        return self._totals.with_open(self._links.values())
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
@@ -192,7 +204,11 @@ class Server(AsyncResource, TypedAttributeProvider):
 
     def remove_connection(self, websocket: WebSocket) -> None:
         """Unregister a connection that has ended."""
-        del self._links[websocket]
+        self._totals.add_ended(self._links.pop(websocket))
+
+    def handshake_failed(self, exc: Exception) -> None:
+        """Count an opening handshake that has failed."""
+        self._totals.add_failed(exc)
 
     async def _accept(self, tasks: TaskGroup, cohorts: Cohorts, task_status: StartedServer) -> None:
         async with anyio.create_task_group() as accepting:

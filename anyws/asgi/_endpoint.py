@@ -189,6 +189,8 @@ class _Connection:
             return None
         try:
             selected = self._terms.select(offered)
+            if isinstance(selected, Response):
+                return selected
             if selected is not None and selected not in offered:
                 raise ValueError(f"subprotocol {selected!r} was selected, but is not one of the {len(offered)} offered")
         except Exception as exc:

@@ -23,7 +23,8 @@ class EndpointOptions:
 
     Attributes:
         subprotocols: the subprotocols that the handler supports, in order of preference: the first one that the client
-            offers is agreed on. Or a callable that receives the offered ones and returns one of them or None.
+            offers is agreed on. Or a callable that receives the offered ones and returns one of them, None, or an
+            `anyws.Response` to send instead.
         headers: additional headers of the response that accepts: a mapping, or (name, value) pairs.
         on_request: a sync or async callable that receives the `Request` before the connection is accepted. Return None
             to accept it, or an `anyws.Response` to send instead. It is also called for GET and HEAD requests that do
@@ -94,6 +95,7 @@ _OF_THE_SERVER = {
     "compression": "uvicorn has --ws-per-message-deflate",
     "extensions": "it reads and writes the frames",
     "host": _ITS_SOCKET,
+    "idle_timeout": "use anyio.move_on_after() around receive()",
     "listeners": _ITS_SOCKET,
     "max_connections": "uvicorn has --limit-concurrency",
     "max_connections_per_address": _ITS_SOCKET,
@@ -102,11 +104,13 @@ _OF_THE_SERVER = {
     "max_handshakes": _ITS_SOCKET,
     "max_head_bytes": "uvicorn has --h11-max-incomplete-event-size, Hypercorn has h11_max_incomplete_size",
     "max_headers": _ITS_LIMITS,
+    "max_lifetime": "use anyio.move_on_after() in the handler",
     "open_timeout": "limit a slow hook with anyio.fail_after() in the hook",
     "path": _ITS_SOCKET,
     "ping_interval": "uvicorn has --ws-ping-interval, Hypercorn has websocket_ping_interval",
     "ping_timeout": "uvicorn has --ws-ping-timeout",
     "port": _ITS_SOCKET,
+    "rate_limit": "it reads the frames; count the messages in the handler",
     "reuse_port": _ITS_SOCKET,
     "ssl_context": "uvicorn has --ssl-certfile and --ssl-keyfile, Hypercorn has certfile and keyfile",
     "stop_grace": "uvicorn has --timeout-graceful-shutdown, Hypercorn has graceful_timeout",

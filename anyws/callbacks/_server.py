@@ -150,6 +150,7 @@ async def server(
                     keep_alive_delay=server_options.keep_alive_initial_delay,
                 )
             except OSError as exc:  # on some systems, because the client has disconnected
+                server.handshake_failed(exc)
                 log_handshake_failure(connection_logger("anyws.server", stream), exc)
                 await anyio.aclose_forcefully(stream)
                 return
@@ -240,6 +241,7 @@ class _Connection:
             finally:
                 self._ready()  # from now on, an exception in callback_connect cannot change the response: it is logged
         except Exception as exc:
+            self._server.handshake_failed(exc)
             log_handshake_failure(self._logger, exc)
             request = exc.request if isinstance(exc, HandshakeError) else self._request
             if request is not None and self._hooks.on_open is not None:

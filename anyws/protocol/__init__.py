@@ -30,6 +30,7 @@ from .errors import (
     LocalProtocolError as LocalProtocolError,
     ProtocolError as ProtocolError,
     ProxyError as ProxyError,
+    RateExceeded as RateExceeded,
     RemoteProtocolError as RemoteProtocolError,
     UnsupportedData as UnsupportedData,
     WebSocketError as WebSocketError,

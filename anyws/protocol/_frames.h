@@ -15,7 +15,7 @@
 #define Py_END_CRITICAL_SECTION() }
 #endif
 
-enum { FIN = 0x80, MASK = 0x80, RSV = 0x70, TEXT = 0x1, BINARY = 0x2 };
+enum { FIN = 0x80, MASK = 0x80, RSV = 0x70, CONTROL = 0x8, TEXT = 0x1, BINARY = 0x2 };
 enum { MAX_HEADER = 14, KEY_LENGTH = 4 };
 
 /* -- masking (section 5.3) ----------------------------------------------------------------------------------------- */

@@ -142,6 +142,8 @@ plain_path_read_large(PlainPath *path, State *state, const unsigned char *data, 
         int failed = queue_push(&inbox->messages, message);
         if (!failed) {
             inbox->size += memory_of(message);
+            inbox->messages_added++;
+            inbox->bytes_read += frame.size;
         }
         Py_DECREF(message);
         return failed ? -1 : 1;

@@ -133,6 +133,13 @@ plain_path_send_now(PlainPath *path, int opcode, PyObject *message)
         return -1;
     }
     path->outbox->budget--;
+    if (size > 0) {
+        Py_ssize_t length = PyBytes_Check(payload) ? PyBytes_GET_SIZE(payload) : PyUnicode_GET_LENGTH(payload);
+        frame_queue_count(path->outbox, FIN | opcode, size + length);
+    }
+    else {
+        frame_queue_count_frame(path->outbox, payload);
+    }
     return plain_path_write_frame(path, header, size, payload);
 }
 
@@ -187,6 +194,7 @@ plain_path_send_prepared(PyObject *self, PyObject *frame)
     Py_INCREF(self);
 #ifndef _WIN32
     if (plain_path_is_direct(path, PyBytes_GET_SIZE(frame))) {
+        frame_queue_count_frame(outbox, frame);
         failed = plain_path_write_frame(path, (const unsigned char *)"", 0, Py_NewRef(frame));
     }
     else

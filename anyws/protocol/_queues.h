@@ -78,6 +78,7 @@ typedef struct {
     PyObject_HEAD
     Queue messages;
     Py_ssize_t max_size, limit, size, budget;
+    unsigned long long messages_added, bytes_read;
     int masked; /* see `read_masked` */
     char is_open, is_receiving, is_reserved, receiver_waits, wants_pieces, is_paused, is_on_fast_path;
 } MessageQueue;
@@ -123,6 +124,7 @@ append_to_inbox(void *inbox, PyObject *message)
         return -1;
     }
     queue->size += memory_of(message);
+    queue->messages_added++;
     return 0;
 }
 
@@ -157,6 +159,7 @@ message_queue_add_frames(MessageQueue *queue, const unsigned char *data, Py_ssiz
     if (room > 0) {
         failed = append_messages(data, size, &position, queue->masked, queue->max_size, &room, append_to_inbox, queue,
                                  rsv, decode);
+        queue->bytes_read += position;
     }
     Py_END_CRITICAL_SECTION();
     return failed ? -1 : position;
@@ -277,6 +280,8 @@ static PyMemberDef message_queue_members[] = {
     {"wants_pieces", T_BOOL, offsetof(MessageQueue, wants_pieces), 0, NULL},
     {"is_paused", T_BOOL, offsetof(MessageQueue, is_paused), 0, NULL},
     {"is_on_fast_path", T_BOOL, offsetof(MessageQueue, is_on_fast_path), 0, NULL},
+    {"messages_added", T_ULONGLONG, offsetof(MessageQueue, messages_added), READONLY, NULL},
+    {"bytes_read", T_ULONGLONG, offsetof(MessageQueue, bytes_read), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -304,7 +309,7 @@ typedef struct {
     Queue frames; /* bytes, or for large frames a tuple of header and payload; never instances of subclasses */
     PyObject *new_masking_key; /* NULL before `__init__` and after garbage collection */
     Py_ssize_t limit, size, budget;
-    unsigned long long sent;
+    unsigned long long sent, messages_added, bytes_added;
     char is_open, is_reserved, is_plain, is_flush_due, is_direct, gathers;
 } FrameQueue;
 
@@ -324,7 +329,7 @@ frame_queue_init(PyObject *self, PyObject *arguments, PyObject *keywords)
     queue->limit = PY_SSIZE_T_MAX;
     queue->is_open = queue->is_plain = 1;
     queue->is_reserved = queue->is_flush_due = queue->is_direct = queue->gathers = 0;
-    queue->sent = 0;
+    queue->sent = queue->messages_added = queue->bytes_added = 0;
     Py_XSETREF(queue->new_masking_key, Py_NewRef(new_masking_key));
     Py_END_CRITICAL_SECTION();
     return 0;
@@ -368,6 +373,25 @@ length_of(PyObject *frame)
     return PyBytes_GET_SIZE(PyTuple_GET_ITEM(frame, 0)) + PyBytes_GET_SIZE(PyTuple_GET_ITEM(frame, 1));
 }
 
+/* Count a frame of this first byte and size, which is the last one of a message unless it is a control frame. */
+static void
+frame_queue_count(FrameQueue *queue, int first, Py_ssize_t size)
+{
+    queue->messages_added += (first & (FIN | CONTROL)) == FIN;
+    queue->bytes_added += size;
+}
+
+/* Count a frame, and return its size. */
+static Py_ssize_t
+frame_queue_count_frame(FrameQueue *queue, PyObject *frame)
+{
+    PyObject *start = PyBytes_Check(frame) ? frame : PyTuple_GET_ITEM(frame, 0);
+    Py_ssize_t size = PyBytes_GET_SIZE(start) + (start == frame ? 0 : PyBytes_GET_SIZE(PyTuple_GET_ITEM(frame, 1)));
+
+    frame_queue_count(queue, (unsigned char)*PyBytes_AS_STRING(start), size);
+    return size;
+}
+
 /* Add a frame and steal its reference; return -1 if the frame is NULL or memory runs out. */
 static int
 frame_queue_add(FrameQueue *queue, PyObject *frame)
@@ -380,7 +404,7 @@ frame_queue_add(FrameQueue *queue, PyObject *frame)
     Py_BEGIN_CRITICAL_SECTION(queue);
     failed = queue_push(&queue->frames, frame);
     if (!failed) {
-        queue->size += length_of(frame);
+        queue->size += frame_queue_count_frame(queue, frame);
     }
     Py_END_CRITICAL_SECTION();
     Py_DECREF(frame);
@@ -658,6 +682,8 @@ static PyMemberDef frame_queue_members[] = {
     {"is_direct", T_BOOL, offsetof(FrameQueue, is_direct), 0, NULL},
     {"gathers", T_BOOL, offsetof(FrameQueue, gathers), 0, NULL},
     {"sent", T_ULONGLONG, offsetof(FrameQueue, sent), 0, NULL},
+    {"messages_added", T_ULONGLONG, offsetof(FrameQueue, messages_added), READONLY, NULL},
+    {"bytes_added", T_ULONGLONG, offsetof(FrameQueue, bytes_added), 0, NULL},
     {"new_masking_key", T_OBJECT_EX, offsetof(FrameQueue, new_masking_key), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };

@@ -16,6 +16,7 @@ __all__ = ["FrameQueue", "MessageQueue"]
 
 _TEXT = 0x81  # the first byte of a frame: FIN, no reserved bits, and the opcode (RFC 6455, section 5.2)
 _BINARY = 0x82
+_CONTROL = 0x08  # a bit of the opcode of control frames
 _LARGE = 16384  # payload size, in bytes, from which copying costs more than an extra buffer in a gathered write
 _BATCH = 65536  # maximum number of bytes per write, unless a single frame is larger
 
@@ -40,6 +41,9 @@ class MessageQueue:
         is_paused: whether reading is paused, so that whoever takes a message must resume it.
         is_on_fast_path: whether the next bytes start a frame and there is room for a message, so that reading needs no
             check.
+        messages_added: how many messages have been added.
+        bytes_read: how many bytes of frames have arrived; `put_frames` adds those that it has processed, and the caller
+            adds the others.
     """
 
     __slots__ = (
@@ -47,12 +51,14 @@ class MessageQueue:
         "_max_size",
         "_messages",
         "budget",
+        "bytes_read",
         "is_on_fast_path",
         "is_open",
         "is_paused",
         "is_receiving",
         "is_reserved",
         "limit",
+        "messages_added",
         "receiver_waits",
         "size",
         "wants_pieces",
@@ -71,6 +77,8 @@ class MessageQueue:
         self.wants_pieces: bool = False
         self.is_paused: bool = False
         self.is_on_fast_path: bool = True
+        self.messages_added: int = 0
+        self.bytes_read: int = 0
         self._messages: deque[Any] = deque()
 
     def __len__(self) -> int:
@@ -80,6 +88,7 @@ class MessageQueue:
         """Add a message even if the limit is exceeded: a message that was read is never lost."""
         self._messages.append(message)
         self.size += sys.getsizeof(message)
+        self.messages_added += 1
 
     def put_frames(
         self, data: bytes, rsv: int = 0, decode: Callable[[int, bytes], str | bytes | None] | None = None, /
@@ -106,6 +115,8 @@ class MessageQueue:
         finally:
             self._messages.extend(found)
             self.size += sum(map(sys.getsizeof, found))
+            self.messages_added += len(found)
+        self.bytes_read += position
         return position
 
     def take(self) -> str | bytes:
@@ -142,6 +153,8 @@ class FrameQueue:
         sent: the number of bytes that the stream has accepted.
         is_flush_due: whether a call of `take` is already scheduled, so that the caller need not schedule one. `take`
             resets it, and so does `put_message` once there is enough data for a write.
+        messages_added: how many messages have been added, counted by their last frames.
+        bytes_added: how many bytes of frames have been added. `Outbox` adds the control frames that overtake.
         new_masking_key: a function that returns a masking key for each frame; None for unmasked frames.
     """
 
@@ -149,6 +162,7 @@ class FrameQueue:
         "_frames",
         "_large",
         "budget",
+        "bytes_added",
         "gathers",
         "is_direct",
         "is_flush_due",
@@ -156,6 +170,7 @@ class FrameQueue:
         "is_plain",
         "is_reserved",
         "limit",
+        "messages_added",
         "new_masking_key",
         "sent",
         "size",
@@ -172,6 +187,8 @@ class FrameQueue:
         self.is_direct: bool = False
         self.gathers: bool = False
         self.sent: int = 0
+        self.messages_added: int = 0
+        self.bytes_added: int = 0
         self.new_masking_key: Callable[[], bytes] | None = new_masking_key
         self._frames: list[Any] = []  # bytes, or for large frames a tuple of header and payload
         self._large = 0  # the number of large frames
@@ -180,6 +197,7 @@ class FrameQueue:
         """Add a frame."""
         self._frames.append(frame)
         self.size += len(frame)
+        self._count(frame[:1], len(frame))
 
     def put_frame(self, first: int, payload: bytes | bytearray | memoryview | str, /) -> None:
         """Frame a payload and add it. A large payload is not copied unless it is text or masked.
@@ -201,6 +219,7 @@ class FrameQueue:
             self._frames.append((header, payload))
             self._large += 1
             self.size += len(header) + len(payload)
+            self._count(header[:1], len(header) + len(payload))
 
     def put_message(self, message: object, /) -> bool:
         """Frame and add a message if it is a `str` or `bytes` and messages are accepted; return whether it was added.
@@ -227,6 +246,10 @@ class FrameQueue:
             return False
         self.put(frame)
         return True
+
+    def _count(self, first: bytes, size: int) -> None:
+        self.messages_added += first >= b"\x80" and not first[0] & _CONTROL
+        self.bytes_added += size
 
     @property
     def _has_room(self) -> bool:

@@ -29,6 +29,8 @@ class MessageQueue:
     wants_pieces: bool
     is_paused: bool
     is_on_fast_path: bool
+    messages_added: int
+    bytes_read: int
     def __init__(self, masked: bool | None, max_size: int, /) -> None: ...
     def __len__(self) -> int: ...
     def put(self, message: str | bytes, /) -> None: ...
@@ -48,6 +50,8 @@ class FrameQueue:
     is_direct: bool
     gathers: bool
     sent: int
+    messages_added: int
+    bytes_added: int
     new_masking_key: Callable[[], bytes] | None
     def __init__(self, new_masking_key: Callable[[], bytes] | None, /) -> None: ...
     def put(self, frame: bytes, /) -> None: ...

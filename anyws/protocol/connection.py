@@ -253,7 +253,7 @@ class Connection:
                 if message is not None:
                     room -= sys.getsizeof(message)
         except RemoteProtocolError as exc:
-            self._note_violation(exc)
+            self.note_violation(exc)
 
     def decode_message(self, opcode: int, payload: bytes) -> str | bytes | None:
         """Restore a whole message that the only extension has transformed. For ``MessageQueue.put_frames``.
@@ -271,13 +271,17 @@ class Connection:
         try:
             return self._messages.receive_whole(opcode, payload)
         except RemoteProtocolError as exc:
-            self._note_violation(exc)
+            self.note_violation(exc)
             return None
         except BaseException:
             self._set_state(_CLOSED)
             raise
 
-    def _note_violation(self, violation: RemoteProtocolError) -> None:
+    def note_violation(self, violation: RemoteProtocolError) -> None:
+        """Set `failure` and stop the processing; without ``hold_failure``, queue a Close.
+
+        Call it for a violation of a rule of your own, such as a limit of the rate.
+        """
         self.failure = violation
         self.expects_frame = False
         if not self._hold_failure:

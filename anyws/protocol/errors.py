@@ -102,6 +102,12 @@ class LimitExceeded(RemoteProtocolError):
         self.actual = actual
 
 
+class RateExceeded(RemoteProtocolError):
+    """The peer sent more than the option ``rate_limit`` allows (close code 1008)."""
+
+    close_code = 1008
+
+
 class InvalidURI(WebSocketError, ValueError):
     """The URI is not a valid WebSocket URI (RFC 6455, section 3).
 

@@ -48,10 +48,12 @@ class Outbox(FrameQueue):
         size = self.size + len(frame)
         self._control = [*self._control, frame]
         self.size = size
+        self.bytes_added += len(frame)
 
     def put_pong(self, frame: bytes) -> None:
         """Add the Pong for a received Ping. If there are too many, the oldest ones are dropped."""
         self.pongs = [*self.pongs[1 - _MAX_PONGS :], frame]
+        self.bytes_added += len(frame)
 
     def take(self) -> list[bytes]:
         """Remove and return the control frames and the oldest data frames; see `FrameQueue.take`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 
 from .errors import HandshakeRefused, in_one_line
 from .exchange import InvalidHead, ServerExchange
@@ -24,7 +24,7 @@ from .keys import VERSION, accept_value, is_valid_key
 from .negotiation import accept_offers
 from .origins import ForeignOrigin
 from .subprotocols import SubprotocolSelector
-from .terms import ServerTerms, check_response_headers
+from .terms import HeadersHook, ServerTerms, check_response_headers
 
 __all__ = ["ServerHandshake", "begin_handshake", "check_final_response"]
 
@@ -58,7 +58,7 @@ class ServerHandshake:
 
     Args:
         subprotocols: the supported names in order of preference, of which the first that the client offers is selected;
-            or a callable that selects one of the offered names.
+            or a callable that selects one of the offered names, or returns a response to refuse with.
         extensions: the supported extensions.
         origins: the origins from which browsers may connect, such as ``https://example.com``, or ``*`` for any. None
             allows the same origin only: its host and port must equal ``Host``. Requests without ``Origin`` are always
@@ -145,23 +145,28 @@ class ServerHandshake:
             subprotocol: one of the offered subprotocols, to select it instead.
 
         Raises:
-            HandshakeRefused: the request did not ask for an upgrade to WebSocket.
+            HandshakeRefused: the request did not ask for an upgrade to WebSocket, or the selector of subprotocols has
+                refused it.
+            TypeError: a header has the wrong type.
             ValueError: a header is invalid, or the selected subprotocol was not offered.
         """
         assert self.request is not None
         if not self._asks_for_websocket:
             raise self.refusal(426, "expected a WebSocket opening handshake", _UPGRADE_REQUIRED)
+        terms = self._terms
         extra = check_response_headers(headers).multi_items() if headers else ()
         self.subprotocol = self._select_subprotocol(subprotocol)
         pairs = [*_UPGRADE, ("Sec-WebSocket-Accept", accept_value(self._key))]
         if self.subprotocol is not None:
             pairs.append(("Sec-WebSocket-Protocol", self.subprotocol))
-        accepted, self.codecs = accept_offers(self._terms.extensions, self._offers) if self._offers else ((), ())
+        accepted, self.codecs = accept_offers(terms.extensions, self._offers) if self._offers else ((), ())
         if accepted:
             value = serialize_extensions(accepted)
             check_header("Sec-WebSocket-Extensions", value)
             pairs.append(("Sec-WebSocket-Extensions", value))
-        headers = headers_of([*pairs, *self._terms.headers, *extra])
+        if terms.headers_hook is not None:
+            extra = [*check_response_headers(_called(terms.headers_hook, self.request)).multi_items(), *extra]
+        headers = headers_of([*pairs, *terms.headers, *extra])
         free_values_by_name(self.request.headers)
         return checked_response(101, headers, b"", "Switching Protocols")
 
@@ -229,12 +234,25 @@ class ServerHandshake:
 
     def _select_subprotocol(self, selected: str | None) -> str | None:
         if selected is None and self._offered:
-            selected = self._terms.select(tuple(self._offered))
+            choice = self._terms.select(tuple(self._offered))
+            if isinstance(choice, Response):
+                check_final_response(choice)
+                raise HandshakeRefused(f"responded with {choice.status}", response=choice, request=self.request)
+            selected = choice
         if selected is not None and selected not in self._offered:
             # Do not show the offered subprotocols: some clients send access tokens as subprotocols.
             count = len(self._offered)
             raise ValueError(f"subprotocol {selected!r} was selected, but is not one of the {count} offered")
         return selected
+
+
+def _called(hook: HeadersHook, request: Request) -> HeadersLike:
+    headers = hook(request)
+    if isinstance(headers, Awaitable):
+        if isinstance(headers, Coroutine):
+            headers.close()  # otherwise, Python warns that it was never awaited
+        raise TypeError("option headers cannot be async: use on_request, and pass values on in request.state")
+    return headers
 
 
 def begin_handshake(terms: ServerTerms) -> ServerHandshake:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .headers import is_token
+from .http11 import Response
 
 __all__ = ["SubprotocolSelector", "check_subprotocols", "prefer"]
 
-SubprotocolSelector = Callable[[Sequence[str]], str | None]
-"""A function that selects one of the subprotocols that a client offers, or returns None for none of them."""
+SubprotocolSelector = Callable[[Sequence[str]], str | Response | None]
+"""Selects one of the subprotocols that a client offers, or returns None for none of them, or a response to refuse with.
+
+It is not called for a client that offers none.
+"""
 
 
 def check_subprotocols(subprotocols: Sequence[str]) -> tuple[str, ...]:
@@ -35,6 +39,6 @@ def check_subprotocols(subprotocols: Sequence[str]) -> tuple[str, ...]:
     return tuple(subprotocols)
 
 
-def prefer(ours: Sequence[str]) -> SubprotocolSelector:
+def prefer(ours: Sequence[str]) -> Callable[[Sequence[str]], str | None]:
     """Return a selector that picks the first of our names that the client offers."""
     return lambda offered: next((name for name in ours if name in offered), None)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .extensions import Extension
 from .headers import Headers, HeadersLike, check_headers
+from .http11 import Request
 from .negotiation import check_extensions
 from .origins import OriginPolicy
 from .subprotocols import SubprotocolSelector, check_subprotocols, prefer
 
-__all__ = ["ServerTerms", "check_response_headers"]
+__all__ = ["HeadersHook", "ServerTerms", "check_response_headers"]
+
+HeadersHook = Callable[[Request], HeadersLike]
+"""Receives a request that is about to be accepted, and returns additional headers of the 101 response."""
 
 # Headers of the 101 response that only the opening handshake may set.
 _RESERVED = frozenset(
@@ -44,7 +48,7 @@ class ServerTerms:
         extensions: see `ServerHandshake`.
         origins: see `ServerHandshake`.
         allowed_hosts: see `ServerHandshake`.
-        headers: additional headers for every 101 response.
+        headers: additional headers for every 101 response, or a function that returns them for a request.
         max_head_bytes: see `ServerHandshake`.
         max_headers: see `ServerHandshake`.
 
@@ -60,7 +64,7 @@ class ServerTerms:
         extensions: Sequence[Extension],
         origins: Sequence[str] | None,
         allowed_hosts: Sequence[str] | None,
-        headers: HeadersLike = (),
+        headers: HeadersLike | HeadersHook = (),
         max_head_bytes: int,
         max_headers: int,
     ) -> None:
@@ -70,6 +74,9 @@ class ServerTerms:
         check_extensions(extensions)
         self.extensions: Sequence[Extension] = extensions
         self.origins: OriginPolicy = OriginPolicy(origins, allowed_hosts)
-        self.headers: Sequence[tuple[str, str]] = check_response_headers(headers).multi_items()
+        self.headers_hook: HeadersHook | None = headers if callable(headers) else None
+        self.headers: Sequence[tuple[str, str]] = (
+            () if callable(headers) else check_response_headers(headers).multi_items()
+        )
         self.max_head_bytes = max_head_bytes
         self.max_headers = max_headers

@@ -380,17 +380,36 @@ async def test_what_the_server_owns(place: Place) -> None:
             websocket.send_nowait("x", compress=False)
         with pytest.raises(NotImplementedError, match="broadcast"):
             await anyws.broadcast([websocket], "x")
+        async with anyws.open_topics() as topics:
+            with pytest.raises(NotImplementedError, match="topics"):
+                async with topics.forward(websocket, "news"):
+                    pass
 
-    async def of_anyws(websocket: anyws.WebSocket) -> None:
+    if place.has_anyws:
+        pytest.skip("here, anyws is the server")
+    recorder = Recorder(handler)
+    async with place.host(endpoint(recorder)) as host, anyws.connect(host.uri) as websocket:
+        assert [message async for message in websocket] == []
+    assert recorder.raised is None
+
+
+async def test_with_anyws_in_uvicorn_nothing_is_missing(place: Place) -> None:
+    async def handler(websocket: anyws.WebSocket) -> None:
         assert await websocket.ping() >= 0
         await anyws.broadcast([websocket], "x")
         await websocket.send("y", fragment_size=1, compress=False)
+        async with anyws.open_topics() as topics, topics.forward(websocket, "news"):
+            await topics.publish("news", "z")
+            assert [piece async for piece in websocket.receive_stream()] == ["done"]
 
-    recorder = Recorder(of_anyws if place.has_anyws else handler)
+    if not place.has_anyws:
+        pytest.skip("here, another library is the server")
+    recorder = Recorder(handler)
     async with place.host(endpoint(recorder)) as host, anyws.connect(host.uri) as websocket:
-        messages = [message async for message in websocket]
+        assert [await websocket.receive() for _ in range(3)] == ["x", "y", "z"]
+        await websocket.send("done")
+        await recorder.ended.wait()
     assert recorder.raised is None
-    assert messages == (["x", "y"] if place.has_anyws else [])
 
 
 async def test_the_addresses_remain_after_the_end(place: Place) -> None:

@@ -358,6 +358,13 @@ async def test_a_refusal_without_the_extension_is_a_close(server: ScriptedServer
     assert server.sent == [{"type": "websocket.close"}]
 
 
+async def test_the_choice_of_a_subprotocol_can_refuse(server: ScriptedServer) -> None:
+    app = endpoint(lambda websocket: checkpoint(), subprotocols=lambda offered: anyws.Response(400, body="no"))
+    await app(scope_of(subprotocols=["v1"]), server.receive, server.send)
+    assert server.sent[0]["status"] == 400
+    assert server.sent[1]["body"] == b"no"
+
+
 async def test_a_wrong_choice_of_a_subprotocol_is_500(server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
     app = endpoint(lambda websocket: checkpoint(), subprotocols=lambda offered: "other")
     await app(scope_of(subprotocols=["v1"]), server.receive, server.send)
@@ -467,6 +474,28 @@ def test_wrong_handlers() -> None:
 
     with pytest.raises(TypeError, match="must be an async function"):
         endpoint(sync)  # type: ignore[arg-type]
+
+
+def test_the_test_client_of_starlette() -> None:
+    pytest.importorskip("httpx2")  # what the test client uses
+    from starlette.applications import Starlette
+    from starlette.routing import WebSocketRoute
+    from starlette.testclient import TestClient
+    from starlette.websockets import WebSocketDisconnect
+
+    async def handler(websocket: anyws.WebSocket) -> None:
+        await websocket.send(await websocket.receive())
+        await websocket.aclose(4000)
+
+    with (
+        TestClient(Starlette(routes=[WebSocketRoute("/", endpoint(handler))])) as client,
+        client.websocket_connect("/") as websocket,
+    ):
+        websocket.send_text("hello")
+        assert websocket.receive_text() == "hello"
+        with pytest.raises(WebSocketDisconnect) as raised:
+            websocket.receive_text()
+        assert raised.value.code == 4000
 
 
 def test_help_shows_the_options() -> None:

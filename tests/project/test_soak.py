@@ -62,6 +62,12 @@ def test_flood(backend: str) -> None:
     assert int(messages[1]) > 2
 
 
+@each_backend
+def test_unread(backend: str) -> None:
+    printed = run_soak("unread", "--connections", "3", "--seconds", "0.5", "--backend", backend)
+    assert "while nobody reads" in printed
+
+
 @pytest.mark.parametrize("leak", [socket.socket, lambda: [[] for _ in range(10)], lambda: object.__new__(anyws.Server)])
 def test_cycles_find_a_leak(leak: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
     async def handle(websocket: anyws.WebSocket) -> None:

@@ -360,3 +360,36 @@ def test_both_queues_of_messages_do_the_same(operations: list[tuple[Any, ...]]) 
         assert pure == compiled
         # A text of one character may share the UTF-8 that CPython has of it.
         assert abs(pair[0].size - pair[1].size) <= 3 * len(pair[0])
+
+
+# -- counting ----------------------------------------------------------------------------------------------------------
+
+
+@both_queues
+def test_received_messages_and_bytes_are_counted(queues: Any) -> None:
+    inbox = new_inbox(queues)
+    assert (inbox.messages_added, inbox.bytes_read) == (0, 0)
+    assert inbox.put_frames(b"\x81\x02ab\x82\x01c\x89\x00") == 7
+    assert (inbox.messages_added, inbox.bytes_read) == (2, 7)
+    inbox.put("assembled from fragments, whose bytes the caller counts")
+    inbox.bytes_read += 60
+    inbox.clear()
+    assert (inbox.messages_added, inbox.bytes_read) == (3, 67)
+
+
+@both_queues
+def test_sent_messages_are_counted_by_their_last_frames(queues: Any) -> None:
+    frames = new_frames(queues, limit=10 * LARGE)
+    assert frames.put_message("text")
+    assert frames.put_message(bytes(LARGE))
+    assert frames.put_prepared(b"\x82\x00")
+    assert frames.messages_added == 3
+    frames.put_frame(0x01, "a fragmented ")
+    assert frames.messages_added == 3
+    frames.put_frame(0xC0, b"message")  # a reserved bit changes nothing
+    frames.put_frame(0x88, b"")  # a Close
+    frames.put_frame(0x89, b"")  # a Ping
+    assert frames.messages_added == 4
+    assert frames.bytes_added == frames.size == 6 + 4 + LARGE + 2 + 15 + 9 + 2 + 2
+    frames.clear()
+    assert frames.bytes_added > frames.size == 0
