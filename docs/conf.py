@@ -13,6 +13,8 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.typing import stringify_annotation
 
 import anyws
+import anyws.asgi
+import anyws.callbacks
 import anyws.protocol
 
 project = "anyws"
@@ -59,10 +61,38 @@ nitpick_ignore_regex = [
 ]
 
 
-def leave_out_options(_: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Remove the options from a function's docstring, because the reference lists them once, at their class."""
-    if what == "function" and "Options:" in lines:
-        del lines[lines.index("Options:") :]
+OPTIONS: dict[str, type] = {
+    "anyws.connect": anyws.ClientOptions,
+    "anyws.reconnecting": anyws.ReconnectOptions,
+    "anyws.run": anyws.RunOptions,
+    "anyws.serve": anyws.ServerOptions,
+    "anyws.open_server": anyws.ServerOptions,
+    "anyws.accept": anyws.AcceptOptions,
+    "anyws.asgi.endpoint": anyws.asgi.EndpointOptions,
+    "anyws.client_connect": anyws.callbacks.ClientConnectOptions,
+    "anyws.server": anyws.callbacks.SocketServerOptions,
+    "anyws.testing.local_server": anyws.ServerOptions,
+}
+
+
+def link_options(_: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Replace the options in a function's docstring by a line of links, because their classes explain them."""
+    if what != "function" or "Options:" not in lines:
+        return
+    start = lines.index("Options:")
+    shown = [
+        found.groups() for line in lines[start:] if (found := re.match(r"    (\w+) \(.*, default (.*?)\): ", line))
+    ]
+    links = [f":py:attr:`{option} <{home_of(option, OPTIONS[name])}>` ``= {default}``" for option, default in shown]
+    lines[start:] = ["**Options:** " + ", ".join(links)]
+
+
+def home_of(option: str, options_class: type) -> str:
+    """Return the full name of the attribute that describes an option: that of the nearest class that does."""
+    for base in options_class.__mro__:
+        if re.search(rf"^ +{option}: ", base.__doc__ or "", re.MULTILINE):
+            return f"{base.__module__}.{base.__qualname__}.{option}"
+    raise ValueError(f"{options_class.__name__} does not describe its option {option}")
 
 
 def show_attributes(_: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
@@ -129,5 +159,5 @@ def setup(app: Sphinx) -> None:
     """Connect the hooks: for pages, before and after napoleon, and for references."""
     app.connect("source-read", read_from_the_root)
     app.connect("missing-reference", resolve_in_rooms)
-    app.connect("autodoc-process-docstring", leave_out_options, priority=100)
+    app.connect("autodoc-process-docstring", link_options, priority=100)
     app.connect("autodoc-process-docstring", show_attributes, priority=900)

@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 
 import anyws
+import anyws.asgi
+import anyws.callbacks
 import anyws.protocol
 import anyws.routing
 import anyws.testing
+import anyws.topics
+import anyws.topics.redis
 from tests.cli.commands import ROOT, start
 from tests.interop.browser import needs_chromium, open_tab, with_devtools
 from tests.peers import uri_of
@@ -140,14 +144,21 @@ def test_the_program_on_scaling_out_runs_over_an_engine(tmp_path: Path, monkeypa
         engine.kill()
 
 
-@pytest.mark.parametrize("module", [anyws, anyws.protocol, anyws.routing, anyws.testing])
-def test_the_reference_has_every_public_name(module: ModuleType) -> None:
-    page = (ROOT / "docs" / "reference.md").read_text()
+REFERENCE = "".join(page.read_text() for page in sorted((ROOT / "docs" / "reference").glob("*.md")))
+
+
+MODULES = [anyws, anyws.asgi, anyws.callbacks, anyws.protocol, anyws.routing, anyws.testing]
+MODULES += [anyws.topics, anyws.topics.redis]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_reference_has_every_public_name_once(module: ModuleType) -> None:
     public = getattr(module, "__all__", [name for name, value in vars(module).items() if is_public(name, value)])
     assert public
     for name in public:
-        found = re.search(rf"auto\w+:: (anyws|{module.__name__})\.{name}\b|py:data:: {name}\b", page)
-        assert found or f"{{py:class}}`~anyws.{name}`" in page, name
+        entries = re.findall(rf"^\.\. auto\w+:: (?:anyws|{module.__name__})\.{name}\b(?!\.)", REFERENCE, re.MULTILINE)
+        entries += re.findall(rf"^\.\. py:data:: {name}$", REFERENCE, re.MULTILINE)
+        assert len(entries) == 1, (name, entries)
 
 
 def is_public(name: str, value: object) -> bool:
