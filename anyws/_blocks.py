@@ -10,6 +10,7 @@ exited too early is still open, and you can exit it later, in the right order.
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
@@ -84,15 +85,13 @@ class Misusable:
 
 
 class _Block(Misusable, AbstractAsyncContextManager[T]):
-    __slots__ = ("_before", "_is_used", "_managed", "_repeat", "_task")
-
     def __init__(self, name: str, usage: str, repeat: str, managed: _Managed[T]) -> None:
         super().__init__(name, usage)
         self._repeat = repeat
         self._managed = managed
         self._is_used = False
         self._task = 0
-        self._before: _Block[Any] | None = None
+        self._before: weakref.ref[_Block[Any]] | None = None
 
     def __repr__(self) -> str:
         return f"<{self._name}: use `{self._usage}`>"
@@ -108,7 +107,7 @@ class _Block(Misusable, AbstractAsyncContextManager[T]):
         entered = await self._managed.__aenter__()
         self._task = anyio.get_current_task().id
         self._before = _innermost.get()
-        _innermost.set(self)
+        _innermost.set(weakref.ref(self))
         return entered
 
     async def __aexit__(
@@ -122,10 +121,12 @@ class _Block(Misusable, AbstractAsyncContextManager[T]):
     def _check_order(self) -> None:
         if anyio.get_current_task().id != self._task:
             raise RuntimeError(f"{self._name} was exited in a different task than it was entered in; {_HINT}")
-        innermost = _innermost.get()
+        found = _innermost.get()
+        innermost = None if found is None else found()
         if innermost is not self and innermost is not None and innermost._task == self._task:
             raise RuntimeError(f"{self._name} was exited before {innermost._name}, which is nested in it; {_HINT}")
 
 
 _HINT = "exit blocks in reverse order, with `async with` or AsyncExitStack, or run each in its own task"
-_innermost: ContextVar[_Block[Any] | None] = ContextVar("anyws_innermost_block", default=None)
+# Weak, because asyncio keeps the context of a timer until its time, even if the timer is cancelled.
+_innermost: ContextVar[weakref.ref[_Block[Any]] | None] = ContextVar("anyws_innermost_block", default=None)

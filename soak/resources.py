@@ -113,8 +113,12 @@ def is_settled(before: Resources, previous: Resources, now: Resources) -> bool:
 
 
 def is_released(before: Resources, after: Resources) -> bool:
-    """Return whether there are no more descriptors and tasks than before."""
-    return after.descriptors <= before.descriptors and after.tasks <= before.tasks
+    """Return whether there are no more descriptors, tasks and objects of anyws than before."""
+    return (
+        after.descriptors <= before.descriptors
+        and after.tasks <= before.tasks
+        and after.anyws_objects <= before.anyws_objects
+    )
 
 
 def check_released(before: Resources, after: Resources) -> None:
@@ -123,7 +127,7 @@ def check_released(before: Resources, after: Resources) -> None:
     Raises:
         Failed: there are more descriptors, tasks or objects than before.
     """
-    if not is_released(before, after) or after.anyws_objects > before.anyws_objects:
+    if not is_released(before, after):
         raise Failed(f"not everything was released: {before} before, {after} after")
     if after.objects > before.objects + (_ALLOWED_OBJECTS_ON_TRIO if after.is_trio else _ALLOWED_OBJECTS):
         raise Failed(f"objects: {before.objects} before, {after.objects} after")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextvars
+import gc
+import weakref
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Any
@@ -10,6 +13,7 @@ import anyio
 import pytest
 
 import anyws
+from anyws._blocks import block
 from anyws.testing import memory_stream_pair
 
 from .peers import REQUEST, echo, uri_of
@@ -136,3 +140,20 @@ async def test_blocks_in_generators() -> None:
                 assert await anext(messages) == "hello"
                 async with anyws.connect(uri_of(server)):
                     pass
+
+
+async def test_a_copied_context_does_not_keep_a_block() -> None:
+    """A cancelled timer of asyncio keeps its context until its time."""
+
+    @block("opened()", "async with opened()")
+    async def opened() -> AsyncGenerator[None, None]:
+        yield
+
+    manager = opened()
+    found = weakref.ref(manager)
+    async with manager:
+        context = contextvars.copy_context()
+    del manager
+    gc.collect()
+    assert found() is None
+    assert context

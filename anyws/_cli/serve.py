@@ -39,9 +39,8 @@ __all__ = ["add_arguments"]
 _EXIT_AFTER = 5  # seconds before the process is terminated after a second signal
 
 DESCRIPTION = """\
-Run a WebSocket server: an echo server, a broadcast server, a chat over topics, or
-your own handler.
-The URI is printed to stdout once the server is listening.
+Run a WebSocket server: an echo server, a broadcast server, a chat over topics,
+or your own handler. The URI is printed to stdout once the server is listening.
 
 SIGINT (Ctrl-C), SIGTERM and SIGHUP shut the server down gracefully: connections
 are closed with 1001, and their handlers have 3 seconds to finish. A second
