@@ -22,8 +22,8 @@ _OLDEST = (0, 53)
 
 try:
     import uvicorn
-except ModuleNotFoundError as exc:
-    raise ImportError("anyws.uvicorn requires uvicorn: pip install 'anyio-websocket[uvicorn]'") from exc
+except ModuleNotFoundError as _exc:
+    raise ImportError("anyws.uvicorn requires uvicorn: pip install 'anyio-websocket[uvicorn]'") from _exc
 if tuple(map(int, uvicorn.__version__.split(".")[:2])) < _OLDEST:
     raise ImportError(
         f"uvicorn {uvicorn.__version__} is installed, but anyws.uvicorn requires uvicorn "

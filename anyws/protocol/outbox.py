@@ -27,6 +27,7 @@ class Outbox(FrameQueue):
     __slots__ = ("_control", "control_taken", "pongs")
 
     size: int
+    bytes_added: int
 
     def __init__(self, new_masking_key: Callable[[], bytes] | None) -> None:
         super().__init__(new_masking_key)

@@ -28,8 +28,8 @@ class CatchUp:
     __slots__ = ("_has_read", "_reads", "_since", "at", "feed")
 
     def __init__(self, feed: Feed, since: Position, reads: Reads) -> None:
-        self.feed = feed
-        self.at = since
+        self.feed: Feed = feed
+        self.at: Position = since
         self._since = since
         self._reads = reads
         self._has_read = False

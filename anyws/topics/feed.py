@@ -73,13 +73,13 @@ class Feed:
     )
 
     def __init__(self, topic: str) -> None:
-        self.topic = topic
+        self.topic: str = topic
         self.last: Position | None = None
-        self.users = 0
+        self.users: int = 0
         self.opened: anyio.Event | None = anyio.Event()
         self.failure: EngineUnavailable | None = None
-        self.is_live = False
-        self.is_being_repaired = False
+        self.is_live: bool = False
+        self.is_being_repaired: bool = False
         self.groups: dict[Encode | None, FollowerGroup[FrameFollower]] = {}
         self.readers: FollowerGroup[Reader] = FollowerGroup()
         self._held: deque[Message] = deque()

@@ -68,7 +68,7 @@ class Forwarder(FrameFollower):
         stopped: Callable[[FrameFollower], None],
         closes: SpreadCloses,
     ) -> None:
-        self.encode = encode
+        self.encode: Encode | None = encode
         self.dropped: int = 0
         self._websocket = websocket
         self._link = link_of(websocket)

@@ -45,9 +45,9 @@ class Message:
     __slots__ = ("_prepared", "_published", "payload", "position", "topic")
 
     def __init__(self, topic: str, position: Position, payload: bytes) -> None:
-        self.topic = topic
-        self.position = position
-        self.payload = payload
+        self.topic: str = topic
+        self.position: Position = position
+        self.payload: bytes = payload
         self._published: Published | None = None
         self._prepared: dict[Encode | None, PreparedMessage] = {}
 

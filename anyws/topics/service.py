@@ -62,10 +62,10 @@ class Service:
         self._is_open = False
         self._failure: Exception | None = None
         self.feeds: dict[str, Feed] = {}
-        self.arrivals = Arrivals(self.feeds, self._on_engine_status)
-        self.closes = SpreadCloses(reconnect_spread)
+        self.arrivals: Arrivals = Arrivals(self.feeds, self._on_engine_status)
+        self.closes: SpreadCloses = SpreadCloses(reconnect_spread)
         self.followers: set[FrameFollower | Reader] = set()
-        self.following = Following(engine, self.feeds, self.arrivals.stand, self._on_check, timeout)
+        self.following: Following = Following(engine, self.feeds, self.arrivals.stand, self._on_check, timeout)
 
     @property
     def is_interrupted(self) -> bool:
