@@ -515,3 +515,12 @@ async def test_closes_are_told_in_words() -> None:
     assert await closed_by(log_out, receive) == "closed by the peer: 4001 (logged out)"
     assert "1009 (max_message_size is 2, received 8)" in await closed_by(send_much, receive, max_message_size=2)
     assert await closed_by(echo, send_late) == "cannot send: this side has closed the connection (1000)"
+
+
+async def test_names_of_peers_slow_down_no_other_attribute() -> None:
+    """A ``__getattr__`` would: Python then looks up every attribute of the class in a slower way."""
+    async with websocket_pair() as (websocket, _):
+        assert not hasattr(anyws.WebSocket, "__getattr__")
+        assert not hasattr(websocket, "recv")
+        assert "recv" not in dir(websocket)
+        assert "receive" in dir(websocket)

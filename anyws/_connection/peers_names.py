@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-import typing
+from collections.abc import Iterable
+from typing import NoReturn
 
 from anyws._synonyms import METHODS
 
 __all__ = ["PeersNames"]
 
 
+class _PeersName:
+    """An attribute that does not exist.
+
+    For speed, because a ``__getattr__`` would slow down every other attribute of the class as well.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, owner: object, kind: type) -> NoReturn:
+        message = f"{kind.__name__!r} object has no attribute {self._name!r}; use {METHODS[self._name]}"
+        raise AttributeError(message, name=self._name, obj=owner)
+
+
 class PeersNames:
     """The base class of a connection."""
 
-    if not typing.TYPE_CHECKING:  # for a type checker, a class with __getattr__ has any attribute
+    def __dir__(self) -> Iterable[str]:
+        return [name for name in super().__dir__() if not isinstance(vars(PeersNames).get(name), _PeersName)]
 
-        def __getattr__(self, name: str) -> typing.NoReturn:
-            hint = f"; use {METHODS[name]}" if name in METHODS else ""
-            message = f"{type(self).__name__!r} object has no attribute {name!r}{hint}"
-            raise AttributeError(message, name=name, obj=self)
+
+for _name in METHODS:
+    setattr(PeersNames, _name, _PeersName(_name))

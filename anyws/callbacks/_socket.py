@@ -31,7 +31,7 @@ class Socket(WebSocket):
     def __getattr__(self, name: str) -> Any:
         if name in ("_link", "_path", "_receiver", "_sender", "request", "response", "subprotocol"):
             raise LocalProtocolError("the opening handshake is not complete; wait for callback_open")
-        return super().__getattr__(name)  # type: ignore[misc]  # hidden from type checkers
+        return super().__getattribute__(name)  # raises an error that may name another attribute
 
     def __repr__(self) -> str:
         return super().__repr__() if self._is_open else "<anyws.callbacks.Socket connecting>"
