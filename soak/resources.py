@@ -113,12 +113,8 @@ def is_settled(before: Resources, previous: Resources, now: Resources) -> bool:
 
 
 def is_released(before: Resources, after: Resources) -> bool:
-    """Return whether there are no more descriptors, tasks and objects of anyws than before."""
-    return (
-        after.descriptors <= before.descriptors
-        and after.tasks <= before.tasks
-        and after.anyws_objects <= before.anyws_objects
-    )
+    """Return whether there are no more descriptors and tasks than before."""
+    return after.descriptors <= before.descriptors and after.tasks <= before.tasks
 
 
 def check_released(before: Resources, after: Resources) -> None:
@@ -127,7 +123,7 @@ def check_released(before: Resources, after: Resources) -> None:
     Raises:
         Failed: there are more descriptors, tasks or objects than before.
     """
-    if not is_released(before, after):
+    if not is_released(before, after) or after.anyws_objects > before.anyws_objects:
         raise Failed(f"not everything was released: {before} before, {after} after")
     if after.objects > before.objects + (_ALLOWED_OBJECTS_ON_TRIO if after.is_trio else _ALLOWED_OBJECTS):
         raise Failed(f"objects: {before.objects} before, {after.objects} after")
