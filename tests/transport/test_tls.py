@@ -326,6 +326,7 @@ async def test_tls_responses_are_sent_immediately(certificate_authority: trustme
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, serve)
         uri = "wss://localhost:{1}/".format(*address_of(listener))
-        async with anyws.connect(uri, ssl_context=client_context, close_timeout=0.01):
-            await asked.wait()
+        async with anyws.connect(uri, ssl_context=client_context, close_timeout=0.01, ping_interval=None):
+            with anyio.fail_after(10):
+                await asked.wait()
         tasks.cancel_scope.cancel()

@@ -40,7 +40,7 @@ class SocketPump(SocketWriter):
         super().start(background)
         link = self._link
         link.path.attach(self, link.keepalive, self.now, self._arrived, self._records, self._stream.fileno())
-        if link.outbox:
+        if link.outbox or self._records is not None:  # TLS may have responses to send as well
             self.flush()
         self._allow_direct()
         if self._records is not None:
