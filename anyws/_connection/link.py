@@ -17,6 +17,7 @@ from anyio.abc import ByteStream
 from anyio.lowlevel import checkpoint
 
 from anyws._logs import ConnectionLogger
+from anyws.protocol.closing import check_close_reason
 from anyws.protocol.connection import Connection, State
 
 from .expiry import Expiry, expiry_of
@@ -135,8 +136,7 @@ class Link(Lifecycle):
             TypeError: the code is not an `int`, or the reason is not a `str`.
             ValueError: the code cannot be sent.
         """
-        if not isinstance(reason, str):
-            raise TypeError(f"a close reason must be a str, not {type(reason).__name__}")
+        check_close_reason(reason)
         if self.core.state is State.OPEN and not self.core.is_failing and self.ending.error is None:
             self.core.send_close(code, reason)
             self.logger.debug("sent Close %s", self.core.close_sent)

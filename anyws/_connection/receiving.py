@@ -12,7 +12,7 @@ from anyws.protocol.errors import UnsupportedData
 
 from .link import Link
 
-__all__ = ["MessageStream", "Receiver", "reject_message"]
+__all__ = ["MessageStream", "Receiver", "other_task_receives", "reject_message"]
 
 _CLOSED = State.CLOSED  # on Python 3.11, looking up an enum member is slow
 
@@ -44,7 +44,7 @@ class Receiver:
         """
         link, inbox = self._link, self._link.inbox
         if inbox.is_receiving:
-            raise _busy()
+            raise other_task_receives()
         inbox.is_receiving = True
         try:
             if inbox.budget <= 0:
@@ -71,7 +71,7 @@ class Receiver:
         """Wait for the next piece of this stream's message; return it, and whether it is the last one."""
         link, inbox = self._link, self._link.inbox
         if inbox.is_receiving:
-            raise _busy()
+            raise other_task_receives()
         inbox.is_receiving = True
         try:
             if inbox.budget <= 0:
@@ -121,7 +121,8 @@ class Receiver:
         return message
 
 
-def _busy() -> anyio.BusyResourceError:
+def other_task_receives() -> anyio.BusyResourceError:
+    """Return the exception for a task that receives while another one does."""
     busy = anyio.BusyResourceError("receiving from")
     busy.add_note("let one task receive, and pass the messages on, for example through a memory object stream")
     return busy

@@ -29,6 +29,7 @@ from anyws.protocol.terms import HeadersHook, ServerTerms, check_response_header
 __all__ = [
     "AcceptKeywords",
     "AcceptOptions",
+    "DecidesOnRequests",
     "RequestHook",
     "RunKeywords",
     "RunOptions",
@@ -40,6 +41,33 @@ RequestHook = Callable[[Request], Response | Awaitable[Response | None] | None]
 """Receives a request before the server responds; returns None to continue, or a `Response` to send instead."""
 
 
+class DecidesOnRequests:
+    """The options that decide who may connect, and with which subprotocol. The class of the options has the fields."""
+
+    __slots__ = ()
+
+    on_request: RequestHook | Sequence[RequestHook] | None
+    subprotocols: Sequence[str] | SubprotocolSelector
+    origins: Sequence[str] | None
+    allowed_hosts: Sequence[str] | None
+
+    @property
+    def request_hooks(self) -> Sequence[RequestHook]:
+        """The value of ``on_request``, as a sequence."""
+        if self.on_request is None:
+            return ()
+        return (self.on_request,) if callable(self.on_request) else self.on_request
+
+    def _check_decisions(self) -> None:
+        for hook in self.request_hooks:
+            if not callable(hook):
+                raise TypeError(f"option on_request contains {type(hook).__name__}, expected callables")
+            check_accepts_one(hook, "option on_request:", "the request")
+        if not callable(self.subprotocols):
+            check_subprotocols(self.subprotocols)
+        OriginPolicy(self.origins, self.allowed_hosts)
+
+
 class _CachesTerms(ConnectionOptions):
     """Caches the `ServerTerms` computed from the options. The cache is not an option itself."""
 
@@ -49,7 +77,7 @@ class _CachesTerms(ConnectionOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AcceptOptions(_CachesTerms):
+class AcceptOptions(DecidesOnRequests, _CachesTerms):
     """Server-side options for a single connection, as accepted by `accept`.
 
     Attributes:
@@ -101,20 +129,7 @@ class AcceptOptions(_CachesTerms):
         else:
             object.__setattr__(self, "headers", check_response_headers(self.headers))
         check_extensions(self.extensions)
-        for hook in self.request_hooks:
-            if not callable(hook):
-                raise TypeError(f"option on_request contains {type(hook).__name__}, expected callables")
-            check_accepts_one(hook, "option on_request:", "the request")
-        if not callable(self.subprotocols):
-            check_subprotocols(self.subprotocols)
-        OriginPolicy(self.origins, self.allowed_hosts)
-
-    @property
-    def request_hooks(self) -> Sequence[RequestHook]:
-        """The value of ``on_request``, as a sequence."""
-        if self.on_request is None:
-            return ()
-        return (self.on_request,) if callable(self.on_request) else self.on_request
+        self._check_decisions()
 
     @property
     def terms(self) -> ServerTerms:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import anyio
 from anyio.lowlevel import checkpoint
 
+from anyws._connection.receiving import other_task_receives
 from anyws.exceptions import (
     ConnectionClosed,
     ConnectionClosedError,
@@ -21,7 +22,7 @@ from anyws.exceptions import (
     ConnectionClosedOK,
     is_clean,
 )
-from anyws.protocol.closing import Close, CloseCode, check_close_code, parse_close, serialize_close
+from anyws.protocol.closing import Close, CloseCode, check_close_code, check_close_reason, parse_close, serialize_close
 from anyws.protocol.errors import LimitExceeded, RemoteProtocolError
 
 from ._options import EndpointOptions
@@ -128,9 +129,7 @@ class Channel:
     async def receive(self) -> str | bytes:
         """Wait for the next message; see `WebSocket.receive`."""
         if self._is_receiving:
-            busy = anyio.BusyResourceError("receiving from")
-            busy.add_note("let one task receive, and pass the messages on, for example through a memory object stream")
-            raise busy
+            raise other_task_receives()
         self._is_receiving = True
         try:
             await checkpoint()
@@ -186,8 +185,7 @@ class Channel:
         """
         code = int(CloseCode.NORMAL_CLOSURE) if code is None else code
         check_close_code(code)
-        if not isinstance(reason, str):
-            raise TypeError(f"a close reason must be a str, not {type(reason).__name__}")
+        check_close_reason(reason)
         if discard:
             self._is_discarding = True
             self._inbox.clear()

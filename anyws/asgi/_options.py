@@ -6,19 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-from anyws._checking import build_options, check_accepts_one, check_positive
-from anyws._server.options import RequestHook
+from anyws._checking import build_options, check_positive
+from anyws._server.options import DecidesOnRequests, RequestHook
 from anyws._synonyms import option_for
 from anyws.protocol.headers import HeadersLike
-from anyws.protocol.origins import OriginPolicy
-from anyws.protocol.subprotocols import SubprotocolSelector, check_subprotocols
+from anyws.protocol.subprotocols import SubprotocolSelector
 from anyws.protocol.terms import check_response_headers
 
 __all__ = ["EndpointKeywords", "EndpointOptions", "checked_options"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointOptions:
+class EndpointOptions(DecidesOnRequests):
     """Options of `endpoint`. Times are in seconds, sizes in bytes; None disables a limit.
 
     Attributes:
@@ -56,20 +55,7 @@ class EndpointOptions:
     def __post_init__(self) -> None:
         check_positive(self, "max_message_size", "receive_buffer", "send_buffer", "close_timeout")
         object.__setattr__(self, "headers", check_response_headers(self.headers))
-        for hook in self.request_hooks:
-            if not callable(hook):
-                raise TypeError(f"option on_request contains {type(hook).__name__}, expected callables")
-            check_accepts_one(hook, "option on_request:", "the request")
-        if not callable(self.subprotocols):
-            check_subprotocols(self.subprotocols)
-        OriginPolicy(self.origins, self.allowed_hosts)
-
-    @property
-    def request_hooks(self) -> Sequence[RequestHook]:
-        """The value of ``on_request``, as a sequence."""
-        if self.on_request is None:
-            return ()
-        return (self.on_request,) if callable(self.on_request) else self.on_request
+        self._check_decisions()
 
 
 class EndpointKeywords(TypedDict, total=False):

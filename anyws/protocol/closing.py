@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .errors import InvalidText, ProtocolError, in_one_line
 
-__all__ = ["Close", "CloseCode", "check_close_code", "parse_close", "serialize_close"]
+__all__ = ["Close", "CloseCode", "check_close_code", "check_close_reason", "parse_close", "serialize_close"]
 
 
 class CloseCode(enum.IntEnum):
@@ -65,6 +65,16 @@ def check_close_code(code: int) -> None:
         raise TypeError(f"a close code must be an int, not {type(code).__name__}{hint}")
     if not _may_be_on_the_wire(code):
         raise ValueError(f"close code {int(code)} cannot be sent: {_EXPECTED}")
+
+
+def check_close_reason(reason: str) -> None:
+    """Check that a close reason is a string. `serialize_close` truncates one that is too long.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(reason, str):
+        raise TypeError(f"a close reason must be a str, not {type(reason).__name__}")
 
 
 def parse_close(payload: bytes) -> Close:

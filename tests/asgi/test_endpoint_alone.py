@@ -17,21 +17,7 @@ from anyio.lowlevel import checkpoint
 import anyws
 from anyws.asgi import EndpointOptions, endpoint
 from anyws.asgi._requests import request_of
-from tests.conftest import needs_uvloop
-
-
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(("asyncio", {"debug": False}), id="asyncio"),
-        pytest.param(("asyncio", {"debug": False, "use_uvloop": True}), id="uvloop", marks=needs_uvloop),
-        pytest.param(("trio", {}), id="trio"),
-    ],
-)
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    """Run each async test on each event loop."""
-    backend: tuple[str, dict[str, Any]] = request.param
-    return backend
+from tests.conftest import anyio_backend as anyio_backend  # each event loop, unlike the tests with uvicorn
 
 
 @pytest.fixture(autouse=True)
