@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from anyio import TypedAttributeProvider
 from anyio.abc import SocketAttribute
 
+from anyws.protocol.hosts import join_host_port
+
 if TYPE_CHECKING:
     _Adapter = logging.LoggerAdapter[logging.Logger]
 else:
@@ -65,4 +67,4 @@ def _shown(address: object) -> str:
     host, port, *others = address
     if len(others) > 1 and others[1]:  # an IPv6 address with a scope
         host = f"{host}%{others[1]}"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return join_host_port(host, port)

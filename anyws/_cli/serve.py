@@ -20,6 +20,7 @@ import anyio
 import anyws
 from anyws._server.handlers import Handler
 from anyws._server.options import AcceptOptions
+from anyws.protocol.hosts import join_host_port
 
 from .arguments import count, port, size
 from .backends import add_backend, is_missing, run
@@ -338,5 +339,4 @@ def _uri(address: Any, *, secure: bool) -> str:
     scheme = "wss" if secure else "ws"
     if not isinstance(address, tuple):
         return f"{scheme}+unix:{quote(address)}"
-    host, port = address[:2]
-    return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
+    return f"{scheme}://{join_host_port(*address[:2])}/"

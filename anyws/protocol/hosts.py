@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from ipaddress import IPv6Address, ip_address
 
-__all__ = ["ascii_host", "bare_host", "host_in_uri", "idna_encoded", "is_loopback", "parse_host", "with_port"]
+__all__ = [
+    "ascii_host",
+    "bare_host",
+    "host_in_uri",
+    "idna_encoded",
+    "is_loopback",
+    "join_host_port",
+    "parse_host",
+    "with_port",
+]
 
 # The "forbidden domain code points" of https://url.spec.whatwg.org/#host-miscellaneous.
 _FORBIDDEN = re.compile(r"[\x00-\x20#%/:<>?@\[\\\]^|\x7f]")
@@ -72,13 +81,13 @@ def idna_encoded(name: str) -> str:
 
 def with_port(host: str, port: int | None) -> str:
     """Return a ``Host`` value: IPv6 in brackets, without its zone (RFC 6874, section 4); no port if it is None."""
-    return _joined(host.partition("%")[0], port)
+    return join_host_port(host.partition("%")[0], port)
 
 
 def host_in_uri(host: str, port: int | None) -> str:
     """Return host and port as in a URI: like `with_port`, but with the zone of an IPv6 address."""
     address, percent, zone = host.partition("%")
-    return _joined(f"{address}%25{zone}" if percent else host, port)
+    return join_host_port(f"{address}%25{zone}" if percent else host, port)
 
 
 def bare_host(host: str) -> str:
@@ -94,7 +103,8 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")  # RFC 6761, section 6.3
 
 
-def _joined(host: str, port: int | None) -> str:
+def join_host_port(host: str, port: int | None) -> str:
+    """Return ``host:port``, with an IPv6 address in brackets; no port if it is None."""
     host = f"[{host}]" if ":" in host else host
     return host if port is None else f"{host}:{port}"
 

@@ -15,6 +15,7 @@ from anyws._connection.wakeup import Wakeup
 from anyws._transport.connecting import connect_tcp, connect_unix
 from anyws._transport.tls import TLSStream
 from anyws.exceptions import EngineUnavailable
+from anyws.protocol.hosts import join_host_port
 
 from .protocol import Push, Reader, RedisProtocolError, pack
 from .settings import Address
@@ -71,8 +72,7 @@ def shown(address: Address) -> str:
     """Return an address for messages."""
     if isinstance(address, str):
         return address
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return join_host_port(*address)
 
 
 async def open_stream(address: Address, context: ssl.SSLContext | None) -> ByteStream:
